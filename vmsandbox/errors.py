@@ -1,0 +1,127 @@
+"""The one tree of errors: what every layer raises and the CLI and the CRI server translate.
+
+An error tells a person what to do. Its message says what failed; `hint` what to try; `evidence` holds what
+was seen (a command's stderr, the last lines of a guest's console), kept apart so that a one-line report can
+leave it out. Errors of libvirt, gRPC, asyncio or the operating system are translated where they are caught.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+
+class VmsandboxError(Exception):
+    """Base of all errors of this project. Raise one of its children, never this.
+
+    Args:
+        message: what failed, with the ids it concerns; one sentence, no trailing full stop.
+        hint: what the reader can do about it.
+        evidence: what was seen, by title, e.g. `{"console": "last lines"}`.
+    """
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, *, hint: str = "", evidence: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.evidence = dict(evidence or {})
+        self.context: list[str] = []
+
+    def at(self, step: str) -> Self:
+        """Name the step (and pod) in which the error arose; the outermost step comes first. Returns itself."""
+        self.context.insert(0, step)
+        return self
+
+    def __str__(self) -> str:
+        """One line: steps and message."""
+        return ": ".join([*self.context, self.message])
+
+    def report(self) -> str:
+        """The whole story, over several lines: steps, message, evidence, hint."""
+        lines = [str(self)]
+        for title, text in self.evidence.items():
+            lines.append(f"{title}:")
+            lines.extend(f"  {line}" for line in text.rstrip().splitlines())
+        if self.hint:
+            lines.append(f"try: {self.hint}")
+        return "\n".join(lines)
+
+
+class NotFound(VmsandboxError):
+    """What was named does not exist."""
+
+    code = "not_found"
+
+
+class AlreadyExists(VmsandboxError):
+    """What was to be made exists, and differs from what was asked for."""
+
+    code = "already_exists"
+
+
+class InvalidArgument(VmsandboxError):
+    """The request can never succeed as it is written."""
+
+    code = "invalid_argument"
+
+
+class FailedPrecondition(VmsandboxError):
+    """The request is well formed, but not in this state (see the state tables of `sandbox`)."""
+
+    code = "failed_precondition"
+
+
+class ResourceExhausted(VmsandboxError):
+    """A limit is reached: memory, disk space, CIDs, message size."""
+
+    code = "resource_exhausted"
+
+
+class PermissionDenied(VmsandboxError):
+    """The peer (a registry, libvirt, the kernel) refused the credentials or the rights given."""
+
+    code = "permission_denied"
+
+
+class Unavailable(VmsandboxError):
+    """A peer cannot be reached, or died while it was being talked to; trying again may help."""
+
+    code = "unavailable"
+
+
+class DeadlineExceeded(VmsandboxError):
+    """The deadline passed; the message says what was seen last."""
+
+    code = "deadline_exceeded"
+
+
+class Cancelled(VmsandboxError):
+    """The caller, or a newer controller, gave the request up."""
+
+    code = "cancelled"
+
+
+class Unimplemented(VmsandboxError):
+    """A machine cannot give this, or this version does not yet; the message says which."""
+
+    code = "unimplemented"
+
+
+class Internal(VmsandboxError):
+    """A defect: an invariant does not hold, or a peer broke its protocol."""
+
+    code = "internal"
+
+
+_BY_CODE: dict[str, type[VmsandboxError]] = {
+    kind.code: kind
+    for kind in (
+        NotFound, AlreadyExists, InvalidArgument, FailedPrecondition, ResourceExhausted, PermissionDenied,
+        Unavailable, DeadlineExceeded, Cancelled, Unimplemented, Internal,
+    )
+}  # fmt: skip
+
+
+def error_of_code(code: str) -> type[VmsandboxError]:
+    """The class for a code that crossed the wire; `Internal` for a code nobody knows (the guest is hostile)."""
+    return _BY_CODE.get(code, Internal)

@@ -1,0 +1,149 @@
+"""The one place that starts programs.
+
+`run` is for a command that ends by itself; `Daemon` is for a helper that outlives the call (and, where its owner
+says so, this process). Arguments are always lists; no shell is ever involved.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable
+
+STDERR_KEPT = 8 * 1024
+"""Bytes of a command's stderr that an error carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a command that succeeded printed."""
+
+    stdout: bytes
+    stderr: bytes
+
+
+async def run(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    timeout: float = 60,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+    output: int | IO[bytes] = asyncio.subprocess.PIPE,
+) -> Completed:
+    """Run a command to its end and return what it printed.
+
+    On cancellation and at the deadline its whole process group is killed and reaped.
+
+    Args:
+        argv: the program and its arguments; no secret may be among them.
+        stdin: bytes it can read.
+        timeout: seconds.
+        env: its whole environment; None inherits this process's.
+        check: raise when the exit status is not 0.
+        output: where stdout goes, where it is not to be returned.
+
+    Raises:
+        FailedPrecondition: the program is not installed.
+        DeadlineExceeded: it did not end in time.
+        Internal: it ended with another status than 0; stderr is the evidence.
+    """
+    process = await _spawn(argv, env, output)
+    try:
+        async with asyncio.timeout(timeout):
+            stdout, stderr = await process.communicate(stdin)
+    except TimeoutError:
+        raise DeadlineExceeded(f"{argv[0]} did not end within {timeout:g} s") from None
+    finally:
+        await _kill_group(process)
+    if check and process.returncode != 0:
+        raise Internal(
+            f"{Path(argv[0]).name} ended with status {process.returncode}",
+            evidence={"stderr": stderr[-STDERR_KEPT:].decode(errors="replace")},
+        )
+    return Completed(stdout or b"", stderr)
+
+
+async def _spawn(
+    argv: Sequence[str], env: Mapping[str, str] | None, output: int | IO[bytes]
+) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=output,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise FailedPrecondition(
+            f"the program {argv[0]} is not installed", hint="`vmsandbox check` lists what this host needs"
+        ) from None
+
+
+async def _kill_group(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process that can be recognized after a restart of this one: pids are reused, start times are not."""
+
+    pid: int
+    start_time: int
+    """Clock ticks since boot, field 22 of /proc/PID/stat (proc(5))."""
+
+    @classmethod
+    def of(cls, pid: int) -> "ProcessIdentity | None":
+        """The identity of a running process, or None where there is none (a zombie counts as none)."""
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if fields[0] == "Z" else cls(pid, int(fields[19]))
+
+    def alive(self) -> bool:
+        """Whether exactly this process still runs."""
+        return ProcessIdentity.of(self.pid) == self
+
+    def kill(self) -> None:
+        """Send SIGKILL through a pidfd, so that a reused pid is never hit. Does nothing when it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            fd = os.pidfd_open(self.pid)
+            try:
+                if self.alive():
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+            finally:
+                os.close(fd)
+
+
+async def start_daemon(argv: Sequence[str], log: Path) -> ProcessIdentity:
+    """Start a helper in a session of its own that outlives this process; its output goes to `log`.
+
+    The caller owns it: record the identity, and end it with `ProcessIdentity.kill`.
+
+    Raises:
+        FailedPrecondition: the program is not installed.
+        Unavailable: it ended at once; what it printed is the evidence.
+    """
+    with log.open("wb") as output:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+        except FileNotFoundError:
+            raise FailedPrecondition(f"the program {argv[0]} is not installed") from None
+    identity = ProcessIdentity.of(process.pid)
+    if identity is None:
+        raise Unavailable(f"{argv[0]} ended at once", evidence={"output": log.read_text(errors="replace")})
+    return identity

@@ -1,0 +1,111 @@
+"""Dataclasses to JSON values and back, strictly: the one codec of the protocol and of the state records.
+
+Understood are str, int, float, bool, None, `JSON` (anything JSON can say), enums, dataclasses, `X | None`,
+`tuple[X, ...]` and `dict[str, X]`. Decoding checks every value against its annotation, refuses unknown keys
+and names the place of the first fault, since the other side may be hostile.
+"""
+
+import dataclasses
+import enum
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar, Union
+
+JSON = Any
+"""A value that `json.loads` can give; used where the content is somebody else's format (OCI runtime-spec)."""
+
+T = TypeVar("T")
+
+
+class MalformedMessage(ValueError):
+    """A value does not have the form that its dataclass declares; the text says where."""
+
+
+def encode(value: Any) -> JSON:
+    """The JSON value of a dataclass (fields that stand at their default are left out) or of a part of one."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: encode(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.default is dataclasses.MISSING or getattr(value, field.name) != field.default
+        }
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, (tuple, list)):
+        return [encode(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: encode(item) for key, item in value.items()}
+    return value
+
+
+def decode(kind: type[T], data: JSON, where: str = "") -> T:
+    """The dataclass `kind` that `data` describes.
+
+    Raises:
+        MalformedMessage: a value has another type than declared, a field is missing, or a key is unknown.
+    """
+    return typing.cast(T, _decode(kind, data, where or kind.__name__))
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _decode(kind: Any, data: JSON, where: str) -> Any:
+    if kind is Any:
+        return data
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(typing.cast(type, kind), data, where)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return _decode_enum(kind, data, where)
+    origin = typing.get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _decode_optional(kind, data, where)
+    if origin is tuple:
+        item = typing.get_args(kind)[0]
+        return tuple(_decode(item, x, f"{where}[{i}]") for i, x in enumerate(_checked(list, data, where)))
+    if origin is dict:
+        item = typing.get_args(kind)[1]
+        return {k: _decode(item, v, f"{where}.{k}") for k, v in _checked(dict, data, where).items()}
+    return _checked(kind, data, where)
+
+
+def _decode_dataclass(kind: type, data: JSON, where: str) -> Any:
+    values = _checked(dict, data, where)
+    hints = _hints(kind)
+    unknown = values.keys() - hints.keys()
+    if unknown:
+        raise MalformedMessage(f"{where}: unknown field {min(unknown)!r}")
+    decoded = {name: _decode(hints[name], value, f"{where}.{name}") for name, value in values.items()}
+    try:
+        return kind(**decoded)
+    except TypeError as error:
+        raise MalformedMessage(f"{where}: {error}") from None
+
+
+def _decode_enum(kind: type[enum.Enum], data: JSON, where: str) -> enum.Enum:
+    try:
+        return kind(data)
+    except ValueError:
+        raise MalformedMessage(
+            f"{where}: {data!r} is not one of {[member.value for member in kind]}"
+        ) from None
+
+
+def _decode_optional(kind: Any, data: JSON, where: str) -> Any:
+    if data is None:
+        return None
+    (inner,) = (arg for arg in typing.get_args(kind) if arg is not type(None))
+    return _decode(inner, data, where)
+
+
+def _checked(kind: type, data: JSON, where: str) -> Any:
+    """`data` itself when it is of `kind`; an int passes as float, a bool never as a number."""
+    if kind is float and type(data) is int:
+        return float(data)
+    if type(data) is not kind:
+        raise MalformedMessage(f"{where}: expected {kind.__name__}, got {type(data).__name__}")
+    return data

@@ -1,0 +1,90 @@
+"""Frames on a byte stream: a 4-byte big-endian length, then that many bytes; without I/O.
+
+The control channel carries UTF-8 JSON objects of at most `MAX_FRAME` bytes. A byte stream carries raw chunks of at
+most `STREAM_CHUNK` bytes, where an empty chunk says end of file (docs/protocol.md).
+"""
+
+import json
+import struct
+from collections.abc import Iterator
+
+from vmsandbox.protocol.codec import JSON
+
+MAX_FRAME = 4 * 1024 * 1024
+"""Bytes in a control frame, its length field not counted."""
+
+STREAM_CHUNK = 16 * 1024
+"""Bytes in a chunk; vhost-device-vsock 0.3 hangs on guest packets of several descriptors (over 32 KiB)."""
+
+_LENGTH = struct.Struct(">I")
+
+
+class ProtocolError(ValueError):
+    """The peer broke the protocol; the connection has to end, and the text is the reason."""
+
+
+def pack(payload: bytes, limit: int = MAX_FRAME) -> bytes:
+    """A frame holding `payload`.
+
+    Raises:
+        ProtocolError: the payload is larger than `limit` bytes.
+    """
+    if len(payload) > limit:
+        raise ProtocolError(f"a frame of {len(payload)} bytes exceeds the limit of {limit}")
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def pack_json(message: JSON) -> bytes:
+    """A control frame holding `message`. Raises ProtocolError when it is larger than `MAX_FRAME`."""
+    return pack(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def parse_json(payload: bytes) -> dict[str, JSON]:
+    """The JSON object in a control frame.
+
+    Raises:
+        ProtocolError: it is no UTF-8, no JSON, or no object.
+    """
+    try:
+        message = json.loads(payload)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ProtocolError(f"a frame is not JSON: {error}") from None
+    if not isinstance(message, dict):
+        raise ProtocolError(f"a frame holds a {type(message).__name__}, not an object")
+    return message
+
+
+class FrameReader:
+    """Cuts received bytes into frames, holding at most one incomplete frame."""
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        """Accept payloads of at most `limit` bytes."""
+        self._limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take bytes in and yield the payload of every frame they complete.
+
+        Raises:
+            ProtocolError: a length field exceeds the limit; nothing after it can be understood.
+        """
+        self._buffer += data
+        while (payload := self._next()) is not None:
+            yield payload
+
+    def pending(self) -> int:
+        """Bytes of the incomplete frame; not 0 at the end of the stream means that it was cut."""
+        return len(self._buffer)
+
+    def _next(self) -> bytes | None:
+        if len(self._buffer) < _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._buffer)
+        if length > self._limit:
+            raise ProtocolError(f"a frame of {length} bytes exceeds the limit of {self._limit}")
+        end = _LENGTH.size + length
+        if len(self._buffer) < end:
+            return None
+        payload = bytes(self._buffer[_LENGTH.size : end])
+        del self._buffer[:end]
+        return payload
