@@ -1,0 +1,1 @@
+"""vmsandbox: a hypervisor-sandbox runtime for Kubernetes."""

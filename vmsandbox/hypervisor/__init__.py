@@ -1,0 +1,1 @@
+"""Machines: a pure function writes the domain, libvirt runs it."""

@@ -1,0 +1,143 @@
+"""What a hypervisor is to the rest: `MachineSpec` in, a running machine and its events out.
+
+Implementations: `libvirt.LibvirtHypervisor`, and `tests.fakes.hypervisor.FakeHypervisor`, held to one test suite.
+"""
+
+import enum
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vmsandbox.model import Vsock
+
+
+class Accelerator(enum.Enum):
+    """How a guest's instructions run."""
+
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+@dataclass(frozen=True, slots=True)
+class GuestImage:
+    """The files that every machine boots from; shared, never written."""
+
+    kernel: Path
+    initramfs: Path
+    root: Path
+    command_line: str
+    build: str
+    """Build id of the agent in it, compared in Hello."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkDevice:
+    """A tap of the host's namespace that libvirt opens; it may move elsewhere once the machine runs."""
+
+    tap: str
+    mac: str
+    mtu: int = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk on the virtio-scsi controller, found in the guest by its serial."""
+
+    serial: str
+    path: Path
+    readonly: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A directory of the host that the guest mounts by virtio-fs under `tag`."""
+
+    tag: str
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSpec:
+    """All that a domain is made from."""
+
+    name: str
+    """The domain's name; unique per connection."""
+    uuid: str
+    title: str
+    """For people: namespace and name of the pod."""
+    image: GuestImage
+    vcpus: int
+    memory: int
+    """Bytes of guest memory."""
+    accelerator: Accelerator
+    vsock: Vsock
+    console: Path
+    """Unix socket on which QEMU offers the guest's console (see `console.ConsoleReader`)."""
+    scratch: Disk | None = None
+    share: Share | None = None
+    network: NetworkDevice | None = None
+    kernel_parameters: str = ""
+    """Appended to the image's command line."""
+
+
+class MachineState(enum.Enum):
+    """What libvirt says of a domain; GONE where it knows none of that name."""
+
+    RUNNING = "running"
+    CRASHED = "crashed"
+    STOPPED = "stopped"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class MachineEvent:
+    """A machine left the running state."""
+
+    name: str
+    state: MachineState
+    reason: str
+    """In libvirt's words: destroyed, crashed (panicked), failed, shutdown."""
+
+
+class Hypervisor(Protocol):
+    """Runs machines by name. Every call is idempotent where its docstring says so."""
+
+    async def create(self, spec: MachineSpec) -> None:
+        """Start a machine; it runs when this returns, its guest still boots. On failure nothing is left.
+
+        Raises:
+            AlreadyExists: a machine of that name runs.
+            ResourceExhausted: no memory for it, or its CID or MAC is taken.
+            FailedPrecondition: the host lacks something; the hint says what.
+            Unavailable: libvirt is not to be reached.
+        """
+        ...
+
+    async def destroy(self, name: str) -> None:
+        """End a machine at once, and return when it has ended. Succeeds where there is none."""
+        ...
+
+    async def state(self, name: str) -> MachineState:
+        """What the machine does now."""
+        ...
+
+    async def list_names(self) -> tuple[str, ...]:
+        """The names of all machines of this project on the connection."""
+        ...
+
+    async def attach_disk(self, name: str, disk: Disk) -> None:
+        """Plug a disk in. Succeeds when one of that serial is plugged in. Raises NotFound without a machine."""
+        ...
+
+    async def detach_disk(self, name: str, serial: str) -> None:
+        """Unplug a disk and return when the guest has let it go. Succeeds where there is none.
+
+        Raises:
+            DeadlineExceeded: the guest does not let it go.
+        """
+        ...
+
+    def events(self) -> AsyncIterator[MachineEvent]:
+        """The machines that leave the running state, from now on, for as long as it is iterated."""
+        ...

@@ -1,0 +1,1 @@
+"""OCI images: pulled, kept, and merged into one read-only root image each."""

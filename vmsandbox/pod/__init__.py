@@ -1,0 +1,1 @@
+"""Pods from YAML files, run to their end."""

@@ -1,0 +1,1 @@
+"""The life of one pod: its machine, its containers, their logs."""
