@@ -1,0 +1,23 @@
+# On a fresh Debian 12 machine, as root, with git and make: `make demo`. Everything else is installed by setup.
+
+.PHONY: setup demo test lint clean
+
+setup:
+	@setup/setup.sh
+
+demo: setup
+	@examples/hello-image/build.sh
+	@.venv/bin/vmsandbox run examples/hello-pod.yaml
+
+test: setup
+	@.venv/bin/pytest
+
+lint: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+# What setup put into the checkout. The caches under /var/cache/vmsandbox stay: they are keyed by their inputs.
+clean:
+	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,76 @@
+#!/bin/bash
+# Makes a checkout ready on a Debian 12 host: Debian packages, .venv, the vsock device daemon, the guest image.
+# Each step is skipped when its inputs have not changed, so that running it again takes about a second.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. setup/steps.sh
+
+readonly VSOCK_VERSION=0.3.0
+readonly VSOCK_ROOT=$CACHE/vhost-device-vsock-$VSOCK_VERSION
+readonly CARGO_AT_LEAST=1.85
+
+main() {
+    [ "$(id -u)" = 0 ] || { echo "setup installs packages and builds images: run it as root" >&2; exit 1; }
+    if [ -f /etc/debian_version ]; then
+        install_packages $(sed 's/#.*//' setup/debian-packages.txt)
+    else
+        echo "This is not Debian: install what corresponds to setup/debian-packages.txt by hand." >&2
+    fi
+    prepare_users
+    make_venv
+    [ -e /dev/vhost-vsock ] || [ -x "$VSOCK_ROOT/bin/vhost-device-vsock" ] || install_vhost_device_vsock
+    .venv/bin/vmsandbox image build-guest
+}
+
+# Installs those of the named packages that are missing; no network is needed when none is.
+install_packages() {
+    local missing
+    missing=$(comm -13 <(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' | sed -n 's/^.i //p' | sort -u) \
+        <(printf '%s\n' "$@" | sort -u))
+    [ -n "$missing" ] || return 0
+    step apt-update "Reading Debian's package lists" apt-get update
+    step apt-install "Installing $(echo "$missing" | wc -l) Debian packages" \
+        env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+}
+
+# QEMU runs as this user, as Debian's libvirt-daemon-system would make it, and opens /dev/kvm through the group.
+prepare_users() {
+    getent group kvm >/dev/null || groupadd --system kvm
+    getent passwd libvirt-qemu >/dev/null ||
+        useradd --system --gid kvm --home-dir /var/lib/libvirt --no-create-home --shell /usr/sbin/nologin libvirt-qemu
+    # Where udev has not done it, libvirt would probe QEMU anew at every look-up: seconds each.
+    if [ -e /dev/kvm ] && [ "$(stat -c %G /dev/kvm)" != kvm ]; then
+        chgrp kvm /dev/kvm
+        chmod 660 /dev/kvm
+    fi
+}
+
+make_venv() {
+    local libvirt key
+    libvirt=$(pkg-config --modversion libvirt)
+    key=$({ cat pyproject.toml; echo "$libvirt"; /usr/bin/python3 --version; pwd; } | sha256sum)
+    [ "$(cat .venv/setup-key 2>/dev/null)" != "$key" ] || return 0
+    .venv/bin/pip --version >/dev/null 2>&1 ||  # missing, or moved with its checkout
+        step venv "Making .venv" /usr/bin/python3 -m venv --clear .venv
+    echo "libvirt-python==$libvirt" >.venv/constraints.txt  # never newer than the library it is built against
+    step pip "Installing the project and its Python dependencies into .venv" \
+        .venv/bin/pip install --constraint .venv/constraints.txt --editable '.[dev]'
+    echo "$key" >.venv/setup-key
+}
+
+# Debian 12 does not package vhost-device-vsock; hosts with /dev/vhost-vsock do not need it.
+install_vhost_device_vsock() {
+    cargo_is_new_enough || install_packages cargo-web
+    step vhost-device-vsock "Building vhost-device-vsock $VSOCK_VERSION" \
+        cargo install --locked --version "$VSOCK_VERSION" --root "$VSOCK_ROOT" vhost-device-vsock
+    mkdir -p "$CACHE/bin"
+    ln -sfn "$VSOCK_ROOT/bin/vhost-device-vsock" "$CACHE/bin/vhost-device-vsock"
+}
+
+cargo_is_new_enough() {
+    local version
+    version=$(cargo --version 2>/dev/null | cut -d' ' -f2) || return 1
+    printf '%s\n' "$CARGO_AT_LEAST" "$version" | sort -V -C
+}
+
+main
