@@ -1,0 +1,47 @@
+"""Which call is legal in which state: the one table behind every FailedPrecondition of the runtime service."""
+
+import enum
+
+from vmsandbox.errors import FailedPrecondition
+from vmsandbox.model import ContainerState, SandboxState
+
+
+class SandboxCall(enum.Enum):
+    """What can be asked of a sandbox; stopping and removing are legal always, as the CRI has it."""
+
+    CREATE_CONTAINER = "create a container in"
+    EXEC = "run a command in"
+
+
+class ContainerCall(enum.Enum):
+    """What can be asked of a container; stopping and removing are legal always, as the CRI has it."""
+
+    START = "start"
+    EXEC = "run a command in"
+    UPDATE = "update"
+    REOPEN_LOG = "reopen the log of"
+
+
+_SANDBOX: dict[SandboxCall, frozenset[SandboxState]] = {
+    SandboxCall.CREATE_CONTAINER: frozenset({SandboxState.READY}),
+    SandboxCall.EXEC: frozenset({SandboxState.READY}),
+}
+
+_CONTAINER: dict[ContainerCall, frozenset[ContainerState]] = {
+    ContainerCall.START: frozenset({ContainerState.CREATED}),
+    ContainerCall.EXEC: frozenset({ContainerState.RUNNING}),
+    ContainerCall.UPDATE: frozenset({ContainerState.CREATED, ContainerState.RUNNING}),
+    ContainerCall.REOPEN_LOG: frozenset({ContainerState.RUNNING}),
+}
+
+
+def require_sandbox(call: SandboxCall, sandbox_id: str, state: SandboxState) -> None:
+    """Raise FailedPrecondition unless the call is legal in that state."""
+    if state not in _SANDBOX[call]:
+        raise FailedPrecondition(f"cannot {call.value} sandbox {sandbox_id}: it is {state.value}")
+
+
+def require_container(call: ContainerCall, container_id: str, state: ContainerState) -> None:
+    """Raise FailedPrecondition unless the call is legal in that state."""
+    if state not in _CONTAINER[call]:
+        raise FailedPrecondition(f"cannot {call.value} container {container_id}: it is {state.value}")

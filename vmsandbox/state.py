@@ -1,0 +1,96 @@
+"""What cannot be asked of libvirt, CNI or the agent, kept in one SQLite database (docs/on-disk.md).
+
+A record is a frozen dataclass under a kind and an id. Every write is one transaction in WAL mode: a process that is
+killed at any moment leaves the record before or after it, never half. `synchronous=NORMAL` skips the flush that
+only a power cut makes necessary; a power cut ends the machines too. A write takes some ten microseconds, so it is
+done in the event loop.
+"""
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from vmsandbox.errors import FailedPrecondition, Internal
+from vmsandbox.protocol import codec
+
+SCHEMA = 1
+"""Version of the tables and of every record in them."""
+
+T = TypeVar("T")
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS record (
+    kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+"""
+
+
+class State:
+    """The database; the process that opened it owns it, and closes it with `close`."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the database at `path`, making it where there is none.
+
+        Raises:
+            FailedPrecondition: another version of vmsandbox wrote it, or it is no database.
+        """
+        self._database = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            raise FailedPrecondition(f"the state database {path} is not usable: {error}") from None
+        except FailedPrecondition:
+            self._database.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=NORMAL")
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version not in (0, SCHEMA):
+            raise FailedPrecondition(
+                f"the state database has version {version}, this program reads version {SCHEMA}",
+                hint="use the version of vmsandbox that wrote it, or remove its sandboxes first",
+            )
+        self._database.executescript(f"{_TABLES} PRAGMA user_version={SCHEMA};")
+
+    def put(self, key: str, record: Any) -> None:
+        """Write the record of that id, replacing the one before; its kind is its class."""
+        body = json.dumps(codec.encode(record))
+        self._database.execute("REPLACE INTO record VALUES (?, ?, ?)", (type(record).__name__, key, body))
+
+    def delete(self, kind: type, key: str) -> None:
+        """Forget a record. Does nothing where there is none."""
+        self._database.execute("DELETE FROM record WHERE kind = ? AND id = ?", (kind.__name__, key))
+
+    def all(self, kind: type[T]) -> tuple[T, ...]:
+        """Every record of a kind, in the order of their ids.
+
+        Raises:
+            Internal: a record does not have the form of its class.
+        """
+        rows = self._database.execute(
+            "SELECT id, body FROM record WHERE kind = ? ORDER BY id", (kind.__name__,)
+        )
+        return tuple(_parse(kind, key, body) for key, body in rows)
+
+    def close(self) -> None:
+        """Close the database; the files stay."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        """The open database."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def _parse(kind: type[T], key: str, body: str) -> T:
+    try:
+        return codec.decode(kind, json.loads(body))
+    except ValueError as error:
+        raise Internal(f"the state record {kind.__name__} {key} is damaged: {error}") from None
