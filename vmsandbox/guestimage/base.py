@@ -1,0 +1,123 @@
+"""The base layer: the root file system and the kernel, out of Debian packages, by mmdebstrap."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox import process
+from vmsandbox.errors import Internal
+from vmsandbox.guestimage.inputs import DEFINITION, Recipe, read_list
+from vmsandbox.guestimage.kernel import extract_vmlinux
+from vmsandbox.guestimage.mirrors import sources_list
+
+Progress = Callable[[str], None]
+_MMDEBSTRAP_SECONDS = 1800
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A directory that holds a base layer. It is written once, and renamed into place when it is whole."""
+
+    directory: Path
+
+    @property
+    def tree(self) -> Path:
+        """The root file system, as a directory."""
+        return self.directory / "tree"
+
+    @property
+    def root(self) -> Path:
+        """The same as a squashfs."""
+        return self.directory / "root.squashfs"
+
+    @property
+    def vmlinux(self) -> Path:
+        """The uncompressed kernel."""
+        return self.directory / "vmlinux"
+
+    @property
+    def packages(self) -> Path:
+        """`package version` lines."""
+        return self.directory / "packages"
+
+    @property
+    def root_files(self) -> Path:
+        """The root's files, in the form of sha256sum(1)."""
+        return self.directory / "root-files.sha256"
+
+    @property
+    def modules(self) -> Path:
+        """The kernel's directory of modules; its name is the kernel's release."""
+        return next((self.directory / "debs/kernel/usr/lib/modules").iterdir())
+
+
+async def build_base(recipe: Recipe, directory: Path, progress: Progress) -> Base:
+    """Build the base layer in `directory`, which is empty and the caller's to remove on failure.
+
+    Raises:
+        Internal: a tool failed (no such suite, no network); what it said is the evidence.
+    """
+    base = Base(directory)
+    progress(f"Unpacking Debian {recipe.suite} packages")
+    await _unpack_packages(recipe, base)
+    progress("Extracting the kernel")
+    await _extract_kernel(base)
+    progress("Compressing the root file system")
+    await _make_squashfs(recipe, base)
+    return base
+
+
+async def _unpack_packages(recipe: Recipe, base: Base) -> None:
+    definition = DEFINITION / "base"
+    debs = base.directory / "debs"
+    debs.mkdir()
+    argv = [
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=extract",
+        f"--include={','.join(read_list(definition / 'packages.txt'))}",
+        f"--dpkgopt={definition / 'exclude.conf'}",
+        f"--extract-hook={definition / 'fetch-kernel'} \"$1\" {' '.join(read_list(definition / 'kernel.txt'))} {debs}",
+        f'--customize-hook={definition / "customize"} "$1"',
+        recipe.suite,
+        str(base.tree),
+        "-",
+    ]
+    sources = sources_list(recipe.sources).encode()
+    await process.run(argv, stdin=sources, timeout=_MMDEBSTRAP_SECONDS, env=_environment(recipe))
+    listed = [await _name_and_version(deb) for deb in sorted(debs.glob("*.deb"))]
+    base.packages.write_text("".join(listed))
+    for deb in debs.glob("*.deb"):
+        deb.unlink()
+
+
+async def _name_and_version(deb: Path) -> str:
+    argv = ["dpkg-deb", "--show", "--showformat=${Package} ${Version}\n", str(deb)]
+    return (await process.run(argv)).stdout.decode()
+
+
+async def _extract_kernel(base: Base) -> None:
+    kernel = base.directory / "debs" / "kernel"
+    images = list((kernel / "boot").glob("vmlinuz-*"))
+    if len(images) != 1:
+        raise Internal(f"expected one kernel in its package, found {len(images)}")
+    base.vmlinux.write_bytes(await extract_vmlinux(images[0].read_bytes()))
+    await process.run(["depmod", "--basedir", str(kernel / "usr"), base.modules.name])
+
+
+async def _make_squashfs(recipe: Recipe, base: Base) -> None:
+    argv = ["mksquashfs", str(base.tree), str(base.root), "-noappend", "-no-progress", "-quiet", "-no-exports"]
+    compression = ["-comp", "zstd", "-Xcompression-level", "19", "-b", "128K"]
+    await process.run([*argv, *compression], timeout=600, env=_environment(recipe))
+    base.root_files.write_text("".join(_checksums(base.tree)))
+
+
+def _checksums(tree: Path) -> list[str]:
+    files = (path for path in sorted(tree.rglob("*")) if path.is_file() and not path.is_symlink())
+    return [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}\n" for path in files]
+
+
+def _environment(recipe: Recipe) -> dict[str, str]:
+    return {**os.environ, "SOURCE_DATE_EPOCH": str(recipe.epoch), "LC_ALL": "C.UTF-8", "TZ": "UTC"}

@@ -1,0 +1,67 @@
+"""The boot layer: the initramfs, with the modules to load and the agent to become."""
+
+import io
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+from vmsandbox import process
+from vmsandbox.guestimage.base import Base
+from vmsandbox.guestimage.inputs import DEFINITION, agent_build, agent_sources, read_list
+from vmsandbox.guestimage.modules import copy_modules
+
+_APPLETS = ("cp", "grep", "insmod", "mount", "sh", "switch_root")
+_DIRECTORIES = ("bin", "dev", "sys", "root")
+
+
+async def pack_agent(tree: Path) -> bytes:
+    """The agent as a zip with compiled code, made by the Python of the guest's root file system `tree`."""
+    packer = (DEFINITION / "boot" / "pack_agent.py").read_text()
+    argv = ["chroot", str(tree), "/usr/bin/python3", "-I", "-S", "-B", "-c", packer]
+    return (await process.run(argv, stdin=zip_sources())).stdout
+
+
+def zip_sources() -> bytes:
+    """The agent's sources, a module with their build id, and the `__main__` that starts them, as a zip."""
+    added = {
+        "__main__.py": b"from vmsandbox_agent.__main__ import main\n\nmain()\n",
+        "vmsandbox_agent/build_id.py": f'BUILD_ID = "{agent_build()}"\n'.encode(),
+    }
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for name, content in {**agent_sources(), **added}.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return zipped.getvalue()
+
+
+async def build_initramfs(base: Base, agent: bytes, epoch: int, workspace: Path) -> bytes:
+    """The initramfs, an uncompressed cpio: QEMU copies it in one go, and the guest has nothing to decompress.
+
+    Args:
+        base: the base layer, whose busybox and modules it holds.
+        agent: of `pack_agent`.
+        epoch: the time of all files, seconds since 1970.
+        workspace: an empty directory for its files, the caller's to remove.
+    """
+    definition = DEFINITION / "boot"
+    for name in _DIRECTORIES:
+        (workspace / name).mkdir()
+    shutil.copy(base.tree / "usr/bin/busybox", workspace / "bin/busybox")
+    for applet in _APPLETS:
+        (workspace / "bin" / applet).symlink_to("busybox")
+    copy_modules(read_list(definition / "modules.txt"), base.modules, workspace / "modules")
+    (workspace / "agent.pyz").write_bytes(agent)
+    shutil.copy(definition / "init", workspace / "init")
+    return await _archive(workspace, epoch)
+
+
+async def _archive(directory: Path, epoch: int) -> bytes:
+    paths = sorted(directory.rglob("*"))
+    for path in (*paths, directory):
+        os.utime(path, (epoch, epoch), follow_symlinks=False)
+        if not path.is_symlink():
+            path.chmod(0o755)
+    names = "".join(f"{path.relative_to(directory)}\n" for path in paths)
+    argv = ["cpio", "--create", "--format=newc", "--reproducible", "--owner=+0:+0", "--quiet"]
+    return (await process.run([*argv, "--directory", str(directory)], stdin=names.encode())).stdout

@@ -1,0 +1,146 @@
+"""Building the guest image: each layer once per key, and then the link `current` moves to it.
+
+Under the output directory: `base/KEY/` (base layers), `KEY/` (images, whose large files are hard links to their base
+layer's), `current`, `lock`. Directories are made under a name that starts with `.building-` and renamed when whole.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from vmsandbox.errors import FailedPrecondition, NotFound
+from vmsandbox.guestimage.base import Base, Progress, build_base
+from vmsandbox.guestimage.boot import build_initramfs, pack_agent
+from vmsandbox.guestimage.inputs import Recipe, agent_build, command_line, source_date_epoch
+from vmsandbox.guestimage.manifest import (
+    DEFAULT_DIRECTORY,
+    BuiltImage,
+    Manifest,
+    checksums,
+    load_image,
+    write_manifest,
+)
+from vmsandbox.guestimage.mirrors import choose_sources
+
+_PREFIX = ".building-"
+
+
+async def build_guest_image(
+    *,
+    suite: str = "trixie",
+    mirror: str = "",
+    output: Path = DEFAULT_DIRECTORY,
+    refresh: bool = False,
+    progress: Progress = lambda text: None,
+) -> BuiltImage:
+    """The guest image for the present inputs, built where it does not exist yet, and made `current`.
+
+    Args:
+        suite: of Debian.
+        mirror: its URL; without one, the host's own mirrors.
+        output: where images and layers are kept.
+        refresh: build anew, with the mirror's present package versions.
+        progress: called with what is being done, before each step.
+
+    Raises:
+        FailedPrecondition: not root, a tool is missing, another build runs, or no mirror is known.
+        Internal: a tool failed; what it said is the evidence.
+    """
+    recipe = Recipe(suite, choose_sources(suite, mirror), source_date_epoch())
+    if not refresh:
+        with contextlib.suppress(NotFound, FailedPrecondition):
+            return _make_current(load_image(output / recipe.key()))
+    if os.geteuid() != 0:
+        raise FailedPrecondition("building the guest image needs root", hint="run it with sudo")
+    output.mkdir(parents=True, exist_ok=True)
+    with _lock(output):
+        base = await _base_layer(recipe, output / "base", refresh, progress)
+        return _make_current(await _boot_layer(recipe, base, output, progress))
+
+
+async def _base_layer(recipe: Recipe, bases: Path, refresh: bool, progress: Progress) -> Base:
+    final = bases / recipe.base_key()
+    if final.is_dir() and not refresh:
+        return Base(final)
+    with _new_directory(final) as building:
+        await build_base(recipe, building, progress)
+    return Base(final)
+
+
+async def _boot_layer(recipe: Recipe, base: Base, output: Path, progress: Progress) -> BuiltImage:
+    progress("Packing the agent and the initramfs")
+    final = output / recipe.key()
+    with _new_directory(final) as building, tempfile.TemporaryDirectory() as workspace:
+        agent = await pack_agent(base.tree)
+        initramfs = await build_initramfs(base, agent, recipe.epoch, Path(workspace))
+        (building / "initramfs.img").write_bytes(initramfs)
+        for path in (base.vmlinux, base.root, base.root_files):
+            (building / path.name).hardlink_to(path)
+        write_manifest(building, _manifest(recipe, base, building))
+    return load_image(final)
+
+
+def _manifest(recipe: Recipe, base: Base, directory: Path) -> Manifest:
+    packages = dict(line.split() for line in base.packages.read_text().splitlines())
+    return Manifest(
+        key=recipe.key(),
+        suite=recipe.suite,
+        kernel=base.modules.name,
+        build=agent_build(),
+        command_line=command_line(),
+        packages=packages,
+        files=checksums(directory),
+    )
+
+
+def _make_current(image: BuiltImage) -> BuiltImage:
+    """Point `current` at the image, in one step."""
+    link = image.directory.parent / "current"
+    if link.is_symlink() and link.resolve() == image.directory:
+        return image
+    temporary = link.with_name(f"{_PREFIX}current-{os.getpid()}")
+    temporary.symlink_to(image.directory.name)
+    temporary.rename(link)
+    return image
+
+
+@contextlib.contextmanager
+def _lock(output: Path) -> Iterator[None]:
+    with (output / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FailedPrecondition(
+                f"another build of the guest image runs in {output}", hint="wait until it has ended"
+            ) from None
+        for leftover in (*output.glob(f"{_PREFIX}*"), *output.glob(f"base/{_PREFIX}*")):
+            _remove(leftover)
+        yield
+
+
+@contextlib.contextmanager
+def _new_directory(final: Path) -> Iterator[Path]:
+    """A directory that becomes `final` when all went well, in place of what was there, and else is removed."""
+    building = final.with_name(_PREFIX + final.name)
+    building.mkdir(parents=True)
+    try:
+        yield building
+        os.sync()
+        replaced = final.with_name(f"{_PREFIX}old-{final.name}")
+        if final.exists():
+            final.rename(replaced)
+        building.rename(final)
+        _remove(replaced)
+    finally:
+        _remove(building)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)

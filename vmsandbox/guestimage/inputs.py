@@ -1,0 +1,86 @@
+"""What a guest image is made from, and the keys that change when any of it changes.
+
+Two layers: the base (root file system and kernel: packages, half a minute) and the boot layer on top of it (initramfs
+with modules and agent: seconds). Package versions are no input: a mirror's new versions do not rebuild an image by
+themselves, `refresh` asks for them; the manifest says which versions an image holds.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox.guestimage.mirrors import Source
+
+CHECKOUT = Path(__file__).parents[2]
+DEFINITION = CHECKOUT / "guest-image"
+_BUILDER = Path(__file__).parent
+_BUILDS_BASE = ("base.py", "kernel.py", "mirrors.py")
+_EPOCH = 1735689600  # 2025-01-01; SOURCE_DATE_EPOCH overrides it
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What was asked for."""
+
+    suite: str
+    sources: tuple[Source, ...]
+    epoch: int
+    """The time of every file in the image, seconds since 1970 (SOURCE_DATE_EPOCH of reproducible-builds.org)."""
+
+    def base_key(self) -> str:
+        """Names the base layer."""
+        files = (*_files(DEFINITION / "base"), *(_BUILDER / name for name in _BUILDS_BASE))
+        return _digest(files, repr(self))
+
+    def key(self) -> str:
+        """Names the whole image."""
+        files = (*_files(DEFINITION / "boot"), *sorted(_BUILDER.glob("*.py")))
+        return _digest(files, self.base_key() + agent_build())
+
+
+def source_date_epoch() -> int:
+    """SOURCE_DATE_EPOCH of the environment, or a fixed date."""
+    return int(os.environ.get("SOURCE_DATE_EPOCH", _EPOCH))
+
+
+def read_list(path: Path) -> tuple[str, ...]:
+    """The lines of one of the definition's lists, without comments."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return tuple(line for line in lines if line)
+
+
+def command_line() -> str:
+    """The guest kernel's command line."""
+    return " ".join(read_list(DEFINITION / "boot" / "command-line.txt"))
+
+
+def agent_sources(checkout: Path = CHECKOUT) -> dict[str, bytes]:
+    """The agent's sources by their names in its zip: `vmsandbox_agent` and `vmsandbox.protocol`."""
+    agent = checkout / "agent"
+    found = {str(path.relative_to(agent)): path for path in _files(agent / "vmsandbox_agent", "*.py")}
+    found["vmsandbox/__init__.py"] = checkout / "vmsandbox" / "__init__.py"
+    for path in _files(checkout / "vmsandbox" / "protocol", "*.py"):
+        found[str(path.relative_to(checkout))] = path
+    return {name: path.read_bytes() for name, path in sorted(found.items())}
+
+
+def agent_build(checkout: Path = CHECKOUT) -> str:
+    """The build id that Hello compares: a hash of the agent's and the protocol's sources."""
+    digest = hashlib.sha256()
+    for name, content in agent_sources(checkout).items():
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _files(directory: Path, pattern: str = "*") -> Iterator[Path]:
+    return (path for path in sorted(directory.rglob(pattern)) if path.is_file() and "__pycache__" not in path.parts)
+
+
+def _digest(files: Iterable[Path], parameters: str) -> str:
+    digest = hashlib.sha256(parameters.encode())
+    for path in files:
+        content = path.read_bytes()
+        digest.update(f"\n{path.name} {path.stat().st_mode & 0o777:o} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,92 @@
+"""manifest.json, which says what a guest image is and what is in it; and finding the image to boot."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vmsandbox.errors import FailedPrecondition, NotFound
+
+FORMAT = 1
+DEFAULT_DIRECTORY = Path("/var/cache/vmsandbox/guest-image")
+_FILES = ("vmlinux", "initramfs.img", "root.squashfs", "root-files.sha256")
+_HINT = "build it with `vmsandbox image build-guest`"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What manifest.json holds."""
+
+    key: str
+    """Names the inputs that the image was built from."""
+    suite: str
+    kernel: str
+    """The kernel's release, as `uname -r` prints it in the guest."""
+    build: str
+    """Build id of the agent in it, compared in Hello."""
+    command_line: str
+    packages: dict[str, str]
+    """Versions of the Debian packages in it."""
+    files: dict[str, str]
+    """The sha256 of each file beside the manifest."""
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """A guest image on disk. Its files are shared by all machines and never written."""
+
+    directory: Path
+    manifest: Manifest
+
+    @property
+    def kernel(self) -> Path:
+        """An uncompressed ELF kernel with a PVH entry point."""
+        return self.directory / "vmlinux"
+
+    @property
+    def initramfs(self) -> Path:
+        """An uncompressed cpio."""
+        return self.directory / "initramfs.img"
+
+    @property
+    def root(self) -> Path:
+        """A squashfs; the guest looks for it on the SCSI disk whose serial is `vmsandbox-root`."""
+        return self.directory / "root.squashfs"
+
+
+def load_image(directory: Path) -> BuiltImage:
+    """The image in `directory`, e.g. DEFAULT_DIRECTORY / "current".
+
+    Raises:
+        NotFound: there is none.
+        FailedPrecondition: it was built by another version of this program, or is not whole.
+    """
+    directory = directory.resolve()
+    try:
+        content = json.loads((directory / "manifest.json").read_text())
+    except FileNotFoundError:
+        raise NotFound(f"there is no guest image in {directory}", hint=_HINT) from None
+    except ValueError as error:
+        raise FailedPrecondition(f"{directory}/manifest.json cannot be read: {error}", hint=_HINT) from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise FailedPrecondition(f"the guest image in {directory} is not of format {FORMAT}", hint=_HINT)
+    missing = [name for name in _FILES if not (directory / name).is_file()]
+    if missing:
+        raise FailedPrecondition(f"the guest image in {directory} lacks {', '.join(missing)}", hint=_HINT)
+    return BuiltImage(directory, Manifest(**content))
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write manifest.json."""
+    (directory / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n")
+
+
+def checksums(directory: Path) -> dict[str, str]:
+    """The sha256 of each of an image's files."""
+    return {name: _sha256(directory / name) for name in _FILES}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
