@@ -90,7 +90,7 @@ class PodSandboxConfig:
 class PropagationMode(enum.Enum):
     """CRI MountPropagation."""
 
-    PRIVATE = "private"
+    PRIVATE = "rprivate"
     HOST_TO_CONTAINER = "rslave"
     BIDIRECTIONAL = "rshared"
 

@@ -51,9 +51,7 @@ class ContainerLog:
         self._path = path
         self._position_fd = os.open(position, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         recorded = self._read_position()
-        self._offsets = {
-            stream: recorded.offsets.get(stream.value, 0) for stream in (Stream.STDOUT, Stream.STDERR)
-        }
+        self._offsets = {stream: recorded.offsets.get(stream.value, 0) for stream in (Stream.STDOUT, Stream.STDERR)}
         self._pending = {stream: bytearray() for stream in self._offsets}
         if path is not None:
             _truncate_to(path, recorded)
