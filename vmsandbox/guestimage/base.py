@@ -62,6 +62,8 @@ async def build_base(recipe: Recipe, directory: Path, progress: Progress) -> Bas
     base = Base(directory)
     progress(f"Unpacking Debian {recipe.suite} packages")
     await _unpack_packages(recipe, base)
+    # Not as a hook: mmdebstrap runs none after the extract hooks in this variant, and copies files of the host last.
+    await process.run([str(DEFINITION / "base" / "customize"), str(base.tree)], timeout=600)
     progress("Extracting the kernel")
     await _extract_kernel(base)
     progress("Compressing the root file system")
@@ -80,7 +82,6 @@ async def _unpack_packages(recipe: Recipe, base: Base) -> None:
         f"--include={','.join(read_list(definition / 'packages.txt'))}",
         f"--dpkgopt={definition / 'exclude.conf'}",
         f"--extract-hook={definition / 'fetch-kernel'} \"$1\" {' '.join(read_list(definition / 'kernel.txt'))} {debs}",
-        f'--customize-hook={definition / "customize"} "$1"',
         recipe.suite,
         str(base.tree),
         "-",

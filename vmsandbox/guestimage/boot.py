@@ -10,9 +10,10 @@ from vmsandbox import process
 from vmsandbox.guestimage.base import Base
 from vmsandbox.guestimage.inputs import DEFINITION, agent_build, agent_sources, read_list
 from vmsandbox.guestimage.modules import copy_modules
+from vmsandbox.protocol.paths import BUILD_ID
 
 _APPLETS = ("cp", "grep", "insmod", "mount", "sh", "switch_root")
-_DIRECTORIES = ("bin", "dev", "sys", "root")
+_DIRECTORIES = ("agent", "bin", "dev", "proc", "root", "sys")
 
 
 async def pack_agent(tree: Path) -> bytes:
@@ -23,14 +24,11 @@ async def pack_agent(tree: Path) -> bytes:
 
 
 def zip_sources() -> bytes:
-    """The agent's sources, a module with their build id, and the `__main__` that starts them, as a zip."""
-    added = {
-        "__main__.py": b"from vmsandbox_agent.__main__ import main\n\nmain()\n",
-        "vmsandbox_agent/build_id.py": f'BUILD_ID = "{agent_build()}"\n'.encode(),
-    }
+    """The agent's sources and the `__main__` that starts them, as a zip."""
+    start = b"from vmsandbox_agent.__main__ import main\n\nmain()\n"
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w") as archive:
-        for name, content in {**agent_sources(), **added}.items():
+        for name, content in {**agent_sources(), "__main__.py": start}.items():
             archive.writestr(zipfile.ZipInfo(name), content)
     return zipped.getvalue()
 
@@ -51,7 +49,8 @@ async def build_initramfs(base: Base, agent: bytes, epoch: int, workspace: Path)
     for applet in _APPLETS:
         (workspace / "bin" / applet).symlink_to("busybox")
     copy_modules(read_list(definition / "modules.txt"), base.modules, workspace / "modules")
-    (workspace / "agent.pyz").write_bytes(agent)
+    (workspace / "agent" / "agent.pyz").write_bytes(agent)
+    (workspace / "agent" / Path(BUILD_ID).name).write_text(f"{agent_build()}\n")
     shutil.copy(definition / "init", workspace / "init")
     return await _archive(workspace, epoch)
 
