@@ -56,6 +56,7 @@ class ContainerLog:
         if path is not None:
             _truncate_to(path, recorded)
         self._fd = self._open()
+        self._write_position()
 
     def offset(self, stream: Stream) -> int:
         """Bytes of the stream that the log holds, from its beginning: what may be acknowledged."""
@@ -161,8 +162,7 @@ def _truncate_to(path: Path, position: LogPosition) -> None:
     """Cut what a kill left behind the position, also when the file has been renamed by a rotation since."""
     if not position.inode or not path.parent.is_dir():
         return
-    for entry in os.scandir(path.parent):
-        if entry.inode() == position.inode and entry.is_file(follow_symlinks=False):
-            if entry.stat(follow_symlinks=False).st_size > position.length:
-                os.truncate(entry.path, position.length)
-            return
+    with os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.inode() == position.inode and entry.is_file(follow_symlinks=False):
+                os.truncate(entry.path, min(position.length, entry.stat(follow_symlinks=False).st_size))

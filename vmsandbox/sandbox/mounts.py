@@ -6,6 +6,7 @@ the machine runs propagate to virtiofsd and appear in the guest.
 
 import ctypes
 import os
+import re
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
@@ -47,16 +48,26 @@ def bind(source: Path, target: Path, *, readonly: bool) -> None:
 
 
 def unmount_below(directory: Path) -> None:
-    """Detach every mount at and below `directory`, the latest first. Does nothing where there are none."""
+    """Detach every mount at and below `directory`, the latest first. Does nothing where there are none.
+
+    Raises:
+        FailedPrecondition: a mount stays; nothing below `directory` may be removed then.
+    """
     for target in reversed(mounts_below(directory)):
-        _libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW)
+        if _libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
+            raise FailedPrecondition(f"cannot unmount {target}: {os.strerror(ctypes.get_errno())}")
 
 
 def mounts_below(directory: Path) -> list[Path]:
     """The mount points at and below `directory`, in the order in which they were made (proc(5) mountinfo)."""
-    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-    paths = (Path(point.encode().decode("unicode_escape")) for point in points)
+    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_bytes().splitlines())
+    paths = (Path(os.fsdecode(_unescape(point))) for point in points)
     return [path for path in paths if path == directory or directory in path.parents]
+
+
+def _unescape(point: bytes) -> bytes:
+    """Undo the kernel's octal escapes of white space and backslashes."""
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), point)
 
 
 def _mount(source: str, target: Path, flags: int) -> None:

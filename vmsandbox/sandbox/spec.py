@@ -135,7 +135,8 @@ def _environment(inputs: SpecInputs) -> list[str]:
     values = {"PATH": PATH, "HOSTNAME": inputs.hostname}
     if inputs.config.tty:
         values["TERM"] = "xterm"
-    values.update(entry.split("=", 1) for entry in inputs.image.env if "=" in entry)
+    pairs = (entry.partition("=") for entry in inputs.image.env)
+    values.update({key: value for key, equals, value in pairs if equals})
     values.update(inputs.config.envs)
     return [f"{key}={value}" for key, value in values.items()]
 

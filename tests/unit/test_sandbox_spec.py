@@ -1,0 +1,130 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.golden import assert_golden
+from vmsandbox.errors import InvalidArgument, Unimplemented
+from vmsandbox.model import (
+    ContainerConfig,
+    ContainerMetadata,
+    ContainerSecurity,
+    ImageConfig,
+    Mount,
+    NamespaceMode,
+    Namespaces,
+    PropagationMode,
+    Resources,
+)
+from vmsandbox.sandbox import capabilities
+from vmsandbox.sandbox.spec import SpecInputs, build_spec, build_user, command_line, stop_signal
+
+IMAGE = ImageConfig(
+    user="www-data",
+    env=("PATH=/bin", "LANG=C.UTF-8", "malformed"),
+    entrypoint=("/entry",),
+    cmd=("serve",),
+    working_dir="/srv",
+    stop_signal="SIGQUIT",
+)
+PLAIN = ContainerConfig(ContainerMetadata("web"), "localhost/web")
+
+
+def spec(config=PLAIN, image=IMAGE, sources=()):
+    return build_spec(SpecInputs("c1", config, image, "pod-1", sources))
+
+
+def golden(name, built):
+    assert_golden(Path("tests/unit/golden") / name, json.dumps(built, indent=2) + "\n")
+
+
+def test_the_spec_of_a_plain_container():
+    golden("spec-plain.json", spec())
+
+
+def test_the_spec_of_a_container_with_everything():
+    config = replace(
+        PLAIN,
+        args=("--port", "80"),
+        working_dir="/work",
+        envs={"LANG": "de_DE", "EMPTY": ""},
+        tty=True,
+        mounts=(
+            Mount("/data/deep", host_path="/srv/deep", propagation=PropagationMode.HOST_TO_CONTAINER),
+            Mount("/data", host_path="/srv/data", readonly=True),
+            Mount("/etc/hosts", host_path="/srv/hosts"),
+        ),
+        resources=Resources(
+            cpu_period=100_000, cpu_quota=50_000, cpu_shares=512, memory_limit=64 << 20, oom_score_adj=900,
+            unified={"memory.oom.group": "1"},
+        ),
+        security=ContainerSecurity(
+            drop_capabilities=("ALL",), add_capabilities=("net_admin",), add_ambient_capabilities=("CAP_NET_RAW",),
+            run_as_user=1000, readonly_rootfs=True, no_new_privs=True,
+            masked_paths=("/proc/kcore",), readonly_paths=("/proc/sys",),
+        ),
+    )  # fmt: skip
+    golden("spec-full.json", spec(config, sources=("/share/0", "/share/1", "/share/2")))
+
+
+def test_the_spec_of_a_privileged_container():
+    security = ContainerSecurity(privileged=True, masked_paths=("/proc/kcore",), no_new_privs=True)
+    golden("spec-privileged.json", spec(replace(PLAIN, security=security)))
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "line"),
+    [
+        ((), (), ("/entry", "serve")),
+        ((), ("x",), ("/entry", "x")),
+        (("/own",), (), ("/own",)),
+        (("/own",), ("x",), ("/own", "x")),
+    ],
+)
+def test_command_and_args_replace_entrypoint_and_cmd_as_kubernetes_says(command, args, line):
+    assert command_line(replace(PLAIN, command=command, args=args), IMAGE) == line
+
+
+def test_a_container_without_any_command_is_refused():
+    with pytest.raises(InvalidArgument, match="container web: neither"):
+        command_line(PLAIN, ImageConfig())
+
+
+def test_a_user_of_the_container_stands_before_the_image_s():
+    assert build_user(PLAIN, IMAGE).user == "www-data"
+    chosen = replace(PLAIN, security=ContainerSecurity(run_as_user=0, run_as_group=5))
+    assert (build_user(chosen, IMAGE).user, build_user(chosen, IMAGE).group) == ("0", "5")
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("", 3), ("SIGTERM", 15), ("usr1", None), ("9", 9), ("KILL", 9), ("0", None)]
+)
+def test_stop_signals_are_found_by_name_and_number(name, number):
+    config = replace(PLAIN, stop_signal=name)
+    if number is None:
+        with pytest.raises(InvalidArgument, match="no signal"):
+            stop_signal(config, IMAGE)
+    else:
+        assert stop_signal(config, IMAGE) == number
+
+
+def test_an_unknown_capability_is_refused():
+    with pytest.raises(InvalidArgument, match="CAP_FLY"):
+        capabilities.build(ContainerSecurity(add_capabilities=("fly",)))
+
+
+def test_adding_all_and_dropping_one_leaves_the_others():
+    sets = capabilities.build(ContainerSecurity(add_capabilities=("ALL",), drop_capabilities=("SYS_ADMIN",)))
+    assert set(capabilities.ALL) - set(sets["effective"]) == {"CAP_SYS_ADMIN"}
+
+
+def test_a_relative_mount_path_is_refused():
+    with pytest.raises(InvalidArgument, match="not absolute"):
+        spec(replace(PLAIN, mounts=(Mount("data", host_path="/srv"),)), sources=("/share/0",))
+
+
+def test_sharing_a_pid_namespace_is_refused_until_it_works():
+    security = ContainerSecurity(namespaces=Namespaces(pid=NamespaceMode.TARGET, target_id="c0"))
+    with pytest.raises(Unimplemented, match="PID namespace"):
+        spec(replace(PLAIN, security=security))

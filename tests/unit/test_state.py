@@ -1,0 +1,89 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+import pytest
+
+from vmsandbox.errors import FailedPrecondition, Internal
+from vmsandbox.state import State
+
+
+@dataclass(frozen=True)
+class Fruit:
+    name: str
+    seeds: int = 0
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@pytest.fixture
+def state(tmp_path):
+    with State(tmp_path / "state.db") as state:
+        yield state
+
+
+def test_a_record_comes_back_as_it_was_put(state):
+    state.put("a", Fruit("apple", 5, {"colour": "red"}))
+    assert state.all(Fruit) == (Fruit("apple", 5, {"colour": "red"}),)
+
+
+def test_putting_again_replaces(state):
+    state.put("a", Fruit("apple"))
+    state.put("a", Fruit("pear"))
+    assert state.all(Fruit) == (Fruit("pear"),)
+
+
+def test_deleting_what_is_not_there_succeeds(state):
+    state.delete(Fruit, "nothing")
+    assert state.all(Fruit) == ()
+
+
+def test_a_database_of_another_version_is_refused_with_a_hint(tmp_path):
+    database = sqlite3.connect(tmp_path / "state.db")
+    database.execute("PRAGMA user_version=99")
+    database.close()
+    with pytest.raises(FailedPrecondition, match="version 99") as caught:
+        State(tmp_path / "state.db")
+    assert caught.value.hint
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "state.db").write_bytes(b"not a database at all, but long enough" * 50)
+    with pytest.raises(FailedPrecondition, match="not usable"):
+        State(tmp_path / "state.db")
+
+
+def test_a_damaged_record_is_named(state, tmp_path):
+    state.put("a", Fruit("apple"))
+    other = sqlite3.connect(tmp_path / "state.db")
+    with other:
+        other.execute("UPDATE record SET body = '{\"name\": 3}'")
+    other.close()
+    with pytest.raises(Internal, match="Fruit a is damaged"):
+        state.all(Fruit)
+
+
+WRITER = """
+import itertools, sys
+sys.path.insert(0, ".")
+from tests.unit.test_state import Fruit
+from vmsandbox.state import State
+state = State(sys.argv[1])
+for n in itertools.count():
+    state.put("a", Fruit("apple" * 1000, n))
+    state.put("b", Fruit("apple" * 1000, n))
+    print(n, flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_whole_records(tmp_path):
+    path = tmp_path / "state.db"
+    with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, cwd=os.getcwd()) as writer:
+        last = [int(writer.stdout.readline()) for _ in range(50)][-1]
+        writer.send_signal(signal.SIGKILL)
+    with State(path) as state:
+        first, second = state.all(Fruit)
+    assert first.seeds >= last
+    assert first.seeds - second.seeds in (0, 1)

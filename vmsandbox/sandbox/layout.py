@@ -1,0 +1,79 @@
+"""Where a sandbox keeps its files on the host (docs/on-disk.md); made and removed here."""
+
+import contextlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox.process import run
+from vmsandbox.sandbox import mounts
+
+SHARE_TAG = "vmsandbox"
+SCRATCH_SERIAL = "vmsandbox-scratch"
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxLayout:
+    """The two directories of one sandbox.
+
+    `runtime` (tmpfs on most hosts) holds sockets and the share; `persistent` the scratch disk and log positions.
+    """
+
+    runtime: Path
+    persistent: Path
+
+    @property
+    def share(self) -> Path:
+        """The directory that virtiofsd serves; volumes are mounted below it."""
+        return self.runtime / "share"
+
+    @property
+    def console(self) -> Path:
+        """Unix socket of the guest's console."""
+        return self.runtime / "console.sock"
+
+    @property
+    def scratch(self) -> Path:
+        """The disk image of the writable layers."""
+        return self.persistent / "scratch.img"
+
+    def position(self, container_id: str) -> Path:
+        """Of a container's log: see `logs`."""
+        return self.persistent / f"{container_id}.position"
+
+    def volume(self, container_id: str, index: int) -> Path:
+        """Where the volume of a container's mount with that index is mounted on the host."""
+        return self.share / container_id / str(index)
+
+    def make(self, group: int) -> None:
+        """Make both directories and the share, which QEMU's group may pass through."""
+        for directory in (self.runtime, self.persistent):
+            directory.mkdir(parents=True, mode=0o710)
+            os.chown(directory, 0, group)
+        self.share.mkdir(mode=0o755)
+        mounts.make_shared(self.share)
+
+    async def make_scratch(self, size: int) -> None:
+        """Make the scratch disk: a sparse ext4 image of `size` bytes.
+
+        It dies with its sandbox, so it has no journal; the host never mounts it, as the guest writes it.
+        """
+        with self.scratch.open("xb") as file:
+            file.truncate(size)
+        options = "lazy_itable_init=1,nodiscard,root_owner=0:0"
+        features = "^has_journal,^resize_inode"
+        await run(["mkfs.ext4", "-q", "-F", "-m", "0", "-O", features, "-E", options, str(self.scratch)])
+
+    def remove(self) -> None:
+        """Unmount and remove everything, following no link. Succeeds where there is nothing."""
+        mounts.unmount_below(self.share)
+        for directory in (self.runtime, self.persistent):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(directory)
+
+    def remove_volumes(self, container_id: str) -> None:
+        """Unmount and remove the volumes of one container. Succeeds where it has none."""
+        mounts.unmount_below(self.share / container_id)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.share / container_id)

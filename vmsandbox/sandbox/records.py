@@ -1,0 +1,91 @@
+"""What the state database keeps of sandboxes and containers (docs/on-disk.md).
+
+What a sandbox acquires is named after its id: its domain, namespace, tap, directories and CID claim. So the record
+that is written before the first step tells a teardown after a crash all that may exist.
+"""
+
+from dataclasses import dataclass, field
+
+from vmsandbox.model import (
+    BootTimings,
+    ContainerConfig,
+    ContainerState,
+    ContainerStatus,
+    ImageConfig,
+    PodSandboxConfig,
+    SandboxState,
+    SandboxStatus,
+    Vsock,
+)
+from vmsandbox.network import PodNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxRecord:
+    """A sandbox, from before its first resource is acquired until it is removed."""
+
+    id: str
+    config: PodSandboxConfig
+    state: SandboxState
+    created_at: int
+    network: PodNetwork | None = None
+    vsock: Vsock | None = None
+    kernel: str = ""
+    timings: BootTimings = field(default_factory=BootTimings)
+    message: str = ""
+    acknowledged: int = 0
+    """The last event of the agent that has been dealt with."""
+
+    def status(self) -> SandboxStatus:
+        """What the CRI tells of it."""
+        addresses = self.network.interface.addresses if self.network else ()
+        return SandboxStatus(
+            id=self.id,
+            config=self.config,
+            state=self.state,
+            created_at=self.created_at,
+            ips=tuple(address.partition("/")[0] for address in addresses),
+            kernel=self.kernel,
+            timings=self.timings,
+            message=self.message,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRecord:
+    """A container, from before it is made in the guest until it is removed."""
+
+    id: str
+    sandbox_id: str
+    config: ContainerConfig
+    image_id: str
+    image_ref: str
+    image_config: ImageConfig
+    image_serial: str
+    """Serial of the disk that holds its root image; plugged in for as long as a record names it."""
+    created_at: int
+    log_path: str
+    state: ContainerState = ContainerState.UNKNOWN
+    started_at: int = 0
+    finished_at: int = 0
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+
+    def status(self) -> ContainerStatus:
+        """What the CRI tells of it."""
+        return ContainerStatus(
+            id=self.id,
+            sandbox_id=self.sandbox_id,
+            config=self.config,
+            state=self.state,
+            created_at=self.created_at,
+            image_id=self.image_id,
+            image_ref=self.image_ref,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            exit_code=self.exit_code,
+            reason=self.reason,
+            message=self.message,
+            log_path=self.log_path,
+        )
