@@ -1,0 +1,112 @@
+"""How the host reaches ports of one guest: the interface, and frames on the connections it gives.
+
+Implementations: `vsock.KernelVsock` (AF_VSOCK) and `vhost_device.VhostDevice` (vhost-device-vsock).
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from vmsandbox.errors import Unavailable
+from vmsandbox.model import Vsock
+from vmsandbox.protocol.framing import MAX_FRAME, FrameReader, ProtocolError
+
+_RECEIVE = 64 * 1024
+UNSENT_LIMIT = 16 * 1024 * 1024
+"""Bytes that may wait for a guest that does not read; beyond them its connection is given up."""
+
+
+class TransportBroken(Unavailable):
+    """The way to the guest is gone for good (its vsock daemon died); dialling again is useless."""
+
+
+class Transport(Protocol):
+    """The way to one guest. Its owner makes and ends it; sessions and streams only dial."""
+
+    @property
+    def device(self) -> Vsock:
+        """What the guest's domain needs for it."""
+        ...
+
+    async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to a port on which the guest listens. The caller closes the writer.
+
+        Raises:
+            Unavailable: nobody answers (yet); trying again may help.
+            TransportBroken: nobody ever will.
+        """
+        ...
+
+    async def diagnose(self) -> TransportBroken | None:
+        """Why the transport itself is broken, for who has just lost a connection; None while it is whole."""
+        ...
+
+
+class Connection:
+    """Frames on a dialled connection, which it owns. One task may receive, any may send."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int = MAX_FRAME) -> None:
+        """Receive payloads of at most `limit` bytes."""
+        self._reader = reader
+        self._writer = writer
+        self._frames = FrameReader(limit)
+        self._received: deque[bytes] = deque()
+
+    async def send(self, frame: bytes) -> None:
+        """Send a packed frame; a cancelled sender leaves it whole.
+
+        Raises:
+            OSError: the peer is gone.
+            ProtocolError: the peer has not read `UNSENT_LIMIT` bytes.
+        """
+        self.send_soon(frame)
+        await self._writer.drain()
+
+    def send_soon(self, frame: bytes) -> None:
+        """Send a small packed frame without waiting for the peer to take it. Raises ProtocolError as `send`."""
+        if self._writer.transport.get_write_buffer_size() > UNSENT_LIMIT:
+            raise ProtocolError(f"the guest leaves more than {UNSENT_LIMIT} bytes unread")
+        if not self._writer.is_closing():
+            self._writer.write(frame)
+
+    async def receive(self) -> bytes | None:
+        """The next payload, or None where the peer ended the connection. Cancelling it loses nothing.
+
+        Raises:
+            OSError: the connection was reset.
+            ProtocolError: a frame is too large or was cut.
+        """
+        while not self._received:
+            data = await self._reader.read(_RECEIVE)
+            if not data:
+                self._check_whole()
+                return None
+            self._received.extend(self._frames.feed(data))
+        return self._received.popleft()
+
+    def _check_whole(self) -> None:
+        if pending := self._frames.pending():
+            raise ProtocolError(f"the connection ended within a frame, after {pending} bytes")
+
+    async def aclose(self) -> None:
+        """End the connection; what was sent is still delivered, unless the guest does not take it in."""
+        self._writer.close()
+        if self._writer.transport.get_write_buffer_size() > 0:
+            with contextlib.suppress(TimeoutError, OSError):
+                async with asyncio.timeout(1):
+                    await self._writer.wait_closed()
+            self._writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def dialled(transport: Transport, port: int, limit: int = MAX_FRAME) -> AsyncIterator[Connection]:
+    """A `Connection` to a port of the guest, closed when the context is left. Raises as `Transport.dial`."""
+    connection = Connection(*await transport.dial(port), limit)
+    try:
+        yield connection
+    finally:
+        await connection.aclose()

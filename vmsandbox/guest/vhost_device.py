@@ -1,0 +1,250 @@
+"""vhost-device-vsock: the transport of hosts whose kernel has no vhost_vsock, one process per sandbox.
+
+The process outlives ours. Its sockets and its log lie in the sandbox's directory, so that a directory and a CID
+are all that is needed to find it again.
+"""
+
+import asyncio
+import contextlib
+import grp
+import os
+import shutil
+import socket
+from pathlib import Path
+
+from tenacity import AsyncRetrying, retry_if_result, wait_fixed
+
+from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, Unavailable
+from vmsandbox.guest.transport import TransportBroken
+from vmsandbox.model import Vsock
+from vmsandbox.process import ProcessIdentity, start_daemon
+
+DEFAULT_PROGRAM = Path("vhost-device-vsock")
+START_TIMEOUT = 10.0
+_LONGEST_PATH = 107
+"""Bytes of a Unix socket's path without its terminating zero (unix(7))."""
+
+_LISTENING = "00010000"
+"""Flags of a listening socket in /proc/net/unix (__SO_ACCEPTCON)."""
+
+_PF_EXITING = 0x4
+_LOG_KEPT = 4 * 1024
+
+
+class VhostDevice:
+    """The daemon of one sandbox. Its owner records `identity`, and calls `stop` when the machine has ended."""
+
+    def __init__(self, directory: Path, cid: int, identity: ProcessIdentity) -> None:
+        """Take up a daemon that runs; `start` makes one.
+
+        Args:
+            directory: where it was started.
+            cid: the guest's.
+            identity: what `start` gave, or `find`.
+        """
+        self.device = Vsock(cid, vhost_socket(directory))
+        self.identity = identity
+        self._directory = directory
+        self._dial_socket = _dial_socket(directory)
+
+    @classmethod
+    async def start(
+        cls,
+        directory: Path,
+        cid: int,
+        *,
+        group: str | int | None = None,
+        program: Path = DEFAULT_PROGRAM,
+    ) -> "VhostDevice":
+        """Start the daemon and return when it listens; on failure nothing is left.
+
+        Args:
+            directory: the sandbox's, which QEMU's user may enter.
+            cid: any but 0 to 2; no other process shares it.
+            group: whose members may open the vhost-user socket beside root (QEMU's group); None: nobody.
+            program: vhost-device-vsock 0.3.
+
+        Raises:
+            InvalidArgument: the directory's path is too long for a Unix socket.
+            FailedPrecondition: the program is not installed, or the group does not exist.
+            Unavailable: it did not start; what it printed is the evidence.
+        """
+        _check_length(directory)
+        gid = _gid(group)
+        _remove_sockets(directory)
+        identity = await start_daemon([str(program), *_arguments(directory, cid)], _log(directory))
+        device = cls(directory, cid, identity)
+        try:
+            await device._listening()
+            if gid is not None:
+                os.chown(vhost_socket(directory), -1, gid)
+                vhost_socket(directory).chmod(0o660)
+        except BaseException:
+            device.stop()
+            raise
+        return device
+
+    @staticmethod
+    def find(directory: Path, cid: int) -> ProcessIdentity | None:
+        """The daemon that was started for `directory`, for an owner that crashed before it recorded it."""
+        wanted = "\0".join(_arguments(directory, cid)).encode()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if (entry / "cmdline").read_bytes().partition(b"\0")[2].rstrip(b"\0") == wanted:
+                        return ProcessIdentity.of(int(entry.name))
+        return None
+
+    async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """As `Transport.dial`."""
+        try:
+            return await self._dial(port)
+        except (OSError, ValueError, asyncio.LimitOverrunError) as error:
+            if broken := await self.diagnose():
+                raise broken from None
+            raise Unavailable(f"vsock port {port}: {_seen(error)}") from None
+
+    async def _dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.connect(str(self._dial_socket))
+            # At once and in one piece: the daemon reads the line once, and spins on a silent client that closes.
+            sock.send(b"CONNECT %d\n" % port)
+        except BaseException:
+            sock.close()
+            raise
+        reader, writer = await asyncio.open_connection(sock=sock)
+        try:
+            answer = await reader.readline()
+            if not answer.startswith(b"OK "):
+                raise ConnectionResetError("nobody listens on it yet" if not answer else f"answer {answer!r}")
+        except BaseException:
+            writer.transport.abort()
+            raise
+        return reader, writer
+
+    async def diagnose(self) -> TransportBroken | None:
+        """As `Transport.diagnose`: whether the daemon has died, or is just dying."""
+        if not _ending(self.identity):
+            return None
+        await self.wait_ended()
+        return TransportBroken(
+            f"the vsock daemon (vhost-device-vsock, pid {self.identity.pid}) has died",
+            evidence={"vhost-device-vsock": self._log_tail()},
+        )
+
+    async def wait_ended(self) -> None:
+        """Return when the daemon has ended, for who watches over it; a pidfd tells (pidfd_open(2))."""
+        try:
+            fd = os.pidfd_open(self.identity.pid)
+        except ProcessLookupError:
+            return
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        try:
+            loop.add_reader(fd, ended.set)
+            if self.identity.alive():
+                await ended.wait()
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+
+    def stop(self) -> None:
+        """Kill the daemon and remove its sockets; its log stays. Succeeds where it has ended."""
+        self.identity.kill()
+        _remove_sockets(self._directory)
+
+    async def _listening(self) -> None:
+        """The daemon tells nobody that it is ready, so its sockets are looked for until they listen."""
+        paths = {str(self._dial_socket), str(self.device.socket)}
+        waiting = AsyncRetrying(
+            retry=retry_if_result(lambda _: not paths <= _listening_sockets()), wait=wait_fixed(0.01)
+        )
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                await waiting(self._check_running)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"the vsock daemon does not listen {START_TIMEOUT:g} s after its start",
+                evidence={"vhost-device-vsock": self._log_tail()},
+            ) from None
+
+    async def _check_running(self) -> None:
+        if broken := await self.diagnose():
+            raise broken
+
+    def _log_tail(self) -> str:
+        with contextlib.suppress(OSError):
+            return _log(self._directory).read_bytes()[-_LOG_KEPT:].decode(errors="replace")
+        return ""
+
+
+def installed(program: Path = DEFAULT_PROGRAM) -> bool:
+    """Whether the daemon's program is there."""
+    return shutil.which(program) is not None
+
+
+def vhost_socket(directory: Path) -> Path:
+    """The socket that QEMU connects to."""
+    return directory / "vhost.sock"
+
+
+def _dial_socket(directory: Path) -> Path:
+    return directory / "vsock.sock"
+
+
+def _log(directory: Path) -> Path:
+    return directory / "vsock.log"
+
+
+def _arguments(directory: Path, cid: int) -> list[str]:
+    return [
+        f"--guest-cid={cid}",
+        f"--socket={vhost_socket(directory)}",
+        f"--uds-path={_dial_socket(directory)}",
+    ]
+
+
+def _check_length(directory: Path) -> None:
+    longest = max((vhost_socket(directory), _dial_socket(directory)), key=lambda path: len(os.fsencode(path)))
+    length = len(os.fsencode(longest))
+    if length > _LONGEST_PATH:
+        raise InvalidArgument(
+            f"the socket path {longest} has {length} bytes, and Unix sockets have at most {_LONGEST_PATH}",
+            hint="choose a shorter run directory",
+        )
+
+
+def _remove_sockets(directory: Path) -> None:
+    for path in (vhost_socket(directory), _dial_socket(directory)):
+        path.unlink(missing_ok=True)
+
+
+def _gid(group: str | int | None) -> int | None:
+    if not isinstance(group, str):
+        return group
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise FailedPrecondition(f"the group {group} does not exist on this host") from None
+
+
+def _listening_sockets() -> set[str]:
+    lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    rows = (line.split(maxsplit=7) for line in lines)
+    return {row[7] for row in rows if len(row) == 8 and row[3] == _LISTENING}
+
+
+def _ending(identity: ProcessIdentity) -> bool:
+    """Whether a process has ended or begun to: its sockets close before it can be seen as ended (proc(5))."""
+    try:
+        fields = Path(f"/proc/{identity.pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    same = int(fields[19]) == identity.start_time
+    return not same or fields[0] == "Z" or bool(int(fields[6]) & _PF_EXITING)
+
+
+def _seen(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
