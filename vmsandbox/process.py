@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,12 +140,17 @@ async def start_daemon(argv: Sequence[str], log: Path) -> ProcessIdentity:
     """
     with log.open("wb") as output:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's transport kills its child when it is collected
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         except FileNotFoundError:
             raise FailedPrecondition(f"the program {argv[0]} is not installed") from None
+    threading.Thread(target=process.wait, name=f"reaper of {argv[0]}", daemon=True).start()
     identity = ProcessIdentity.of(process.pid)
     if identity is None:
-        raise Unavailable(f"{argv[0]} ended at once", evidence={"output": log.read_text(errors="replace")})
+        raise Unavailable(f"{argv[0]} ended at once", evidence={"output": _text(log)})
     return identity
+
+
+def _text(log: Path) -> str:
+    return log.read_text(errors="replace")
