@@ -68,23 +68,32 @@ class FrameReader:
         Raises:
             ProtocolError: a length field exceeds the limit; nothing after it can be understood.
         """
-        self._buffer += data
-        while (payload := self._next()) is not None:
+        self.append(data)
+        while (payload := self.next_frame()) is not None:
             yield payload
 
-    def pending(self) -> int:
-        """Bytes of the incomplete frame; not 0 at the end of the stream means that it was cut."""
-        return len(self._buffer)
+    def append(self, data: bytes) -> None:
+        """Take bytes in, for `next_frame`."""
+        self._buffer += data
 
-    def _next(self) -> bytes | None:
+    def next_frame(self, limit: int | None = None) -> bytes | None:
+        """Take the payload of the first frame out, or None when it is not complete.
+
+        Raises:
+            ProtocolError: its length field exceeds `limit` (by default the reader's own).
+        """
         if len(self._buffer) < _LENGTH.size:
             return None
         (length,) = _LENGTH.unpack_from(self._buffer)
-        if length > self._limit:
-            raise ProtocolError(f"a frame of {length} bytes exceeds the limit of {self._limit}")
+        if length > (limit := self._limit if limit is None else limit):
+            raise ProtocolError(f"a frame of {length} bytes exceeds the limit of {limit}")
         end = _LENGTH.size + length
         if len(self._buffer) < end:
             return None
         payload = bytes(self._buffer[_LENGTH.size : end])
         del self._buffer[:end]
         return payload
+
+    def pending(self) -> int:
+        """Bytes of the incomplete frame; not 0 at the end of the stream means that it was cut."""
+        return len(self._buffer)

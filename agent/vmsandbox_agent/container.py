@@ -1,0 +1,185 @@
+"""One container: its bundle, its process and its execs, from `crun create` to `crun delete`."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox.protocol.codec import JSON
+from vmsandbox.protocol.messages import ContainerState, CreateContainer, Exec
+from vmsandbox_agent import console
+from vmsandbox_agent.bundle import Bundle, cgroup_path, complete_process, complete_spec
+from vmsandbox_agent.cgroup import Cgroup
+from vmsandbox_agent.crun import Crun, Fds
+from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.process import Process
+from vmsandbox_agent.reaper import Reaper
+from vmsandbox_agent.settings import Settings
+from vmsandbox_agent.stdio import ConsoleSocket, Pipes, Stdio
+from vmsandbox_agent.users import resolve_user
+
+Launch = Callable[[Fds | None, Path | None], Awaitable[int]]
+"""Starts a process with these file descriptors, or with a console socket; gives its pid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """What every container of the guest works with."""
+
+    settings: Settings
+    reaper: Reaper
+    crun: Crun
+    events: EventLog
+
+
+class Container:
+    """A container that exists. `lock` is held by whoever changes its state."""
+
+    def __init__(self, machinery: Machinery, container_id: str) -> None:
+        """Name it; `create` makes it."""
+        self._machinery = machinery
+        self.id = container_id
+        self.lock = asyncio.Lock()
+        self.execs: dict[str, Process] = {}
+        self._bundle = Bundle.of(machinery.settings, container_id)
+        self._cgroup_path = ""
+        self._cgroup = Cgroup(machinery.settings.cgroups)
+        self._user: JSON = None
+        self._process: Process | None = None
+        self._started = False
+
+    @property
+    def process(self) -> Process:
+        """Its first process. Raises AgentError until it is created."""
+        if self._process is None:
+            raise AgentError("failed_precondition", f"container {self.id} is not created yet")
+        return self._process
+
+    @property
+    def state(self) -> ContainerState:
+        """What the host may know of it."""
+        process = self.process
+        if process.exit_code is not None:
+            return ContainerState(self.id, "stopped", process.pid, process.exit_code)
+        return ContainerState(self.id, "running" if self._started else "created", process.pid)
+
+    @property
+    def exists(self) -> bool:
+        """Whether `create` has succeeded."""
+        return self._process is not None
+
+    async def create(self, request: CreateContainer) -> None:
+        """Make the root, the bundle and the process. On failure or cancellation nothing is left."""
+        try:
+            self._bundle.mount_root(self._image(request.image_serial))
+            self._user = resolve_user(self._bundle.root, request.user)
+            self._set_cgroup(cgroup_path(request.spec, self.id))
+            spec = complete_spec(request.spec, self._bundle.root, self._user, self._cgroup_path, tty=request.tty)
+            self._bundle.write("config.json", spec)
+            self._process = await self._launch(self._create, "", stdin=request.stdin, tty=request.tty)
+        except BaseException:
+            await self._undo()
+            raise
+
+    async def start(self) -> None:
+        """Let its process run. Raises AgentError unless it is just created."""
+        if self._started or not self.process.running:
+            raise AgentError("failed_precondition", f"container {self.id} is {self.state.status}, not created")
+        self._started = True
+        # Once crun has begun there is no way back, so that a caller who gives up does not interrupt it.
+        await asyncio.shield(self._machinery.crun.start(self.id))
+
+    def signal(self, number: int, *, everyone: bool) -> None:
+        """Send a signal to its first process or to all; nothing happens when it has ended."""
+        if not everyone or not self._cgroup.signal_all(number):
+            self.process.signal(number)
+
+    async def update(self, resources: JSON) -> None:
+        """Change its limits."""
+        self.process  # noqa: B018 - raises where there is none
+        await self._machinery.crun.update(self.id, self._bundle.write("resources.json", resources))
+
+    async def exec(self, request: Exec) -> None:
+        """Start another process in it. Raises AgentError unless it runs."""
+        if self.state.status != "running":
+            raise AgentError("failed_precondition", f"container {self.id} is {self.state.status}, not running")
+        user = self._user if request.user is None else resolve_user(self._bundle.root, request.user)
+        process = complete_process(request.process, user, tty=request.tty)
+        path = self._bundle.write(f"exec-{request.exec_id}.json", process)
+
+        async def launch(fds: Fds | None, console: Path | None) -> int:
+            return await self._machinery.crun.exec(self.id, path, fds, console)
+
+        try:
+            started = await self._launch(launch, request.exec_id, stdin=request.stdin, tty=request.tty)
+        finally:
+            path.unlink(missing_ok=True)
+        self.execs[request.exec_id] = started
+
+    async def delete(self) -> None:
+        """Kill what is left of it and remove every trace; can be repeated after a failure."""
+        self._cgroup.signal_all(signal.SIGKILL)
+        for process in (*self.execs.values(), self.process):
+            await process.abandon()
+        await self._remove()
+
+    async def _create(self, fds: Fds | None, console: Path | None) -> int:
+        return await self._machinery.crun.create(self.id, self._bundle.directory, fds, console)
+
+    async def _launch(self, launch: Launch, exec_id: str, *, stdin: bool, tty: bool) -> Process:
+        reaper = self._machinery.reaper
+        with reaper.adopting():
+            pid, stdio = await (self._with_terminal(launch, stdin) if tty else _with_pipes(launch, stdin))
+            return Process(
+                pid,
+                reaper.watch(pid),
+                stdio,
+                container_id=self.id,
+                exec_id=exec_id,
+                cgroup=self._cgroup,
+                events=self._machinery.events,
+            )
+
+    async def _with_terminal(self, launch: Launch, stdin: bool) -> tuple[int, Stdio]:
+        listener = ConsoleSocket(self._machinery.settings.state)
+        try:
+            pid = await launch(None, listener.path)
+            return pid, await listener.receive(stdin=stdin)
+        finally:
+            listener.close()
+
+    def _image(self, serial: str) -> Path:
+        image = self._machinery.settings.images / serial
+        if not image.is_dir():
+            raise AgentError("failed_precondition", f"image {serial} is not attached")
+        return image
+
+    def _set_cgroup(self, path: str) -> None:
+        self._cgroup_path = path
+        self._cgroup = Cgroup(self._machinery.settings.cgroups / path.strip("/"))
+
+    async def _undo(self) -> None:
+        """Remove what a failed creation left, without hiding why it failed."""
+        if self._cgroup_path:
+            self._cgroup.signal_all(signal.SIGKILL)
+        try:
+            await asyncio.shield(self._remove())
+        except (AgentError, OSError) as error:
+            console.error(f"container {self.id} could not be cleared away: {error}")
+
+    async def _remove(self) -> None:
+        await self._machinery.crun.delete(self.id)
+        await asyncio.to_thread(self._bundle.remove)
+
+
+async def _with_pipes(launch: Launch, stdin: bool) -> tuple[int, Stdio]:
+    pipes = Pipes(stdin=stdin)
+    try:
+        return await launch(pipes.child, None), pipes.stdio
+    except BaseException:
+        pipes.stdio.close()
+        raise
+    finally:
+        pipes.close_child()

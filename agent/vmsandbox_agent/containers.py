@@ -1,0 +1,112 @@
+"""All containers of the guest, by their ids."""
+
+import asyncio
+import re
+import signal
+
+from vmsandbox.protocol.messages import Containers, CreateContainer, Exec
+from vmsandbox_agent.container import Container, Machinery
+from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.process import Process
+from vmsandbox_agent.settings import MAX_CONTAINERS, MAX_EXECS
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+class ContainerTable:
+    """The containers that exist or are being made; the limits on their number."""
+
+    def __init__(self, machinery: Machinery) -> None:
+        """Begin without any."""
+        self._machinery = machinery
+        self._containers: dict[str, Container] = {}
+        self._execs_starting = 0
+
+    def get(self, container_id: str) -> Container:
+        """The container of that id. Raises AgentError when there is none."""
+        try:
+            return self._containers[container_id]
+        except KeyError:
+            raise AgentError("not_found", f"there is no container {container_id}") from None
+
+    def process(self, container_id: str, exec_id: str) -> Process:
+        """The container's first process or (with `exec_id`) an exec's. Raises AgentError when there is none."""
+        container = self.get(container_id)
+        if not exec_id:
+            return container.process
+        try:
+            return container.execs[exec_id]
+        except KeyError:
+            raise AgentError("not_found", f"container {container_id} has no exec {exec_id}") from None
+
+    def list(self) -> Containers:
+        """The state of all that exist."""
+        return Containers(tuple(known.state for known in self._containers.values() if known.exists))
+
+    async def create(self, request: CreateContainer) -> None:
+        """Make a container; its id is taken from now on, and free again when that fails."""
+        check_name(request.container_id)
+        check_name(request.image_serial)
+        self._check_room(request.container_id)
+        container = self._containers[request.container_id] = Container(self._machinery, request.container_id)
+        try:
+            async with container.lock:
+                await container.create(request)
+        except BaseException:
+            del self._containers[request.container_id]
+            raise
+
+    async def exec(self, request: Exec) -> None:
+        """Start a process in a container."""
+        check_name(request.exec_id)
+        container = self.get(request.container_id)
+        if request.exec_id in container.execs:
+            raise AgentError("already_exists", f"container {container.id} has an exec {request.exec_id}")
+        self._forget_taken_execs()
+        self._check_exec_room()
+        self._execs_starting += 1
+        try:
+            await container.exec(request)
+        finally:
+            self._execs_starting -= 1
+
+    async def delete(self, container_id: str) -> None:
+        """Delete a container, whatever its state; succeeds where there is none."""
+        container = self._containers.get(container_id)
+        if container is None:
+            return
+        async with container.lock:
+            if self._containers.get(container_id) is container:
+                await container.delete()
+                del self._containers[container_id]
+
+    async def kill_all(self) -> None:
+        """Kill every container and wait for their ends."""
+        existing = [known for known in self._containers.values() if known.exists]
+        for container in existing:
+            container.signal(signal.SIGKILL, everyone=True)
+        await asyncio.gather(*(container.process.abandon() for container in existing))
+
+    def _check_room(self, container_id: str) -> None:
+        if container_id in self._containers:
+            raise AgentError("already_exists", f"container {container_id} exists")
+        if len(self._containers) >= MAX_CONTAINERS:
+            raise AgentError("resource_exhausted", f"there are {MAX_CONTAINERS} containers")
+        self._machinery.events.check_room(len(self._containers) + MAX_EXECS)
+
+    def _check_exec_room(self) -> None:
+        execs = sum(len(container.execs) for container in self._containers.values())
+        if execs + self._execs_starting >= MAX_EXECS:
+            raise AgentError("resource_exhausted", f"{MAX_EXECS} execs run, or have output that was not read")
+        self._machinery.events.check_room(len(self._containers) + execs)
+
+    def _forget_taken_execs(self) -> None:
+        for container in self._containers.values():
+            for exec_id in [name for name, process in container.execs.items() if process.taken]:
+                del container.execs[exec_id]
+
+
+def check_name(name: str) -> None:
+    """Raise AgentError unless `name` can be a file's name and a word on a command line."""
+    if not _NAME.fullmatch(name):
+        raise AgentError("invalid_argument", f"{name!r} is no name (letters, digits, '_', '.' and '-')")

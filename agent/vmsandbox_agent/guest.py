@@ -1,0 +1,149 @@
+"""The requests of the protocol, each carried out by the part of the agent that it concerns."""
+
+import asyncio
+from collections.abc import Callable
+
+from vmsandbox.protocol.messages import (
+    AttachImage,
+    ConfigureGuest,
+    Containers,
+    CreateContainer,
+    DeleteContainer,
+    DetachImage,
+    Empty,
+    Exec,
+    ListContainers,
+    MakeTmpfs,
+    OpenPort,
+    OpenStream,
+    Resize,
+    Shutdown,
+    SignalContainer,
+    SignalExec,
+    StartContainer,
+    StreamToken,
+    UpdateResources,
+)
+from vmsandbox_agent import port
+from vmsandbox_agent.container import Machinery
+from vmsandbox_agent.containers import ContainerTable, check_name
+from vmsandbox_agent.crun import Crun
+from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.reaper import Reaper
+from vmsandbox_agent.session import Handler
+from vmsandbox_agent.settings import Settings
+from vmsandbox_agent.setup.configure import configure_guest
+from vmsandbox_agent.setup.images import Images
+from vmsandbox_agent.setup.mounts import make_tmpfs
+from vmsandbox_agent.stdin import Input
+from vmsandbox_agent.streams import Streams
+
+_DONE = Empty()
+
+
+class Guest:
+    """The state of the guest between requests; nothing of it belongs to a connection."""
+
+    def __init__(self, settings: Settings, reaper: Reaper, power_off: Callable[[], None]) -> None:
+        """`power_off` ends the machine (or, in a test, the agent)."""
+        self.settings = settings
+        self.events = EventLog()
+        self.streams = Streams()
+        self._power_off = power_off
+        self._images = Images(settings.images)
+        self._containers = ContainerTable(Machinery(settings, reaper, Crun(settings, reaper), self.events))
+        self.handlers: dict[str, Handler] = {
+            ConfigureGuest.METHOD: self._configure,
+            MakeTmpfs.METHOD: self._make_tmpfs,
+            AttachImage.METHOD: self._attach_image,
+            DetachImage.METHOD: self._detach_image,
+            CreateContainer.METHOD: self._create,
+            StartContainer.METHOD: self._start,
+            SignalContainer.METHOD: self._signal,
+            DeleteContainer.METHOD: self._delete,
+            UpdateResources.METHOD: self._update,
+            Exec.METHOD: self._exec,
+            SignalExec.METHOD: self._signal_exec,
+            Resize.METHOD: self._resize,
+            OpenStream.METHOD: self._open_stream,
+            OpenPort.METHOD: self._open_port,
+            ListContainers.METHOD: self._list,
+            Shutdown.METHOD: self._shutdown,
+        }
+
+    async def _configure(self, request: ConfigureGuest) -> Empty:
+        await configure_guest(self.settings, request)
+        return _DONE
+
+    async def _make_tmpfs(self, request: MakeTmpfs) -> Empty:
+        check_name(request.name)
+        make_tmpfs(self.settings.state / "tmpfs" / request.name, request.size, request.mode)
+        return _DONE
+
+    async def _attach_image(self, request: AttachImage) -> Empty:
+        check_name(request.serial)
+        await self._images.attach(request.serial, request.filesystem)
+        return _DONE
+
+    async def _detach_image(self, request: DetachImage) -> Empty:
+        check_name(request.serial)
+        await self._images.detach(request.serial)
+        return _DONE
+
+    async def _create(self, request: CreateContainer) -> Empty:
+        await self._containers.create(request)
+        return _DONE
+
+    async def _start(self, request: StartContainer) -> Empty:
+        container = self._containers.get(request.container_id)
+        async with container.lock:
+            await container.start()
+        return _DONE
+
+    async def _signal(self, request: SignalContainer) -> Empty:
+        self._containers.get(request.container_id).signal(request.signal, everyone=request.everyone)
+        return _DONE
+
+    async def _delete(self, request: DeleteContainer) -> Empty:
+        await self._containers.delete(request.container_id)
+        return _DONE
+
+    async def _update(self, request: UpdateResources) -> Empty:
+        container = self._containers.get(request.container_id)
+        async with container.lock:
+            await container.update(request.resources)
+        return _DONE
+
+    async def _exec(self, request: Exec) -> Empty:
+        await self._containers.exec(request)
+        return _DONE
+
+    async def _signal_exec(self, request: SignalExec) -> Empty:
+        self._containers.process(request.container_id, request.exec_id).signal_session(request.signal)
+        return _DONE
+
+    async def _resize(self, request: Resize) -> Empty:
+        process = self._containers.process(request.container_id, request.exec_id)
+        process.stdio.resize(request.columns, request.rows)
+        return _DONE
+
+    async def _open_stream(self, request: OpenStream) -> StreamToken:
+        stream = self._containers.process(request.container_id, request.exec_id).stdio.stream(request.stream)
+        if isinstance(stream, Input):
+            stream.open()
+        else:
+            stream.open(request.offset)
+        return self.streams.offer(stream.serve)
+
+    async def _open_port(self, request: OpenPort) -> StreamToken:
+        sock = await port.connect(request.port)
+        return self.streams.offer(lambda connection: port.serve(connection, sock), sock.close)
+
+    async def _list(self, _: ListContainers) -> Containers:
+        return self._containers.list()
+
+    async def _shutdown(self, _: Shutdown) -> Empty:
+        await self._containers.kill_all()
+        await asyncio.to_thread(self._power_off)
+        await asyncio.Event().wait()  # The machine ends; there is no answer.
+        return _DONE

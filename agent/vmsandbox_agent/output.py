@@ -1,0 +1,163 @@
+"""Output of a process: read from its pipe (or pty), kept until the host has acknowledged it, sent on request."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import struct
+import termios
+
+from vmsandbox.protocol.framing import ProtocolError, pack
+from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.settings import OUTPUT_BUFFER
+from vmsandbox_agent.transport import CHUNK, Connection, parse_offset
+
+_ACKNOWLEDGEMENT = 8
+
+
+class Output:
+    """The bytes of one stream from `start` on; holds `OUTPUT_BUFFER` of them and then lets the writer block.
+
+    Owns its file descriptor, and closes it at the end of file.
+    """
+
+    def __init__(self, fd: int) -> None:
+        """Read `fd`, a pipe or the master of a pty, from now on."""
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._buffer = bytearray()
+        self._start = 0
+        self._left: int | None = None
+        self._reading = False
+        self._news = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._server: asyncio.Task[None] | None = None
+        self._resume()
+
+    @property
+    def end(self) -> int:
+        """The position after the last byte that was read."""
+        return self._start + len(self._buffer)
+
+    @property
+    def taken(self) -> bool:
+        """Whether the stream has ended and the host acknowledged all of it."""
+        return self._ended.is_set() and not self._buffer
+
+    def open(self, offset: int) -> None:
+        """Prepare for serving from `offset` on: end who is served, and drop what lies before.
+
+        Raises:
+            AgentError: the bytes at `offset` were acknowledged, or do not exist yet.
+        """
+        if not self._start <= offset <= self.end:
+            raise AgentError("invalid_argument", f"offset {offset} is not held, only {self._start} to {self.end} are")
+        self.stop_serving()
+        self._acknowledge(offset)
+
+    def stop_serving(self) -> None:
+        """End the connection that the stream is being sent on, if there is one."""
+        if self._server is not None:
+            self._server.cancel()
+
+    async def serve(self, connection: Connection) -> None:
+        """Send the stream from its first held byte to its end, and take acknowledgements, while the peer stays."""
+        self._server = asyncio.current_task()
+        sender = asyncio.create_task(self._send(connection))
+        try:
+            async for payload in connection.frames(_ACKNOWLEDGEMENT):
+                self._acknowledge(parse_offset(payload))
+                if self.taken:
+                    break
+            if not self.taken:
+                return
+            await sender
+        finally:
+            sender.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OSError):
+                await sender
+
+    async def drain(self, grace: float) -> None:
+        """Return when all of the stream has been read.
+
+        After `grace` seconds without its end (a child of the process holds the pipe), read what the pipe holds
+        and take that for the end.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._ended.wait()
+        if not self._ended.is_set():
+            self._end_after(_available(self._fd))
+            await self._ended.wait()
+
+    def cut(self) -> None:
+        """End the stream after what is read so far; for a container that is being deleted."""
+        self._end()
+
+    async def _send(self, connection: Connection) -> None:
+        position = self._start
+        while True:
+            self._news.clear()
+            index = position - self._start
+            chunk = bytes(self._buffer[index : index + CHUNK])
+            if chunk:
+                await connection.send(pack(chunk))
+                position += len(chunk)
+            elif self._ended.is_set():
+                await connection.send(pack(b""))
+                return
+            else:
+                await self._news.wait()
+
+    def _acknowledge(self, offset: int) -> None:
+        if offset > self.end:
+            raise ProtocolError(f"acknowledged up to {offset}, but the stream has only {self.end} bytes")
+        if offset > self._start:
+            del self._buffer[: offset - self._start]
+            self._start = offset
+            self._resume()
+
+    def _read(self) -> None:
+        room = OUTPUT_BUFFER - len(self._buffer)
+        try:
+            data = os.read(self._fd, room if self._left is None else min(room, self._left))
+        except BlockingIOError:
+            return
+        except OSError:  # EIO: nobody holds the other side of the pty any more
+            data = b""
+        self._buffer += data
+        self._news.set()
+        if not data:
+            self._end()
+        elif self._left is not None:
+            self._end_after(self._left - len(data))
+        if len(self._buffer) >= OUTPUT_BUFFER:
+            self._pause()
+
+    def _end_after(self, count: int) -> None:
+        self._left = count
+        if not count:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._ended.is_set():
+            self._pause()
+            os.close(self._fd)
+            self._ended.set()
+            self._news.set()
+
+    def _pause(self) -> None:
+        if self._reading:
+            asyncio.get_running_loop().remove_reader(self._fd)
+            self._reading = False
+
+    def _resume(self) -> None:
+        if not self._reading and not self._ended.is_set():
+            asyncio.get_running_loop().add_reader(self._fd, self._read)
+            self._reading = True
+
+
+def _available(fd: int) -> int:
+    answer = fcntl.ioctl(fd, termios.FIONREAD, b"\0\0\0\0")
+    count: int = struct.unpack("i", answer)[0]
+    return count

@@ -1,0 +1,111 @@
+"""A container's process, or an exec's, from its start to the event that tells its end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from vmsandbox.protocol.messages import Exit
+from vmsandbox_agent.cgroup import Cgroup
+from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.settings import DRAIN_GRACE
+from vmsandbox_agent.stdio import Stdio
+
+
+class Process:
+    """A running process; its end becomes an `Exit` event once its output has been read."""
+
+    def __init__(
+        self,
+        pid: int,
+        ended: asyncio.Future[int],
+        stdio: Stdio,
+        *,
+        container_id: str,
+        exec_id: str,
+        cgroup: Cgroup,
+        events: EventLog,
+    ) -> None:
+        """Watch the child `pid`, whose exit code `ended` becomes; owns `stdio`."""
+        self.pid = pid
+        self.stdio = stdio
+        self.exit_code: int | None = None
+        self._reaped = asyncio.Event()
+        self._pidfd = os.pidfd_open(pid) if not ended.done() else None
+        self._story = asyncio.create_task(self._live(ended, container_id, exec_id, cgroup, events))
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not been reaped."""
+        return self.exit_code is None
+
+    @property
+    def taken(self) -> bool:
+        """Whether it has ended and the host has all of its output."""
+        return self._story.done() and all(output.taken for output in self.stdio.outputs)
+
+    def signal(self, number: int) -> None:
+        """Send a signal; nothing happens when it has ended."""
+        if self._pidfd is not None:
+            _send(self._pidfd, number)
+
+    def signal_session(self, number: int) -> None:
+        """Send a signal to the process and to those of its children that stayed in its session."""
+        if self.running:
+            for pid in _session(self.pid):
+                _send_to_member(pid, self.pid, number)
+            self.signal(number)
+
+    async def abandon(self) -> None:
+        """Kill it, wait for its end, and let go of output that was not read yet."""
+        self.signal(signal.SIGKILL)
+        await self._reaped.wait()
+        self.stdio.close()
+        await self._story
+
+    async def _live(
+        self, ended: asyncio.Future[int], container_id: str, exec_id: str, cgroup: Cgroup, events: EventLog
+    ) -> None:
+        kills = cgroup.oom_kills() if exec_id else 0
+        code = await ended
+        at = time.time_ns()
+        oom_killed = cgroup.oom_kills() > kills
+        self._has_ended(code)
+        await asyncio.gather(*(output.drain(DRAIN_GRACE) for output in self.stdio.outputs))
+        events.append(Exit(container_id, code, at, exec_id, oom_killed))
+
+    def _has_ended(self, code: int) -> None:
+        self.exit_code = code
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        self.stdio.process_ended()
+        self._reaped.set()
+
+
+def _send(pidfd: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, number)
+
+
+def _send_to_member(pid: int, session: int, number: int) -> None:
+    """Signal `pid` when, looked at through a pidfd, it still is of that session: pids are reused."""
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            if os.getsid(pid) == session:
+                _send(pidfd, number)
+        finally:
+            os.close(pidfd)
+
+
+def _session(leader: int) -> Iterator[int]:
+    """The processes in the session of `leader`, without it."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != leader:
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(int(entry.name)) == leader:
+                    yield int(entry.name)

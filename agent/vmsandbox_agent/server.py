@@ -1,0 +1,104 @@
+"""Accepts the host on both ports; there is one controller, and the newest one is it."""
+
+import asyncio
+import contextlib
+import socket
+import traceback
+from collections.abc import Awaitable, Callable
+
+from vmsandbox.protocol.codec import encode
+from vmsandbox.protocol.framing import ProtocolError, pack_json
+from vmsandbox.protocol.messages import CONTROL_PORT, STREAM_PORT, VERSION
+from vmsandbox_agent import console
+from vmsandbox_agent.guest import Guest
+from vmsandbox_agent.session import Session, read_hello, reply_to, say_goodbye
+from vmsandbox_agent.settings import MAX_CONNECTIONS, MAX_STREAMS
+from vmsandbox_agent.transport import Connection, Listen, is_host
+
+_SHORTAGE = 0.5
+"""Seconds until accepting is tried again after it failed."""
+
+Serve = Callable[[Connection], Awaitable[None]]
+
+
+class Server:
+    """Serves `guest` until cancelled."""
+
+    def __init__(self, guest: Guest, started: float) -> None:
+        """`started` is the uptime at which the agent began to run."""
+        self._guest = guest
+        self._started = started
+        self._controller: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, listen: Listen) -> None:
+        """Listen, and accept for ever."""
+        control, stream = listen(CONTROL_PORT), listen(STREAM_PORT)
+        console.info(f"ready, {self._started:.2f} s after the kernel")
+        await asyncio.gather(
+            self._accept(control, self._serve_controller, MAX_CONNECTIONS),
+            self._accept(stream, self._guest.streams.serve, MAX_CONNECTIONS + MAX_STREAMS),
+        )
+
+    async def _accept(self, listener: socket.socket, serve: Serve, limit: int) -> None:
+        listener.setblocking(False)
+        room = asyncio.Semaphore(limit)
+        while True:
+            await room.acquire()
+            sock = await _accept(listener)
+            task = asyncio.create_task(_serve_socket(sock, serve))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _: room.release())
+
+    async def _serve_controller(self, connection: Connection) -> None:
+        try:
+            hello = await read_hello(connection)
+            reply = reply_to(hello, self._guest.settings.build, self._started)
+            await connection.send(pack_json(encode(reply)))
+            if not reply.version:
+                raise ProtocolError(f"the agent speaks version {VERSION} only")
+            await self._replace_controller()
+            await Session(connection, self._guest.handlers, self._guest.events).run(hello.acknowledged)
+        except ProtocolError as error:
+            console.error(f"the control connection ended: {error}")
+            await say_goodbye(connection, str(error))
+        except asyncio.CancelledError:
+            await say_goodbye(connection, "replaced by a newer controller")
+            raise
+        finally:
+            if self._controller is asyncio.current_task():
+                self._controller = None
+                self._guest.streams.end_all()
+
+    async def _replace_controller(self) -> None:
+        """Become the controller; what the old one had running is cancelled first."""
+        old, self._controller = self._controller, asyncio.current_task()
+        if old is not None:
+            old.cancel()
+            await asyncio.wait([old])
+            self._guest.streams.end_all()
+
+
+async def _accept(listener: socket.socket) -> socket.socket:
+    """The next connection; a shortage (of file descriptors) is waited out."""
+    while True:
+        try:
+            return (await asyncio.get_running_loop().sock_accept(listener))[0]
+        except OSError as error:
+            console.error(f"cannot accept a connection: {error}")
+            await asyncio.sleep(_SHORTAGE)
+
+
+async def _serve_socket(sock: socket.socket, serve: Serve) -> None:
+    """Serve a connection to its end, and close it. Only the host is served."""
+    with contextlib.closing(sock):
+        if not is_host(sock):
+            console.error(f"refused {sock.getpeername()}: only the host is served")
+            return
+        try:
+            await serve(Connection(sock))
+        except OSError as error:
+            console.error(f"a connection broke: {error}")
+        except Exception:
+            console.error(traceback.format_exc())

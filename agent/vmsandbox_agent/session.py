@@ -1,0 +1,183 @@
+"""The controller's connection: hello, then requests that run side by side, each with its deadline."""
+
+import asyncio
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from vmsandbox.protocol.codec import MalformedMessage, decode, encode
+from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
+from vmsandbox.protocol.messages import REQUESTS, VERSION, Envelope, Hello, HelloReply, Kind
+from vmsandbox_agent import console
+from vmsandbox_agent.errors import AgentError, describe
+from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.settings import HELLO_TIMEOUT, MAX_DEADLINE, MAX_REQUESTS
+from vmsandbox_agent.transport import Connection
+
+Handler = Callable[[Any], Coroutine[Any, Any, object]]
+"""Carries a request out; gives the dataclass of its result."""
+
+_GOODBYE_TIMEOUT = 1.0
+
+
+async def read_hello(connection: Connection) -> Hello:
+    """The first frame of a controller.
+
+    Raises:
+        ProtocolError: it is none, or did not come in time.
+    """
+    try:
+        async with asyncio.timeout(HELLO_TIMEOUT):
+            frame = await connection.frame()
+        return decode(Hello, parse_json(frame or b""))
+    except TimeoutError:
+        raise ProtocolError(f"no hello within {HELLO_TIMEOUT:g} s") from None
+    except MalformedMessage as error:
+        raise ProtocolError(str(error)) from None
+
+
+def reply_to(hello: Hello, build: str, started: float) -> HelloReply:
+    """What the agent says of itself; `started` is the uptime at which it began to run."""
+    return HelloReply(
+        version=VERSION if VERSION in hello.versions else 0,
+        build=build,
+        boot_id=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+        kernel=os.uname().release,
+        uptime=time.clock_gettime(time.CLOCK_BOOTTIME),
+        agent_started=started,
+    )
+
+
+async def say_goodbye(connection: Connection, reason: str) -> None:
+    """Tell the peer why the connection ends, if it listens."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_GOODBYE_TIMEOUT):
+            await connection.send(pack_json(encode(Envelope(Kind.GOODBYE, body=reason))))
+
+
+class Session:
+    """What one controller has asked for. Ends with its connection, and cancels then what still runs."""
+
+    def __init__(self, connection: Connection, handlers: Mapping[str, Handler], events: EventLog) -> None:
+        """Serve the requests in `handlers` on a connection whose hello is done."""
+        self._connection = connection
+        self._handlers = handlers
+        self._events = events
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: dict[int, asyncio.Task[object]] = {}
+        self._news = asyncio.Event()
+
+    async def run(self, acknowledged: int) -> None:
+        """Serve until the peer ends the connection; events after `acknowledged` are sent again.
+
+        Raises:
+            ProtocolError: the peer broke the protocol.
+        """
+        self._events.acknowledge(acknowledged)
+        self._events.listen(self._news.set)
+        self._start(self._send_events())
+        try:
+            async for frame in self._connection.frames():
+                self._receive(_envelope(frame))
+        finally:
+            self._events.listen(None)
+            await self._cancel_all()
+
+    async def _cancel_all(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send_events(self) -> None:
+        sent = 0
+        while True:
+            self._news.clear()
+            for event in self._events.after(sent):
+                await self._send(event)
+                sent = event.id
+            await self._news.wait()
+
+    def _receive(self, envelope: Envelope) -> None:
+        match envelope.kind:
+            case Kind.REQUEST:
+                self._check_request(envelope)
+                self._start(self._serve(envelope))
+            case Kind.CANCEL:
+                if (running := self._running.get(envelope.id)) is not None:
+                    running.cancel()
+            case Kind.ACKNOWLEDGE:
+                self._events.acknowledge(envelope.id)
+            case _:
+                raise ProtocolError(f"a controller sends no {envelope.kind.value}")
+
+    def _check_request(self, envelope: Envelope) -> None:
+        if envelope.id in self._running:
+            raise ProtocolError(f"request {envelope.id} is running already")
+        if len(self._tasks) > 2 * MAX_REQUESTS:
+            raise ProtocolError(f"{len(self._tasks)} requests are not answered yet")
+
+    async def _serve(self, envelope: Envelope) -> None:
+        await self._send(await self._answer(envelope))
+
+    async def _answer(self, envelope: Envelope) -> Envelope:
+        """RESPONSE or ERROR. The work is a task of its own, so that CANCEL ends it and the answer still goes out."""
+        try:
+            work = asyncio.create_task(self._start_work(envelope))
+            self._running[envelope.id] = work
+            async with asyncio.timeout(min(envelope.deadline, MAX_DEADLINE)):
+                result = await work
+            return Envelope(Kind.RESPONSE, envelope.id, body=encode(result))
+        except TimeoutError:
+            message = f"{envelope.method} did not end within {envelope.deadline:g} s"
+            return _error(envelope, "deadline_exceeded", message)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            return _error(envelope, "cancelled", f"{envelope.method} was cancelled")
+        except Exception as error:
+            return _failed(envelope, error)
+        finally:
+            del self._running[envelope.id]
+
+    async def _start_work(self, envelope: Envelope) -> object:
+        if not envelope.deadline > 0:
+            raise AgentError("invalid_argument", f"{envelope.method} has no deadline")
+        if len(self._running) > MAX_REQUESTS:
+            raise AgentError("resource_exhausted", f"{MAX_REQUESTS} requests are running")
+        if envelope.method not in self._handlers:
+            raise AgentError("unimplemented", f"the agent has no method {envelope.method!r}")
+        request = decode(REQUESTS[envelope.method], envelope.body, envelope.method)
+        return await self._handlers[envelope.method](request)
+
+    async def _send(self, envelope: Envelope) -> None:
+        with contextlib.suppress(OSError):  # Then the reader ends the session.
+            await self._connection.send(pack_json(encode(envelope)))
+
+
+def _envelope(frame: bytes) -> Envelope:
+    try:
+        return decode(Envelope, parse_json(frame))
+    except MalformedMessage as error:
+        raise ProtocolError(str(error)) from None
+
+
+def _failed(envelope: Envelope, error: Exception) -> Envelope:
+    if isinstance(error, MalformedMessage):
+        return _error(envelope, "invalid_argument", str(error))
+    code, message = describe(error)
+    if code == "internal":
+        console.error(f"{envelope.method} failed:\n{''.join(traceback.format_exception(error))}")
+    return _error(envelope, code, message)
+
+
+def _error(envelope: Envelope, code: str, message: str) -> Envelope:
+    return Envelope(Kind.ERROR, envelope.id, code, message)

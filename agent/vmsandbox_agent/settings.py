@@ -1,0 +1,70 @@
+"""Where the agent keeps things and what it allows: one place, so that tests can run it on a host."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox.protocol import paths
+
+OUTPUT_BUFFER = 256 * 1024
+"""Bytes kept of an output stream that the host has not acknowledged; then its writer blocks."""
+
+MAX_REQUESTS = 64
+"""Requests that a controller may have running at once."""
+
+MAX_CONNECTIONS = 16
+"""Connections on a port that have not yet said who they are."""
+
+MAX_STREAMS = 256
+"""Streams open, and tokens given out for them."""
+
+MAX_CONTAINERS = 256
+MAX_EXECS = 64
+"""Execs running, or ended with output that the host has not taken."""
+
+MAX_EVENTS = 1024
+"""Events not acknowledged; no new process is started beyond it."""
+
+MAX_DEADLINE = 3600.0
+"""Seconds that a request may take at most."""
+
+HELLO_TIMEOUT = 10.0
+"""Seconds for the first frame of a connection."""
+
+TOKEN_LIFETIME = 30.0
+"""Seconds in which a stream's token has to be presented."""
+
+DRAIN_GRACE = 1.0
+"""Seconds for which a process that has ended may leave its output open in the hands of its children."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Paths and programs; the defaults are those of the guest."""
+
+    state: Path = Path(paths.STATE)
+    cgroups: Path = Path("/sys/fs/cgroup")
+    crun: tuple[str, ...] = ("crun", "--cgroup-manager=cgroupfs")
+    build: str = ""
+
+    @property
+    def images(self) -> Path:
+        """Mount points of the attached images."""
+        return self.state / "images"
+
+    @property
+    def scratch(self) -> Path:
+        """The file system of the writable layers."""
+        return self.state / "scratch"
+
+    @property
+    def containers(self) -> Path:
+        """The bundles."""
+        return self.state / "containers"
+
+
+def build_id() -> str:
+    """What the guest image's build calls itself; empty where the agent does not run from one."""
+    try:
+        return Path(paths.BUILD_ID).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

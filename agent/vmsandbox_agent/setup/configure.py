@@ -1,0 +1,88 @@
+"""`ConfigureGuest`: makes the booted machine the pod."""
+
+import os
+import socket
+import time
+from pathlib import Path
+
+from vmsandbox.protocol.messages import ConfigureGuest, Dns
+from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.settings import Settings
+from vmsandbox_agent.setup.disks import wait_for_disk
+from vmsandbox_agent.setup.mounts import make_tmpfs
+from vmsandbox_agent.setup.network import configure_interfaces
+from vmsandbox_agent.syscalls import MS_NOATIME, MS_NODEV, MS_NOSUID, mount
+
+_SYSCTLS = Path("/proc/sys")
+
+
+async def configure_guest(settings: Settings, request: ConfigureGuest) -> None:
+    """Do all that the request says; repeating it changes nothing.
+
+    Raises:
+        AgentError: something it names does not exist.
+        OSError: the kernel refuses.
+    """
+    time.clock_settime_ns(time.CLOCK_REALTIME, request.clock)
+    socket.sethostname(request.hostname)
+    configure_interfaces(request.interfaces)
+    write_names(settings.state / "etc", request)
+    for name, value in request.sysctls.items():
+        set_sysctl(name, value)
+    make_tmpfs(settings.state / "shm", request.shm_size, 0o1777)
+    if request.share_tag:
+        _mount_once(request.share_tag, settings.state / "share", "virtiofs", MS_NOSUID | MS_NODEV)
+    await _mount_scratch(settings, request.scratch_serial)
+
+
+async def _mount_scratch(settings: Settings, serial: str) -> None:
+    if serial:
+        node = await wait_for_disk(serial)
+        _mount_once(str(node), settings.scratch, "ext4", MS_NOATIME)
+    else:
+        _mount_once("tmpfs", settings.scratch, "tmpfs", 0)
+
+
+def _mount_once(source: str, target: Path, kind: str, flags: int) -> None:
+    if not os.path.ismount(target):
+        mount(source, str(target), kind, flags)
+
+
+def set_sysctl(name: str, value: str) -> None:
+    """Write a kernel parameter, named with dots or slashes (sysctl(8)).
+
+    Raises:
+        AgentError: there is none of that name, or it does not take the value.
+    """
+    dots_first = name.partition("/")[0].count(".") > 0
+    path = name.translate(str.maketrans("./", "/.")) if dots_first else name
+    target = _SYSCTLS / path
+    if ".." in path.split("/") or path.startswith("/") or not target.is_file():
+        raise AgentError("invalid_argument", f"the guest has no sysctl {name!r}")
+    try:
+        target.write_text(value)
+    except OSError as error:
+        raise AgentError("invalid_argument", f"sysctl {name}={value}: {error.strerror}") from None
+
+
+def write_names(directory: Path, request: ConfigureGuest) -> None:
+    """Write hosts, hostname and resolv.conf into `directory`, for the guest and for containers to mount."""
+    (directory / "hostname").write_text(f"{request.hostname}\n")
+    (directory / "hosts").write_text(request.hosts or default_hosts(request))
+    (directory / "resolv.conf").write_text(resolv_conf(request.dns))
+
+
+def default_hosts(request: ConfigureGuest) -> str:
+    """/etc/hosts of a pod: localhost, and the pod's own name by its first addresses."""
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    for interface in request.interfaces[:1]:
+        lines += [f"{address.partition('/')[0]}\t{request.hostname}" for address in interface.addresses]
+    return "\n".join(lines) + "\n"
+
+
+def resolv_conf(dns: Dns) -> str:
+    """resolv.conf(5)."""
+    lines = [f"nameserver {server}" for server in dns.servers]
+    lines += [f"search {' '.join(dns.searches)}"] if dns.searches else []
+    lines += [f"options {' '.join(dns.options)}"] if dns.options else []
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,67 @@
+"""Disks by their serial number, without udev: the kernel announces them, sysfs describes them."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+_SYS_SCSI = Path("/sys/class/scsi_device")
+_VPD_HEADER = 4
+_UEVENT_GROUP = 1
+_UEVENT_SIZE = 8192
+_NETLINK_KOBJECT_UEVENT = 15
+
+
+def find_disk(serial: str, devices: Path = _SYS_SCSI) -> Path | None:
+    """The sysfs directory of the SCSI device whose unit serial number (VPD page 0x80) is `serial`."""
+    for device in devices.iterdir() if devices.is_dir() else ():
+        with contextlib.suppress(OSError):
+            page = (device / "device/vpd_pg80").read_bytes()
+            if page[_VPD_HEADER:].strip(b" \0") == serial.encode():
+                return device / "device"
+    return None
+
+
+def block_device(disk: Path) -> Path | None:
+    """The node in /dev of a SCSI device; None while the kernel has not made it."""
+    block = disk / "block"
+    names = [entry.name for entry in block.iterdir()] if block.is_dir() else []
+    return Path("/dev") / names[0] if names else None
+
+
+async def wait_for_disk(serial: str) -> Path:
+    """The node of the disk with that serial, once it is there; the caller's deadline bounds the wait."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_KOBJECT_UEVENT) as uevents:
+        uevents.setblocking(False)
+        uevents.bind((0, _UEVENT_GROUP))
+        while True:
+            disk = find_disk(serial)
+            if disk is not None and (node := block_device(disk)) is not None and node.exists():
+                return node
+            await _uevent(uevents)
+
+
+async def _uevent(uevents: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # ENOBUFS: events were lost, so look again
+        await asyncio.get_running_loop().sock_recv(uevents, _UEVENT_SIZE)
+
+
+def release_disk(serial: str) -> None:
+    """Let the kernel forget the disk, after flushing it, so that the host can unplug it."""
+    disk = find_disk(serial)
+    if disk is not None:
+        (disk / "delete").write_text("1")
+
+
+def rescan(address: str) -> None:
+    """Look again for the disk at a SCSI address (host:channel:target:lun) that was released, if it is there."""
+    host, *rest = address.split(":")
+    with contextlib.suppress(OSError):
+        (Path("/sys/class/scsi_host") / f"host{host}" / "scan").write_text(" ".join(rest))
+
+
+def scsi_address(serial: str) -> str | None:
+    """Where the disk is: host:channel:target:lun."""
+    disk = find_disk(serial)
+    return None if disk is None else Path(os.path.realpath(disk)).name

@@ -1,0 +1,64 @@
+"""The file systems that every guest has, and the tmpfs volumes."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox_agent.settings import Settings
+from vmsandbox_agent.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SHARED, mount
+
+_SAFE = MS_NOSUID | MS_NODEV
+
+
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    target: str
+    kind: str
+    flags: int = _SAFE | MS_NOEXEC
+    options: str = ""
+
+
+_MOUNTS = (
+    _Mount("/proc", "proc"),
+    _Mount("/sys", "sysfs"),
+    _Mount("/dev", "devtmpfs", MS_NOSUID, "mode=755"),
+    _Mount("/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=620,ptmxmode=666"),
+    _Mount("/dev/shm", "tmpfs", _SAFE, "mode=1777"),
+    _Mount("/dev/mqueue", "mqueue"),
+    _Mount("/run", "tmpfs", _SAFE, "mode=755"),
+    _Mount("/tmp", "tmpfs", _SAFE, "mode=1777"),
+    _Mount("/sys/fs/cgroup", "cgroup2", options="nsdelegate,memory_recursiveprot"),
+)
+
+
+def mount_all() -> None:
+    """Mount what is not mounted yet; all of the tree is shared, so that containers can have propagation.
+
+    Raises:
+        OSError: a mount is refused.
+    """
+    for entry in _MOUNTS:
+        if not os.path.ismount(entry.target):
+            Path(entry.target).mkdir(exist_ok=True)
+            mount(entry.kind, entry.target, entry.kind, entry.flags, entry.options)
+    mount("none", "/", "", MS_REC | MS_SHARED)
+
+
+def make_directories(settings: Settings) -> None:
+    """Make the places that requests put things into."""
+    for name in ("images", "containers", "scratch", "share", "tmpfs", "etc", "shm"):
+        (settings.state / name).mkdir(parents=True, exist_ok=True)
+
+
+def delegate_cgroups(root: Path) -> None:
+    """Let the children of the root cgroup use every controller that the kernel has."""
+    controllers = (root / "cgroup.controllers").read_text().split()
+    (root / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+
+
+def make_tmpfs(target: Path, size: int, mode: int) -> None:
+    """Mount a tmpfs at `target`, unless one is mounted there. `size` 0 is the kernel's default."""
+    if not os.path.ismount(target):
+        target.mkdir(parents=True, exist_ok=True)
+        limit = f",size={size}" if size else ""
+        mount("tmpfs", str(target), "tmpfs", _SAFE, f"mode={mode & 0o7777:o}{limit}")

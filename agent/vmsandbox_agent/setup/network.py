@@ -1,0 +1,70 @@
+"""The pod's interfaces, found by their MAC addresses."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vmsandbox.protocol.messages import Interface
+from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.setup.rtnetlink import Rtnetlink, parse_network
+
+_SYS_NET = Path("/sys/class/net")
+
+
+def configure_interfaces(interfaces: Sequence[Interface]) -> None:
+    """Bring up `lo` and the interfaces, with their names, addresses and routes; can be repeated.
+
+    Raises:
+        AgentError: an interface does not exist, or an address is none.
+        OSError: the kernel refuses.
+    """
+    _check(interfaces)
+    with Rtnetlink() as kernel:
+        kernel.set_link("lo", up=True)
+        _rename(kernel, interfaces)
+        for interface in interfaces:
+            _refuse_advertisements(interface.name)
+            kernel.set_link(interface.name, up=True, mtu=interface.mtu)
+            for address in interface.addresses:
+                kernel.add_address(interface.name, address)
+        for interface in interfaces:
+            _add_routes(kernel, interface)
+
+
+def _check(interfaces: Sequence[Interface]) -> None:
+    for interface in interfaces:
+        for network in (*interface.addresses, *(route.destination for route in interface.routes)):
+            try:
+                parse_network(network)
+            except ValueError as error:
+                raise AgentError("invalid_argument", f"interface {interface.name}: {error}") from None
+
+
+def _rename(kernel: Rtnetlink, interfaces: Sequence[Interface]) -> None:
+    """Give every interface its name, by way of one that nobody has: two may have to swap theirs."""
+    found = {interface.name: _by_mac(interface.mac) for interface in interfaces}
+    wrong = [(name, current) for name, current in found.items() if name != current]
+    for number, (_, current) in enumerate(wrong):
+        kernel.set_link(current, up=False, new_name=f"renaming{number}")
+    for number, (name, _) in enumerate(wrong):
+        kernel.set_link(f"renaming{number}", up=False, new_name=name)
+
+
+def _by_mac(mac: str) -> str:
+    known = {(entry / "address").read_text().strip(): entry.name for entry in _SYS_NET.iterdir()}
+    try:
+        return known[mac.lower()]
+    except KeyError:
+        raise AgentError("failed_precondition", f"no interface has the MAC {mac}, only {sorted(known)}") from None
+
+
+def _refuse_advertisements(name: str) -> None:
+    """The addresses and routes are the host's to give, not a router's."""
+    setting = Path(f"/proc/sys/net/ipv6/conf/{name}/accept_ra")
+    if setting.exists():
+        setting.write_text("0")
+
+
+def _add_routes(kernel: Rtnetlink, interface: Interface) -> None:
+    """On-link routes first: a gateway may lie in one of them."""
+    for route in sorted(interface.routes, key=lambda route: bool(route.gateway)):
+        kernel.add_route(interface.name, route.destination, route.gateway)
