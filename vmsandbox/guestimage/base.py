@@ -110,7 +110,7 @@ async def _extract_kernel(base: Base) -> None:
 
 async def _make_squashfs(recipe: Recipe, base: Base) -> None:
     argv = ["mksquashfs", str(base.tree), str(base.root), "-noappend", "-no-progress", "-quiet", "-no-exports"]
-    compression = ["-comp", "zstd", "-Xcompression-level", "19", "-b", "128K"]
+    compression = ["-comp", "lz4", "-Xhc", "-b", "128K"]
     await process.run([*argv, *compression], timeout=600, env=_environment(recipe))
     base.root_files.write_text("".join(_checksums(base.tree)))
 

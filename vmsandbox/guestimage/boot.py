@@ -56,11 +56,16 @@ async def build_initramfs(base: Base, agent: bytes, epoch: int, workspace: Path)
 
 
 async def _archive(directory: Path, epoch: int) -> bytes:
+    argv = ["cpio", "--create", "--format=newc", "--reproducible", "--owner=+0:+0", "--quiet"]
+    names = "".join(f"{name}\n" for name in _normalize(directory, epoch))
+    return (await process.run([*argv, "--directory", str(directory)], stdin=names.encode())).stdout
+
+
+def _normalize(directory: Path, epoch: int) -> list[Path]:
+    """Give all files the same times and modes; return their names, sorted."""
     paths = sorted(directory.rglob("*"))
-    for path in (*paths, directory):
-        os.utime(path, (epoch, epoch), follow_symlinks=False)
+    for path in paths:
         if not path.is_symlink():
             path.chmod(0o755)
-    names = "".join(f"{path.relative_to(directory)}\n" for path in paths)
-    argv = ["cpio", "--create", "--format=newc", "--reproducible", "--owner=+0:+0", "--quiet"]
-    return (await process.run([*argv, "--directory", str(directory)], stdin=names.encode())).stdout
+        os.utime(path, (epoch, epoch), follow_symlinks=False)
+    return [path.relative_to(directory) for path in paths]

@@ -56,7 +56,6 @@ async def build_guest_image(
             return _make_current(load_image(output / recipe.key()))
     if os.geteuid() != 0:
         raise FailedPrecondition("building the guest image needs root", hint="run it with sudo")
-    output.mkdir(parents=True, exist_ok=True)
     with _lock(output):
         base = await _base_layer(recipe, output / "base", refresh, progress)
         return _make_current(await _boot_layer(recipe, base, output, progress))
@@ -110,6 +109,7 @@ def _make_current(image: BuiltImage) -> BuiltImage:
 
 @contextlib.contextmanager
 def _lock(output: Path) -> Iterator[None]:
+    output.mkdir(parents=True, exist_ok=True)
     with (output / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
