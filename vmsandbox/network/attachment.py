@@ -1,0 +1,102 @@
+"""The record of what a pod was attached with, so that DEL undoes it with the configuration that ADD used.
+
+One JSON file per sandbox (docs/on-disk.md), written before the first plugin runs and again with the result.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from vmsandbox.errors import Internal
+from vmsandbox.network.config import NetworkList
+from vmsandbox.network.settings import INTERFACE, PodIdentity
+from vmsandbox.protocol import codec
+from vmsandbox.protocol.codec import JSON
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attachment:
+    """A pod on a network."""
+
+    pod: PodIdentity
+    network: NetworkList
+    netns: str
+    arguments: JSON
+    """Capability arguments, by capability."""
+    result: JSON = None
+    """Of the last plugin; None until ADD has succeeded."""
+    format: int = FORMAT
+
+    def parameters(self, netns: str) -> dict[str, str]:
+        """The CNI_ variables of the attachment; `netns` is empty where the namespace is gone (DEL allows that)."""
+        args = {
+            "IgnoreUnknown": "1",
+            "K8S_POD_NAMESPACE": self.pod.namespace,
+            "K8S_POD_NAME": self.pod.name,
+            "K8S_POD_INFRA_CONTAINER_ID": self.pod.sandbox_id,
+            "K8S_POD_UID": self.pod.uid,
+        }
+        return {
+            "CNI_CONTAINERID": self.pod.sandbox_id,
+            "CNI_NETNS": netns,
+            "CNI_IFNAME": INTERFACE,
+            "CNI_ARGS": ";".join(f"{key}={value}" for key, value in args.items()),
+        }
+
+
+class AttachmentStore:
+    """The directory of the records. A kill at any moment leaves a record before or after a change, never half."""
+
+    def __init__(self, directory: Path) -> None:
+        """Keep records in that directory, which `save` makes."""
+        self._directory = directory
+
+    def save(self, attachment: Attachment) -> None:
+        """Write or replace the record of a sandbox."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path(attachment.pod.sandbox_id)
+        temporary = path.with_suffix(".new")
+        with temporary.open("w") as file:
+            json.dump(codec.encode(attachment), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        self._sync()
+
+    def load(self, sandbox_id: str) -> Attachment | None:
+        """The record of a sandbox, None where there is none. Raises Internal where it is damaged."""
+        path = self._path(sandbox_id)
+        try:
+            return codec.decode(Attachment, json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise Internal(
+                f"the network record {path} is damaged: {error}",
+                hint="remove the file; the address and the host ports of the pod stay taken in its CNI network",
+            ) from None
+
+    def delete(self, sandbox_id: str) -> None:
+        """Forget a sandbox. Does nothing where there is no record."""
+        for path in (self._path(sandbox_id), self._path(sandbox_id).with_suffix(".new")):
+            path.unlink(missing_ok=True)
+
+    def list(self) -> tuple[str, ...]:
+        """The ids of all sandboxes that have a record."""
+        return tuple(sorted(path.stem for path in self._directory.glob("*.json")))
+
+    def _path(self, sandbox_id: str) -> Path:
+        return self._directory / f"{sandbox_id}.json"
+
+    def _sync(self) -> None:
+        """Make renames in the directory last through a power cut, where the file system can."""
+        with contextlib.suppress(OSError):
+            fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)

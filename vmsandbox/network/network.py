@@ -1,0 +1,188 @@
+"""The networks of all pods: made, connected to their machines, and given back."""
+
+import asyncio
+import re
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from vmsandbox import log
+from vmsandbox.errors import AlreadyExists, InvalidArgument, VmsandboxError
+from vmsandbox.model import PortMapping
+from vmsandbox.network import check, config, interface, namespace, result, tap
+from vmsandbox.network.attachment import Attachment, AttachmentStore
+from vmsandbox.network.cni import Cni
+from vmsandbox.network.config import NetworkList
+from vmsandbox.network.settings import INTERFACE, Finding, NetworkSettings, PodIdentity, PodNetwork
+from vmsandbox.protocol.codec import JSON
+
+_log = log.get(__name__)
+
+_CONTAINER_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+
+
+class Network:
+    """Makes each pod's namespace, attaches it by CNI and joins it to the tap of the pod's machine.
+
+    Calls for different sandboxes run concurrently; the caller sees to it that those for one sandbox do not.
+    """
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        """Nothing is made or read before the first call."""
+        self._settings = settings
+        self._cni = Cni(settings.plugin_directories, settings.plugin_timeout)
+        self._attachments = AttachmentStore(settings.state_directory / "attachments")
+
+    async def set_up(self, pod: PodIdentity, port_mappings: Sequence[PortMapping] = ()) -> PodNetwork:
+        """Make the pod's namespace, attach it to the host's CNI network and make its tap in the host's namespace.
+
+        On failure and on cancellation everything is given back before it is raised. What could not be given back
+        (a plugin's DEL fails also) is logged, stays recorded, and `tear_down` may be tried again.
+
+        Args:
+            pod: whose network it is; its sandbox id must not have been set up before.
+            port_mappings: ports of the host that lead to the pod; those without a host port are left out.
+
+        Raises:
+            InvalidArgument: the identity cannot be told to plugins.
+            AlreadyExists: the sandbox has a network.
+            FailedPrecondition: CNI configuration or plugins are missing or wrong.
+            Unavailable, DeadlineExceeded: a plugin failed or hung.
+        """
+        _check_identity(pod)
+        if self._attachments.load(pod.sandbox_id) is not None:
+            raise AlreadyExists(f"sandbox {pod.sandbox_id} has a network")
+        network = self.network_list()
+        arguments = _capability_arguments(network, port_mappings)
+        attachment = Attachment(pod, network, str(netns_of(pod.sandbox_id)), arguments)
+        self._attachments.save(attachment)
+        try:
+            return await self._attach(attachment)
+        except BaseException as error:
+            await _to_its_end(self._give_back(pod.sandbox_id))
+            if isinstance(error, VmsandboxError):
+                error.at(f"network of pod {pod.namespace}/{pod.name}")
+            raise
+
+    async def connect_tap(self, network: PodNetwork) -> None:
+        """Move the tap, which the hypervisor has opened by now, into the pod's namespace and join it to the pod's end.
+
+        May be repeated.
+
+        Raises:
+            NotFound: tap or namespace is gone.
+        """
+        path = Path(network.netns)
+        await namespace.run(f"move {network.tap} to {path}", lambda ipr: tap.move(ipr, network.tap, path))
+        name = network.interface.name
+        step = f"join {network.tap} to {name} in {path}"
+        await namespace.run(step, lambda ipr: tap.connect(ipr, network.tap, name), path)
+
+    async def tear_down(self, sandbox_id: str) -> None:
+        """Give back all that `set_up` made. The machine must have ended. Succeeds where there is nothing (any more).
+
+        Needs the id alone: it also clears up after a process that was killed inside `set_up`. Where a plugin fails
+        the tap is removed and the namespace and the record stay, so that the next call can finish.
+
+        Raises:
+            VmsandboxError: a plugin failed; see `plugin.call`.
+        """
+        attachment = self._attachments.load(sandbox_id)
+        path = netns_of(sandbox_id)
+        await self._delete_tap(sandbox_id, path)
+        if attachment is not None:
+            await self._cni.delete(attachment, str(path) if namespace.exists(path) else "")
+        await namespace.remove(path)
+        self._attachments.delete(sandbox_id)
+
+    def attached(self) -> tuple[str, ...]:
+        """The ids of the sandboxes that have a network, or had part of one when a process was killed."""
+        return self._attachments.list()
+
+    async def check(self) -> tuple[Finding, ...]:
+        """What `vmsandbox check` says of the network: the list that applies and each of its plugins."""
+        return await check.findings(self.network_list, self._cni)
+
+    def network_list(self) -> NetworkList:
+        """The CNI list that a pod would be attached with now. Raises FailedPrecondition where it is broken."""
+        leases = self._settings.state_directory / "leases"
+        bridge = config.default_bridge(self._settings.bridge, leases, _host_speaks_ipv6())
+        return config.load(self._settings.config_directory, bridge)
+
+    async def _attach(self, attachment: Attachment) -> PodNetwork:
+        path = Path(attachment.netns)
+        sandbox_id = attachment.pod.sandbox_id
+        await namespace.create(path)
+        added = await self._cni.add(attachment)
+        self._attachments.save(_with_result(attachment, added))
+        told = result.parse(added)
+        taken_over = await namespace.run(
+            f"read {INTERFACE} in {path}", lambda ipr: interface.read(ipr, INTERFACE, told.addresses), path
+        )
+        made = await namespace.run("make the tap", lambda ipr: tap.create(ipr, sandbox_id, taken_over.mtu))
+        return PodNetwork(attachment.netns, made, taken_over, told.dns)
+
+    async def _delete_tap(self, sandbox_id: str, path: Path) -> None:
+        """Delete the tap where it is: in the host's namespace, or in the pod's after `connect_tap`."""
+        for where in (None, path) if namespace.exists(path) else (None,):
+            await namespace.run("delete the tap", lambda ipr: tap.delete(ipr, sandbox_id), where)
+
+    async def _give_back(self, sandbox_id: str) -> None:
+        try:
+            await self.tear_down(sandbox_id)
+        except VmsandboxError as error:
+            _log.error("sandbox %s: what it took of the network is not all given back: %s", sandbox_id, error)
+
+
+def netns_of(sandbox_id: str) -> Path:
+    """Path of a sandbox's network namespace."""
+    return namespace.DIRECTORY / f"vmsandbox-{sandbox_id}"
+
+
+def _with_result(attachment: Attachment, added: JSON) -> Attachment:
+    return Attachment(attachment.pod, attachment.network, attachment.netns, attachment.arguments, added)
+
+
+def _check_identity(pod: PodIdentity) -> None:
+    """CNI_ARGS are `KEY=VALUE;...` without any quoting, and CNI restricts ids (spec, "Parameters")."""
+    if not _CONTAINER_ID.fullmatch(pod.sandbox_id):
+        raise InvalidArgument(f"the sandbox id {pod.sandbox_id!r} is not one that CNI allows")
+    for value in (pod.namespace, pod.name, pod.uid):
+        if set(value) & set(";=\0\n"):
+            raise InvalidArgument(f"{value!r} cannot be told to CNI plugins: it holds a separator")
+
+
+def _capability_arguments(network: NetworkList, mappings: Sequence[PortMapping]) -> dict[str, JSON]:
+    """The `portMappings` argument (CNI conventions, "dynamic plugin specific fields")."""
+    wanted = [
+        {
+            "hostPort": mapping.host_port,
+            "containerPort": mapping.container_port,
+            "protocol": mapping.protocol.lower(),
+            **({"hostIP": mapping.host_ip} if mapping.host_ip else {}),
+        }
+        for mapping in mappings
+        if mapping.host_port
+    ]
+    if wanted and not network.advertises("portMappings"):
+        # Not an error: cilium, for one, serves host ports without any plugin saying so.
+        _log.warning("%s: no plugin advertises portMappings; are host ports served in another way?", network.source)
+    return {"portMappings": wanted} if wanted else {}
+
+
+def _host_speaks_ipv6() -> bool:
+    try:
+        return Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").read_text().strip() == "0"
+    except FileNotFoundError:
+        return False
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work` to its end, however often the caller is cancelled meanwhile."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            continue
+    task.result()

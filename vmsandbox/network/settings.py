@@ -1,0 +1,68 @@
+"""What the network is told, and what it tells: settings, the pod's identity, the pod's network."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vmsandbox.protocol.messages import Dns, Interface
+
+INTERFACE = "eth0"
+"""The name of the pod's interface, in its namespace and in the guest (CNI_IFNAME), as every runtime has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeSettings:
+    """The network that pods get on a host without a CNI configuration of its own."""
+
+    name: str = "vmsandbox"
+    bridge: str = "vmsandbox0"
+    subnet_v4: str = "10.105.0.0/16"
+    subnet_v6: str = "fd76:6d73:616e:64::/64"
+    """A unique local range (RFC 4193); empty: the pods have IPv4 alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """Where CNI's files are, and how long a plugin may take."""
+
+    state_directory: Path
+    """Owned by this package: what each pod was attached with, and the leases of the built-in network."""
+    config_directory: Path = Path("/etc/cni/net.d")
+    plugin_directories: tuple[Path, ...] = (Path("/opt/cni/bin"), Path("/usr/lib/cni"))
+    """Searched in this order."""
+    plugin_timeout: float = 60
+    """Seconds that one call of one plugin may take."""
+    bridge: BridgeSettings = field(default_factory=BridgeSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class PodIdentity:
+    """The pod whose network it is; plugins read the last three from CNI_ARGS."""
+
+    sandbox_id: str
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodNetwork:
+    """A pod's network as it was made; the sandbox records it."""
+
+    netns: str
+    """Path of the namespace that holds the pod's end of the CNI network."""
+    tap: str
+    """The tap that the hypervisor opens: in the host's namespace until `connect_tap`, then in `netns`."""
+    interface: Interface
+    """What the guest takes over: MAC, MTU, addresses (the pod's first address first) and routes."""
+    dns: Dns = field(default_factory=Dns)
+    """What the plugins said of DNS; empty with most of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `vmsandbox check`."""
+
+    ok: bool
+    message: str
+    hint: str = ""
+    """What to do where it is not ok."""

@@ -1,0 +1,100 @@
+"""The tap between a pod's namespace and its machine.
+
+A tap is made in the host's namespace, where the hypervisor opens it, and then moved into the pod's, where tc sends
+every frame that arrives at the one interface out of the other. The pod's interface keeps its addresses, since
+plugins look them up again on DEL; the stack of the namespace never answers for them, since tc takes a frame away
+before the stack sees it.
+
+All functions take the netlink connection of `namespace.run`. A tap is known as a sandbox's by its alias.
+"""
+
+import contextlib
+import hashlib
+from pathlib import Path
+
+from pyroute2 import IPRoute, NetlinkError
+
+from vmsandbox.errors import AlreadyExists, NotFound
+
+_INGRESS = 0xFFFF0000
+_ETH_P_ALL = 0x0003
+_MATCH_ALL = "0x0/0x0+0"
+
+
+def name_of(sandbox_id: str) -> str:
+    """The name of a sandbox's tap: the same for the same id, within the kernel's 15 characters."""
+    return "vms" + hashlib.sha256(sandbox_id.encode()).hexdigest()[:10]
+
+
+def create(ipr: IPRoute, sandbox_id: str, mtu: int) -> str:
+    """Make the sandbox's tap, down and with a MAC of the kernel's choice, and return its name.
+
+    It persists until `delete`, whoever opens it. It takes one queue; vnet_hdr is up to the one who opens it.
+
+    Raises:
+        AlreadyExists: an interface of that name exists.
+    """
+    tap = name_of(sandbox_id)
+    if ipr.link_lookup(ifname=tap):
+        raise AlreadyExists(f"an interface {tap} exists", hint=f"`ip -d link show {tap}` says whose it is")
+    ipr.link("add", ifname=tap, kind="tuntap", mode="tap")
+    ipr.link("set", index=_index(ipr, tap), mtu=mtu, ifalias=_alias(sandbox_id))
+    return tap
+
+
+def delete(ipr: IPRoute, sandbox_id: str) -> None:
+    """Remove the sandbox's tap from the connection's namespace. Succeeds where there is none.
+
+    An interface of that name with another alias belongs to somebody else and stays; one without an alias is a tap
+    that a crash left before it was marked.
+    """
+    for link in ipr.get_links(ifname=name_of(sandbox_id)) if ipr.link_lookup(ifname=name_of(sandbox_id)) else ():
+        if link.get_attr("IFLA_IFALIAS") in (None, _alias(sandbox_id)):
+            ipr.link("del", index=link["index"])
+
+
+def move(ipr: IPRoute, tap: str, path: Path) -> None:
+    """Move a tap from the connection's namespace to that at `path`. Does nothing where it is not here (any more)."""
+    with contextlib.suppress(NotFound), path.open("rb") as namespace:
+        ipr.link("set", index=_index(ipr, tap), net_ns_fd=namespace.fileno())
+
+
+def connect(ipr: IPRoute, tap: str, interface: str) -> None:
+    """Join a tap and an interface of the same namespace: what one receives, the other sends. May be repeated.
+
+    Raises:
+        NotFound: one of them is not there.
+    """
+    # The stack here would put router solicitations and multicast reports of its own on the guest's wire.
+    Path(f"/proc/sys/net/ipv6/conf/{tap}/disable_ipv6").write_text("1") if _has_ipv6(tap) else None
+    ends = _index(ipr, tap), _index(ipr, interface)
+    for here, there in (ends, ends[::-1]):
+        _redirect(ipr, here, there)
+    ipr.link("set", index=ends[0], state="up")
+
+
+def _has_ipv6(tap: str) -> bool:
+    return Path(f"/proc/sys/net/ipv6/conf/{tap}").exists()
+
+
+def _redirect(ipr: IPRoute, here: int, there: int) -> None:
+    """Send all frames that arrive at `here` out of `there`. u32, since not every kernel has matchall."""
+    with contextlib.suppress(NetlinkError):
+        ipr.tc("del", "ingress", index=here, handle=_INGRESS)
+    ipr.tc("add", "ingress", index=here, handle=_INGRESS)
+    action = {"kind": "mirred", "direction": "egress", "action": "redirect", "ifindex": there}
+    ipr.tc(
+        "add-filter", "u32", index=here, parent=_INGRESS, prio=1, protocol=_ETH_P_ALL,
+        target=0x10000, keys=[_MATCH_ALL], action=action,
+    )  # fmt: skip
+
+
+def _index(ipr: IPRoute, name: str) -> int:
+    found = ipr.link_lookup(ifname=name)
+    if not found:
+        raise NotFound(f"there is no interface {name}")
+    return int(found[0])
+
+
+def _alias(sandbox_id: str) -> str:
+    return f"vmsandbox:{sandbox_id}"
