@@ -1,0 +1,76 @@
+"""Which transport a sandbox gets, and all of it given back by the sandbox's id alone."""
+
+from pathlib import Path
+
+from vmsandbox.errors import FailedPrecondition
+from vmsandbox.guest.cids import CidAllocator
+from vmsandbox.guest.transport import Transport
+from vmsandbox.guest.vhost_device import DEFAULT_PROGRAM, VhostDevice
+from vmsandbox.guest.vsock import KernelVsock, cid_is_taken, kernel_has_vhost_vsock
+
+
+class Transports:
+    """Makes and ends the transports of all sandboxes; holds nothing but files and processes named after them."""
+
+    def __init__(self, cids: Path, *, kernel: bool, program: Path = DEFAULT_PROGRAM, group: int | None = None) -> None:
+        """Nothing is made before the first call.
+
+        Args:
+            cids: directory of the claims, shared by all processes of this host.
+            kernel: use the host kernel's vhost_vsock; else vhost-device-vsock.
+            program: vhost-device-vsock.
+            group: of QEMU's processes.
+        """
+        self._cids = CidAllocator(cids, taken=cid_is_taken if kernel else lambda _cid: False)
+        self._kernel = kernel
+        self._program = program
+        self._group = group
+
+    async def start(self, sandbox_id: str, directory: Path) -> Transport:
+        """Claim a CID and make the way to it. On failure the caller calls `stop`, as for a whole one.
+
+        Args:
+            sandbox_id: the owner of the CID.
+            directory: the sandbox's, for sockets.
+        """
+        cid = self._cids.allocate(sandbox_id)
+        if self._kernel:
+            return KernelVsock(cid)
+        return await VhostDevice.start(directory, cid, group=self._group, program=self._program)
+
+    def reopen(self, sandbox_id: str, directory: Path) -> Transport:
+        """The transport of a sandbox whose machine runs, after this process was restarted.
+
+        Raises:
+            FailedPrecondition: its daemon has died, or the sandbox has no CID.
+        """
+        cid = self._cid(sandbox_id)
+        if cid and self._kernel:
+            return KernelVsock(cid)
+        identity = VhostDevice.find(directory, cid) if cid else None
+        if identity is None:
+            raise FailedPrecondition(f"the vsock daemon of sandbox {sandbox_id} has ended")
+        return VhostDevice(directory, cid, identity)
+
+    def stop(self, sandbox_id: str, directory: Path) -> None:
+        """Give back the CID and the daemon, when the machine has ended. Succeeds where there is neither."""
+        cid = self._cid(sandbox_id)
+        if cid and (identity := VhostDevice.find(directory, cid)):
+            VhostDevice(directory, cid, identity).stop()
+        self._cids.release(sandbox_id)
+
+    def _cid(self, sandbox_id: str) -> int:
+        return next((cid for cid, owner in self._cids.owners().items() if owner == sandbox_id), 0)
+
+
+def use_kernel(choice: str) -> bool:
+    """Whether the configured transport (`auto`, `vsock`, `vhost-device-vsock`) is the kernel's on this host.
+
+    Raises:
+        FailedPrecondition: the kernel's is asked for, and this host has none.
+    """
+    if choice == "vsock" and not kernel_has_vhost_vsock():
+        raise FailedPrecondition(
+            "this host's kernel has no vhost_vsock", hint="`modprobe vhost_vsock`, or transport: vhost-device-vsock"
+        )
+    return choice == "vsock" or (choice == "auto" and kernel_has_vhost_vsock())
