@@ -44,6 +44,7 @@ def main() -> None:
 def _boot() -> None:
     mount_all()
     Path("/proc/sys/kernel/printk_devkmsg").write_text("on\n")  # The kernel would drop lines that come fast.
+    console.use_kernel_log()
     os.environ["PATH"] = _PATH
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     delegate_cgroups(Path("/sys/fs/cgroup"))

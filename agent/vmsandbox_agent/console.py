@@ -1,13 +1,19 @@
 """Lines for whoever diagnoses the guest: to the kernel's log, and by it to the console that the host records."""
 
 import os
-import sys
+from pathlib import Path
 
 LINE = 900
 """Bytes of a record; the kernel cuts at about 1000 (LOG_LINE_MAX)."""
 
-_KMSG = "/dev/kmsg"
 _ERROR, _INFO = 3, 6
+_STDERR = 2
+
+
+def use_kernel_log() -> None:
+    """Make the kernel's log this process's stderr, so that what the interpreter itself says goes there, too."""
+    with Path("/dev/kmsg").open("wb", buffering=0) as kmsg:
+        os.dup2(kmsg.fileno(), _STDERR, inheritable=False)
 
 
 def info(message: str) -> None:
@@ -21,19 +27,10 @@ def error(message: str) -> None:
 
 
 def _write(level: int, message: str) -> None:
-    records = [
-        line[start : start + LINE].encode(errors="replace")
-        for line in message.splitlines()
-        for start in range(0, len(line), LINE)
-    ]
-    try:
-        fd = os.open(_KMSG, os.O_WRONLY | os.O_CLOEXEC) if os.getpid() == 1 else os.dup(2)
-    except OSError:
-        fd = os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2)
-    try:
-        for record in records:
-            os.write(fd, b"<%d>vmsandbox-agent: %s\n" % (level, record))
-    except OSError:
-        pass  # A log that cannot be written must not end PID 1.
-    finally:
-        os.close(fd)
+    for line in message.splitlines():
+        for start in range(0, len(line), LINE):
+            record = line[start : start + LINE].encode(errors="replace")
+            try:
+                os.write(_STDERR, b"<%d>vmsandbox-agent: %s\n" % (level, record))
+            except OSError:
+                return  # A log that cannot be written must not end PID 1.

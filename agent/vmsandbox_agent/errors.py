@@ -4,13 +4,13 @@
 class AgentError(Exception):
     """A request failed; it becomes an ERROR envelope.
 
-    Args:
+    Attributes:
         code: `not_found`, `already_exists`, `invalid_argument`, `failed_precondition`, `resource_exhausted`,
             `unavailable`, `deadline_exceeded`, `cancelled`, `unimplemented` or `internal`.
-        message: what failed, with the ids it concerns and what a program wrote to stderr.
     """
 
     def __init__(self, code: str, message: str) -> None:
+        """Say what failed, with the ids it concerns and what a program wrote to stderr."""
         super().__init__(message)
         self.code = code
 

@@ -10,7 +10,6 @@ MNT_DETACH = 2
 _RB_POWER_OFF = 0x4321FEDC
 _SYS_OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
-_PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -44,11 +43,6 @@ def power_off() -> None:
     """Write out all file systems and switch the machine off."""
     os.sync()
     _check(_libc.reboot(ctypes.c_int(_RB_POWER_OFF)), "powering off")
-
-
-def become_subreaper() -> None:
-    """Inherit the orphans among this process's descendants (prctl(2)), as PID 1 does anyway."""
-    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "becoming a subreaper")
 
 
 def _check(result: int, what: str) -> int:

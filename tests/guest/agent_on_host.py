@@ -1,0 +1,59 @@
+"""Runs the agent's real code on the test host: sockets in a directory, state on a tmpfs of its own mount namespace,
+PID 1 of its own PID namespace.
+
+    unshare --mount --pid --fork --mount-proc python3 -m tests.guest.agent_on_host DIRECTORY ROOTFS
+
+The image `image` is ROOTFS. The host has cgroup v1 and few rights, hence no cgroup manager.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+from vmsandbox_agent.guest import Guest
+from vmsandbox_agent.reaper import Reaper
+from vmsandbox_agent.server import Server
+from vmsandbox_agent.settings import Settings
+from vmsandbox_agent.setup.mounts import make_directories
+from vmsandbox_agent.syscalls import mount
+
+MS_BIND = 4096
+
+
+def main(directory: Path, rootfs: Path) -> None:
+    state = directory / "state"
+    state.mkdir()
+    mount("tmpfs", str(state), "tmpfs")
+    settings = Settings(
+        state=state,
+        cgroups=directory / "no-cgroups",
+        crun=("crun", "--cgroup-manager=disabled"),
+        build="test-build",
+    )
+    make_directories(settings)
+    (settings.images / "image").mkdir()
+    mount(str(rootfs), str(settings.images / "image"), "", MS_BIND)
+    mount("cgroup2", "/sys/fs/cgroup", "cgroup2")  # crun refuses a mixture of v1 and v2.
+    asyncio.run(_serve(settings, directory))
+
+
+async def _serve(settings: Settings, directory: Path) -> None:
+    def listen(port: int) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.bind(str(directory / f"{port}.sock"))
+        sock.listen(64)
+        if port == 1025:
+            os.write(1, b"ready\n")
+        return sock
+
+    reaper = Reaper()
+    reaper.attach()
+    guest = Guest(settings, reaper, power_off=lambda: os._exit(0))
+    await Server(guest, time.clock_gettime(time.CLOCK_BOOTTIME)).run(listen)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

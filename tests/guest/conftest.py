@@ -1,0 +1,60 @@
+"""The agent on the host, one process for each test module's tests, a fresh one for each test that asks."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.guest.client import Client
+from tests.support.rootfs import make_rootfs
+
+ROOT = Path(__file__).parents[2]
+
+if os.geteuid() != 0:
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def rootfs() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="vmsandbox-rootfs-") as directory:
+        yield make_rootfs(Path(directory) / "rootfs")
+
+
+@contextmanager
+def running_agent(rootfs: Path) -> Iterator[Path]:
+    """An agent, and the directory of its sockets; its path is short, as sockets' paths must be."""
+    with tempfile.TemporaryDirectory(prefix="vmsandbox-agent-") as directory:
+        namespaces = ["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        command = ["unshare", *namespaces, sys.executable, "-W", "error", "-m"]
+        agent = subprocess.Popen(
+            [*command, "tests.guest.agent_on_host", directory, str(rootfs)],
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}/agent:{ROOT}"},
+        )
+        assert agent.stdout is not None
+        try:
+            assert agent.stdout.readline() == b"ready\n"
+            yield Path(directory)
+        finally:
+            agent.kill()  # and with PID 1 of the namespace all that ran in it
+            agent.wait()
+            agent.stdout.close()
+
+
+@pytest.fixture
+def agent(rootfs: Path) -> Iterator[Path]:
+    with running_agent(rootfs) as directory:
+        yield directory
+
+
+@pytest.fixture
+async def client(agent: Path) -> AsyncIterator[Client]:
+    client = await Client.connect(agent)
+    yield client
+    await client.close()
