@@ -1,0 +1,143 @@
+"""The requests of the protocol as typed methods."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, cast
+
+from vmsandbox.errors import Unavailable
+from vmsandbox.guest.session import Session
+from vmsandbox.guest.stdin import InputStream
+from vmsandbox.guest.stream_port import open_stream
+from vmsandbox.guest.streams import OutputStream, PortStream
+from vmsandbox.guest.transport import Connection
+from vmsandbox.protocol.messages import (
+    AttachImage,
+    ConfigureGuest,
+    Containers,
+    ContainerState,
+    CreateContainer,
+    DeleteContainer,
+    DetachImage,
+    Exec,
+    ListContainers,
+    MakeTmpfs,
+    OpenPort,
+    OpenStream,
+    Request,
+    Resize,
+    Shutdown,
+    SignalContainer,
+    SignalExec,
+    StartContainer,
+    Stream,
+    UpdateResources,
+)
+
+QUICK = 30.0
+"""Seconds for a request that starts no program in the guest, with room for a slow, busy one."""
+
+LONG = 120.0
+"""Seconds for a request that starts programs or waits for disks."""
+
+
+class GuestClient:
+    """What the host can ask of a guest. Holds nothing itself: the session is its owner's.
+
+    Every method raises what the agent answered (as the class of `errors` with its code), DeadlineExceeded, or
+    Unavailable when the connection is lost meanwhile or the session is closed.
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Ask through `session`."""
+        self.session = session
+
+    async def configure(self, request: ConfigureGuest, *, deadline: float = LONG) -> None:
+        """Make the booted machine the pod."""
+        await self._ask(request, deadline)
+
+    async def make_tmpfs(self, request: MakeTmpfs, *, deadline: float = QUICK) -> None:
+        """Make a memory-backed volume."""
+        await self._ask(request, deadline)
+
+    async def attach_image(self, serial: str, *, filesystem: str = "squashfs", deadline: float = LONG) -> None:
+        """Mount a plugged-in root image; waits in the guest until the disk is there."""
+        await self._ask(AttachImage(serial, filesystem), deadline)
+
+    async def detach_image(self, serial: str, *, deadline: float = LONG) -> None:
+        """Unmount a root image before it is unplugged."""
+        await self._ask(DetachImage(serial), deadline)
+
+    async def create_container(self, request: CreateContainer, *, deadline: float = LONG) -> None:
+        """Make a container whose process waits for `start_container`."""
+        await self._ask(request, deadline)
+
+    async def start_container(self, container_id: str, *, deadline: float = LONG) -> None:
+        """Let the container's process run."""
+        await self._ask(StartContainer(container_id), deadline)
+
+    async def signal_container(
+        self, container_id: str, signal: int, *, everyone: bool = False, deadline: float = QUICK
+    ) -> None:
+        """Send a signal to the first process of a container, or to all."""
+        await self._ask(SignalContainer(container_id, signal, everyone), deadline)
+
+    async def delete_container(self, container_id: str, *, deadline: float = LONG) -> None:
+        """Kill and remove a container."""
+        await self._ask(DeleteContainer(container_id), deadline)
+
+    async def update_resources(
+        self, container_id: str, resources: dict[str, object], *, deadline: float = LONG
+    ) -> None:
+        """Change a container's limits; `resources` as in the runtime-spec."""
+        await self._ask(UpdateResources(container_id, resources), deadline)
+
+    async def exec(self, request: Exec, *, deadline: float = LONG) -> None:
+        """Start a process in a container; its end comes as an `Exit` event."""
+        await self._ask(request, deadline)
+
+    async def signal_exec(self, container_id: str, exec_id: str, signal: int, *, deadline: float = QUICK) -> None:
+        """Send a signal to the process of an exec."""
+        await self._ask(SignalExec(container_id, exec_id, signal), deadline)
+
+    async def resize(
+        self, container_id: str, columns: int, rows: int, *, exec_id: str = "", deadline: float = QUICK
+    ) -> None:
+        """Set the size of a terminal."""
+        await self._ask(Resize(container_id, columns, rows, exec_id), deadline)
+
+    async def list_containers(self, *, deadline: float = QUICK) -> tuple[ContainerState, ...]:
+        """The containers that the agent has."""
+        return cast(Containers, await self._ask(ListContainers(), deadline)).containers
+
+    async def shutdown(self, *, deadline: float = LONG) -> None:
+        """Kill all containers and power off; returns when the connection ends, just before the machine does."""
+        with contextlib.suppress(Unavailable):
+            await self._ask(Shutdown(), deadline)
+
+    def output(self, container_id: str, stream: Stream, *, exec_id: str = "", offset: int = 0) -> OutputStream:
+        """The output of a process from `offset` on, as a context and an iterator that outlives connections."""
+
+        def open_at(position: int) -> Awaitable[Connection]:
+            return open_stream(self.session, OpenStream(container_id, stream, exec_id, position))
+
+        return OutputStream(f"{stream.value} of {exec_id or container_id}", self.session, open_at, offset)
+
+    def input(self, container_id: str, *, exec_id: str = "") -> InputStream:
+        """The standard input of a process, as a context that outlives connections."""
+
+        def open_once() -> Awaitable[Connection]:
+            return open_stream(self.session, OpenStream(container_id, Stream.STDIN, exec_id))
+
+        return InputStream(f"stdin of {exec_id or container_id}", self.session, open_once)
+
+    @contextlib.asynccontextmanager
+    async def port(self, port: int) -> AsyncIterator[PortStream]:
+        """A connection to a TCP port on the pod's localhost. Raises Unavailable when nobody listens there."""
+        connection = await open_stream(self.session, OpenPort(port))
+        try:
+            yield PortStream(f"port {port}", connection)
+        finally:
+            await connection.aclose()
+
+    async def _ask(self, request: Request, deadline: float) -> Any:
+        return await self.session.request(request, deadline)

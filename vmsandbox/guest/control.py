@@ -1,0 +1,200 @@
+"""One control connection: the hello, requests that run side by side, and what the agent says by itself.
+
+It lives from `Control.open` until `run` returns, and is never used again; `session.Session` makes the next one.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vmsandbox.errors import InvalidArgument, Unavailable, VmsandboxError
+from vmsandbox.guest.hello import exchange_hellos
+from vmsandbox.guest.text import error_from_guest, first_line
+from vmsandbox.guest.transport import Connection, Transport
+from vmsandbox.protocol.codec import MalformedMessage, decode, encode
+from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
+from vmsandbox.protocol.messages import CONTROL_PORT, Envelope, Hello, HelloReply, Kind, Request
+
+MAX_REQUESTS = 64
+"""Requests that the agent has not answered, given up ones included; it takes no more (docs/protocol.md)."""
+
+
+class Goodbye(Unavailable):
+    """The agent took its leave, with a reason: it shuts down, or a newer controller has replaced this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    request: Request
+    answer: asyncio.Future[Any]
+
+
+class Control:
+    """A connection whose hello is done. `run` receives; `call` may be awaited by any number of tasks."""
+
+    def __init__(self, transport: Transport, connection: Connection, peer: HelloReply) -> None:
+        """`open` calls this."""
+        self.peer = peer
+        self._transport = transport
+        self._connection = connection
+        self._slots = asyncio.Semaphore(MAX_REQUESTS)
+        self._unanswered: dict[int, _Waiting] = {}
+        self._last_id = 0
+        self._ended: VmsandboxError | None = None
+
+    @classmethod
+    async def open(cls, transport: Transport, hello: Hello) -> "Control":
+        """Dial the agent and exchange the hellos. The caller `run`s it, and ends it with `aclose`.
+
+        Raises:
+            Unavailable: nobody answers properly (yet).
+            TransportBroken: nobody ever will.
+            FailedPrecondition: the agent speaks none of the offered versions.
+        """
+        connection = Connection(*await transport.dial(CONTROL_PORT))
+        try:
+            return cls(transport, connection, await exchange_hellos(connection, hello))
+        except BaseException:
+            await connection.aclose()
+            raise
+
+    async def run(self, on_event: Callable[[Envelope], None]) -> VmsandboxError:
+        """Receive until the connection ends, fail what waits, and return why it ended.
+
+        Args:
+            on_event: takes every event; may raise ProtocolError to end the connection.
+        """
+        reason = await self._receive(on_event)
+        reason = await self._transport.diagnose() or reason
+        self._fail(reason)
+        return reason
+
+    async def call(self, request: Request, deadline: float) -> Any:
+        """Send a request and return its decoded result. When cancelled, the agent is told to cancel it too.
+
+        Args:
+            request: its dataclass names that of the result.
+            deadline: `time.monotonic` at which the caller stops waiting; the caller enforces it.
+
+        Raises:
+            InvalidArgument: the request is larger than a frame.
+            Unavailable: the connection ended; whether the request was carried out is not known.
+            VmsandboxError: the error with which the agent answered.
+        """
+        await self._slots.acquire()
+        number, frame = self._number(request, deadline)
+        self._unanswered[number] = waiting = _Waiting(request, asyncio.get_running_loop().create_future())
+        try:
+            with contextlib.suppress(OSError):  # Then `run` knows why, and fails the answer.
+                await self._connection.send(frame)
+            return await waiting.answer
+        finally:
+            self._stop_waiting(number, waiting)
+
+    def acknowledge(self, number: int) -> None:
+        """Tell the agent that all events up to `number` are dealt with."""
+        self._tell(Envelope(Kind.ACKNOWLEDGE, number))
+
+    async def aclose(self) -> None:
+        """End the connection, and fail what still waits for an answer on it."""
+        self._fail(Unavailable("the session with the agent was closed"))
+        await self._connection.aclose()
+
+    def _number(self, request: Request, deadline: float) -> tuple[int, bytes]:
+        """The next id and its frame. On failure the slot is given back."""
+        try:
+            if self._ended is not None:
+                raise _copy(self._ended)
+            left = max(deadline - time.monotonic(), 0.001)
+            envelope = Envelope(Kind.REQUEST, self._last_id + 1, request.METHOD, encode(request), left)
+            frame = pack_json(encode(envelope))
+        except ProtocolError as error:
+            self._slots.release()
+            raise InvalidArgument(f"{request.METHOD} is too large: {error}") from None
+        except BaseException:
+            self._slots.release()
+            raise
+        self._last_id += 1
+        return self._last_id, frame
+
+    def _stop_waiting(self, number: int, waiting: _Waiting) -> None:
+        """Cancel in the guest what nobody waits for; its slot is free when the agent has answered."""
+        if number in self._unanswered:
+            waiting.answer.cancel()
+            self._tell(Envelope(Kind.CANCEL, number))
+        elif waiting.answer.done() and not waiting.answer.cancelled():
+            waiting.answer.exception()  # Seen, even if the caller was cancelled at the same moment.
+
+    async def _receive(self, on_event: Callable[[Envelope], None]) -> VmsandboxError:
+        try:
+            while (payload := await self._connection.receive()) is not None:
+                envelope = _envelope(payload)
+                if envelope.kind is Kind.GOODBYE:
+                    return Goodbye(f"the agent took its leave: {first_line(str(envelope.body))}")
+                self._dispatch(envelope, on_event)
+            return Unavailable("the connection to the agent ended")
+        except OSError as error:
+            return Unavailable(f"the connection to the agent broke: {error.strerror or error}")
+        except ProtocolError as error:
+            return Unavailable(f"the agent broke the protocol: {first_line(str(error))}")
+
+    def _dispatch(self, envelope: Envelope, on_event: Callable[[Envelope], None]) -> None:
+        if envelope.kind is Kind.EVENT:
+            on_event(envelope)
+        elif envelope.kind in (Kind.RESPONSE, Kind.ERROR):
+            self._settle(envelope)
+        else:
+            raise ProtocolError(f"an agent sends no {envelope.kind.value}")
+
+    def _settle(self, envelope: Envelope) -> None:
+        waiting = self._unanswered.get(envelope.id)
+        if waiting is None:
+            raise ProtocolError(f"an answer to request {envelope.id}, which is not waiting for one")
+        outcome = _outcome(waiting.request, envelope)
+        del self._unanswered[envelope.id]
+        self._slots.release()
+        if waiting.answer.done():
+            return
+        if isinstance(outcome, VmsandboxError):
+            waiting.answer.set_exception(outcome)
+        else:
+            waiting.answer.set_result(outcome)
+
+    def _tell(self, envelope: Envelope) -> None:
+        if self._ended is None:
+            with contextlib.suppress(ProtocolError):  # It does not read; its requests meet their deadlines.
+                self._connection.send_soon(pack_json(encode(envelope)))
+
+    def _fail(self, reason: VmsandboxError) -> None:
+        if self._ended is not None:
+            return
+        self._ended = reason
+        unanswered, self._unanswered = self._unanswered, {}
+        for waiting in unanswered.values():
+            self._slots.release()
+            if not waiting.answer.done():
+                waiting.answer.set_exception(_copy(reason))
+
+
+def _copy(error: VmsandboxError) -> VmsandboxError:
+    """Every caller gets an error of its own, to add its step to."""
+    return type(error)(error.message, hint=error.hint, evidence=error.evidence)
+
+
+def _envelope(payload: bytes) -> Envelope:
+    try:
+        return decode(Envelope, parse_json(payload))
+    except MalformedMessage as error:
+        raise ProtocolError(str(error)) from None
+
+
+def _outcome(request: Request, envelope: Envelope) -> Any:
+    if envelope.kind is Kind.ERROR:
+        return error_from_guest(envelope.method, envelope.body)
+    try:
+        return decode(request.RESULT, envelope.body, request.METHOD)
+    except MalformedMessage as error:
+        raise ProtocolError(f"a malformed answer: {error}") from None

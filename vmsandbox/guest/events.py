@@ -1,0 +1,63 @@
+"""The agent's events on their way to the one who handles them: in order, each once, acknowledged when handled."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from vmsandbox.protocol.codec import MalformedMessage, decode
+from vmsandbox.protocol.framing import ProtocolError
+from vmsandbox.protocol.messages import EVENTS, Envelope, Event
+
+EventHandler = Callable[[Event], Awaitable[None]]
+
+MAX_WAITING = 2048
+"""Events that may wait for the handler; an agent keeps no more than half of it unacknowledged."""
+
+_MAX_ID = 256
+"""Characters of an id in an event."""
+
+
+class EventPump:
+    """Outlives connections: what an old one delivered and a new one delivers again is handled once."""
+
+    def __init__(self, handler: EventHandler, acknowledged: int) -> None:
+        """Hand events after the number `acknowledged` to `handler`, one at a time."""
+        self.acknowledged = acknowledged
+        self._handler = handler
+        self._received = acknowledged
+        self._waiting: asyncio.Queue[tuple[int, Event]] = asyncio.Queue(MAX_WAITING)
+
+    def take(self, envelope: Envelope) -> None:
+        """Queue an event, unless it was received before.
+
+        Raises:
+            ProtocolError: it is none that exists, or there are too many.
+        """
+        if envelope.id <= self._received:
+            return
+        event = _event(envelope)
+        try:
+            self._waiting.put_nowait((envelope.id, event))
+        except asyncio.QueueFull:
+            raise ProtocolError(f"more than {MAX_WAITING} events are waiting") from None
+        self._received = envelope.id
+
+    async def run(self, acknowledge: Callable[[int], None]) -> None:
+        """Handle events until cancelled; raises what the handler raises, with that event unacknowledged."""
+        while True:
+            number, event = await self._waiting.get()
+            await self._handler(event)
+            self.acknowledged = number
+            acknowledge(number)
+
+
+def _event(envelope: Envelope) -> Event:
+    kind = EVENTS.get(envelope.method)
+    if kind is None:
+        raise ProtocolError(f"an unknown event {envelope.method[:_MAX_ID]!r}")
+    try:
+        event = decode(kind, envelope.body, envelope.method)
+    except MalformedMessage as error:
+        raise ProtocolError(str(error)) from None
+    if max(len(event.container_id), len(event.exec_id)) > _MAX_ID:
+        raise ProtocolError(f"an id in an event exceeds {_MAX_ID} characters")
+    return event

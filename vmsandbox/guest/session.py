@@ -1,0 +1,237 @@
+"""The session with one guest's agent: a control connection that comes back for as long as its owner wants.
+
+Its run state is explicit: IDLE, then CONNECTING, CONNECTED, LOST (and CONNECTED again), at last CLOSED.
+
+- A request on its way when the connection is lost fails with Unavailable, which names the cause: whether it was
+  carried out is not known.
+- A request made while the connection is LOST waits for the next one, up to its own deadline.
+- CLOSED is final. The owner closes a session; it closes itself when the transport is broken, when the agent said
+  goodbye (it shuts down, or another controller has taken over), when another boot of the guest answers, when its
+  agent does not speak our protocol any more, or when an event could not be handled.
+"""
+
+import asyncio
+import contextlib
+import enum
+import random
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from vmsandbox import log as logs
+from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable, VmsandboxError
+from vmsandbox.guest.control import Control, Goodbye
+from vmsandbox.guest.dialing import dial_until_answered, dial_within
+from vmsandbox.guest.events import EventHandler, EventPump
+from vmsandbox.guest.transport import Transport, TransportBroken
+from vmsandbox.protocol.messages import VERSION, Hello, HelloReply, Request
+
+log = logs.get(__name__)
+
+_RECONNECT_PAUSE = 0.2
+"""Seconds before a lost connection is dialled again, at most; keeps a guest that hangs up from busying the host."""
+
+
+class RunState(enum.Enum):
+    """What a session is doing."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    LOST = "lost"
+    CLOSED = "closed"
+
+
+class Session:
+    """A context: entering does nothing yet, `connect` dials, leaving ends the connection and all its tasks."""
+
+    def __init__(
+        self, transport: Transport, name: str, handler: EventHandler, *, build: str = "", acknowledged: int = 0
+    ) -> None:
+        """Make a session that is IDLE.
+
+        Args:
+            transport: stays the caller's.
+            name: of the sandbox, for messages.
+            handler: awaited for every event, in order and one at a time; an event is acknowledged when it
+                returns, so one may come again after a crash. When it raises, the session closes.
+            build: build id of our guest image's agent; `peer.build` says which one answered.
+            acknowledged: number of the last event that was handled in an earlier session; 0 gets all that
+                the agent still keeps.
+        """
+        self.transport = transport
+        self.name = name
+        self._build = build
+        self._pump = EventPump(handler, acknowledged)
+        self._state = RunState.IDLE
+        self._changed = asyncio.Event()
+        self._control: Control | None = None
+        self._peer: HelloReply | None = None
+        self._reason: VmsandboxError | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> RunState:
+        """What the session is doing now."""
+        return self._state
+
+    @property
+    def peer(self) -> HelloReply | None:
+        """What the agent said of itself when it was last connected to."""
+        return self._peer
+
+    @property
+    def reason(self) -> VmsandboxError | None:
+        """Why the connection was lost, or the session closed."""
+        return self._reason
+
+    async def __aenter__(self) -> Self:
+        """The session itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self.aclose()
+
+    async def connect(self, deadline: float) -> HelloReply:
+        """Dial the booting guest until its agent answers. On failure the session is IDLE again.
+
+        Args:
+            deadline: seconds. A caller that learns of the machine's death meanwhile cancels.
+
+        Raises:
+            DeadlineExceeded: no answer; the message says what was seen last.
+            TransportBroken: there is no way to the guest any more.
+            FailedPrecondition: the agent does not speak our protocol, or the session is not IDLE.
+        """
+        if self._state is not RunState.IDLE:
+            raise FailedPrecondition(f"the session with {self.name} is {self._state.value}")
+        self._set(RunState.CONNECTING)
+        try:
+            control = await dial_within(deadline, self.transport, self._hello, self.name)
+        except BaseException:
+            self._set(RunState.IDLE)
+            raise
+        self._connected(control)
+        self._task = asyncio.create_task(self._supervise(control), name=f"session with {self.name}")
+        return control.peer
+
+    async def request(self, request: Request, deadline: float) -> Any:
+        """Have the agent carry a request out, and return its result.
+
+        Args:
+            request: one of `messages.Request`.
+            deadline: seconds, for waiting and carrying out together.
+
+        Raises:
+            DeadlineExceeded: it took longer; the guest was told to give up.
+            Unavailable: the connection was lost meanwhile, or the session is closed.
+            VmsandboxError: what the agent answered.
+        """
+        end = time.monotonic() + deadline
+        try:
+            async with asyncio.timeout(deadline):
+                return await (await self.connected()).call(request, end)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{request.METHOD} in the guest of {self.name} did not end within {deadline:g} s{self._lately()}"
+            ) from None
+
+    async def connected(self) -> Control:
+        """Wait for the connection, for as long as the session is not closed. Raises Unavailable when it is."""
+        while self._control is None:
+            if self._state in (RunState.IDLE, RunState.CLOSED):
+                raise self._unavailable()
+            await self._changed.wait()
+        return self._control
+
+    async def wait_closed(self) -> VmsandboxError:
+        """Return when the session has closed, with the reason; for who watches over the sandbox."""
+        while self._state is not RunState.CLOSED:
+            await self._changed.wait()
+        return self._unavailable()
+
+    async def aclose(self) -> None:
+        """Close the session; its pending requests fail with Unavailable. Can be repeated."""
+        task, self._task = self._task, None
+        self._close(Unavailable("it was closed"))
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def _hello(self) -> Hello:
+        return Hello((VERSION,), self._build, self._pump.acknowledged)
+
+    async def _supervise(self, control: Control) -> None:
+        """Own the connections and the event pump until the session closes."""
+        pump = asyncio.create_task(self._pump.run(self._acknowledge))
+        keep = asyncio.create_task(self._keep_connected(control))
+        try:
+            done, _ = await asyncio.wait([pump, keep], return_when=asyncio.FIRST_COMPLETED)
+            self._close(_cause(done.pop()))
+        finally:
+            for task in (pump, keep):
+                task.cancel()
+            await asyncio.wait([pump, keep])
+
+    async def _keep_connected(self, control: Control) -> None:
+        """Receive, and reconnect after every loss. Raises the error for which the session closes."""
+        while True:
+            async with contextlib.aclosing(control):
+                self._check_same_boot(control.peer)
+                self._connected(control)
+                reason = await control.run(self._pump.take)
+            self._control = None
+            if isinstance(reason, Goodbye | TransportBroken):
+                raise reason
+            self._lose(reason)
+            await asyncio.sleep(random.uniform(0.5, 1) * _RECONNECT_PAUSE)  # noqa: S311 - jitter
+            control = await dial_until_answered(self.transport, self._hello)
+
+    def _check_same_boot(self, peer: HelloReply) -> None:
+        if self._peer is not None and peer.boot_id != self._peer.boot_id:
+            raise Unavailable("the guest has restarted, and its containers are gone")
+
+    def _connected(self, control: Control) -> None:
+        self._peer = control.peer
+        self._control = control
+        self._set(RunState.CONNECTED)
+
+    def _lose(self, reason: VmsandboxError) -> None:
+        log.warning("%s: %s; reconnecting", self.name, reason)
+        self._reason = reason
+        self._set(RunState.LOST)
+
+    def _close(self, reason: VmsandboxError) -> None:
+        self._control = None
+        if self._state is not RunState.CLOSED:
+            self._reason = reason
+            self._set(RunState.CLOSED)
+
+    def _set(self, state: RunState) -> None:
+        self._state = state
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _acknowledge(self, number: int) -> None:
+        if self._control is not None:
+            self._control.acknowledge(number)
+
+    def _lately(self) -> str:
+        return f"; last seen: {self._reason}" if self._reason is not None and self._control is None else ""
+
+    def _unavailable(self) -> VmsandboxError:
+        reason = self._reason
+        if isinstance(reason, Unavailable):
+            return type(reason)(f"the agent of {self.name}: {reason}", hint=reason.hint, evidence=reason.evidence)
+        return Unavailable(f"the session with {self.name} is {self._state.value}{f': {reason}' if reason else ''}")
+
+
+def _cause(task: asyncio.Task[None]) -> VmsandboxError:
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, VmsandboxError):
+        return error
+    log.error("the session failed", exc_info=error)
+    return Internal(f"the session with the agent failed: {error!r}")
