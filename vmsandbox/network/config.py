@@ -84,7 +84,10 @@ def _check_plugin(plugin: JSON, where: str) -> None:
 
 def _version(data: Mapping[str, Any]) -> str:
     """The highest version that the list offers (`cniVersions`, since 1.1.0) and this runtime speaks."""
-    offered = [data.get("cniVersion", VERSIONS[0]), *data.get("cniVersions", ())]
+    offered = data.get("cniVersions", [])
+    if not isinstance(offered, list):
+        raise ValueError("`cniVersions` is not a list")
+    offered = [data.get("cniVersion", VERSIONS[0]), *offered]
     spoken = [version for version in VERSIONS if version in offered]
     if not spoken:
         raise ValueError(f"cniVersion {', '.join(map(str, offered))} is not spoken; known are {', '.join(VERSIONS)}")

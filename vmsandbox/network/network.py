@@ -49,7 +49,7 @@ class Network:
             FailedPrecondition: CNI configuration or plugins are missing or wrong.
             Unavailable, DeadlineExceeded: a plugin failed or hung.
         """
-        _check_identity(pod)
+        check_identity(pod)
         if self._attachments.load(pod.sandbox_id) is not None:
             raise AlreadyExists(f"sandbox {pod.sandbox_id} has a network")
         network = self.network_list()
@@ -143,8 +143,11 @@ def _with_result(attachment: Attachment, added: JSON) -> Attachment:
     return Attachment(attachment.pod, attachment.network, attachment.netns, attachment.arguments, added)
 
 
-def _check_identity(pod: PodIdentity) -> None:
-    """CNI_ARGS are `KEY=VALUE;...` without any quoting, and CNI restricts ids (spec, "Parameters")."""
+def check_identity(pod: PodIdentity) -> None:
+    """Refuse, with InvalidArgument, an identity that plugins cannot be told.
+
+    CNI restricts ids (spec, section 2, "Parameters"), and CNI_ARGS are `KEY=VALUE;...` without any quoting.
+    """
     if not _CONTAINER_ID.fullmatch(pod.sandbox_id):
         raise InvalidArgument(f"the sandbox id {pod.sandbox_id!r} is not one that CNI allows")
     for value in (pod.namespace, pod.name, pod.uid):

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+
+from vmsandbox.errors import Internal
+from vmsandbox.network.attachment import Attachment, AttachmentStore
+from vmsandbox.network.config import NetworkList
+from vmsandbox.network.settings import PodIdentity
+
+NETWORK = NetworkList("pods", "1.0.0", ({"type": "bridge", "ipam": {"ranges": [[{"subnet": "10.0.0.0/8"}]]}},), "file")
+
+
+def record(sandbox_id: str, result: object = None) -> Attachment:
+    pod = PodIdentity(sandbox_id, "ns", "pod", "uid")
+    return Attachment(pod, NETWORK, "/run/netns/x", {"portMappings": []}, result)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    store = AttachmentStore(tmp_path / "made" / "here")
+    store.save(record("a.b-1"))
+    store.save(record("a.b-1", {"ips": []}))
+    assert store.load("a.b-1") == record("a.b-1", {"ips": []})
+    assert store.list() == ("a.b-1",)
+
+
+def test_a_deleted_record_is_gone_with_what_a_crash_left_of_it(tmp_path: Path) -> None:
+    store = AttachmentStore(tmp_path)
+    store.save(record("one"))
+    (tmp_path / "one.new").write_text("{")
+    store.delete("one")
+    store.delete("one")
+    assert store.load("one") is None and list(tmp_path.iterdir()) == []
+
+
+def test_without_its_directory_there_are_no_records(tmp_path: Path) -> None:
+    store = AttachmentStore(tmp_path / "none")
+    assert store.list() == () and store.load("one") is None
+
+
+def test_a_damaged_record_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text('{"pod": 3}')
+    with pytest.raises(Internal, match=r"one\.json is damaged"):
+        AttachmentStore(tmp_path).load("one")
