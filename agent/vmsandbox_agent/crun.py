@@ -78,12 +78,12 @@ class Crun:
 
 
 async def _end(pid: int, ended: asyncio.Future[int]) -> int:
-    """Wait for a child; on cancellation kill it first."""
+    """Wait for a child; on cancellation kill it first, with the hooks that it runs."""
     try:
         return await asyncio.shield(ended)
     except asyncio.CancelledError:
         if not ended.done():
-            os.kill(pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
             await ended
         raise
 

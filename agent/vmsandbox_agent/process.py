@@ -54,9 +54,10 @@ class Process:
 
     def signal_session(self, number: int) -> None:
         """Send a signal to the process and to those of its children that stayed in its session."""
-        if self.running:
-            for pid in _session(self.pid):
-                _send_to_member(pid, self.pid, number)
+        if self._pidfd is not None:
+            session = os.getsid(self.pid)  # its own, or that of the crun which started it
+            for pid in _members(session):
+                _send_to_member(pid, session, number)
             self.signal(number)
 
     async def abandon(self) -> None:
@@ -102,10 +103,9 @@ def _send_to_member(pid: int, session: int, number: int) -> None:
             os.close(pidfd)
 
 
-def _session(leader: int) -> Iterator[int]:
-    """The processes in the session of `leader`, without it."""
+def _members(session: int) -> Iterator[int]:
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != leader:
+        if entry.name.isdecimal():
             with contextlib.suppress(ProcessLookupError):
-                if os.getsid(int(entry.name)) == leader:
+                if os.getsid(int(entry.name)) == session:
                     yield int(entry.name)

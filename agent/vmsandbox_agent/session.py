@@ -131,7 +131,8 @@ class Session:
     async def _answer(self, envelope: Envelope) -> Envelope:
         """RESPONSE or ERROR. The work is a task of its own, so that CANCEL ends it and the answer still goes out."""
         try:
-            work = asyncio.create_task(self._start_work(envelope))
+            self._check_limits(envelope)
+            work = asyncio.create_task(self._work(envelope))
             self._running[envelope.id] = work
             async with asyncio.timeout(min(envelope.deadline, MAX_DEADLINE)):
                 result = await work
@@ -146,13 +147,15 @@ class Session:
         except Exception as error:
             return _failed(envelope, error)
         finally:
-            del self._running[envelope.id]
+            self._running.pop(envelope.id, None)
 
-    async def _start_work(self, envelope: Envelope) -> object:
+    def _check_limits(self, envelope: Envelope) -> None:
         if not envelope.deadline > 0:
             raise AgentError("invalid_argument", f"{envelope.method} has no deadline")
-        if len(self._running) > MAX_REQUESTS:
+        if len(self._running) >= MAX_REQUESTS:
             raise AgentError("resource_exhausted", f"{MAX_REQUESTS} requests are running")
+
+    async def _work(self, envelope: Envelope) -> object:
         if envelope.method not in self._handlers:
             raise AgentError("unimplemented", f"the agent has no method {envelope.method!r}")
         request = decode(REQUESTS[envelope.method], envelope.body, envelope.method)

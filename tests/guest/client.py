@@ -1,6 +1,7 @@
 """A small raw client of the agent's protocol, for tests: it can also be rude."""
 
 import asyncio
+import contextlib
 import itertools
 import struct
 from pathlib import Path
@@ -62,10 +63,8 @@ class Wire:
 
     async def close(self) -> None:
         self.writer.close()
-        try:
+        with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()
-        except ConnectionError:
-            pass
 
 
 class StreamClient:
@@ -214,7 +213,7 @@ def process_spec(script: str) -> dict[str, Any]:
         "args": ["/bin/sh", "-c", script],
         "cwd": "/",
         "env": ["PATH=/bin", "TERM=xterm"],
-        "capabilities": {kind: _CAPABILITIES for kind in ("bounding", "effective", "permitted")},
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), _CAPABILITIES),
         "noNewPrivileges": True,
     }
 
