@@ -21,12 +21,17 @@ class EventLog:
         """Call `listener` at every new event from now on."""
         self._listener = listener
 
-    def append(self, event: Event) -> None:
-        """Number and keep an event. Never refuses: `check_room` is asked before a process is started."""
+    def append(self, event: Event) -> int:
+        """Number and keep an event; returns its number. Never refuses: ask `check_room` before starting a process."""
         self._last += 1
         self._events[self._last] = Envelope(Kind.EVENT, self._last, event.EVENT, encode(event))
         if self._listener is not None:
             self._listener()
+        return self._last
+
+    def acknowledged(self, number: int) -> bool:
+        """Whether the host has dealt with that event."""
+        return number not in self._events
 
     def check_room(self, processes: int) -> None:
         """Raise AgentError when the events of that many processes could not be kept."""

@@ -119,7 +119,9 @@ class Guest:
         return _DONE
 
     async def _signal_exec(self, request: SignalExec) -> Empty:
-        self._containers.process(request.container_id, request.exec_id).signal_session(request.signal)
+        process = self._containers.get(request.container_id).execs.get(request.exec_id)
+        if process is not None:  # otherwise it has ended, and is forgotten
+            process.signal_session(request.signal)
         return _DONE
 
     async def _resize(self, request: Resize) -> Empty:

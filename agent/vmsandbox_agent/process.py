@@ -33,9 +33,11 @@ class Process:
         self.pid = pid
         self.stdio = stdio
         self.exit_code: int | None = None
+        self._events = events
+        self._event: int | None = None
         self._reaped = asyncio.Event()
         self._pidfd = os.pidfd_open(pid) if not ended.done() else None
-        self._story = asyncio.create_task(self._live(ended, container_id, exec_id, cgroup, events))
+        self._story = asyncio.create_task(self._live(ended, container_id, exec_id, cgroup))
 
     @property
     def running(self) -> bool:
@@ -44,8 +46,12 @@ class Process:
 
     @property
     def taken(self) -> bool:
-        """Whether it has ended and the host has all of its output."""
-        return self._story.done() and all(output.taken for output in self.stdio.outputs)
+        """Whether the host knows that it has ended, and has all of its output."""
+        return (
+            self._event is not None
+            and self._events.acknowledged(self._event)
+            and all(output.taken for output in self.stdio.outputs)
+        )
 
     def signal(self, number: int) -> None:
         """Send a signal; nothing happens when it has ended."""
@@ -67,16 +73,14 @@ class Process:
         self.stdio.close()
         await self._story
 
-    async def _live(
-        self, ended: asyncio.Future[int], container_id: str, exec_id: str, cgroup: Cgroup, events: EventLog
-    ) -> None:
+    async def _live(self, ended: asyncio.Future[int], container_id: str, exec_id: str, cgroup: Cgroup) -> None:
         kills = cgroup.oom_kills() if exec_id else 0
         code = await ended
         at = time.time_ns()
         oom_killed = cgroup.oom_kills() > kills
         self._has_ended(code)
         await asyncio.gather(*(output.drain(DRAIN_GRACE) for output in self.stdio.outputs))
-        events.append(Exit(container_id, code, at, exec_id, oom_killed))
+        self._event = self._events.append(Exit(container_id, code, at, exec_id, oom_killed))
 
     def _has_ended(self, code: int) -> None:
         self.exit_code = code
