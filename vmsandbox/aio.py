@@ -32,10 +32,21 @@ async def unless(work: Coroutine[Any, Any, T], failure: "asyncio.Future[BaseExce
     """The result of `work`; when `failure` comes first, `work` is cancelled and the failure is raised."""
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.wait({task, failure}, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {task, failure}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
         raise failure.result()
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def together(*works: Coroutine[Any, Any, Any]) -> None:
+    """Run all at the same time; the first that fails cancels the others, and its error is raised by itself."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for work in works:
+                tasks.create_task(work)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None

@@ -5,8 +5,9 @@ along slowly holds the container back, through the same acknowledgements, and lo
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from vmsandbox.model import Output
@@ -33,36 +34,50 @@ OpenSource = Callable[[Stream, int], AbstractAsyncContextManager[OutputSource]]
 """Opens a stream at an offset."""
 
 
+@dataclass(slots=True, eq=False)
+class _Reader:
+    """One who reads along: pieces take a free slot each, so that the queue itself never blocks the end."""
+
+    pieces: asyncio.Queue[Output | None] = field(default_factory=asyncio.Queue)
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CHUNKS_AHEAD))
+
+
 class Readers:
     """Those who read a container's output along, each at its own pace; the slowest sets the container's."""
 
     def __init__(self) -> None:
         """Nobody reads yet."""
-        self._queues: set[asyncio.Queue[Output | None]] = set()
+        self._readers: set[_Reader] = set()
         self._ended = False
 
-    def read(self) -> AsyncIterator[Output]:
+    def read(self) -> AsyncGenerator[Output, None]:
         """What is published from this call on (not from the first step of the iteration), to the end."""
-        queue: asyncio.Queue[Output | None] = asyncio.Queue(_CHUNKS_AHEAD)
+        reader = _Reader()
         if self._ended:
-            queue.put_nowait(None)
-        self._queues.add(queue)
-        return self._drain(queue)
+            reader.pieces.put_nowait(None)
+        self._readers.add(reader)
+        return self._drain(reader)
 
-    async def _drain(self, queue: asyncio.Queue[Output | None]) -> AsyncIterator[Output]:
+    async def publish(self, output: Output) -> None:
+        """Hand a piece to every reader, waiting for those who are behind."""
+        for reader in tuple(self._readers):
+            await reader.slots.acquire()
+            reader.pieces.put_nowait(output)
+
+    def end(self) -> None:
+        """Nothing comes any more: readers end when they have read what they were handed."""
+        self._ended = True
+        for reader in self._readers:
+            reader.pieces.put_nowait(None)
+
+    async def _drain(self, reader: _Reader) -> AsyncGenerator[Output, None]:
         try:
-            while (output := await queue.get()) is not None:
+            while (output := await reader.pieces.get()) is not None:
+                reader.slots.release()
                 yield output
         finally:
-            self._queues.discard(queue)
-            while not queue.empty():
-                queue.get_nowait()
-
-    async def publish(self, output: Output | None) -> None:
-        """Hand a piece to every reader, waiting for those who are behind; None ends them all."""
-        self._ended = self._ended or output is None
-        for queue in tuple(self._queues):
-            await queue.put(output)
+            self._readers.discard(reader)
+            reader.slots.release()
 
 
 class OutputPump:
@@ -83,7 +98,7 @@ class OutputPump:
                     tasks.create_task(self._pump(stream))
         finally:
             self.log.close()
-            await self.readers.publish(None)
+            self.readers.end()
 
     async def _pump(self, stream: Stream) -> None:
         async with self._open_source(stream, self.log.offset(stream)) as source:

@@ -61,8 +61,6 @@ class ContainerRecord:
     image_id: str
     image_ref: str
     image_config: ImageConfig
-    image_serial: str
-    """Serial of the disk that holds its root image; plugged in for as long as a record names it."""
     created_at: int
     log_path: str
     state: ContainerState = ContainerState.UNKNOWN

@@ -1,0 +1,220 @@
+"""The runtime service: every sandbox of a process by its id, as the CRI speaks of them (runtime.v1 RuntimeService).
+
+The CRI server and `vmsandbox run` are its two callers. Each sandbox has its own locks; calls on different sandboxes
+never wait on each other.
+"""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from vmsandbox import aio, log
+from vmsandbox.errors import AlreadyExists, InvalidArgument, NotFound
+from vmsandbox.hypervisor.base import MachineEvent
+from vmsandbox.images import ImageStore
+from vmsandbox.model import (
+    ContainerConfig,
+    ContainerEvent,
+    ContainerStatus,
+    ExecResult,
+    NamespaceMode,
+    Output,
+    PodSandboxConfig,
+    Resources,
+    SandboxState,
+    SandboxStatus,
+)
+from vmsandbox.sandbox.container import Container
+from vmsandbox.sandbox.host import Host
+from vmsandbox.sandbox.machine import domain_name, give_back
+from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
+from vmsandbox.sandbox.sandbox import Sandbox
+
+_log = log.get(__name__)
+
+EVENTS_AHEAD = 1024
+"""Events that wait for a listener; one who is further behind misses the newest."""
+
+
+class RuntimeService:
+    """Sandboxes and containers. It owns them; `host` is the caller's, and outlives it."""
+
+    def __init__(self, host: Host) -> None:
+        """Know no sandbox; `running` opens it for work."""
+        self._host = host
+        self._sandboxes: dict[str, Sandbox] = {}
+        self._listeners: set[asyncio.Queue[ContainerEvent]] = set()
+
+    @property
+    def images(self) -> ImageStore:
+        """The images of this host."""
+        return self._host.images
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["RuntimeService"]:
+        """Watch over machines while the context lasts; then let go of them. Machines go on."""
+        watch = asyncio.create_task(self._watch_machines(self._host.hypervisor.events()), name="machine events")
+        try:
+            yield self
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+            for sandbox in self._sandboxes.values():
+                await aio.to_its_end(sandbox.close())
+
+    async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
+        """Make a sandbox and boot its machine; return its id when it is READY (CRI RunPodSandbox).
+
+        Raises:
+            AlreadyExists: a sandbox of that name, namespace, uid and attempt exists.
+            InvalidArgument: the pod asks for what a machine cannot give.
+            VmsandboxError: what failed; nothing is left of it then.
+        """
+        _check_possible(config)
+        self._check_is_new(config)
+        record = SandboxRecord(uuid.uuid4().hex, config, SandboxState.STARTING, time.time_ns())
+        sandbox = self._sandboxes[record.id] = Sandbox(self._host, record, self._publish)
+        try:
+            await sandbox.start()
+        except BaseException:
+            del self._sandboxes[record.id]
+            raise
+        return record.id
+
+    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
+        """End the machine and give back network, memory and disks. Succeeds for an unknown or stopped sandbox."""
+        if sandbox := self._sandboxes.get(sandbox_id):
+            await sandbox.stop()
+
+    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
+        """Stop a sandbox and forget it and its containers. Succeeds for an unknown one."""
+        if sandbox := self._sandboxes.get(sandbox_id):
+            await sandbox.remove()
+            self._sandboxes.pop(sandbox_id, None)
+
+    def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
+        """What is known of a sandbox. Raises NotFound."""
+        return self._sandbox(sandbox_id).status
+
+    def list_pod_sandboxes(self) -> tuple[SandboxStatus, ...]:
+        """All sandboxes."""
+        return tuple(sandbox.status for sandbox in self._sandboxes.values())
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        """Make a container, and return its id; see `Sandbox.create_container`. Raises NotFound."""
+        return await self._sandbox(sandbox_id).create_container(config)
+
+    async def start_container(self, container_id: str) -> None:
+        """Let a container run. Raises NotFound, and as `Container.start`."""
+        await self._container(container_id).start()
+
+    async def stop_container(self, container_id: str, timeout: float) -> None:
+        """Ask a container to end, and kill it after `timeout` seconds. Succeeds for an unknown or ended one."""
+        if self._owner(container_id) is not None:
+            await self._container(container_id).stop(timeout)
+
+    async def remove_container(self, container_id: str) -> None:
+        """End a container if it runs, and forget it. Succeeds for an unknown one."""
+        if sandbox := self._owner(container_id):
+            await sandbox.remove_container(container_id)
+
+    def container_status(self, container_id: str) -> ContainerStatus:
+        """What is known of a container. Raises NotFound."""
+        return self._container(container_id).status
+
+    def list_containers(self) -> tuple[ContainerStatus, ...]:
+        """All containers of all sandboxes."""
+        return tuple(c.status for sandbox in self._sandboxes.values() for c in sandbox.containers.values())
+
+    async def wait_container(self, container_id: str) -> ContainerStatus:
+        """The status of a container, when it has ended and its output is in the log. Raises NotFound."""
+        return await self._container(container_id).wait()
+
+    def output(self, container_id: str) -> AsyncGenerator[Output, None]:
+        """A container's output from now on, to its end. A slow reader holds the container back. Raises NotFound."""
+        return self._container(container_id).output()
+
+    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
+        """Run a command in a container to its end (CRI ExecSync); `timeout` in seconds, 0 for none.
+
+        Raises:
+            NotFound: there is no such container.
+            FailedPrecondition: it does not run.
+            DeadlineExceeded: the command did not end in time, and was killed.
+        """
+        container = self._container(container_id)
+        if not command:
+            raise InvalidArgument("no command was given")
+        return await self._sandbox(container.record.sandbox_id).exec_sync(container_id, command, timeout)
+
+    async def update_container_resources(self, container_id: str, resources: Resources) -> None:
+        """Change a container's limits (CRI UpdateContainerResources). Raises NotFound, and as `Container.update`."""
+        await self._container(container_id).update(resources)
+
+    def reopen_container_log(self, container_id: str) -> None:
+        """Go on in a new log file after a rotation. Raises NotFound, FailedPrecondition."""
+        self._container(container_id).reopen_log()
+
+    def events(self) -> AsyncGenerator[ContainerEvent, None]:
+        """What happens to sandboxes and containers from now on (CRI GetContainerEvents)."""
+        queue: asyncio.Queue[ContainerEvent] = asyncio.Queue(EVENTS_AHEAD)
+        self._listeners.add(queue)
+        return self._listen(queue)
+
+    async def reclaim(self) -> None:
+        """Give back all that a process that crashed has left behind in the state database."""
+        for container in self._host.state.all(ContainerRecord):
+            self._host.state.delete(ContainerRecord, container.id)
+        for record in self._host.state.all(SandboxRecord):
+            _log.warning("giving back what sandbox %s of a process that crashed acquired", record.id)
+            await give_back(self._host, record.id)
+            self._host.state.delete(SandboxRecord, record.id)
+
+    async def _listen(self, queue: asyncio.Queue[ContainerEvent]) -> AsyncGenerator[ContainerEvent, None]:
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(queue)
+
+    async def _watch_machines(self, events: AsyncIterator[MachineEvent]) -> None:
+        async for event in events:
+            for sandbox in self._sandboxes.values():
+                if domain_name(sandbox.record.id) == event.name:
+                    sandbox.machine_ended(event)
+
+    def _publish(self, event: ContainerEvent) -> None:
+        for queue in self._listeners:
+            with contextlib.suppress(asyncio.QueueFull):
+                queue.put_nowait(event)
+
+    def _sandbox(self, sandbox_id: str) -> Sandbox:
+        try:
+            return self._sandboxes[sandbox_id]
+        except KeyError:
+            raise NotFound(f"there is no sandbox {sandbox_id}") from None
+
+    def _owner(self, container_id: str) -> Sandbox | None:
+        return next((sandbox for sandbox in self._sandboxes.values() if container_id in sandbox.containers), None)
+
+    def _container(self, container_id: str) -> Container:
+        if sandbox := self._owner(container_id):
+            return sandbox.containers[container_id]
+        raise NotFound(f"there is no container {container_id}")
+
+    def _check_is_new(self, config: PodSandboxConfig) -> None:
+        for sandbox in self._sandboxes.values():
+            if sandbox.record.config.metadata == config.metadata:
+                raise AlreadyExists(
+                    f"pod {config.metadata.namespace}/{config.metadata.name} has a sandbox: {sandbox.record.id}"
+                )
+
+
+def _check_possible(config: PodSandboxConfig) -> None:
+    if config.namespaces.network is NamespaceMode.NODE:
+        raise InvalidArgument(
+            f"pod {config.metadata.namespace}/{config.metadata.name}: a virtual machine cannot have the host's network",
+            hint="remove hostNetwork, or run the pod under another RuntimeClass",
+        )
