@@ -22,6 +22,11 @@ class Cni:
     timeout: float
     """Seconds for each call."""
 
+    def require(self, network: NetworkList) -> None:
+        """Raise FailedPrecondition where a plugin of the list is not installed: then not even DEL could be called."""
+        for settings in network.plugins:
+            plugin.find(settings["type"], self.directories)
+
     async def add(self, attachment: Attachment) -> JSON:
         """Call ADD of every plugin, each with the result of the one before; the result is the last one's.
 

@@ -53,6 +53,7 @@ class Network:
         if self._attachments.load(pod.sandbox_id) is not None:
             raise AlreadyExists(f"sandbox {pod.sandbox_id} has a network")
         network = self.network_list()
+        self._cni.require(network)
         arguments = _capability_arguments(network, port_mappings)
         attachment = Attachment(pod, network, str(netns_of(pod.sandbox_id)), arguments)
         self._attachments.save(attachment)

@@ -45,12 +45,14 @@ def create(ipr: IPRoute, sandbox_id: str, mtu: int) -> str:
 def delete(ipr: IPRoute, sandbox_id: str) -> None:
     """Remove the sandbox's tap from the connection's namespace. Succeeds where there is none.
 
-    An interface of that name with another alias belongs to somebody else and stays; one without an alias is a tap
-    that a crash left before it was marked.
+    An interface of that name that is no tap, or has another alias, is somebody else's and stays. A tap without an
+    alias is one that a crash left before it was marked.
     """
-    for link in ipr.get_links(ifname=name_of(sandbox_id)) if ipr.link_lookup(ifname=name_of(sandbox_id)) else ():
-        if link.get_attr("IFLA_IFALIAS") in (None, _alias(sandbox_id)):
-            ipr.link("del", index=link["index"])
+    for index in ipr.link_lookup(ifname=name_of(sandbox_id)):
+        (link,) = ipr.get_links(index)
+        alias = link.get_attr("IFLA_IFALIAS")
+        if link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") == "tun" and alias in (None, _alias(sandbox_id)):
+            ipr.link("del", index=index)
 
 
 def move(ipr: IPRoute, tap: str, path: Path) -> None:
@@ -66,15 +68,12 @@ def connect(ipr: IPRoute, tap: str, interface: str) -> None:
         NotFound: one of them is not there.
     """
     # The stack here would put router solicitations and multicast reports of its own on the guest's wire.
-    Path(f"/proc/sys/net/ipv6/conf/{tap}/disable_ipv6").write_text("1") if _has_ipv6(tap) else None
+    with contextlib.suppress(FileNotFoundError):  # a kernel without IPv6
+        Path(f"/proc/sys/net/ipv6/conf/{tap}/disable_ipv6").write_text("1")
     ends = _index(ipr, tap), _index(ipr, interface)
     for here, there in (ends, ends[::-1]):
         _redirect(ipr, here, there)
     ipr.link("set", index=ends[0], state="up")
-
-
-def _has_ipv6(tap: str) -> bool:
-    return Path(f"/proc/sys/net/ipv6/conf/{tap}").exists()
 
 
 def _redirect(ipr: IPRoute, here: int, there: int) -> None:
