@@ -1,0 +1,120 @@
+"""The blobs that a store holds: files named by the digest of their content."""
+
+import hashlib
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox.errors import Internal, InvalidArgument
+from vmsandbox.images import durable
+from vmsandbox.images.documents import MAX_DOCUMENT, check_digest
+from vmsandbox.images.manifest import Descriptor
+
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """The directory of blobs, as skopeo shares it between OCI layouts: DIRECTORY/sha256/HEX.
+
+    A blob that is there is whole: it is written elsewhere on the same file system, checked, synced and renamed.
+    """
+
+    directory: Path
+
+    def path(self, digest: str) -> Path:
+        """Where the blob of this digest is, or would be."""
+        return self.directory / "sha256" / digest.removeprefix("sha256:")
+
+    def holds(self, blob: Descriptor) -> bool:
+        """Whether the blob is there, in its full size."""
+        try:
+            return self.path(blob.digest).stat().st_size == blob.size
+        except FileNotFoundError:
+            return False
+
+    def read(self, digest: str) -> bytes:
+        """A small blob's content, checked against its digest.
+
+        Raises:
+            Internal: it is missing or damaged.
+        """
+        try:
+            return check_digest(read_bounded(self.path(digest)), digest, "a blob of the image store")
+        except FileNotFoundError:
+            raise Internal(
+                f"the image store has lost the blob {digest}", hint="remove the image and pull it again"
+            ) from None
+
+    def put(self, data: bytes, digest: str) -> None:
+        """Keep small content under its digest, which the caller has checked."""
+        if not self.path(digest).exists():
+            durable.write(self.path(digest), data)
+
+    def adopt(self, source: Path, blob: Descriptor, staging: Path | None = None) -> None:
+        """Take a file in: moved, or copied by way of `staging` where it is given.
+
+        Raises:
+            InvalidArgument: there is no such file.
+            Internal: its content is not what the digest says.
+        """
+        if self.holds(blob):
+            return
+        try:
+            if staging:
+                source = Path(shutil.copyfile(source, staging / "blob"))
+            check_file(source, blob.digest)
+        except FileNotFoundError:
+            raise InvalidArgument(f"the archive lacks the blob {blob.digest}") from None
+        source.replace(self.path(blob.digest))
+        self.sync()
+
+    def sync(self) -> None:
+        """Make the blobs' names survive a power cut; their content is synced as it is written."""
+        durable.sync_directory(self.directory / "sha256")
+
+    def occupied(self, digests: Iterable[str]) -> int:
+        """Bytes of disk that these blobs take."""
+        return sum(disk_bytes(self.path(digest)) for digest in set(digests))
+
+
+def read_bounded(path: Path) -> bytes:
+    """A document's bytes; a file that is too large is cut so that its check fails, not this process."""
+    with path.open("rb") as file:
+        return file.read(MAX_DOCUMENT + 1)
+
+
+def check_file(path: Path, digest: str) -> None:
+    """Compare a file with its digest.
+
+    Raises:
+        Internal: it is something else.
+    """
+    found = file_digest(path)
+    if found != digest:
+        raise Internal(f"{path.name[:100]} has the digest {found}, not {digest}", hint="save the image again")
+
+
+def file_digest(path: Path) -> str:
+    """The digest of a file; reads all of it, so keep it out of the event loop. The content is synced too."""
+    with path.open("rb") as file:
+        durable.sync_file(file.fileno())
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def disk_bytes(path: Path) -> int:
+    """Bytes of disk that a file occupies; 0 where there is none."""
+    try:
+        return path.lstat().st_blocks * 512
+    except FileNotFoundError:
+        return 0
+
+
+def layer_type(path: Path) -> str:
+    """The OCI media type of a layer by its first bytes: archives of docker call plain tars compressed."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    ending = "+gzip" if start.startswith(_GZIP) else "+zstd" if start == _ZSTD else ""
+    return f"application/vnd.oci.image.layer.v1.tar{ending}"

@@ -1,0 +1,81 @@
+"""Locks between processes: flock(2), which the kernel gives back when a process dies."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold the lock alone, if nobody holds it now; yields whether."""
+    fd = os.open(path, _FLAGS, 0o600)
+    try:
+        yield _try(fd)
+    finally:
+        os.close(fd)
+
+
+def _try(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def locked_briefly(path: Path) -> Iterator[None]:
+    """Hold the lock alone, waiting in this thread: for sections of a few milliseconds, outside the event loop."""
+    fd = os.open(path, _FLAGS, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.asynccontextmanager
+async def locked(path: Path, *, shared: bool = False) -> AsyncIterator[None]:
+    """Hold the lock, alone or shared, however long it takes to get; waiting can be cancelled."""
+    fd = os.open(path, _FLAGS, 0o600)
+    await _acquire(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+async def _acquire(fd: int, operation: int) -> None:
+    """Wait for flock in a thread of its own; once given up, the thread closes the descriptor when it gets it.
+
+    A daemon thread, since those of asyncio's pool are waited for when the program ends.
+    """
+    loop = asyncio.get_running_loop()
+    held: asyncio.Future[None] = loop.create_future()
+
+    def deliver() -> None:
+        if held.cancelled():
+            os.close(fd)
+        else:
+            held.set_result(None)
+
+    def wait() -> None:
+        fcntl.flock(fd, operation)
+        try:
+            loop.call_soon_threadsafe(deliver)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            os.close(fd)
+
+    threading.Thread(target=wait, name="flock", daemon=True).start()
+    try:
+        await held
+    except asyncio.CancelledError:
+        if held.done() and not held.cancelled():  # got it, and was given up before it could be used
+            os.close(fd)
+        raise

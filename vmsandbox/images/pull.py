@@ -1,0 +1,99 @@
+"""Pulling one image from a registry."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox.errors import Internal
+from vmsandbox.images.documents import Malformed, check_digest, digest_of
+from vmsandbox.images.index import ImageRecord
+from vmsandbox.images.locks import locked
+from vmsandbox.images.manifest import Descriptor, choose, is_index, parse_index, parse_manifest
+from vmsandbox.images.parts import Candidate, Parts
+from vmsandbox.images.progress import PullPhase, PullProgress, Report, watching
+from vmsandbox.images.reference import Reference
+from vmsandbox.images.settings import Platform
+from vmsandbox.images.skopeo import Skopeo
+
+_NESTED = 3
+"""Indexes within indexes that are followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a name stands for in its registry."""
+
+    digest: str
+    """What the registry has under the name: that of the index, where it is one."""
+    manifest: Reference
+    """The manifest for our platform, by digest."""
+    raw: bytes
+
+
+async def resolve(skopeo: Skopeo, name: Reference, platform: Platform) -> Resolved:
+    """Ask the registry what it has under a name.
+
+    Raises:
+        NotFound: it has nothing, or nothing for this platform.
+        VmsandboxError: it cannot be asked, or what it says is malformed.
+    """
+    raw = await skopeo.manifest(name)
+    top = digest = digest_of(raw)
+    if name.digest:
+        check_digest(raw, name.digest, f"the manifest of {name}")
+    for _ in range(_NESTED):
+        if not is_index(raw):
+            return Resolved(top, name.with_digest(digest), raw)
+        digest = choose(parse_index(raw), platform, str(name)).digest
+        raw = check_digest(await skopeo.manifest(name.with_digest(digest)), digest, f"a manifest of {name}")
+    raise Malformed(f"{name} is an index of indexes, more than {_NESTED} deep")
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """One pull; `staging` is its own directory, which the caller removes afterwards."""
+
+    parts: Parts
+    skopeo: Skopeo
+    staging: Path
+    report: Report
+
+    async def run(self, name: Reference) -> ImageRecord:
+        """Pull the image of this name into the store.
+
+        The registry is asked by each pull, with its own credentials. Of pulls of one manifest the first fetches
+        it, while the others wait, and then find it held.
+
+        Raises:
+            VmsandboxError: the store is as before, but for layers that were fetched whole.
+        """
+        self.report(PullProgress(PullPhase.RESOLVING))
+        resolved = await resolve(self.skopeo, name, self.parts.settings.platform)
+        self.report(PullProgress(PullPhase.WAITING))
+        async with locked(self.parts.locks / resolved.manifest.digest.removeprefix("sha256:")):
+            return await self._fetch(resolved, name)
+
+    async def _fetch(self, resolved: Resolved, name: Reference) -> ImageRecord:
+        manifest = parse_manifest(resolved.raw)
+        config = await self._config(resolved.manifest, manifest.config)
+        candidate = Candidate.read(resolved.raw, config, self.parts.settings)
+        await self._layers(resolved.manifest, manifest.layers)
+        return await self.parts.admit(candidate, name, resolved.digest, self.staging, self.report)
+
+    async def _config(self, manifest: Reference, config: Descriptor) -> bytes:
+        if self.parts.blobs.holds(config):
+            return self.parts.blobs.read(config.digest)
+        return await self.skopeo.config(manifest)
+
+    async def _layers(self, manifest: Reference, layers: tuple[Descriptor, ...]) -> None:
+        blobs = self.parts.blobs
+        if not all(map(blobs.holds, layers)):
+            async with watching(blobs, layers, self.skopeo.layout, self.report):
+                await self.skopeo.copy_blobs(manifest, blobs.directory)
+            blobs.sync()
+        _check_all_held(blobs.holds(layer) for layer in layers)
+
+
+def _check_all_held(held: Iterable[bool]) -> None:
+    if not all(held):
+        raise Internal("a layer has another size than the manifest says", hint="push the image again")

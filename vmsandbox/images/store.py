@@ -1,0 +1,276 @@
+"""The image store: what the layers above call."""
+
+import asyncio
+import contextlib
+import errno
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox.errors import (
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+    VmsandboxError,
+)
+from vmsandbox.images.archive import Found, images_in
+from vmsandbox.images.blobs import disk_bytes
+from vmsandbox.images.collection import collect
+from vmsandbox.images.credentials import secrets_of, write_authfile
+from vmsandbox.images.diagnosis import NO_SPACE_HINT
+from vmsandbox.images.index import ImageRecord
+from vmsandbox.images.locks import locked, try_lock
+from vmsandbox.images.parts import Parts
+from vmsandbox.images.progress import Report, silent
+from vmsandbox.images.pull import Pull
+from vmsandbox.images.reference import Reference
+from vmsandbox.images.roots import RootImage
+from vmsandbox.images.settings import DEFAULT_DIRECTORY, ImageSettings
+from vmsandbox.images.skopeo import Skopeo
+from vmsandbox.model import Image, ImageConfig, RegistryAuth
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """CRI FilesystemUsage of the image store: what it takes from its file system."""
+
+    bytes: int
+    inodes: int
+
+
+class ImageStore:
+    """Images on disk: pulled or loaded, found by their names, and as root images for machines.
+
+    Any number of stores, in one process or several, may be open on one directory. A process that is killed at
+    any moment leaves a store that is whole; what it was making is cleared away at the next opening.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        """Use `ImageStore.open`."""
+        self._parts = parts
+        self._configs: dict[str, ImageConfig] = {}
+
+    @classmethod
+    async def open(cls, directory: Path = DEFAULT_DIRECTORY, settings: ImageSettings | None = None) -> "ImageStore":
+        """Open the store in a directory, which is made where there is none, and clear away what a crash left.
+
+        Raises:
+            InvalidArgument: the directory's name cannot be given to skopeo.
+            FailedPrecondition: a newer version of this program wrote the store.
+        """
+        store = cls(Parts.at(directory, settings or ImageSettings()))
+        store._parts.make()
+        store._parts.index.read()
+        await store._collect()
+        return store
+
+    @property
+    def directory(self) -> Path:
+        """Where the store is."""
+        return self._parts.directory
+
+    async def pull(self, reference: str, auth: RegistryAuth | None = None, progress: Report = silent) -> Image:
+        """Pull an image from its registry and make its root image.
+
+        What is held already is not fetched again; but the registry is always asked what the name stands for,
+        with this pull's own credentials. Cancelling it leaves the store as it was.
+
+        Args:
+            reference: its name, short or full, with a tag or a digest.
+            auth: credentials for the registry in its name, not for mirrors.
+            progress: is called with how far it is, several times a second.
+
+        Raises:
+            InvalidArgument: the name or the credentials are malformed, or the image is.
+            NotFound: the registry has no such image, or none for this platform.
+            PermissionDenied: the registry, or the host's image policy, refuses.
+            Unavailable: the registry cannot be reached.
+            DeadlineExceeded: it took longer than `pull_timeout`.
+            ResourceExhausted: the disk is full, or the image is larger than allowed.
+            Internal: the registry gave something else than the digests say.
+        """
+        name = Reference.parse(reference)
+        async with self._adding() as staging, self._step(f"pulling {name}"):
+            authfile = staging / "auth.json"
+            write_authfile(authfile, name.registry, auth, self._parts.settings.authfile)
+            skopeo = Skopeo(self._parts.settings, staging, authfile, secrets_of(auth))
+            record = await Pull(self._parts, skopeo, staging, progress).run(name)
+            return self._image(self._current(record))
+
+    async def load(self, archive: Path, name: str = "", progress: Report = silent) -> tuple[Image, ...]:
+        """Take in the images of an OCI layout (a directory or an archive) or of a docker archive.
+
+        Args:
+            archive: the file or directory; it is not changed.
+            name: what to call the image; empty: what the archive calls it. An image without a name has its id.
+            progress: is called with how far it is.
+
+        Raises:
+            NotFound: there is no such file, or no image for this platform in it.
+            InvalidArgument: it is no archive of images, or holds several and a name is given.
+            ResourceExhausted: the disk is full, or an image is larger than allowed.
+            Internal: a blob is not what its digest says.
+        """
+        override = Reference.parse(name) if name else None
+        if override and override.digest:
+            raise InvalidArgument("an image is loaded under a tag, not under a digest")
+        async with self._adding() as staging, self._step(f"loading {archive}"):
+            skopeo = Skopeo(self._parts.settings, staging, staging / "no-auth.json")
+            found = await images_in(archive, skopeo)
+            if override and len(found) != 1:
+                raise InvalidArgument(f"{archive} holds {len(found)} images, which cannot have one name")
+            records = [
+                await self._take(image.named(override) if override else image, staging, progress) for image in found
+            ]
+            return tuple(self._image(self._current(record)) for record in records)
+
+    async def _take(self, image: Found, staging: Path, progress: Report) -> ImageRecord:
+        await asyncio.to_thread(image.give, self._parts.blobs, staging)
+        for name in image.names or (None,):
+            record = await self._parts.admit(image.candidate, name, image.digest, staging, progress)
+        return record
+
+    def list(self) -> tuple[Image, ...]:
+        """All images."""
+        return tuple(self._image(record) for record in self._parts.index.read().images)
+
+    def find(self, name_or_id: str) -> Image | None:
+        """The image of this id (with or without `sha256:`, or its beginning), tag or digest; None: not held.
+
+        Raises:
+            InvalidArgument: it is no name, or the beginning of several ids.
+        """
+        record = self._parts.index.read().find(name_or_id)
+        return self._image(record) if record else None
+
+    def inspect(self, name_or_id: str) -> Image:
+        """As `find`.
+
+        Raises:
+            NotFound: it is not held.
+        """
+        return self._image(self._record(name_or_id))
+
+    async def remove(self, name_or_id: str) -> None:
+        """Remove an image with all its names (CRI RemoveImage); does nothing where it is not held.
+
+        A root image that is held stays until it is released; blobs that other images share stay with them.
+        """
+        record = self._parts.index.read().find(name_or_id)
+        if record:
+            await self._parts.index.update(lambda index: index.removing(record.id))
+            self._configs.pop(record.id, None)
+        await self._collect()
+
+    def usage(self) -> Usage:
+        """What the store takes from its file system, counted anew."""
+        paths = [self._parts.directory, *self._parts.directory.rglob("*")]
+        return Usage(sum(map(disk_bytes, paths)), len(paths))
+
+    async def root_image(self, name_or_id: str) -> RootImage:
+        """The image's root image; where it is missing or damaged, it is made again.
+
+        It may be collected once its image is removed: use `hold` for as long as a machine needs it.
+
+        Raises:
+            NotFound: the image is not held.
+        """
+        record = self._record(name_or_id)
+        async with self._staging() as staging:
+            return await self._parts.root(record, staging)
+
+    @contextlib.asynccontextmanager
+    async def hold(self, name_or_id: str) -> AsyncIterator[RootImage]:
+        """The image's root image, which stays until the body ends, whoever removes the image.
+
+        The hold is this process's: after a crash the owner of the machines takes it again.
+
+        Raises:
+            NotFound: the image is not held.
+        """
+        record = self._record(name_or_id)
+        async with contextlib.AsyncExitStack() as holding:
+            async with self._staging() as staging:
+                root = await self._parts.root(record, staging)
+                holding.enter_context(self._parts.roots.hold(root))
+            yield root
+        if self._parts.index.read().get(record.id) is None:
+            await self._collect()
+
+    def _record(self, name_or_id: str) -> ImageRecord:
+        record = self._parts.index.read().find(name_or_id)
+        if record is None:
+            raise NotFound(f"there is no image {name_or_id}", hint="pull or load it first")
+        return record
+
+    def _current(self, record: ImageRecord) -> ImageRecord:
+        """The record with all the names that the index has for the image."""
+        return self._parts.index.read().get(record.id) or record
+
+    def _image(self, record: ImageRecord) -> Image:
+        if record.id not in self._configs:
+            self._configs[record.id] = self._parts.config(record).run
+        size = self._parts.blobs.occupied(record.blobs) + self._parts.roots.occupied(record.chain_id)
+        return Image(record.id, record.repo_tags, record.repo_digests, size=size, config=self._configs[record.id])
+
+    @contextlib.asynccontextmanager
+    async def _step(self, what: str) -> AsyncIterator[None]:
+        seconds = self._parts.settings.pull_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except VmsandboxError as error:
+            raise error.at(what) from None
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{what} took longer than {seconds:g} s", hint="what was fetched is kept for a while; try again"
+            ) from None
+        except OSError as error:
+            raise _of_the_disk(error).at(what) from error
+
+    @contextlib.asynccontextmanager
+    async def _adding(self) -> AsyncIterator[Path]:
+        """A directory of one's own, and afterwards the removal of what came to nothing.
+
+        Layers that were fetched whole before the registry went away are kept for the next try.
+        """
+        try:
+            async with self._staging() as staging:
+                yield staging
+        except (Unavailable, DeadlineExceeded):
+            raise
+        except BaseException:
+            await self._collect()
+            raise
+        await self._collect()
+
+    @contextlib.asynccontextmanager
+    async def _staging(self) -> AsyncIterator[Path]:
+        """A directory of one's own; until it goes, nothing in the store is collected."""
+        async with locked(self._parts.store_lock, shared=True):
+            staging = Path(tempfile.mkdtemp(dir=self._parts.staging))
+            try:
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+
+    async def _collect(self) -> None:
+        """Remove all that no image needs, unless somebody is adding: who does, collects at the end."""
+        await asyncio.to_thread(self._collect_now)
+
+    def _collect_now(self) -> None:
+        with try_lock(self._parts.store_lock) as alone:
+            if alone:
+                collect(self._parts)
+
+
+def _of_the_disk(error: OSError) -> VmsandboxError:
+    """The error for what the store's file system answered."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceExhausted("the disk is full", hint=NO_SPACE_HINT)
+    return Internal(f"the image store cannot be written: {error}")
