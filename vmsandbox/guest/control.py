@@ -62,15 +62,13 @@ class Control:
             raise
 
     async def run(self, on_event: Callable[[Envelope], None]) -> VmsandboxError:
-        """Receive until the connection ends, fail what waits, and return why it ended.
+        """Receive until the connection ends, and return why; what waits for answers is the caller's to `fail`.
 
         Args:
             on_event: takes every event; may raise ProtocolError to end the connection.
         """
         reason = await self._receive(on_event)
-        reason = await self._transport.diagnose() or reason
-        self._fail(reason)
-        return reason
+        return await self._transport.diagnose() or reason
 
     async def call(self, request: Request, deadline: float) -> Any:
         """Send a request and return its decoded result. When cancelled, the agent is told to cancel it too.
@@ -98,9 +96,20 @@ class Control:
         """Tell the agent that all events up to `number` are dealt with."""
         self._tell(Envelope(Kind.ACKNOWLEDGE, number))
 
+    def fail(self, reason: VmsandboxError) -> None:
+        """Fail all that waits for an answer, and all that will ask for one."""
+        if self._ended is not None:
+            return
+        self._ended = reason
+        unanswered, self._unanswered = self._unanswered, {}
+        for waiting in unanswered.values():
+            self._slots.release()
+            if not waiting.answer.done():
+                waiting.answer.set_exception(_copy(reason))
+
     async def aclose(self) -> None:
         """End the connection, and fail what still waits for an answer on it."""
-        self._fail(Unavailable("the session with the agent was closed"))
+        self.fail(Unavailable("the session with the agent was closed"))
         await self._connection.aclose()
 
     def _number(self, request: Request, deadline: float) -> tuple[int, bytes]:
@@ -167,16 +176,6 @@ class Control:
         if self._ended is None:
             with contextlib.suppress(ProtocolError):  # It does not read; its requests meet their deadlines.
                 self._connection.send_soon(pack_json(encode(envelope)))
-
-    def _fail(self, reason: VmsandboxError) -> None:
-        if self._ended is not None:
-            return
-        self._ended = reason
-        unanswered, self._unanswered = self._unanswered, {}
-        for waiting in unanswered.values():
-            self._slots.release()
-            if not waiting.answer.done():
-                waiting.answer.set_exception(_copy(reason))
 
 
 def _copy(error: VmsandboxError) -> VmsandboxError:

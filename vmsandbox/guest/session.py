@@ -112,8 +112,12 @@ class Session:
         try:
             control = await dial_within(deadline, self.transport, self._hello, self.name)
         except BaseException:
-            self._set(RunState.IDLE)
+            if self._state is RunState.CONNECTING:
+                self._set(RunState.IDLE)
             raise
+        if self._state is not RunState.CONNECTING:
+            await control.aclose()
+            raise self._unavailable()
         self._connected(control)
         self._task = asyncio.create_task(self._supervise(control), name=f"session with {self.name}")
         return control.peer
@@ -156,10 +160,13 @@ class Session:
     async def aclose(self) -> None:
         """Close the session; its pending requests fail with Unavailable. Can be repeated."""
         task, self._task = self._task, None
+        control = self._control
         self._close(Unavailable("it was closed"))
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+        if control is not None:
+            await control.aclose()  # Again, for a task that was cancelled before it began.
 
     def _hello(self) -> Hello:
         return Hello((VERSION,), self._build, self._pump.acknowledged)
@@ -170,23 +177,26 @@ class Session:
         keep = asyncio.create_task(self._keep_connected(control))
         try:
             done, _ = await asyncio.wait([pump, keep], return_when=asyncio.FIRST_COMPLETED)
-            self._close(_cause(done.pop()))
+            for task in done:
+                if (error := task.exception()) is not None:
+                    self._close(_cause(error))
         finally:
             for task in (pump, keep):
                 task.cancel()
             await asyncio.wait([pump, keep])
 
     async def _keep_connected(self, control: Control) -> None:
-        """Receive, and reconnect after every loss. Raises the error for which the session closes."""
+        """Receive, and reconnect after every loss. Closes the session, or raises the error to close it for."""
         while True:
             async with contextlib.aclosing(control):
                 self._check_same_boot(control.peer)
                 self._connected(control)
                 reason = await control.run(self._pump.take)
-            self._control = None
-            if isinstance(reason, Goodbye | TransportBroken):
-                raise reason
-            self._lose(reason)
+                if isinstance(reason, Goodbye | TransportBroken):
+                    self._close(reason)
+                    return
+                self._lose(reason)
+                control.fail(reason)
             await asyncio.sleep(random.uniform(0.5, 1) * _RECONNECT_PAUSE)  # noqa: S311 - jitter
             control = await dial_until_answered(self.transport, self._hello)
 
@@ -201,14 +211,18 @@ class Session:
 
     def _lose(self, reason: VmsandboxError) -> None:
         log.warning("%s: %s; reconnecting", self.name, reason)
+        self._control = None
         self._reason = reason
         self._set(RunState.LOST)
 
     def _close(self, reason: VmsandboxError) -> None:
-        self._control = None
-        if self._state is not RunState.CLOSED:
-            self._reason = reason
-            self._set(RunState.CLOSED)
+        if self._state is RunState.CLOSED:
+            return
+        control, self._control = self._control, None
+        self._reason = reason
+        self._set(RunState.CLOSED)
+        if control is not None:
+            control.fail(self._unavailable())
 
     def _set(self, state: RunState) -> None:
         self._state = state
@@ -229,9 +243,8 @@ class Session:
         return Unavailable(f"the session with {self.name} is {self._state.value}{f': {reason}' if reason else ''}")
 
 
-def _cause(task: asyncio.Task[None]) -> VmsandboxError:
-    error = None if task.cancelled() else task.exception()
+def _cause(error: BaseException) -> VmsandboxError:
     if isinstance(error, VmsandboxError):
         return error
-    log.error("the session failed", exc_info=error)
-    return Internal(f"the session with the agent failed: {error!r}")
+    log.error("an event could not be handled", exc_info=error)
+    return Internal(f"an event of the agent could not be handled: {error!r}")

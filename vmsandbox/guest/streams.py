@@ -52,6 +52,7 @@ class OutputStream:
     ) -> None:
         """Close the connection; what was not acknowledged stays in the guest."""
         if self._connection is not None and self._ended and self.acknowledged == self.offset:
+            self._send_acknowledgement()  # Again: it is the first after the end, which lets the agent finish.
             await _await_end(self._connection)
         await self._close()
 

@@ -1,0 +1,13 @@
+"""The real agent keeps what the host's end expects of it; the fake is held to the same."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.agent_contract import AgentContract
+
+
+class TestRealAgent(AgentContract):
+    @pytest.fixture
+    def agent_directory(self, agent: Path) -> Path:
+        return agent
