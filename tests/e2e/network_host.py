@@ -12,12 +12,13 @@ GATEWAY_V4 = "10.197.0.1"
 
 
 @asynccontextmanager
-async def host_network(directory: Path) -> AsyncIterator[Network]:
-    """A network on the built-in bridge, under other names than the default's; what it made is gone in the end.
+async def host_network(directory: Path, configuration: Path | None = None) -> AsyncIterator[Network]:
+    """A network by that directory's configuration, else on the built-in bridge under other names than the default's.
 
-    What the plugins leave on every host stays: ip_forward, and portmap's own chains, empty.
+    What it made is gone in the end. What the plugins leave on every host stays: ip_forward, and portmap's own
+    chains, empty.
     """
-    network = Network(NetworkSettings(directory, directory / "none", bridge=BRIDGE))
+    network = Network(NetworkSettings(directory, configuration or directory / "none", bridge=BRIDGE))
     try:
         yield network
     finally:
