@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vmsandbox.protocol.codec import JSON
+from vmsandbox.protocol.messages import CreateContainer
 from vmsandbox_agent import syscalls
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.settings import Settings
@@ -91,6 +92,14 @@ def cgroup_path(spec: JSON, container_id: str) -> str:
     if not isinstance(path, str) or ".." in path.split("/"):
         raise AgentError("invalid_argument", f"cgroupsPath {path!r} is no path of a cgroup")
     return "/" + path.strip("/")
+
+
+def used_images(request: CreateContainer, images: Path) -> frozenset[str]:
+    """The serials of the images that a container is going to use: its root, and those that its spec mounts."""
+    mounts = request.spec.get("mounts", ()) if isinstance(request.spec, dict) else ()
+    sources = [Path(str(mount.get("source", ""))) for mount in mounts if isinstance(mount, dict)]
+    mounted = {source.relative_to(images).parts[0] for source in sources if images in source.parents}
+    return frozenset({request.image_serial, *mounted})
 
 
 def _merged(process: dict[str, Any], user: JSON) -> JSON:

@@ -9,7 +9,7 @@ from pathlib import Path
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import ContainerState, CreateContainer, Exec
 from vmsandbox_agent import console
-from vmsandbox_agent.bundle import Bundle, cgroup_path, complete_process, complete_spec
+from vmsandbox_agent.bundle import Bundle, cgroup_path, complete_process, complete_spec, used_images
 from vmsandbox_agent.cgroup import Cgroup
 from vmsandbox_agent.crun import Crun, Fds
 from vmsandbox_agent.errors import AgentError
@@ -42,6 +42,8 @@ class Container:
         self._machinery = machinery
         self.id = container_id
         self.lock = asyncio.Lock()
+        self.images: frozenset[str] = frozenset()
+        """Serials of the images that it has as its root, or mounted."""
         self.execs: dict[str, Process] = {}
         self._bundle = Bundle.of(machinery.settings, container_id)
         self._cgroup_path = ""
@@ -72,6 +74,7 @@ class Container:
 
     async def create(self, request: CreateContainer) -> None:
         """Make the root, the bundle and the process. On failure or cancellation nothing is left."""
+        self.images = used_images(request, self._machinery.settings.images)
         try:
             self._bundle.mount_root(self._image(request.image_serial))
             self._user = resolve_user(self._bundle.root, request.user)

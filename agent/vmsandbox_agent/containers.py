@@ -43,6 +43,12 @@ class ContainerTable:
         """The state of all that exist."""
         return Containers(tuple(known.state for known in self._containers.values() if known.exists))
 
+    def check_unused(self, serial: str) -> None:
+        """Raise AgentError when a container uses an image: unmounting it would not be refused by the kernel."""
+        users = [known.id for known in self._containers.values() if serial in known.images]
+        if users:
+            raise AgentError("failed_precondition", f"image {serial} is used by {', '.join(users)}")
+
     async def create(self, request: CreateContainer) -> None:
         """Make a container; its id is taken from now on, and free again when that fails."""
         check_name(request.container_id)

@@ -87,6 +87,7 @@ class Guest:
 
     async def _detach_image(self, request: DetachImage) -> Empty:
         check_name(request.serial)
+        self._containers.check_unused(request.serial)
         await self._images.detach(request.serial)
         return _DONE
 

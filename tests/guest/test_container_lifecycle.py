@@ -11,6 +11,7 @@ from vmsandbox.protocol.messages import (
     Containers,
     CreateContainer,
     DeleteContainer,
+    DetachImage,
     ListContainers,
     SignalContainer,
     StartContainer,
@@ -193,3 +194,14 @@ async def test_many_containers_run_at_once(client: Client) -> None:
     assert [await stream.read_all() for stream in streams] == [f"{name}\n".encode() for name in names]
     ended = [await client.exit() for _ in names]
     assert sorted(event.container_id for event in ended) == sorted(names)
+
+
+async def test_an_image_in_use_is_not_detached(client: Client) -> None:
+    await client.create("true")
+    with pytest.raises(AgentRefused, match="image image is used by c1") as refused:
+        await client.call(DetachImage("image"))
+    assert refused.value.code == "failed_precondition"
+    await client.call(DeleteContainer(CONTAINER))
+    await client.call(DetachImage("image"))
+    with pytest.raises(AgentRefused, match="image image is not attached"):
+        await client.create("true")
