@@ -106,9 +106,7 @@ class Session:
             TransportBroken: there is no way to the guest any more.
             FailedPrecondition: the agent does not speak our protocol, or the session is not IDLE.
         """
-        if self._state is not RunState.IDLE:
-            raise FailedPrecondition(f"the session with {self.name} is {self._state.value}")
-        self._set(RunState.CONNECTING)
+        self._begin()
         try:
             control = await dial_within(deadline, self.transport, self._hello, self.name)
         except BaseException:
@@ -167,6 +165,11 @@ class Session:
             await asyncio.wait([task])
         if control is not None:
             await control.aclose()  # Again, for a task that was cancelled before it began.
+
+    def _begin(self) -> None:
+        if self._state is not RunState.IDLE:
+            raise FailedPrecondition(f"the session with {self.name} is {self._state.value}")
+        self._set(RunState.CONNECTING)
 
     def _hello(self) -> Hello:
         return Hello((VERSION,), self._build, self._pump.acknowledged)

@@ -31,14 +31,17 @@ class KernelVsock:
 
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """As `Transport.dial`."""
+        try:
+            return await self._dial(port)
+        except OSError as error:
+            seen = _MEANING.get(error.errno or 0, error.strerror or str(error))
+            raise Unavailable(f"vsock CID {self.device.cid}, port {port}: {seen}") from None
+
+    async def _dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         sock = self._socket()
         try:
             await asyncio.get_running_loop().sock_connect(sock, self._address(port))
             return await asyncio.open_connection(sock=sock)
-        except OSError as error:
-            sock.close()
-            seen = _MEANING.get(error.errno or 0, error.strerror or str(error))
-            raise Unavailable(f"vsock CID {self.device.cid}, port {port}: {seen}") from None
         except BaseException:
             sock.close()
             raise
