@@ -8,6 +8,7 @@ and names the place of the first fault, since the other side may be hostile.
 import dataclasses
 import enum
 import functools
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -61,16 +62,20 @@ def _decode(kind: Any, data: JSON, where: str) -> Any:
         return _decode_dataclass(typing.cast(type, kind), data, where)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return _decode_enum(kind, data, where)
+    if typing.get_origin(kind) is not None:
+        return _decode_generic(kind, data, where)
+    return _checked(kind, data, where)
+
+
+def _decode_generic(kind: Any, data: JSON, where: str) -> Any:
     origin = typing.get_origin(kind)
     if origin in (Union, types.UnionType):
         return _decode_optional(kind, data, where)
     if origin is tuple:
         item = typing.get_args(kind)[0]
         return tuple(_decode(item, x, f"{where}[{i}]") for i, x in enumerate(_checked(list, data, where)))
-    if origin is dict:
-        item = typing.get_args(kind)[1]
-        return {k: _decode(item, v, f"{where}.{k}") for k, v in _checked(dict, data, where).items()}
-    return _checked(kind, data, where)
+    item = typing.get_args(kind)[1]
+    return {k: _decode(item, v, f"{where}.{k}") for k, v in _checked(dict, data, where).items()}
 
 
 def _decode_dataclass(kind: type, data: JSON, where: str) -> Any:
@@ -90,9 +95,7 @@ def _decode_enum(kind: type[enum.Enum], data: JSON, where: str) -> enum.Enum:
     try:
         return kind(data)
     except ValueError:
-        raise MalformedMessage(
-            f"{where}: {data!r} is not one of {[member.value for member in kind]}"
-        ) from None
+        raise MalformedMessage(f"{where}: {data!r} is not one of {[member.value for member in kind]}") from None
 
 
 def _decode_optional(kind: Any, data: JSON, where: str) -> Any:
@@ -104,7 +107,7 @@ def _decode_optional(kind: Any, data: JSON, where: str) -> Any:
 
 def _checked(kind: type, data: JSON, where: str) -> Any:
     """`data` itself when it is of `kind`; an int passes as float, a bool never as a number."""
-    if kind is float and type(data) is int:
+    if kind is float and type(data) is int and abs(data) <= sys.float_info.max:
         return float(data)
     if type(data) is not kind:
         raise MalformedMessage(f"{where}: expected {kind.__name__}, got {type(data).__name__}")

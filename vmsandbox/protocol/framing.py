@@ -36,22 +36,27 @@ def pack(payload: bytes, limit: int = MAX_FRAME) -> bytes:
 
 def pack_json(message: JSON) -> bytes:
     """A control frame holding `message`. Raises ProtocolError when it is larger than `MAX_FRAME`."""
-    return pack(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode())
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return pack(text.encode(errors="backslashreplace"))  # A lone surrogate becomes the JSON escape that it is.
 
 
 def parse_json(payload: bytes) -> dict[str, JSON]:
     """The JSON object in a control frame.
 
     Raises:
-        ProtocolError: it is no UTF-8, no JSON, or no object.
+        ProtocolError: it is no UTF-8, no JSON (which has neither NaN nor Infinity), or no object.
     """
     try:
-        message = json.loads(payload)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        message = json.loads(payload.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a frame is not JSON: {error}") from None
     if not isinstance(message, dict):
         raise ProtocolError(f"a frame holds a {type(message).__name__}, not an object")
     return message
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 class FrameReader:

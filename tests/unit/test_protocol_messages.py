@@ -1,0 +1,126 @@
+"""Every message of the protocol as it stands on the wire: golden frames that a second agent can be tested with."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tests.support.golden import assert_golden
+from vmsandbox.protocol import messages as m
+from vmsandbox.protocol.codec import decode, encode
+from vmsandbox.protocol.framing import FrameReader, pack_json, parse_json
+from vmsandbox_agent.guest import Guest
+from vmsandbox_agent.reaper import Reaper
+from vmsandbox_agent.settings import Settings
+
+GOLDEN = Path("tests/unit/golden/protocol")
+
+REQUESTS: dict[str, m.Request] = {
+    "configure_guest": m.ConfigureGuest(
+        hostname="web-0",
+        clock=1_700_000_000_000_000_000,
+        interfaces=(
+            m.Interface(
+                name="eth0",
+                mac="52:54:00:12:34:56",
+                mtu=1450,
+                addresses=("10.1.2.3/24", "fd00::3/64"),
+                routes=(m.Route("10.9.0.0/16"), m.Route("0.0.0.0/0", "10.1.2.1")),
+            ),
+        ),
+        dns=m.Dns(("10.0.0.10",), ("default.svc.cluster.local",), ("ndots:5",)),
+        hosts="127.0.0.1\tlocalhost\n",
+        sysctls={"net.core.somaxconn": "1024"},
+        share_tag="share",
+        scratch_serial="scratch-1",
+        shm_size=1048576,
+    ),
+    "make_tmpfs": m.MakeTmpfs("cache", 1048576, 0o750),
+    "attach_image": m.AttachImage("sha-0123", "erofs"),
+    "detach_image": m.DetachImage("sha-0123"),
+    "create_container": m.CreateContainer(
+        "c1",
+        "sha-0123",
+        {"ociVersion": "1.0.2", "process": {"args": ["sh"]}},
+        m.User("web:33", "34", (5, 6), merge_image_groups=False),
+        stdin=True,
+        tty=True,
+    ),
+    "start_container": m.StartContainer("c1"),
+    "signal_container": m.SignalContainer("c1", 15, everyone=True),
+    "delete_container": m.DeleteContainer("c1"),
+    "update_resources": m.UpdateResources("c1", {"memory": {"limit": 33554432}}),
+    "exec": m.Exec("c1", "e1", {"args": ["ls"], "cwd": "/"}, m.User("0"), stdin=True, tty=True),
+    "signal_exec": m.SignalExec("c1", "e1", 9),
+    "resize": m.Resize("c1", 132, 50, "e1"),
+    "open_stream": m.OpenStream("c1", m.Stream.STDOUT, "e1", 4096),
+    "open_port": m.OpenPort(8080),
+    "list_containers": m.ListContainers(),
+    "shutdown": m.Shutdown(),
+}
+
+OTHERS = {
+    "hello": m.Hello((1, 2), "0123456789abcdef", 7),
+    "hello_reply": m.HelloReply(1, "0123456789abcdef", "4b2f1c1e-0000-4000-8000-000000000000", "6.12.0", 9.5, 7.25),
+    "stream_token": m.StreamToken("00112233445566778899aabbccddeeff"),
+    "response_empty": m.Envelope(m.Kind.RESPONSE, 3, body=encode(m.Empty())),
+    "response_stream_token": m.Envelope(m.Kind.RESPONSE, 4, body=encode(m.StreamToken("00112233"))),
+    "response_containers": m.Envelope(
+        m.Kind.RESPONSE, 5, body=encode(m.Containers((m.ContainerState("c1", "stopped", 42, 137),)))
+    ),
+    "error": m.Envelope(m.Kind.ERROR, 3, "not_found", "there is no container c1"),
+    "cancel": m.Envelope(m.Kind.CANCEL, 3),
+    "event_exit": m.Envelope(
+        m.Kind.EVENT, 8, m.Exit.EVENT, encode(m.Exit("c1", 137, 1_700_000_000_000_000_000, "e1", True))
+    ),
+    "acknowledge": m.Envelope(m.Kind.ACKNOWLEDGE, 8),
+    "goodbye": m.Envelope(m.Kind.GOODBYE, body="replaced by a newer controller"),
+}
+
+
+def request_envelope(request: m.Request) -> m.Envelope:
+    return m.Envelope(m.Kind.REQUEST, 3, request.METHOD, encode(request), 30.0)
+
+
+MESSAGES = {**OTHERS, **{f"request_{name}": request_envelope(request) for name, request in REQUESTS.items()}}
+
+
+def hexdump(frame: bytes) -> str:
+    """The length field in hexadecimal, then the JSON as it is sent."""
+    return f"{frame[:4].hex(' ')}\n{frame[4:].decode()}\n"
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_is_this_frame(name: str) -> None:
+    assert_golden(GOLDEN / f"{name}.frame", hexdump(pack_json(encode(MESSAGES[name]))))
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_survives_the_wire(name: str) -> None:
+    message = MESSAGES[name]
+    (payload,) = FrameReader().feed(pack_json(encode(message)))
+    assert decode(type(message), parse_json(payload)) == message
+
+
+@pytest.mark.parametrize("method", m.REQUESTS)
+def test_a_request_is_found_by_its_method(method: str) -> None:
+    request = REQUESTS[method]
+    assert m.REQUESTS[method] is type(request)
+    assert decode(m.REQUESTS[method], json.loads(json.dumps(encode(request)))) == request
+
+
+def test_there_is_a_golden_frame_for_every_request_and_no_other() -> None:
+    assert REQUESTS.keys() == m.REQUESTS.keys()
+    directory = Path(__file__).parents[2] / GOLDEN
+    assert {path.stem for path in directory.iterdir()} == set(MESSAGES)
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_the_golden_requests_use_every_field(request_: m.Request) -> None:
+    assert encode(request_).keys() == {field.name for field in fields(request_)}
+
+
+def test_the_agent_handles_every_request(tmp_path: Path) -> None:
+    guest = Guest(Settings(state=tmp_path), Reaper(), lambda: None)
+    assert guest.handlers.keys() == m.REQUESTS.keys()
