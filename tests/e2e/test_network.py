@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -57,7 +59,7 @@ async def assert_given_back(network: Network, tmp_path: Path, pod: PodIdentity) 
 
 async def test_a_failing_plugin_is_told_and_everything_is_given_back(network: Network, tmp_path: Path) -> None:
     pod, failing = new_pod(), scripted(tmp_path, {"ADD": FAILS})
-    with pytest.raises(Unavailable, match="network of pod default/web: the CNI plugin cni_plugin failed on ADD"):
+    with pytest.raises(Unavailable, match=r"^network: the CNI plugin cni_plugin failed on ADD"):
         await failing.set_up(pod)
     assert calls(tmp_path) == ["ADD", "DEL"]
     await assert_given_back(failing, tmp_path, pod)
@@ -83,6 +85,33 @@ async def test_a_cancelled_set_up_gives_everything_back(network: Network, tmp_pa
     task.cancel()  # an impatient caller
     with pytest.raises(asyncio.CancelledError):
         await task
+    await assert_given_back(hanging, tmp_path, pod)
+
+
+DAEMON = """
+import asyncio, pathlib, sys
+from tests.fakes.network import PLUGINS
+from vmsandbox.network import Network, NetworkSettings, PodIdentity
+state = pathlib.Path(sys.argv[1])
+directories = (PLUGINS, *NetworkSettings(state).plugin_directories)
+network = Network(NetworkSettings(state, state / "net.d", directories))
+asyncio.run(network.set_up(PodIdentity(sys.argv[2], "default", "web", "uid")))
+"""
+
+
+async def test_what_a_killed_daemon_was_making_is_given_back_by_the_next(network: Network, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    pod, hanging = new_pod(), scripted(tmp_path, {"ADD": {"hang": str(pids)}})
+    arguments = (sys.executable, "-c", DAEMON, str(tmp_path), pod.sandbox_id)
+    daemon = await asyncio.create_subprocess_exec(*arguments, cwd=PLUGINS.parents[1])
+    while not pids.exists():
+        await asyncio.sleep(0.01)
+    daemon.kill()
+    await daemon.wait()
+    for pid in map(int, pids.read_text().split()):
+        os.kill(pid, signal.SIGKILL)
+    assert hanging.attached() == (pod.sandbox_id,) and leases_in(tmp_path / "leases" / BRIDGE.name)
+    await hanging.tear_down(pod.sandbox_id)
     await assert_given_back(hanging, tmp_path, pod)
 
 

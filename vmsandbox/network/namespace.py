@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from pyroute2 import IPRoute, NetlinkError, netns
 
+from vmsandbox import aio
 from vmsandbox.errors import AlreadyExists, Internal, NotFound, PermissionDenied, VmsandboxError
 
 DIRECTORY = Path("/run/netns")
@@ -95,15 +96,15 @@ def _remove(path: Path) -> None:
 
 
 async def _in_own_thread(step: str, work: Callable[[], T]) -> T:
-    executor = ThreadPoolExecutor(1, "vmsandbox-network")
-    future = asyncio.get_running_loop().run_in_executor(executor, work)
-    executor.shutdown(wait=False)
+    async def in_thread() -> T:
+        executor = ThreadPoolExecutor(1, "vmsandbox-network")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(executor, work)
+        finally:
+            executor.shutdown(wait=False)
+
     try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait([future])
-        future.cancelled() or future.exception()  # looked at, so that asyncio does not report it as forgotten
-        raise
+        return await aio.to_its_end(in_thread())
     except (OSError, NetlinkError) as error:
         raise _translated(error).at(f"cannot {step}") from error
 

@@ -1,12 +1,12 @@
 """The networks of all pods: made, connected to their machines, and given back."""
 
 import asyncio
+import dataclasses
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from vmsandbox import log
+from vmsandbox import aio, log
 from vmsandbox.errors import AlreadyExists, InvalidArgument, VmsandboxError
 from vmsandbox.model import PortMapping
 from vmsandbox.network import check, config, interface, namespace, result, tap
@@ -56,13 +56,12 @@ class Network:
         self._cni.require(network)
         arguments = _capability_arguments(network, port_mappings)
         attachment = Attachment(pod, network, str(netns_of(pod.sandbox_id)), arguments)
-        self._attachments.save(attachment)
         try:
             return await self._attach(attachment)
         except BaseException as error:
-            await _to_its_end(self._give_back(pod.sandbox_id))
+            await aio.to_its_end(self._give_back(pod.sandbox_id))
             if isinstance(error, VmsandboxError):
-                error.at(f"network of pod {pod.namespace}/{pod.name}")
+                error.at("network")
             raise
 
     async def connect_tap(self, network: PodNetwork) -> None:
@@ -113,15 +112,20 @@ class Network:
     async def _attach(self, attachment: Attachment) -> PodNetwork:
         path = Path(attachment.netns)
         sandbox_id = attachment.pod.sandbox_id
+        await self._save(attachment)
         await namespace.create(path)
         added = await self._cni.add(attachment)
-        self._attachments.save(_with_result(attachment, added))
+        await self._save(dataclasses.replace(attachment, result=added))
         told = result.parse(added)
         taken_over = await namespace.run(
             f"read {INTERFACE} in {path}", lambda ipr: interface.read(ipr, INTERFACE, told.addresses), path
         )
         made = await namespace.run("make the tap", lambda ipr: tap.create(ipr, sandbox_id, taken_over.mtu))
         return PodNetwork(attachment.netns, made, taken_over, told.dns)
+
+    async def _save(self, attachment: Attachment) -> None:
+        # To its end: a save that is abandoned half-way would come after the record's deletion.
+        await aio.to_its_end(asyncio.to_thread(self._attachments.save, attachment))
 
     async def _delete_tap(self, sandbox_id: str, path: Path) -> None:
         """Delete the tap where it is: in the host's namespace, or in the pod's after `connect_tap`."""
@@ -138,10 +142,6 @@ class Network:
 def netns_of(sandbox_id: str) -> Path:
     """Path of a sandbox's network namespace."""
     return namespace.DIRECTORY / f"vmsandbox-{sandbox_id}"
-
-
-def _with_result(attachment: Attachment, added: JSON) -> Attachment:
-    return Attachment(attachment.pod, attachment.network, attachment.netns, attachment.arguments, added)
 
 
 def check_identity(pod: PodIdentity) -> None:
@@ -179,14 +179,3 @@ def _host_speaks_ipv6() -> bool:
         return Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").read_text().strip() == "0"
     except FileNotFoundError:
         return False
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await `work` to its end, however often the caller is cancelled meanwhile."""
-    task = asyncio.create_task(work)
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            continue
-    task.result()
