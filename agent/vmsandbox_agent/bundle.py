@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +48,8 @@ class Bundle:
 
     def remove(self) -> None:
         """Unmount the root and delete everything, as far as it exists."""
+        import shutil  # its compression modules are not needed at the agent's start
+
         with contextlib.suppress(OSError):
             syscalls.unmount(str(self.root), syscalls.MNT_DETACH)
         for directory in (self.directory, self.layer):
