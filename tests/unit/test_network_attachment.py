@@ -1,8 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 
-from vmsandbox.errors import Internal
+from vmsandbox.errors import Internal, ResourceExhausted
 from vmsandbox.network.attachment import Attachment, AttachmentStore
 from vmsandbox.network.config import NetworkList
 from vmsandbox.network.settings import PodIdentity
@@ -37,7 +38,19 @@ def test_without_its_directory_there_are_no_records(tmp_path: Path) -> None:
     assert store.list() == () and store.load("one") is None
 
 
-def test_a_damaged_record_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    (tmp_path / "one.json").write_text('{"pod": 3}')
-    with pytest.raises(Internal, match=r"one\.json is damaged"):
+@pytest.mark.parametrize("damaged", ['{"pod": 3, "format": 1}', "[]", "{", '{"format": 2}'])
+def test_a_damaged_record_is_an_error_that_names_the_file(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "one.json").write_text(damaged)
+    with pytest.raises(Internal, match=r"one\.json cannot be read"):
         AttachmentStore(tmp_path).load("one")
+
+
+def test_a_record_says_its_format(tmp_path: Path) -> None:
+    AttachmentStore(tmp_path).save(record("one"))
+    assert json.loads((tmp_path / "one.json").read_text())["format"] == 1
+
+
+def test_a_record_that_cannot_be_written_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceExhausted, match=r"one\.json: (File exists|Not a directory)"):
+        AttachmentStore(tmp_path / "file").save(record("one"))

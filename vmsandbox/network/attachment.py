@@ -9,13 +9,14 @@ import json
 import os
 from pathlib import Path
 
-from vmsandbox.errors import Internal
+from vmsandbox.errors import Internal, ResourceExhausted
 from vmsandbox.network.config import NetworkList
 from vmsandbox.network.settings import INTERFACE, PodIdentity
 from vmsandbox.protocol import codec
 from vmsandbox.protocol.codec import JSON
 
 FORMAT = 1
+"""Version of the records, written in each."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -29,7 +30,6 @@ class Attachment:
     """Capability arguments, by capability."""
     result: JSON = None
     """Of the last plugin; None until ADD has succeeded."""
-    format: int = FORMAT
 
     def parameters(self, netns: str) -> dict[str, str]:
         """The CNI_ variables of the attachment; `netns` is empty where the namespace is gone (DEL allows that)."""
@@ -56,12 +56,21 @@ class AttachmentStore:
         self._directory = directory
 
     def save(self, attachment: Attachment) -> None:
-        """Write or replace the record of a sandbox."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Write or replace the record of a sandbox. Raises ResourceExhausted where the disk does not take it."""
         path = self._path(attachment.pod.sandbox_id)
+        try:
+            self._write(path, json.dumps({"format": FORMAT, **codec.encode(attachment)}))
+        except OSError as error:
+            raise ResourceExhausted(
+                f"cannot write the network record {path}: {error.strerror}",
+                hint=f"see that {self._directory} is a directory with free space that root may write",
+            ) from None
+
+    def _write(self, path: Path, text: str) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = path.with_suffix(".new")
         with temporary.open("w") as file:
-            json.dump(codec.encode(attachment), file)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)
@@ -71,13 +80,13 @@ class AttachmentStore:
         """The record of a sandbox, None where there is none. Raises Internal where it is damaged."""
         path = self._path(sandbox_id)
         try:
-            return codec.decode(Attachment, json.loads(path.read_bytes()))
-        except FileNotFoundError:
+            return _decoded(json.loads(path.read_bytes()))
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError as error:
             raise Internal(
-                f"the network record {path} is damaged: {error}",
-                hint="remove the file; the address and the host ports of the pod stay taken in its CNI network",
+                f"the network record {path} cannot be read: {error}",
+                hint="tear the sandbox down with the version that wrote it; or remove the file, and its address stays taken",
             ) from None
 
     def delete(self, sandbox_id: str) -> None:
@@ -100,3 +109,9 @@ class AttachmentStore:
                 os.fsync(fd)
             finally:
                 os.close(fd)
+
+
+def _decoded(record: JSON) -> Attachment:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise ValueError(f"it has not the format {FORMAT} that this program reads")
+    return codec.decode(Attachment, {key: value for key, value in record.items() if key != "format"})

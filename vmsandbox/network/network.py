@@ -47,6 +47,7 @@ class Network:
             InvalidArgument: the identity cannot be told to plugins.
             AlreadyExists: the sandbox has a network.
             FailedPrecondition: CNI configuration or plugins are missing or wrong.
+            ResourceExhausted: the record cannot be written.
             Unavailable, DeadlineExceeded: a plugin failed or hung.
         """
         check_identity(pod)
@@ -87,9 +88,9 @@ class Network:
         Raises:
             VmsandboxError: a plugin failed; see `plugin.call`.
         """
-        attachment = self._attachments.load(sandbox_id)
         path = netns_of(sandbox_id)
         await self._delete_tap(sandbox_id, path)
+        attachment = self._attachments.load(sandbox_id)
         if attachment is not None:
             await self._cni.delete(attachment, str(path) if namespace.exists(path) else "")
         await namespace.remove(path)
