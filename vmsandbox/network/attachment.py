@@ -86,7 +86,7 @@ class AttachmentStore:
         except ValueError as error:
             raise Internal(
                 f"the network record {path} cannot be read: {error}",
-                hint="tear the sandbox down with the version that wrote it; or remove the file, and its address stays taken",
+                hint="use the version that wrote it; or remove the file, and the pod's address stays taken",
             ) from None
 
     def delete(self, sandbox_id: str) -> None:
