@@ -13,6 +13,8 @@ from vmsandbox_agent.settings import OUTPUT_BUFFER
 from vmsandbox_agent.transport import CHUNK, Connection, parse_offset
 
 _ACKNOWLEDGEMENT = 8
+_LOW = OUTPUT_BUFFER // 2
+"""Bytes kept at which reading goes on after the buffer was full."""
 
 
 class Output:
@@ -115,7 +117,8 @@ class Output:
         if offset > self._start:
             del self._buffer[: offset - self._start]
             self._start = offset
-            self._resume()
+            if len(self._buffer) <= _LOW:  # so that a full pipe is read in large pieces
+                self._resume()
 
     def _read(self) -> None:
         room = OUTPUT_BUFFER - len(self._buffer)

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.agent_contract import AgentContract
+from tests.fakes.transport import UnixTransport
 
 
 class TestRealAgent(AgentContract):
     @pytest.fixture
-    def agent_directory(self, agent: Path) -> Path:
-        return agent
+    def agent_transport(self, agent: Path) -> UnixTransport:
+        return UnixTransport(agent)
