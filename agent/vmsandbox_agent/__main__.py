@@ -5,15 +5,16 @@ import time
 STARTED = time.clock_gettime(time.CLOCK_BOOTTIME)
 """Uptime in seconds, taken before the imports below, which are most of the agent's start."""
 
+import gc  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 
 if os.getpid() == 1:
+    gc.disable()  # Imports make no garbage worth looking for.
     sys.modules["ssl"] = None  # type: ignore[assignment]
     # asyncio does without it, and importing it is a tenth of the agent's start.
 
 import asyncio  # noqa: E402
-import gc  # noqa: E402
 import signal  # noqa: E402
 import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -50,6 +51,7 @@ def _boot() -> None:
     delegate_cgroups(Path("/sys/fs/cgroup"))
     make_directories(Settings())
     gc.freeze()
+    gc.enable()
 
 
 async def _serve() -> None:

@@ -91,8 +91,12 @@ class Container:
         if self._started or not self.process.running:
             raise AgentError("failed_precondition", f"container {self.id} is {self.state.status}, not created")
         self._started = True
-        # Once crun has begun there is no way back, so that a caller who gives up does not interrupt it.
-        await asyncio.shield(self._machinery.crun.start(self.id))
+        try:
+            # Once crun has begun there is no way back, so that a caller who gives up does not interrupt it.
+            await asyncio.shield(self._machinery.crun.start(self.id))
+        except AgentError:
+            self._started = False
+            raise
 
     def signal(self, number: int, *, everyone: bool) -> None:
         """Send a signal to its first process or to all; nothing happens when it has ended."""

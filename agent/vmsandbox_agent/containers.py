@@ -20,7 +20,7 @@ class ContainerTable:
         """Begin without any."""
         self._machinery = machinery
         self._containers: dict[str, Container] = {}
-        self._execs_starting = 0
+        self._execs_starting: set[tuple[str, str]] = set()
 
     def get(self, container_id: str) -> Container:
         """The container of that id. Raises AgentError when there is none."""
@@ -66,15 +66,16 @@ class ContainerTable:
         """Start a process in a container."""
         check_name(request.exec_id)
         container = self.get(request.container_id)
-        if request.exec_id in container.execs:
+        name = (container.id, request.exec_id)
+        if request.exec_id in container.execs or name in self._execs_starting:
             raise AgentError("already_exists", f"container {container.id} has an exec {request.exec_id}")
         self._forget_taken_execs()
         self._check_exec_room()
-        self._execs_starting += 1
+        self._execs_starting.add(name)
         try:
             await container.exec(request)
         finally:
-            self._execs_starting -= 1
+            self._execs_starting.discard(name)
 
     async def delete(self, container_id: str) -> None:
         """Delete a container, whatever its state; succeeds where there is none."""
@@ -102,7 +103,7 @@ class ContainerTable:
 
     def _check_exec_room(self) -> None:
         execs = sum(len(container.execs) for container in self._containers.values())
-        if execs + self._execs_starting >= MAX_EXECS:
+        if execs + len(self._execs_starting) >= MAX_EXECS:
             raise AgentError("resource_exhausted", f"{MAX_EXECS} execs run, or have output that was not read")
         self._machinery.events.check_room(len(self._containers) + execs)
 
@@ -110,6 +111,12 @@ class ContainerTable:
         for container in self._containers.values():
             for exec_id in [name for name, process in container.execs.items() if process.taken]:
                 del container.execs[exec_id]
+
+
+def check_signal(number: int) -> None:
+    """Raise AgentError unless there is such a signal (signal(7))."""
+    if not 0 < number < signal.NSIG:
+        raise AgentError("invalid_argument", f"there is no signal {number}")
 
 
 def check_name(name: str) -> None:

@@ -26,7 +26,7 @@ from vmsandbox.protocol.messages import (
 )
 from vmsandbox_agent import port
 from vmsandbox_agent.container import Machinery
-from vmsandbox_agent.containers import ContainerTable, check_name
+from vmsandbox_agent.containers import ContainerTable, check_name, check_signal
 from vmsandbox_agent.crun import Crun
 from vmsandbox_agent.events import EventLog
 from vmsandbox_agent.reaper import Reaper
@@ -102,6 +102,7 @@ class Guest:
         return _DONE
 
     async def _signal(self, request: SignalContainer) -> Empty:
+        check_signal(request.signal)
         self._containers.get(request.container_id).signal(request.signal, everyone=request.everyone)
         return _DONE
 
@@ -120,6 +121,7 @@ class Guest:
         return _DONE
 
     async def _signal_exec(self, request: SignalExec) -> Empty:
+        check_signal(request.signal)
         process = self._containers.get(request.container_id).execs.get(request.exec_id)
         if process is not None:  # otherwise it has ended, and is forgotten
             process.signal_session(request.signal)

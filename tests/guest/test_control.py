@@ -130,6 +130,8 @@ async def test_a_connection_that_ends_within_a_frame_harms_nobody(agent: Path) -
         (StartContainer.METHOD, {"container_id": "a", "b": 1}, 1, "invalid_argument", "unknown field 'b'"),
         (ListContainers.METHOD, {}, 0, "invalid_argument", "has no deadline"),
         (ListContainers.METHOD, {}, -1, "invalid_argument", "has no deadline"),
+        (SignalContainer.METHOD, {"container_id": "a", "signal": 0}, 1, "invalid_argument", "no signal 0"),
+        (SignalContainer.METHOD, {"container_id": "a", "signal": 65}, 1, "invalid_argument", "no signal 65"),
         (OpenPort.METHOD, {"port": 0}, 1, "invalid_argument", "no TCP port"),
         (OpenPort.METHOD, {"port": 1}, 1, "unavailable", "nothing in the pod answers on localhost:1"),
     ],

@@ -93,6 +93,13 @@ async def test_the_end_of_the_container_ends_its_execs(running: Client) -> None:
     assert {(event.exec_id, event.exit_code) for event in ended} == {("", 137), ("e1", 137)}
 
 
+async def test_an_execs_id_is_taken_while_it_starts(running: Client) -> None:
+    outcomes = await asyncio.gather(*(running.exec("true") for _ in range(2)), return_exceptions=True)
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    assert [outcome.code for outcome in refused if isinstance(outcome, AgentRefused)] == ["already_exists"]
+    assert len(refused) == 1
+
+
 async def test_execs_run_at_once(running: Client) -> None:
     names = [f"e{number}" for number in range(10)]
     await asyncio.gather(*(running.exec(f"echo {name}", name) for name in names))

@@ -6,6 +6,8 @@ import os
 import socket
 from pathlib import Path
 
+from vmsandbox_agent import console
+
 _SYS_SCSI = Path("/sys/class/scsi_device")
 _VPD_HEADER = 4
 _UEVENT_GROUP = 1
@@ -35,16 +37,29 @@ async def wait_for_disk(serial: str) -> Path:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_KOBJECT_UEVENT) as uevents:
         uevents.setblocking(False)
         uevents.bind((0, _UEVENT_GROUP))
-        while True:
-            disk = find_disk(serial)
-            if disk is not None and (node := block_device(disk)) is not None and node.exists():
-                return node
-            await _uevent(uevents)
+        while (node := _node(serial)) is None:
+            await _uevent(uevents, serial)
+        return node
 
 
-async def _uevent(uevents: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # ENOBUFS: events were lost, so look again
+def _node(serial: str) -> Path | None:
+    disk = find_disk(serial)
+    node = None if disk is None else block_device(disk)
+    return node if node is not None and node.exists() else None
+
+
+async def _uevent(uevents: socket.socket, serial: str) -> None:
+    try:
         await asyncio.get_running_loop().sock_recv(uevents, _UEVENT_SIZE)
+    except OSError:
+        return  # ENOBUFS: events were lost, so look again
+    except asyncio.CancelledError:
+        console.error(f"no SCSI disk has had the serial {serial!r}; disks: {', '.join(_disks())}")
+        raise
+
+
+def _disks() -> list[str]:
+    return sorted(entry.name for entry in Path("/sys/block").iterdir())
 
 
 def release_disk(serial: str) -> None:
