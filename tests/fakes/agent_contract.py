@@ -1,25 +1,25 @@
 """What the host's end may expect of an agent: one suite for the fake and for the real one.
 
-A module that runs it has a fixture `agent_directory`: where an agent listens, as `UnixTransport` dials it, which
-runs the commands in `PROGRAMS` from an image with the serial `image`.
+A module that runs it has a fixture `agent_transport`: the way to an agent that runs the commands in `PROGRAMS` from an
+image with the serial `image`. Several tests may share the agent: each names its containers differently.
 """
 
 import asyncio
 import hashlib
+import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fakes.processes import FakeProcess, Program, cat
-from tests.fakes.transport import UnixTransport
 from tests.guest.client import process_spec, runtime_spec
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session import RunState, Session
 from vmsandbox.guest.streams import OutputStream
+from vmsandbox.guest.transport import Transport
 from vmsandbox.protocol.messages import CreateContainer, Event, Exec, Exit, Stream
 
 PRINT = "echo out; echo err >&2; exit 3"
@@ -71,21 +71,40 @@ PROGRAMS: dict[tuple[str, ...], Program] = {
 class Host:
     """The host's end under test, and the events that it was given."""
 
-    def __init__(self, directory: Path) -> None:
-        self.transport = UnixTransport(directory)
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.container = f"c-{secrets.token_hex(4)}"
+        self.agent_is_gone = False
         self.events: asyncio.Queue[Event] = asyncio.Queue()
         self.session = self.new_session()
         self.client = GuestClient(self.session)
 
     def new_session(self) -> Session:
-        return Session(self.transport, "pod", self.events.put, build="test-build")
+        return Session(self.transport, "pod", self._take)
 
-    async def run(self, script: str, container_id: str = "c1", **more: Any) -> None:
-        await self.client.create_container(CreateContainer(container_id, "image", runtime_spec(script), **more))
-        await self.client.start_container(container_id)
+    def creation(self, script: str, **more: Any) -> CreateContainer:
+        return CreateContainer(self.container, "image", runtime_spec(script), **more)
+
+    async def run(self, script: str, client: GuestClient | None = None, **more: Any) -> None:
+        await (client or self.client).create_container(self.creation(script, **more))
+        await (client or self.client).start_container(self.container)
+
+    def output(self, stream: Stream = Stream.STDOUT, *, exec_id: str = "", offset: int = 0) -> OutputStream:
+        return self.client.output(self.container, stream, exec_id=exec_id, offset=offset)
 
     async def exit(self) -> Exit:
         return await self.events.get()
+
+    async def clean_up(self) -> None:
+        """Remove the container, by a session that works even if the test's own has ended."""
+        if not self.agent_is_gone:
+            async with self.new_session() as session:
+                await session.connect(30)
+                await GuestClient(session).delete_container(self.container)
+
+    async def _take(self, event: Event) -> None:
+        if event.container_id == self.container:
+            await self.events.put(event)
 
 
 async def read_all(stream: OutputStream) -> bytes:
@@ -100,29 +119,30 @@ class AgentContract:
     """Inherit it in a test module."""
 
     @pytest.fixture
-    async def host(self, agent_directory: Path) -> AsyncIterator[Host]:
-        host = Host(agent_directory)
+    async def host(self, agent_transport: Transport) -> AsyncIterator[Host]:
+        host = Host(agent_transport)
         async with host.session:
             await host.session.connect(30)
             yield host
+        await host.clean_up()
 
     async def test_the_agent_introduces_itself(self, host: Host) -> None:
         assert host.session.peer is not None
-        assert host.session.peer.build == "test-build"
+        assert host.session.peer.build
         assert host.session.peer.boot_id
         assert host.session.state is RunState.CONNECTED
 
     async def test_output_comes_by_stream_and_the_end_is_told(self, host: Host) -> None:
         await host.run(PRINT)
-        async with host.client.output("c1", Stream.STDOUT) as out, host.client.output("c1", Stream.STDERR) as err:
+        async with host.output() as out, host.output(Stream.STDERR) as err:
             assert tuple(await asyncio.gather(read_all(out), read_all(err))) == (b"out\n", b"err\n")
         ended = await host.exit()
-        assert (ended.container_id, ended.exec_id, ended.exit_code) == ("c1", "", 3)
+        assert (ended.container_id, ended.exec_id, ended.exit_code) == (host.container, "", 3)
 
     async def test_input_reaches_the_process_up_to_its_end(self, host: Host) -> None:
         await host.run(CAT, stdin=True)
         data = bytes(range(256)) * 4096
-        async with host.client.output("c1", Stream.STDOUT) as out, host.client.input("c1") as stdin:
+        async with host.output() as out, host.client.input(host.container) as stdin:
             reading = asyncio.create_task(read_all(out))
             for start in range(0, len(data), 100_000):
                 await stdin.write(data[start : start + 100_000])
@@ -134,14 +154,14 @@ class AgentContract:
     async def test_writing_to_a_process_that_has_ended_is_refused(self, host: Host) -> None:
         await host.run(CLOSE_STDIN, stdin=True)
         await host.exit()
-        async with host.client.input("c1") as stdin:
+        async with host.client.input(host.container) as stdin:
             with pytest.raises(FailedPrecondition, match="does not read"):
                 while True:
                     await stdin.write(b"x" * 65536)
 
     async def test_a_burst_read_slowly_arrives_whole_and_in_order(self, host: Host) -> None:
         await host.run(BURST)
-        async with host.client.output("c1", Stream.STDOUT) as out:
+        async with host.output() as out:
             data = b""
             async for chunk in out:
                 data += chunk
@@ -151,10 +171,10 @@ class AgentContract:
 
     async def test_a_stream_opened_anew_goes_on_where_it_was_acknowledged(self, host: Host) -> None:
         await host.run(TICK)
-        async with host.client.output("c1", Stream.STDOUT) as out:
+        async with host.output() as out:
             first = await anext(out)
             out.acknowledge(5)
-        async with host.client.output("c1", Stream.STDOUT, offset=5) as out:
+        async with host.output(offset=5) as out:
             rest = await read_all(out)
         whole = b"".join(b"line %d\n" % number for number in range(1, 2001))
         assert whole.startswith(first)
@@ -167,11 +187,11 @@ class AgentContract:
             reason = await host.session.wait_closed()
             assert "replaced by a newer controller" in str(reason)
             client = GuestClient(session)
-            async with client.output("c1", Stream.STDOUT) as out:
+            async with client.output(host.container, Stream.STDOUT) as out:
                 reading = tasks.create_task(read_all(out))
                 while out.offset < len(b"ready\n"):
                     await asyncio.sleep(0.01)
-                await client.signal_container("c1", signal.SIGTERM)
+                await client.signal_container(host.container, signal.SIGTERM)
                 assert await reading == b"ready\nterm\n"
             assert (await host.exit()).exit_code == 7
 
@@ -185,8 +205,7 @@ class AgentContract:
         async with Session(host.transport, "pod", never) as session:
             await session.connect(30)
             client = GuestClient(session)
-            await client.create_container(CreateContainer("c1", "image", runtime_spec(PRINT)))
-            await client.start_container("c1")
+            await host.run(PRINT, client)
             await handled.wait()
         async with host.new_session() as session:
             await session.connect(30)
@@ -194,26 +213,26 @@ class AgentContract:
 
     async def test_an_exec_has_streams_and_an_end_of_its_own(self, host: Host) -> None:
         await host.run(SLEEP)
-        await host.client.exec(Exec("c1", "e1", process_spec(PRINT)))
-        async with host.client.output("c1", Stream.STDOUT, exec_id="e1") as out:
+        await host.client.exec(Exec(host.container, "e1", process_spec(PRINT)))
+        async with host.output(exec_id="e1") as out:
             assert await read_all(out) == b"out\n"
         ended = await host.exit()
         assert (ended.exec_id, ended.exit_code) == ("e1", 3)
-        await host.client.signal_container("c1", signal.SIGKILL)
+        await host.client.signal_container(host.container, signal.SIGKILL)
         assert (await host.exit()).exit_code == 137
 
     async def test_many_requests_run_side_by_side(self, host: Host) -> None:
         await host.run(SLEEP)
         listings = await asyncio.gather(*(host.client.list_containers() for _ in range(200)))
-        assert all([state.container_id for state in listing] == ["c1"] for listing in listings)
+        assert all(host.container in {state.container_id for state in listing} for listing in listings)
 
     async def test_refusals_are_errors_of_their_class(self, host: Host) -> None:
         await host.run(SLEEP)
         refused: list[tuple[type[Exception], Awaitable[None]]] = [
             (NotFound, host.client.start_container("nobody")),
-            (AlreadyExists, host.client.create_container(CreateContainer("c1", "image", runtime_spec(SLEEP)))),
-            (FailedPrecondition, host.client.start_container("c1")),
-            (FailedPrecondition, host.client.resize("c1", 80, 25)),
+            (AlreadyExists, host.client.create_container(host.creation(SLEEP))),
+            (FailedPrecondition, host.client.start_container(host.container)),
+            (FailedPrecondition, host.client.resize(host.container, 80, 25)),
         ]
         for kind, request in refused:
             with pytest.raises(kind):
@@ -234,6 +253,7 @@ class AgentContract:
                 pass
 
     async def test_shutting_down_ends_the_session(self, host: Host) -> None:
+        host.agent_is_gone = True
         await host.client.shutdown()
         assert host.session.state in (RunState.LOST, RunState.CLOSED)
 

@@ -7,11 +7,12 @@ import pytest
 
 from tests.fakes.agent import FakeAgent
 from tests.fakes.agent_contract import PROGRAMS, AgentContract
+from tests.fakes.transport import UnixTransport
 
 
 class TestFakeAgent(AgentContract):
     @pytest.fixture
-    async def agent_directory(self, tmp_path: Path) -> AsyncIterator[Path]:
+    async def agent_transport(self, tmp_path: Path) -> AsyncIterator[UnixTransport]:
         async with FakeAgent(tmp_path) as agent:
             agent.programs = PROGRAMS
-            yield tmp_path
+            yield UnixTransport(tmp_path)

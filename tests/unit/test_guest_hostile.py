@@ -12,6 +12,7 @@ from tests.fakes.agent import FakeAgent
 from tests.fakes.transport import UnixTransport
 from tests.unit.test_guest_session import exit_of, hang, until
 from vmsandbox.errors import DeadlineExceeded, Unavailable
+from vmsandbox.guest import stream_port
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.events import MAX_WAITING, EventPump
 from vmsandbox.guest.session import RunState, Session
@@ -118,7 +119,10 @@ async def test_a_peer_that_says_no_proper_hello_is_dialled_again_until_the_deadl
 
 
 @pytest.mark.parametrize("frame", [pack(b"x" * 16385), b"\xff\xff\xff\xff", b"\x00\x00"])
-async def test_a_stream_with_broken_frames_is_given_up(frame: bytes, agent: FakeAgent, session: Session) -> None:
+async def test_a_stream_with_broken_frames_is_given_up(
+    frame: bytes, agent: FakeAgent, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_port, "_LONGEST_PAUSE", 0.01)
     async def serve(connection: object) -> None:
         await connection.send(frame)  # type: ignore[attr-defined]
 

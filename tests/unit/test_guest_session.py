@@ -19,6 +19,7 @@ from vmsandbox.errors import (
     Unavailable,
     VmsandboxError,
 )
+from vmsandbox.guest import control
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session import RunState, Session
 from vmsandbox.guest.transport import TransportBroken
@@ -86,6 +87,22 @@ async def test_a_broken_transport_ends_the_dialling_at_once(transport: UnixTrans
         with pytest.raises(TransportBroken, match="daemon"):
             await session.connect(60)
     assert transport.dials == 1
+
+
+async def test_a_dial_that_the_guest_leaves_unanswered_is_repeated(
+    agent: FakeAgent, transport: UnixTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = transport.dial
+
+    async def dial(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        monkeypatch.setattr(transport, "dial", answer)
+        await hang(port)
+        raise AssertionError
+
+    monkeypatch.setattr(control, "DIAL_TIMEOUT", 0.05)
+    monkeypatch.setattr(transport, "dial", dial)
+    async with Session(transport, "pod", hang) as session:
+        await session.connect(30)
 
 
 async def test_connecting_can_be_given_up(transport: UnixTransport) -> None:

@@ -13,6 +13,7 @@ from tests.fakes.transport import UnixTransport
 from tests.guest.client import runtime_spec
 from tests.unit.test_guest_session import hang
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from vmsandbox.guest import stream_port
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.stdin import WINDOW
@@ -170,7 +171,10 @@ async def test_writing_after_close_write_is_a_mistake(client: GuestClient) -> No
         await stdin.drain()
 
 
-async def test_a_stream_that_ends_every_time_is_given_up(agent: FakeAgent, client: GuestClient) -> None:
+async def test_a_stream_that_ends_every_time_is_given_up(
+    agent: FakeAgent, client: GuestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_port, "_LONGEST_PAUSE", 0.01)
     async def no_token(_: OpenStream) -> object:
         return agent._offer(lambda connection: asyncio.sleep(0))
 

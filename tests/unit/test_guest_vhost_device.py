@@ -3,27 +3,22 @@
 import asyncio
 import grp
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.vsock import vhost_device_program
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.guest.vhost_device import VhostDevice
 from vmsandbox.process import ProcessIdentity
 
-INSTALLED = Path("/var/cache/vmsandbox/bin/vhost-device-vsock")
-
 
 @pytest.fixture
 def program() -> Path:
-    found = shutil.which("vhost-device-vsock") or (str(INSTALLED) if INSTALLED.exists() else None)
-    if found is None:
-        pytest.skip("vhost-device-vsock is not installed")
-    return Path(found)
+    return vhost_device_program()
 
 
 @pytest.fixture

@@ -18,6 +18,9 @@ from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
 from vmsandbox.protocol.messages import CONTROL_PORT, Envelope, Hello, HelloReply, Kind, Request
 
+DIAL_TIMEOUT = 10.0
+"""Seconds for one dial; a guest whose kernel has no vsock driver yet leaves it unanswered."""
+
 MAX_REQUESTS = 64
 """Requests that the agent has not answered, given up ones included; it takes no more (docs/protocol.md)."""
 
@@ -54,7 +57,11 @@ class Control:
             TransportBroken: nobody ever will.
             FailedPrecondition: the agent speaks none of the offered versions.
         """
-        connection = Connection(*await transport.dial(CONTROL_PORT))
+        try:
+            async with asyncio.timeout(DIAL_TIMEOUT):
+                connection = Connection(*await transport.dial(CONTROL_PORT))
+        except TimeoutError:
+            raise Unavailable(f"the guest did not take a connection within {DIAL_TIMEOUT:g} s") from None
         try:
             return cls(transport, connection, await exchange_hellos(connection, hello))
         except BaseException:

@@ -1,0 +1,210 @@
+"""The transports with a real guest on their other side: QEMU, vhost-device-vsock, the guest image, its agent."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import zipfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vmsandbox
+from tests.fakes.agent_contract import AgentContract, Host, read_all
+from tests.guest.client import process_spec, runtime_spec
+from tests.support.qemu import GUEST_IMAGE, machine
+from tests.support.rootfs import make_rootfs
+from tests.support.vsock import vhost_device_program
+from vmsandbox.errors import Unavailable
+from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest.session import Session
+from vmsandbox.guest.transport import TransportBroken
+from vmsandbox.guest.vhost_device import VhostDevice
+from vmsandbox.protocol.messages import ConfigureGuest, CreateContainer, Event, Exec, Stream
+
+BOOT_DEADLINE = 120
+
+IN_GUEST = """
+import asyncio, socket, sys
+from vmsandbox.errors import Unavailable
+from vmsandbox.guest.vsock import KernelVsock
+
+async def main():
+    loopback = KernelVsock(1)
+    with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as listener:
+        listener.bind((socket.VMADDR_CID_ANY, 5000))
+        listener.listen()
+        reader, writer = await loopback.dial(5000)
+        peer, _ = listener.accept()
+        peer.sendall(b"answered")
+        peer.close()
+        print((await reader.read()).decode(), flush=True)
+        writer.close()
+        await writer.wait_closed()
+    try:
+        await loopback.dial(5000)
+    except Unavailable as error:
+        print(error, flush=True)
+    reader, writer = await loopback.dial(1024)
+    print("the agent said", await reader.read(), flush=True)
+    writer.close()
+
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A guest that was booted and configured, with the images `image` and `python` attached."""
+
+    device: VhostDevice
+    process: subprocess.Popen[bytes]
+
+
+@contextlib.contextmanager
+def booted() -> Iterator[Machine]:
+    with tempfile.TemporaryDirectory(prefix="vmsandbox-vsock-") as name:
+        directory = Path(name)
+        images = [_busybox_image(directory), _python_image(directory)]
+        device = asyncio.run(VhostDevice.start(directory, 42, program=vhost_device_program()))
+        try:
+            with machine(device.device, directory / "console", images) as process:
+                asyncio.run(_configure(device, directory / "console"))
+                yield Machine(device, process)
+        finally:
+            device.stop()
+            asyncio.run(device.wait_ended())
+
+
+async def _configure(device: VhostDevice, console: Path) -> None:
+    async with Session(device, "pod", _ignore) as session:
+        try:
+            await session.connect(BOOT_DEADLINE)
+        except Unavailable as error:
+            pytest.fail(f"{error}\n{console.read_text(errors='replace')}")
+        client = GuestClient(session)
+        await client.configure(ConfigureGuest("pod", time.time_ns()))
+        for serial in ("image", "python"):
+            await client.attach_image(serial)
+
+
+async def _ignore(_: Event) -> None:
+    return
+
+
+def _busybox_image(directory: Path) -> Path:
+    image = directory / "image.squashfs"
+    _squash(make_rootfs(directory / "busybox"), image)
+    return image
+
+
+def _python_image(directory: Path) -> Path:
+    """The guest's own root, which has a Python, and this package in it."""
+    image, added = directory / "python.squashfs", directory / "added"
+    image.write_bytes((GUEST_IMAGE / "root.squashfs").read_bytes())
+    added.mkdir()
+    package = Path(vmsandbox.__file__).parent
+    with zipfile.ZipFile(added / "vmsandbox.zip", "w") as archive:
+        for source in package.rglob("*.py"):
+            archive.write(source, source.relative_to(package.parent))
+    _squash(added, image)
+    return image
+
+
+def _squash(tree: Path, image: Path) -> None:
+    """Make an image of `tree`, or add it to the image that is there."""
+    command = ["mksquashfs", str(tree), str(image), "-comp", "lz4", "-quiet", "-no-progress", "-no-xattrs"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Machine]:
+    with booted() as machine:
+        yield machine
+
+
+@pytest.fixture
+def own() -> Iterator[Machine]:
+    with booted() as machine:
+        yield machine
+
+
+async def run_in_guest(client: GuestClient, container_id: str, image: str, args: list[str], **more: Any) -> None:
+    spec = runtime_spec("")
+    spec["process"] |= {"args": args} | more
+    await client.create_container(CreateContainer(container_id, image, spec))
+    await client.start_container(container_id)
+
+
+async def test_af_vsock_is_dialled_by_the_same_code_and_the_agent_serves_no_container(shared: Machine) -> None:
+    """The kernel's transport, over the loopback of the guest's kernel."""
+    async with Session(shared.device, "pod", _ignore) as session:
+        await session.connect(30)
+        client = GuestClient(session)
+        environment = ["PATH=/usr/bin", "PYTHONPATH=/vmsandbox.zip"]
+        await run_in_guest(client, "loopback", "python", ["/usr/bin/python3", "-c", IN_GUEST], env=environment)
+        async with client.output("loopback", Stream.STDOUT) as out, client.output("loopback", Stream.STDERR) as err:
+            printed, complaints = await asyncio.gather(read_all(out), read_all(err))
+        await client.delete_container("loopback")
+    assert complaints == b""
+    assert printed.decode().splitlines() == [
+        "answered",
+        "vsock CID 1, port 5000: nobody listens on it yet",
+        "the agent said b''",
+    ]
+
+
+class TestAgentInGuest(AgentContract):
+    """The whole contract, through a machine. Shutting down comes last in it."""
+
+    @pytest.fixture
+    def agent_transport(self, shared: Machine) -> VhostDevice:
+        return shared.device
+
+    @pytest.fixture
+    async def pod_port(self, host: Host) -> AsyncIterator[int]:
+        """An echo server in the pod."""
+        await host.run("exec nc -ll -p 7777 -e cat")
+        await host.client.exec(
+            Exec(host.container, "wait", process_spec("until nc 127.0.0.1 7777 </dev/null; do sleep 0.1; done"))
+        )
+        assert (await host.exit()).exec_id == "wait"
+        yield 7777
+
+
+async def test_a_burst_through_lost_connections_arrives_whole_and_a_dead_daemon_is_named(own: Machine) -> None:
+    burst = "dd if=/dev/zero bs=65536 count=256 2>/dev/null | tr '\\0' x; echo end; exec sleep 1000"
+    async with Session(own.device, "pod", _ignore) as session:
+        await session.connect(30)
+        client = GuestClient(session)
+        await run_in_guest(client, "c1", "image", ["/bin/sh", "-c", burst])
+        data, losses = bytearray(), 0
+        async with client.output("c1", Stream.STDOUT) as output:
+            while not data.endswith(b"end\n"):
+                data += await anext(output)
+                output.acknowledge(output.offset)
+                if len(data) > (losses + 1) * 4_000_000:
+                    losses += 1
+                    await _cut(session)
+            assert losses == 4
+            assert bytes(data) == b"x" * (16 * 1024 * 1024) + b"end\n"
+
+            reading = asyncio.create_task(anext(output))
+            os.kill(own.device.identity.pid, signal.SIGKILL)
+            reason = await session.wait_closed()
+            assert isinstance(reason, TransportBroken)
+            assert f"pid {own.device.identity.pid}) has died" in str(reason)
+            with pytest.raises(TransportBroken):
+                await reading
+
+
+async def _cut(session: Session) -> None:
+    """Cut the control connection, with which the agent ends all streams."""
+    control = await session.connected()
+    control._connection._writer.transport.abort()
