@@ -123,6 +123,7 @@ async def test_a_stream_with_broken_frames_is_given_up(
     frame: bytes, agent: FakeAgent, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_port, "_LONGEST_PAUSE", 0.01)
+
     async def serve(connection: object) -> None:
         await connection.send(frame)  # type: ignore[attr-defined]
 

@@ -175,6 +175,7 @@ async def test_a_stream_that_ends_every_time_is_given_up(
     agent: FakeAgent, client: GuestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_port, "_LONGEST_PAUSE", 0.01)
+
     async def no_token(_: OpenStream) -> object:
         return agent._offer(lambda connection: asyncio.sleep(0))
 
