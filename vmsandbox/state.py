@@ -71,9 +71,7 @@ class State:
         Raises:
             Internal: a record does not have the form of its class.
         """
-        rows = self._database.execute(
-            "SELECT id, body FROM record WHERE kind = ? ORDER BY id", (kind.__name__,)
-        )
+        rows = self._database.execute("SELECT id, body FROM record WHERE kind = ? ORDER BY id", (kind.__name__,))
         return tuple(_parse(kind, key, body) for key, body in rows)
 
     def close(self) -> None:

@@ -213,9 +213,7 @@ async def test_an_image_is_built_once_and_made_current(tmp_path: Path, bases: Ba
     assert first.manifest.build == inputs.agent_build()
 
 
-async def test_a_change_to_the_boot_layer_builds_no_base(
-    tmp_path: Path, bases: BaseBuilder, definition: Path
-) -> None:
+async def test_a_change_to_the_boot_layer_builds_no_base(tmp_path: Path, bases: BaseBuilder, definition: Path) -> None:
     before = await _build(tmp_path / "out")
     with (definition / "boot" / "command-line.txt").open("a") as file:
         file.write("panic=1\n")

@@ -20,10 +20,7 @@ FAILS = {"error": {"code": 100, "msg": "broken"}}
 
 def attachment(log: Path, *scripts: JSON, version: str = "1.0.0", result: JSON = None) -> Attachment:
     common = {"type": "cni_plugin", "log": str(log), "capabilities": {"portMappings": True}}
-    plugins = tuple(
-        {**common, "place": place, "script": script}
-        for place, script in enumerate(scripts)
-    )
+    plugins = tuple({**common, "place": place, "script": script} for place, script in enumerate(scripts))
     network = NetworkList("pods", version, plugins, "file")
     pod = PodIdentity("id1", "default", "web", "uid-1")
     return Attachment(pod, network, "/run/netns/none", {"portMappings": [{"hostPort": 80}]}, result)

@@ -29,7 +29,11 @@ async def test_a_plugin_that_prints_nothing_has_no_result() -> None:
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        (1, FailedPrecondition), (7, FailedPrecondition), (4, Internal), (5, Unavailable), (11, Unavailable),
+        (1, FailedPrecondition),
+        (7, FailedPrecondition),
+        (4, Internal),
+        (5, Unavailable),
+        (11, Unavailable),
         (999, Unavailable),
     ],
 )

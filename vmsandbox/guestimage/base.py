@@ -81,7 +81,7 @@ async def _unpack_packages(recipe: Recipe, base: Base) -> None:
         "--variant=extract",
         f"--include={','.join(read_list(definition / 'packages.txt'))}",
         f"--dpkgopt={definition / 'exclude.conf'}",
-        f"--extract-hook={definition / 'fetch-kernel'} \"$1\" {' '.join(read_list(definition / 'kernel.txt'))} {debs}",
+        f'--extract-hook={definition / "fetch-kernel"} "$1" {" ".join(read_list(definition / "kernel.txt"))} {debs}',
         recipe.suite,
         str(base.tree),
         "-",

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 
+from vmsandbox import aio
+from vmsandbox.errors import VmsandboxError
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.hypervisor.base import Disk, Hypervisor
 from vmsandbox.images import ImageStore, RootImage
@@ -53,16 +55,19 @@ class ImageDisks:
     async def close(self) -> None:
         """Let go of all images in the store, when the machine has ended."""
         for plugged in self._plugged.values():
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(VmsandboxError):
                 await plugged.undo.aclose()
         self._plugged.clear()
 
     async def _plug(self, image_id: str) -> _Plugged:
-        async with contextlib.AsyncExitStack() as undo:
+        undo = contextlib.AsyncExitStack()
+        try:
             root = await undo.enter_async_context(self._images.hold(image_id))
             undo.push_async_callback(self._hypervisor.detach_disk, self._domain, root.serial)
             await self._hypervisor.attach_disk(self._domain, Disk(root.serial, root.path))
             undo.push_async_callback(self._client.detach_image, root.serial)
             await self._client.attach_image(root.serial, filesystem=root.filesystem)
-            return _Plugged(root, undo.pop_all())
-        raise AssertionError("unreachable")
+        except BaseException:
+            await aio.to_its_end(undo.aclose())
+            raise
+        return _Plugged(root, undo)

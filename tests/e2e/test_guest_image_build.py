@@ -1,0 +1,82 @@
+"""The guest image built for real, out of Debian packages: what is in it, and that the same inputs give the same bytes."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vmsandbox.guestimage import manifest
+from vmsandbox.guestimage.base import Base
+from vmsandbox.guestimage.build import build_guest_image
+from vmsandbox.guestimage.inputs import agent_build, agent_sources
+from vmsandbox.guestimage.manifest import BuiltImage
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="building the guest image needs root"),
+    pytest.mark.timeout(900),
+]
+
+MAX_ROOT = 60 * 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("guest-image")
+
+
+@pytest.fixture
+async def image(output: Path) -> BuiltImage:
+    """Built by the first test that asks for it, and found by the others."""
+    return await build_guest_image(output=output)
+
+
+def _base(image: BuiltImage) -> Base:
+    [base] = (image.directory.parent / "base").iterdir()
+    return Base(base)
+
+
+async def test_an_image_built_again_has_the_same_bytes(image: BuiltImage, output: Path) -> None:
+    again = await build_guest_image(output=output, refresh=True)
+    assert again.manifest == image.manifest
+
+
+async def test_the_manifest_says_what_is_in_the_image(image: BuiltImage) -> None:
+    assert manifest.checksums(image.directory) == image.manifest.files
+    assert image.manifest.build == agent_build()
+    assert {"crun", "busybox-static", "python3-minimal", f"linux-image-{image.manifest.kernel}"} <= set(
+        image.manifest.packages
+    )
+    listing = image.directory / "root-files.sha256"
+    subprocess.run(["sha256sum", "--check", "--quiet", listing], cwd=_base(image).tree, check=True)
+
+
+async def test_the_root_is_small_and_has_no_package_manager(image: BuiltImage) -> None:
+    assert image.root.stat().st_size <= MAX_ROOT
+    names = {path.name for path in _base(image).tree.rglob("*")}
+    assert {"crun", "python3", "asyncio", "machine-id"} <= names
+    assert not names & {"apt", "apt-get", "dpkg", "perl", "doc", "man", "locale"}
+
+
+async def test_all_of_pythons_library_is_compiled(image: BuiltImage) -> None:
+    [library] = (_base(image).tree / "usr/lib").glob("python3.*")
+    sources = {path.stem for path in library.glob("*.py")}
+    compiled = {path.name.partition(".")[0] for path in (library / "__pycache__").glob("*.pyc")}
+    assert sources == compiled
+
+
+async def test_the_agent_in_the_initramfs_can_be_imported_by_the_guests_python(
+    image: BuiltImage, tmp_path: Path
+) -> None:
+    extract = ["cpio", "--extract", "--make-directories", "--quiet", "agent/*"]
+    subprocess.run(extract, cwd=tmp_path, input=image.initramfs.read_bytes(), check=True)
+    assert (tmp_path / "agent/build-id").read_text().strip() == image.manifest.build
+    names = [f"{name[:-3].replace('/', '.')}" for name in agent_sources() if not name.endswith("__init__.py")]
+    zipped = _base(image).tree / "usr/lib/vmsandbox/agent.pyz"
+    zipped.write_bytes((tmp_path / "agent/agent.pyz").read_bytes())
+    try:
+        code = f"import sys; sys.path.insert(0, '/usr/lib/vmsandbox/agent.pyz'); import {', '.join(names)}"
+        argv = ["chroot", _base(image).tree, "/usr/bin/python3", "-I", "-S", "-B", "-c", code]
+        subprocess.run(argv, check=True)
+    finally:
+        zipped.unlink()

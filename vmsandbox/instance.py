@@ -1,0 +1,76 @@
+"""One process that runs pods without a daemon: its number, its directories, and what a crashed one left in them.
+
+Every such process has a number and two directories, RUN/run/N and STATE/run/N, and holds a flock(2) on the second.
+A number whose lock is free belongs to nobody: what lies in its directories was left by a process that was killed,
+and the next process that takes the number gives it back before it starts anything (docs/on-disk.md).
+"""
+
+import contextlib
+import fcntl
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_LOCK = "lock"
+_STATE = "state.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """The directories of one process, its own for as long as it lives."""
+
+    runtime: Path
+    """For sockets and libvirt; gone after a reboot."""
+    persistent: Path
+    """For disks and records."""
+
+    @property
+    def database(self) -> Path:
+        """Its state database."""
+        return self.persistent / _STATE
+
+    @property
+    def libvirt(self) -> Path:
+        """The root of its embedded libvirt."""
+        return self.runtime / "libvirt"
+
+
+@contextlib.contextmanager
+def claim(run_directory: Path, state_directory: Path) -> Iterator[Instance]:
+    """Own the lowest free number, one that a crashed process left before a new one.
+
+    When the context is left the directories are empty but for files nobody needs, unless giving back failed: then
+    the state database stays, for the next owner.
+    """
+    numbers = state_directory / "run"
+    numbers.mkdir(parents=True, exist_ok=True)
+    lock, name = next(filter(None, (_try_lock(numbers, str(number)) for number in itertools.count())))
+    try:
+        instance = Instance(run_directory / "run" / name, numbers / name)
+        instance.runtime.mkdir(parents=True, exist_ok=True)
+        yield instance
+    finally:
+        os.close(lock)
+
+
+def crashed(state_directory: Path) -> bool:
+    """Whether a process that was killed has left something that nobody has given back yet."""
+    for database in (state_directory / "run").glob(f"*/{_STATE}"):
+        claimed = _try_lock(database.parent.parent, database.parent.name)
+        if claimed is not None:
+            os.close(claimed[0])
+            return True
+    return False
+
+
+def _try_lock(numbers: Path, name: str) -> tuple[int, str] | None:
+    (numbers / name).mkdir(exist_ok=True)
+    fd = os.open(numbers / name / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd, name
