@@ -69,10 +69,11 @@ class RuntimeService:
 
         Raises:
             AlreadyExists: a sandbox of that name, namespace, uid and attempt exists.
-            InvalidArgument: the pod asks for what a machine cannot give.
+            InvalidArgument: the pod asks for what a machine cannot give, or for an unknown runtime handler.
             VmsandboxError: what failed; nothing is left of it then.
         """
         _check_possible(config)
+        self._host.profile(config.runtime_handler)
         self._check_is_new(config)
         record = SandboxRecord(uuid.uuid4().hex, config, SandboxState.STARTING, time.time_ns())
         sandbox = self._sandboxes[record.id] = Sandbox(self._host, record, self._publish)

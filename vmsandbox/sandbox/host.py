@@ -1,8 +1,10 @@
 """What all sandboxes of a process are made with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox.errors import InvalidArgument
 from vmsandbox.guest.transports import Transports
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor
 from vmsandbox.images import ImageStore
@@ -37,11 +39,26 @@ class Host:
     transports: Transports
     images: ImageStore
     guest_image: GuestImage
-    machines: MachineDefaults
+    profiles: Mapping[str, MachineDefaults]
+    """By RuntimeClass handler; the empty key is the default one, and always there."""
     runtime_directory: Path
     persistent_directory: Path
     qemu_group: int
     """The group that QEMU's processes have, which may open a sandbox's sockets."""
+    memory_budget: int = 0
+    """Bytes that all guests may have together; 0: what the host has available at the start of the service."""
+    boots_in_parallel: int = 0
+    """Machines that boot at the same time; 0: twice the number of CPUs."""
+
+    def profile(self, handler: str) -> MachineDefaults:
+        """How machines are made for a handler (CRI RunPodSandboxRequest.runtime_handler). Raises InvalidArgument."""
+        try:
+            return self.profiles[handler]
+        except KeyError:
+            known = ", ".join(sorted(name for name in self.profiles if name)) or "none"
+            raise InvalidArgument(
+                f"there is no runtime handler {handler!r}", hint=f"handlers are profiles in config.yaml: {known}"
+            ) from None
 
     def layout(self, sandbox_id: str) -> SandboxLayout:
         """The directories of a sandbox."""

@@ -65,6 +65,7 @@ class Machine:
         self._id = sandbox_id
         self._config = config
         self._on_event = on_event
+        self._profile = host.profile(config.runtime_handler)
         self._layout = host.layout(sandbox_id)
         self._console = ConsoleReader(self._layout.console)
         self._stack = contextlib.AsyncExitStack()
@@ -134,7 +135,7 @@ class Machine:
         async def start_transport() -> None:
             transports.append(await self._host.transports.start(self._id, self._layout.runtime))
 
-        scratch = self._layout.make_scratch(self._host.machines.scratch_size)
+        scratch = self._layout.make_scratch(self._profile.scratch_size)
         await aio.together(self._set_up_network(), start_transport(), scratch)
         return transports[0]
 
@@ -150,8 +151,8 @@ class Machine:
         await self._host.network.connect_tap(self.network)
 
     def _spec(self, transport: Transport, network: PodNetwork) -> MachineSpec:
-        machines, pod = self._host.machines, self._config.metadata
-        size = machine_size(self._config, machines.size, machines.overhead)
+        profile, pod = self._profile, self._config.metadata
+        size = machine_size(self._config, profile.size, profile.overhead)
         return MachineSpec(
             name=domain_name(self._id),
             uuid=str(uuid.UUID(self._id)),
@@ -159,18 +160,18 @@ class Machine:
             image=self._host.guest_image,
             vcpus=size.vcpus,
             memory=size.memory,
-            accelerator=machines.accelerator,
+            accelerator=profile.accelerator,
             vsock=transport.device,
             console=self._layout.console,
             scratch=Disk(SCRATCH_SERIAL, self._layout.scratch, readonly=False),
             share=Share(SHARE_TAG, self._layout.share),
             network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu),
-            kernel_parameters=machines.kernel_parameters,
+            kernel_parameters=profile.kernel_parameters,
         )
 
     async def _connect(self, session: Session) -> HelloReply:
         begin = time.monotonic()
-        peer = await aio.unless(session.connect(self._host.machines.boot_deadline), self.failure)
+        peer = await aio.unless(session.connect(self._profile.boot_deadline), self.failure)
         taken = time.monotonic() - begin
         self._stopwatch.parts["kernel"] = min(peer.agent_started, taken)
         self._stopwatch.parts["agent"] = max(0.0, taken - peer.agent_started)
