@@ -1,7 +1,7 @@
 """YAML documents into frozen dataclasses, by their annotations; every error names the file, the line and the field.
 
-What a YAML file of ours may hold is what its dataclasses say: unknown and repeated keys are errors, and so is a value of
-another type. Aliases are refused (a few lines of them can stand for gigabytes).
+What a YAML file of ours may hold is what its dataclasses say: unknown and repeated keys are errors, and so is a value
+of another type. Aliases are refused (a few lines of them can stand for gigabytes).
 """
 
 import dataclasses
@@ -68,12 +68,13 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases are not supported", problem_mark=self.peek_event().start_mark)
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases are not supported", problem_mark=mark)
         return super().compose_node(parent, index)
 
 
 def decode(kind: type[T], node: yaml.Node, place: Place) -> T:
-    """The value of `kind` that a node describes. A key `some-key` or `someKey` is never taken for `some_key`.
+    """The value of `kind` that a node describes.
 
     Args:
         kind: a dataclass, `bool`, `int`, `float`, `str`, `Path`, `Size`, an enumeration, `X | None`, `tuple[X, ...]` or

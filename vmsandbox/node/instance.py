@@ -1,8 +1,9 @@
-"""One process that runs pods without a daemon: its number, its directories, and what a crashed one left in them.
+"""One process that runs pods: its directories, and what a crashed one left in them.
 
-Every such process has a number and two directories, RUN/run/N and STATE/run/N, and holds a flock(2) on the second.
-A number whose lock is free belongs to nobody: what lies in its directories was left by a process that was killed,
-and the next process that takes the number gives it back before it starts anything (docs/on-disk.md).
+The daemon has RUN/serve and STATE/serve; every process that runs a pod without it has a number, and the directories
+RUN/run/N and STATE/run/N. Each holds a flock(2) on its state directory. A number whose lock is free belongs to nobody:
+what lies in its directories was left by a process that was killed, and the next process that takes the number gives it
+back before it starts anything (docs/on-disk.md).
 """
 
 import contextlib
@@ -13,8 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox.errors import FailedPrecondition
+
 _LOCK = "lock"
 _STATE = "state.db"
+_NUMBERS = "run"
+_DAEMON = "serve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +37,9 @@ class Instance:
         return self.persistent / _STATE
 
     @property
-    def libvirt(self) -> Path:
-        """The root of its embedded libvirt."""
-        return self.runtime / "libvirt"
+    def embedded_libvirt(self) -> str:
+        """The URI of a libvirt inside this process, which needs no libvirtd."""
+        return f"qemu:///embed?root={self.runtime / 'libvirt'}"
 
 
 @contextlib.contextmanager
@@ -44,11 +49,33 @@ def claim(run_directory: Path, state_directory: Path) -> Iterator[Instance]:
     When the context is left the directories are empty but for files nobody needs, unless giving back failed: then
     the state database stays, for the next owner.
     """
-    numbers = state_directory / "run"
+    numbers = state_directory / _NUMBERS
     numbers.mkdir(parents=True, exist_ok=True)
     lock, name = next(filter(None, (_try_lock(numbers, str(number)) for number in itertools.count())))
+    with _owned(lock, Instance(run_directory / _NUMBERS / name, numbers / name)) as instance:
+        yield instance
+
+
+@contextlib.contextmanager
+def claim_daemon(run_directory: Path, state_directory: Path) -> Iterator[Instance]:
+    """Own the directories of the daemon. What is in them stays: its machines outlive it.
+
+    Raises:
+        FailedPrecondition: another daemon has them.
+    """
+    state_directory.mkdir(parents=True, exist_ok=True)
+    locked = _try_lock(state_directory, _DAEMON)
+    if locked is None:
+        raise FailedPrecondition(
+            f"another `vmsandbox serve` runs with {state_directory}", hint="stop it, or set another state_directory"
+        )
+    with _owned(locked[0], Instance(run_directory / _DAEMON, state_directory / _DAEMON)) as instance:
+        yield instance
+
+
+@contextlib.contextmanager
+def _owned(lock: int, instance: Instance) -> Iterator[Instance]:
     try:
-        instance = Instance(run_directory / "run" / name, numbers / name)
         instance.runtime.mkdir(parents=True, exist_ok=True)
         yield instance
     finally:
@@ -57,7 +84,7 @@ def claim(run_directory: Path, state_directory: Path) -> Iterator[Instance]:
 
 def crashed(state_directory: Path) -> bool:
     """Whether a process that was killed has left something that nobody has given back yet."""
-    for database in (state_directory / "run").glob(f"*/{_STATE}"):
+    for database in (state_directory / _NUMBERS).glob(f"*/{_STATE}"):
         claimed = _try_lock(database.parent.parent, database.parent.name)
         if claimed is not None:
             os.close(claimed[0])

@@ -1,0 +1,73 @@
+"""The configuration file: its defaults, its errors."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmsandbox import config
+from vmsandbox.config import AcceleratorChoice, Config
+from vmsandbox.errors import InvalidArgument, NotFound
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "config.yaml"
+
+
+def test_the_example_shows_every_setting_with_its_default() -> None:
+    assert config.load(EXAMPLE) == Config()
+    keys = {line.strip("# ").partition(":")[0] for line in EXAMPLE.read_text().splitlines()}
+    assert keys.issuperset(Config.__dataclass_fields__)
+
+
+def test_an_empty_file_is_all_defaults() -> None:
+    assert config.parse("# nothing\n", "c.yaml") == Config()
+
+
+def test_settings_replace_defaults() -> None:
+    read = config.parse("machine: {memory: 1Gi, accelerator: tcg}\nhandlers: {large: {vcpus: 4}}", "c.yaml")
+    assert read.machine.memory == 1 << 30
+    assert read.machine.accelerator is AcceleratorChoice.TCG
+    assert read.handlers["large"].vcpus == 4
+    assert read.handlers["large"].memory is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("machine:\n  vcpus: many", "c.yaml:2: machine.vcpus: this has to be a whole number, not 'many'"),
+        ("machine:\n  memory: -1Gi", "c.yaml:2: machine.memory: this has to be a size in bytes, such as 256Mi"),
+        ("machine: []", "c.yaml:1: machine: this has to be a mapping, not a list"),
+        ("vsock: tcp", "c.yaml:1: vsock: 'tcp' is none of: auto, vsock, vhost-device-vsock"),
+        ("\nlog_level: loud", "log_level is one of"),
+        ("socket: a\nsocket: b", "c.yaml:2: socket: this key stands here for the second time"),
+        ("socket: &a b\nlibvirt: *a", "c.yaml:2: aliases are not supported"),
+        ("socket: [", "c.yaml:1: "),
+        ("machine: {vcpus: 0}", "at least one vCPU"),
+        ("streaming: {tls_key: /k}", "tls_certificate and tls_key go together"),
+        ("libvirt: a\n---\nlibvirt: b", "c.yaml:3: a configuration is a single document"),
+    ],
+)
+def test_what_is_wrong_is_said_with_line_and_field(text: str, said: str) -> None:
+    with pytest.raises(InvalidArgument) as raised:
+        config.parse(text, "c.yaml")
+    assert said in str(raised.value)
+
+
+def test_an_unknown_key_is_an_error_that_names_the_one_that_was_meant() -> None:
+    with pytest.raises(InvalidArgument) as raised:
+        config.parse("network:\n  plugin_timeouts: 3", "c.yaml")
+    assert str(raised.value) == "c.yaml:2: network.plugin_timeouts: there is no such setting"
+    assert raised.value.hint == "did you mean plugin_timeout?"
+
+
+def test_a_file_that_was_named_has_to_exist(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        config.load(tmp_path / "absent.yaml")
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_configuration_or_a_clear_error(text: str) -> None:
+    try:
+        config.parse(text, "c.yaml")
+    except InvalidArgument as error:
+        assert str(error).startswith("c.yaml:")

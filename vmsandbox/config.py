@@ -1,0 +1,183 @@
+"""The configuration: /etc/vmsandbox/config.yaml. `examples/config.yaml` shows every setting with its default.
+
+The fields below are the keys of the file; what they mean is said there once, for people. A setting that is not in the
+file has the default given here.
+"""
+
+import enum
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from vmsandbox import typed_yaml
+from vmsandbox.errors import FailedPrecondition, NotFound
+from vmsandbox.typed_yaml import Size
+
+DEFAULT_FILE = Path("/etc/vmsandbox/config.yaml")
+_MIB = 1024 * 1024
+
+
+class AcceleratorChoice(enum.Enum):
+    """How guests run: `auto` is what has been found to work by booting."""
+
+    AUTO = "auto"
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+class VsockChoice(enum.Enum):
+    """The way to the agents."""
+
+    AUTO = "auto"
+    KERNEL = "vsock"
+    VHOST_DEVICE = "vhost-device-vsock"
+
+
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """How machines are made where the pod does not say."""
+
+    vcpus: int = 1
+    memory: Size = Size(256 * _MIB)
+    overhead: Size = Size(128 * _MIB)
+    scratch_size: Size = Size(10 * 1024 * _MIB)
+    boot_deadline: float = 60
+    accelerator: AcceleratorChoice = AcceleratorChoice.AUTO
+    kernel_parameters: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerConfig:
+    """A RuntimeClass handler: what differs from `machine`; None is as there."""
+
+    vcpus: int | None = None
+    memory: Size | None = None
+    overhead: Size | None = None
+    scratch_size: Size | None = None
+    boot_deadline: float | None = None
+    accelerator: AcceleratorChoice | None = None
+    kernel_parameters: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """What all machines may take together."""
+
+    memory: Size | None = None
+    parallel_boots: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesConfig:
+    """Where images are kept and how they are pulled."""
+
+    directory: Path | None = None
+    registries_conf: Path | None = None
+    policy: Path | None = None
+    authfile: Path | None = None
+    pull_timeout: float = 3600
+    max_root_size: Size = Size(32 << 30)
+    pinned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeConfig:
+    """The network of pods on a host without CNI configuration."""
+
+    bridge: str = "vmsandbox0"
+    subnet_v4: str = "10.105.0.0/16"
+    subnet_v6: str = "fd76:6d73:616e:64::/64"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """The pod network."""
+
+    config_directory: Path = Path("/etc/cni/net.d")
+    plugin_directories: tuple[Path, ...] = (Path("/opt/cni/bin"), Path("/usr/lib/cni"))
+    plugin_timeout: float = 60
+    default: BridgeConfig = field(default_factory=BridgeConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamingConfig:
+    """The server of exec, attach and port-forward."""
+
+    address: str = "127.0.0.1"
+    port: int = 0
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings."""
+
+    state_directory: Path = Path("/var/lib/vmsandbox")
+    run_directory: Path = Path("/run/vmsandbox")
+    socket: Path = Path("/run/vmsandbox/vmsandbox.sock")
+    socket_group: str = ""
+    log_level: str = "info"
+    libvirt: str = "qemu:///system"
+    guest_image: Path = Path("/var/cache/vmsandbox/guest-image/current")
+    vsock: VsockChoice = VsockChoice.AUTO
+    vhost_device_vsock: Path = Path("/var/cache/vmsandbox/bin/vhost-device-vsock")
+    qemu_group: str = "kvm"
+    machine: MachineConfig = field(default_factory=MachineConfig)
+    handlers: dict[str, HandlerConfig] = field(default_factory=dict)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    images: ImagesConfig = field(default_factory=ImagesConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    streaming: StreamingConfig = field(default_factory=StreamingConfig)
+
+    def machine_of(self, handler: str) -> MachineConfig:
+        """How machines of a handler are made; the empty handler is the default one. Raises KeyError."""
+        own = asdict(self.handlers[handler]) if handler else {}
+        return replace(self.machine, **{name: value for name, value in own.items() if value is not None})
+
+
+def load(path: Path | None = None) -> Config:
+    """The configuration in `path`, or in `DEFAULT_FILE`; where that does not exist, all defaults.
+
+    Raises:
+        NotFound: `path` was given and is not there.
+        FailedPrecondition: it cannot be read.
+        InvalidArgument: it is not valid; the error names line and field.
+    """
+    try:
+        text = (path or DEFAULT_FILE).read_text()
+    except FileNotFoundError:
+        if path is None:
+            return Config()
+        raise NotFound(f"there is no configuration file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FailedPrecondition(f"the configuration {path or DEFAULT_FILE} cannot be read: {error}") from None
+    return parse(text, str(path or DEFAULT_FILE))
+
+
+def parse(text: str, source: str) -> Config:
+    """The configuration that a text says; `source` is its name in errors.
+
+    Raises:
+        InvalidArgument: as `load`.
+    """
+    documents = list(typed_yaml.compose(text, source))
+    if not documents:
+        return Config()
+    if len(documents) > 1:
+        raise documents[1][1].error("a configuration is a single document")
+    config = typed_yaml.decode(Config, *documents[0])
+    _check(config, source)
+    return config
+
+
+def _check(config: Config, source: str) -> None:
+    place = typed_yaml.Place(source, 1)
+    for name, machine in {"machine": config.machine, **config.handlers}.items():
+        if machine.vcpus is not None and machine.vcpus < 1:
+            raise place.error(f"{name}: a machine has at least one vCPU")
+        if machine.boot_deadline is not None and machine.boot_deadline <= 0:
+            raise place.error(f"{name}: boot_deadline is a number of seconds above 0")
+    if (config.streaming.tls_certificate is None) != (config.streaming.tls_key is None):
+        raise place.error("streaming: tls_certificate and tls_key go together")
+    if config.log_level not in ("debug", "info", "warning", "error"):
+        raise place.error("log_level is one of: debug, info, warning, error")

@@ -1,0 +1,1 @@
+"""This node: its configuration made into what sandboxes are made with, and what can be said of it."""

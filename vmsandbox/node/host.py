@@ -1,0 +1,134 @@
+"""Opens everything that sandboxes are made with, from the configuration."""
+
+import contextlib
+import grp
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from vmsandbox.config import Config, MachineConfig
+from vmsandbox.errors import FailedPrecondition
+from vmsandbox.guest.transports import Transports, use_kernel
+from vmsandbox.guest.vhost_device import DEFAULT_PROGRAM
+from vmsandbox.guestimage.manifest import BuiltImage, load_image
+from vmsandbox.hypervisor.base import GuestImage
+from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
+from vmsandbox.images import ImageSettings, ImageStore
+from vmsandbox.network import BridgeSettings, Network, NetworkSettings
+from vmsandbox.node.instance import Instance
+from vmsandbox.sandbox.host import Host, MachineDefaults
+from vmsandbox.sandbox.probe import Prober
+from vmsandbox.sandbox.sizing import MachineSize
+from vmsandbox.state import State
+
+
+@contextlib.asynccontextmanager
+async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIterator[Host]:
+    """Everything opened, for as long as the context lasts; sandboxes that run go on afterwards.
+
+    Args:
+        config: this node's.
+        instance: the directories of this process.
+        libvirt: the URI of its libvirt; `instance.embedded_libvirt` needs no libvirtd.
+
+    Raises:
+        FailedPrecondition: the host lacks something; the hint says what.
+        NotFound: there is no guest image.
+        Unavailable: libvirt is not to be reached.
+    """
+    if os.geteuid() != 0:
+        raise FailedPrecondition("machines and their networks need root", hint="run it with sudo")
+    image = load_image(config.guest_image)
+    async with contextlib.AsyncExitStack() as stack:
+        state = stack.enter_context(State(instance.database))
+        hypervisor = await stack.enter_async_context(LibvirtHypervisor.open(libvirt))
+        transports = open_transports(config)
+        prober = Prober(hypervisor, transports, boot_image(image), instance.runtime, config.state_directory)
+        yield Host(
+            state=state,
+            hypervisor=hypervisor,
+            network=Network(network_settings(config)),
+            transports=transports,
+            images=await open_images(config),
+            guest_image=boot_image(image),
+            profiles=await _profiles(config, prober),
+            runtime_directory=instance.runtime,
+            persistent_directory=instance.persistent,
+            qemu_group=qemu_group(config),
+            memory_budget=config.limits.memory or 0,
+            boots_in_parallel=config.limits.parallel_boots or 0,
+        )
+
+
+async def open_images(config: Config) -> ImageStore:
+    """The image store; it needs nothing else of the node."""
+    images = config.images
+    settings = ImageSettings(
+        registries_conf=images.registries_conf,
+        policy=images.policy,
+        authfile=images.authfile,
+        pull_timeout=images.pull_timeout,
+        max_root_size=images.max_root_size,
+        pinned=images.pinned,
+    )
+    return await ImageStore.open(images.directory or config.state_directory / "images", settings)
+
+
+def boot_image(image: BuiltImage) -> GuestImage:
+    """A built guest image, as a machine boots from it."""
+    return GuestImage(image.kernel, image.initramfs, image.root, image.manifest.command_line, image.manifest.build)
+
+
+def open_transports(config: Config) -> Transports:
+    """The way to the agents. Raises FailedPrecondition where the configured one cannot be."""
+    return Transports(
+        config.run_directory / "cids",
+        kernel=use_kernel(config.vsock.value),
+        program=_vhost_device_vsock(config),
+        group=qemu_group(config),
+    )
+
+
+def network_settings(config: Config) -> NetworkSettings:
+    """The pod network; its records and leases are shared by all processes of the node."""
+    network = config.network
+    bridge = BridgeSettings(
+        bridge=network.default.bridge, subnet_v4=network.default.subnet_v4, subnet_v6=network.default.subnet_v6
+    )
+    return NetworkSettings(
+        state_directory=config.state_directory / "network",
+        config_directory=network.config_directory,
+        plugin_directories=network.plugin_directories,
+        plugin_timeout=network.plugin_timeout,
+        bridge=bridge,
+    )
+
+
+def qemu_group(config: Config) -> int:
+    """The number of the group that QEMU's processes have. Raises FailedPrecondition where there is none."""
+    try:
+        return grp.getgrnam(config.qemu_group).gr_gid
+    except KeyError:
+        raise FailedPrecondition(
+            f"the group {config.qemu_group} does not exist", hint="`make setup` makes it; or set qemu_group"
+        ) from None
+
+
+async def _profiles(config: Config, prober: Prober) -> dict[str, MachineDefaults]:
+    return {handler: await _defaults(config.machine_of(handler), prober) for handler in ("", *config.handlers)}
+
+
+async def _defaults(machine: MachineConfig, prober: Prober) -> MachineDefaults:
+    return MachineDefaults(
+        size=MachineSize(machine.vcpus, machine.memory),
+        overhead=machine.overhead,
+        scratch_size=machine.scratch_size,
+        boot_deadline=machine.boot_deadline,
+        accelerator=await prober.choose(machine.accelerator.value),
+        kernel_parameters=machine.kernel_parameters,
+    )
+
+
+def _vhost_device_vsock(config: Config) -> Path:
+    """The configured program, or the one in PATH where a package has put it there."""
+    return config.vhost_device_vsock if config.vhost_device_vsock.exists() else DEFAULT_PROGRAM
