@@ -41,6 +41,24 @@ class NamespaceMode(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class IdMapping:
+    """CRI IDMapping: `length` ids from `container_id` on are those from `host_id` on; here the guest is the host."""
+
+    host_id: int
+    container_id: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserNamespace:
+    """CRI UserNamespace: NODE is none of its own, POD is one for the pod with these mappings."""
+
+    mode: NamespaceMode = NamespaceMode.POD
+    uids: tuple[IdMapping, ...] = ()
+    gids: tuple[IdMapping, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Namespaces:
     """CRI NamespaceOption."""
 
@@ -48,6 +66,7 @@ class Namespaces:
     pid: NamespaceMode = NamespaceMode.CONTAINER
     ipc: NamespaceMode = NamespaceMode.POD
     target_id: str = ""
+    user: UserNamespace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +129,8 @@ class Mount:
     readonly: bool = False
     recursive_read_only: bool = False
     propagation: PropagationMode = PropagationMode.PRIVATE
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +194,8 @@ class ContainerConfig:
     metadata: ContainerMetadata
     image: str
     """Name, digest or id of an image that the store holds."""
+    user_specified_image: str = ""
+    """The name that the pod's author gave, where `image` is an id; told in the status, used for nothing."""
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
     working_dir: str = ""
@@ -292,6 +315,15 @@ class SandboxStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerUser:
+    """CRI LinuxContainerUser: who the container's first process is, numbers in the container's user namespace."""
+
+    uid: int
+    gid: int
+    supplemental_groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerStatus:
     """CRI ContainerStatus."""
 
@@ -311,6 +343,8 @@ class ContainerStatus:
     message: str = ""
     log_path: str = ""
     """Absolute path of the log; empty where there is none."""
+    user: ContainerUser | None = None
+    """None until it is known."""
 
 
 @dataclass(frozen=True, slots=True)
