@@ -66,7 +66,9 @@ class Namespaces:
     pid: NamespaceMode = NamespaceMode.CONTAINER
     ipc: NamespaceMode = NamespaceMode.POD
     target_id: str = ""
+    """Of the container whose PID namespace is shared, where `pid` is TARGET."""
     user: UserNamespace | None = None
+    """Of the sandbox; None, like NODE: its users are the guest's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Resources:
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     unified: dict[str, str] = field(default_factory=dict)
+    hugepage_limits: dict[str, int] = field(default_factory=dict)
+    """Bytes by page size (`2MB`); a guest has no huge pages, so only 0 is possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +206,8 @@ class ContainerConfig:
     envs: dict[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     devices: tuple[Device, ...] = ()
+    cdi_devices: tuple[str, ...] = ()
+    """Names of the Container Device Interface; refused, since they are devices of the host."""
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     log_path: str = ""

@@ -105,6 +105,17 @@ class Dns:
 
 
 @dataclass(frozen=True, slots=True)
+class UserNamespace:
+    """The one mapping of a pod's user namespace: ids from 0 on in the containers are those of the guest from there."""
+
+    first_uid: int
+    uids: int
+    """How many."""
+    first_gid: int
+    gids: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigureGuest:
     """Make the booted machine the pod: name, clock, network, sysctls, the share and the scratch disk."""
 
@@ -125,6 +136,8 @@ class ConfigureGuest:
     """Serial of the SCSI disk (ext4) that holds the writable layers; empty: a tmpfs does."""
     shm_size: int = 64 * 1024 * 1024
     """Bytes of the pod's /dev/shm, shared by its containers."""
+    user_namespace: UserNamespace | None = None
+    """What the pod's containers live in; None: the guest's users are theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +188,42 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessUser:
+    """Whom a `User` turned out to be; `gid` is among the groups."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device of the guest for a container."""
+
+    path: str
+    """In the container."""
+    source: str
+    """In the guest: a node, or a directory of nodes below /dev."""
+    permissions: str = "rwm"
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The result of `CreateContainer`."""
+
+    user: ProcessUser
+
+
+POD_NAMESPACE = "pod"
+"""`CreateContainer.pid_namespace` of a container that shares the pod's; no container has this id."""
+
+
+@dataclass(frozen=True, slots=True)
 class CreateContainer:
     """Make a container: overlay root, bundle, `crun create`. Its process waits for `StartContainer`."""
 
     METHOD: ClassVar[str] = "create_container"
-    RESULT: ClassVar[type] = Empty
+    RESULT: ClassVar[type] = Created
 
     container_id: str
     image_serial: str
@@ -189,6 +233,11 @@ class CreateContainer:
     user: User = field(default_factory=User)
     stdin: bool = False
     tty: bool = False
+    pid_namespace: str = ""
+    """Whose PID namespace it joins: `POD_NAMESPACE`, or the id of a container; empty: as the spec has it."""
+    devices: tuple[Device, ...] = ()
+    all_devices: bool = False
+    """Give it every device of the guest, as a privileged container has them."""
 
 
 @dataclass(frozen=True, slots=True)
