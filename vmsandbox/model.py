@@ -418,3 +418,13 @@ class ContainerEvent:
     sandbox_id: str
     kind: ContainerEventKind
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `vmsandbox check`."""
+
+    ok: bool
+    message: str
+    hint: str = ""
+    """What to do where it is not ok."""

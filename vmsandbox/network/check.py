@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from vmsandbox.errors import VmsandboxError
+from vmsandbox.model import Finding
 from vmsandbox.network import plugin
 from vmsandbox.network.cni import Cni
 from vmsandbox.network.config import NetworkList
-from vmsandbox.network.settings import Finding
 
 
 async def findings(network_list: Callable[[], NetworkList], cni: Cni) -> tuple[Finding, ...]:

@@ -56,13 +56,3 @@ class PodNetwork:
     """What the guest takes over: MAC, MTU, addresses (the pod's first address first) and routes."""
     dns: Dns = field(default_factory=Dns)
     """What the plugins said of DNS; empty with most of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of `vmsandbox check`."""
-
-    ok: bool
-    message: str
-    hint: str = ""
-    """What to do where it is not ok."""
