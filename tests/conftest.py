@@ -1,0 +1,22 @@
+"""What holds for all tests: nothing outlives them."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import leftovers
+
+_SETTLE = 10.0
+"""Seconds in which what was killed has to be gone."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """The session ends with what it found: no process, link, namespace, mount, loop device, lease or rule more."""
+    before = leftovers.resources()
+    yield
+    deadline = time.monotonic() + _SETTLE
+    while (left := leftovers.resources() - before) and time.monotonic() < deadline:
+        time.sleep(0.2)  # for processes that were killed: their reaper is not ours to wait for
+    assert not left, "the tests left behind:\n" + "\n".join(sorted(left))

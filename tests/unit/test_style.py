@@ -1,0 +1,47 @@
+"""The rules that tools can check: types, style, layers, and how large a module may become."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+LONGEST_MODULE = 400
+"""Lines; about 150 is the aim. Tables of messages and of the model are the longest there are."""
+
+
+def _run(*command: str, **environment: str) -> None:
+    ran = subprocess.run(
+        command, cwd=CHECKOUT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, f"{command[0]} says:\n{ran.stdout[-8000:]}{ran.stderr[-2000:]}"
+
+
+@pytest.mark.timeout(600)
+def test_types_hold() -> None:
+    _run(str(BIN / "mypy"))
+
+
+def test_style_holds() -> None:
+    _run(str(BIN / "ruff"), "check", ".")
+
+
+def test_code_is_formatted() -> None:
+    _run(str(BIN / "ruff"), "format", "--check", ".")
+
+
+def test_imports_point_one_way() -> None:
+    _run(str(BIN / "lint-imports"), PYTHONPATH="agent")
+
+
+@pytest.mark.parametrize("package", ["vmsandbox", "agent"])
+def test_no_module_is_a_god(package: str) -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in (CHECKOUT / package).rglob("*.py")}
+    assert {str(path): lines for path, lines in lengths.items() if lines > LONGEST_MODULE} == {}
+
+
+def test_the_agent_can_be_imported_without_side_effects() -> None:
+    _run(sys.executable, "-c", "import vmsandbox_agent.__main__", PYTHONPATH="agent")
