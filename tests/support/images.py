@@ -68,15 +68,15 @@ def _layer_type(docker: bool, compression: str) -> str:
 
 
 def build_image(
-    layers: Sequence[Mapping[str, bytes]] = ({"hello": b"hello"},),
+    layers: Sequence[Mapping[str, bytes] | bytes] = ({"hello": b"hello"},),
     *,
     docker: bool = False,
     compression: str = "gzip",
     architecture: str = "amd64",
     run: Mapping[str, Any] | None = None,
 ) -> BuiltImage:
-    """An image with these layers and this `config` of its configuration."""
-    tars = [tar_of(files) for files in layers]
+    """An image with these layers, of files or as tars, and this `config` of its configuration."""
+    tars = [layer if isinstance(layer, bytes) else tar_of(layer) for layer in layers]
     packed = [compress(layer, compression) for layer in tars]
     config = json.dumps(
         {
