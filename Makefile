@@ -10,7 +10,7 @@ demo: setup
 	@.venv/bin/vmsandbox run examples/hello-pod.yaml
 
 test: setup
-	@.venv/bin/pytest
+	@.venv/bin/pytest --leftovers
 
 lint: setup
 	@.venv/bin/ruff check .

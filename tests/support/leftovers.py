@@ -49,7 +49,7 @@ def _loops() -> list[str]:
 
 
 def _files() -> list[str]:
-    """Leases of addresses, records of attachments, CIDs, and the directories of sandboxes, wherever they are by default."""
+    """Leases, records of attachments, CIDs, and the files of sandboxes, where they are by default."""
     places = {
         "/var/lib/vmsandbox/network": "*/**/*",
         "/var/lib/vmsandbox/run": "*/sandboxes/*",
