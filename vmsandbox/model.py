@@ -126,6 +126,8 @@ class Mount:
     host_path: str = ""
     image: str = ""
     """An image whose root is mounted read-only (CRI image volume)."""
+    user_specified_image: str = ""
+    """As in `ContainerConfig`."""
     image_sub_path: str = ""
     tmpfs: str = ""
     """Name of a tmpfs that lives in the guest, shared by the pod's containers (emptyDir, medium Memory)."""
