@@ -1,0 +1,63 @@
+"""What the program that builds a root image is told, and what it says when it fails."""
+
+import json
+from dataclasses import dataclass
+
+from vmsandbox.errors import Internal, VmsandboxError, error_of_code
+from vmsandbox.images.rootfs.layers import RootLimit
+from vmsandbox.protocol.codec import MalformedMessage, decode, encode
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFile:
+    """A `Layer` whose path is text."""
+
+    path: str
+    media_type: str
+    diff_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One root image to be made: layers, the lowest first, into the file `destination`."""
+
+    layers: tuple[LayerFile, ...]
+    destination: str
+    limit: RootLimit
+
+    def to_bytes(self) -> bytes:
+        """For the program's stdin."""
+        return json.dumps(encode(self)).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Job":
+        """What `to_bytes` made."""
+        return decode(cls, json.loads(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A VmsandboxError on its way from the program to its caller."""
+
+    code: str
+    message: str
+    hint: str
+    evidence: dict[str, str]
+
+    @classmethod
+    def of(cls, error: VmsandboxError) -> "Failure":
+        """The error with its steps."""
+        return cls(error.code, str(error), error.hint, error.evidence)
+
+    def to_line(self) -> str:
+        """For stderr."""
+        return json.dumps(encode(self))
+
+    @classmethod
+    def in_text(cls, stderr: str) -> VmsandboxError:
+        """The error that the last line of the program's stderr describes; else one that shows what it printed."""
+        try:
+            failure = decode(cls, json.loads(stderr.strip().rpartition("\n")[2]))
+        except (ValueError, MalformedMessage):
+            return Internal("the root image cannot be built", evidence={"stderr": stderr})
+        return error_of_code(failure.code)(failure.message, hint=failure.hint, evidence=failure.evidence)

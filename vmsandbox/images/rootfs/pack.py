@@ -1,0 +1,78 @@
+"""The second pass: the merged tree and the files' contents, out of the layers again, as one tar stream."""
+
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from vmsandbox.images.rootfs.compression import pieces
+from vmsandbox.images.rootfs.entry import Content, Kind
+from vmsandbox.images.rootfs.header import BLOCK
+from vmsandbox.images.rootfs.layers import Budget, Layer
+from vmsandbox.images.rootfs.stream import Stream
+from vmsandbox.images.rootfs.tree import Node, Tree
+from vmsandbox.images.rootfs.writer import END, hard_link, member
+
+_ZEROS = bytes(1 << 16)
+
+
+def pack(tree: Tree, layers: Sequence[Layer], blobs: Sequence[IO[bytes]], budget: Budget) -> Iterator[bytes]:
+    """The tar stream, piece by piece: what has no content sorted by name, then files in their layers' order.
+
+    Raises:
+        ResourceExhausted: the files are larger than the budget.
+    """
+    files: dict[Node, bytes] = {}
+    links: list[tuple[bytes, bytes, Node]] = []
+    yield member(b"./", tree.root)
+    for name, node, first in _named(tree):
+        if first != name:
+            links.append((name, first, node))
+        elif node.kind is Kind.FILE:
+            budget.spend_bytes(node.content.size if node.content else 0)
+            files[node] = name
+        else:
+            yield member(name, node)
+    for number, (layer, blob) in enumerate(zip(layers, blobs, strict=True)):
+        yield from _files({n: name for n, name in files.items() if n.layer == number}, layer, blob)
+    for name, first, node in links:
+        yield hard_link(name, node, first)
+    yield END
+
+
+def _named(tree: Tree) -> Iterator[tuple[bytes, Node, bytes]]:
+    """Every name with its node and the node's first name."""
+    first: dict[Node, bytes] = {}
+    for name, node in tree.walk():
+        yield name, node, name if node.kind is Kind.DIRECTORY else first.setdefault(node, name)
+
+
+def _files(files: dict[Node, bytes], layer: Layer, blob: IO[bytes]) -> Iterator[bytes]:
+    """The files of one layer, in the order in which it has them."""
+    blob.seek(0)
+    stream = Stream(pieces(blob, layer.media_type))
+    for node in sorted(files, key=lambda node: _content(node).offset):
+        content = _content(node)
+        stream.skip(content.offset - stream.position)
+        yield member(files[node], node)
+        yield from _filled(content, stream)
+        yield bytes(-content.size % BLOCK)
+
+
+def _content(node: Node) -> Content:
+    assert node.content is not None
+    return node.content
+
+
+def _filled(content: Content, stream: Stream) -> Iterator[bytes]:
+    """A file's bytes, holes as zeros: tar2sqfs makes holes of them again."""
+    end = 0
+    for offset, length in ((0, content.size),) if content.pieces is None else content.pieces:
+        yield from _holes(offset - end)
+        yield from stream.chunks(length)
+        end = offset + length
+    yield from _holes(content.size - end)
+
+
+def _holes(size: int) -> Iterator[bytes]:
+    while size > 0:
+        yield _ZEROS[:size]
+        size -= len(_ZEROS)
