@@ -7,16 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import ContainerState, CreateContainer, Exec
-from vmsandbox_agent import console
-from vmsandbox_agent.bundle import Bundle, cgroup_path, complete_process, complete_spec, used_images
+from vmsandbox.protocol.messages import POD_NAMESPACE, ContainerState, CreateContainer, Exec, ProcessUser
+from vmsandbox_agent import console, devices
+from vmsandbox_agent.bundle import Bundle
 from vmsandbox_agent.cgroup import Cgroup
 from vmsandbox_agent.crun import Crun, Fds
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.namespaces import PodNamespaces
 from vmsandbox_agent.process import Process
 from vmsandbox_agent.reaper import Reaper
 from vmsandbox_agent.settings import Settings
+from vmsandbox_agent.spec import (
+    Completion,
+    cgroup_path,
+    complete_process,
+    complete_spec,
+    has_own_pids,
+    resolve_images,
+    used_images,
+)
 from vmsandbox_agent.stdio import ConsoleSocket, Pipes, Stdio
 from vmsandbox_agent.users import resolve_user
 
@@ -32,6 +42,7 @@ class Machinery:
     reaper: Reaper
     crun: Crun
     events: EventLog
+    pod: PodNamespaces
 
 
 class Container:
@@ -48,7 +59,8 @@ class Container:
         self._bundle = Bundle.of(machinery.settings, container_id)
         self._cgroup_path = ""
         self._cgroup = Cgroup(machinery.settings.cgroups)
-        self._user: JSON = None
+        self._user: ProcessUser | None = None
+        self._own_pids = True
         self._process: Process | None = None
         self._started = False
 
@@ -72,19 +84,26 @@ class Container:
         """Whether `create` has succeeded."""
         return self._process is not None
 
-    async def create(self, request: CreateContainer) -> None:
-        """Make the root, the bundle and the process. On failure or cancellation nothing is left."""
+    async def create(self, request: CreateContainer, joined: Path | None = None) -> ProcessUser:
+        """Make the root, the bundle and the process; tells who it runs as. On failure or cancellation nothing is left.
+
+        Args:
+            request: the host's.
+            joined: the PID namespace that it asks for, where that is another container's.
+        """
         self.images = used_images(request, self._machinery.settings.images)
+        self._own_pids = has_own_pids(request)
         try:
-            self._bundle.mount_root(self._image(request.image_serial))
+            self._bundle.mount_root(self._image(request.image_serial), self._machinery.pod.user())
             self._user = resolve_user(self._bundle.root, request.user)
             self._set_cgroup(cgroup_path(request.spec, self.id))
-            spec = complete_spec(request.spec, self._bundle.root, self._user, self._cgroup_path, tty=request.tty)
-            self._bundle.write("config.json", spec)
+            spec = resolve_images(request.spec, self._machinery.settings.images)
+            self._bundle.write("config.json", complete_spec(spec, self._completion(request, joined)))
             self._process = await self._launch(self._create, "", stdin=request.stdin, tty=request.tty)
         except BaseException:
             await self._undo()
             raise
+        return self._user
 
     async def start(self) -> None:
         """Let its process run. Raises AgentError unless it is just created."""
@@ -112,6 +131,7 @@ class Container:
         """Start another process in it. Raises AgentError unless it runs."""
         if self.state.status != "running":
             raise AgentError("failed_precondition", f"container {self.id} is {self.state.status}, not running")
+        assert self._user is not None
         user = self._user if request.user is None else resolve_user(self._bundle.root, request.user)
         process = complete_process(request.process, user, tty=request.tty)
         path = self._bundle.write(f"exec-{request.exec_id}.json", process)
@@ -132,6 +152,26 @@ class Container:
             await process.abandon()
         await self._remove()
 
+    def _completion(self, request: CreateContainer, joined: Path | None) -> Completion:
+        machinery, namespaces = self._machinery, {}
+        if request.pid_namespace:
+            namespaces["pid"] = machinery.pod.pid() if request.pid_namespace == POD_NAMESPACE else joined
+        if (users := machinery.pod.user()) is not None:
+            namespaces["user"] = users
+        root = machinery.settings.devices
+        wanted = [*request.devices, *(devices.everything(root) if request.all_devices else ())]
+        nodes, rules = devices.find(wanted, root)
+        assert self._user is not None
+        return Completion(
+            root=self._bundle.root,
+            user=self._user,
+            cgroup=self._cgroup_path,
+            tty=request.tty,
+            joined={kind: path for kind, path in namespaces.items() if path is not None},
+            devices=nodes,
+            device_rules=rules,
+        )
+
     async def _create(self, fds: Fds | None, console: Path | None) -> int:
         return await self._machinery.crun.create(self.id, self._bundle.directory, fds, console)
 
@@ -147,6 +187,7 @@ class Container:
                 exec_id=exec_id,
                 cgroup=self._cgroup,
                 events=self._machinery.events,
+                ends_all=not exec_id and not self._own_pids,
             )
 
     async def _with_terminal(self, launch: Launch, stdin: bool) -> tuple[int, Stdio]:

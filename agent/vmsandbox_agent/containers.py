@@ -3,8 +3,9 @@
 import asyncio
 import re
 import signal
+from pathlib import Path
 
-from vmsandbox.protocol.messages import Containers, CreateContainer, Exec
+from vmsandbox.protocol.messages import POD_NAMESPACE, Containers, CreateContainer, Created, Exec
 from vmsandbox_agent.container import Container, Machinery
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.process import Process
@@ -49,15 +50,16 @@ class ContainerTable:
         if users:
             raise AgentError("failed_precondition", f"image {serial} is used by {', '.join(users)}")
 
-    async def create(self, request: CreateContainer) -> None:
+    async def create(self, request: CreateContainer) -> Created:
         """Make a container; its id is taken from now on, and free again when that fails."""
         check_name(request.container_id)
         check_name(request.image_serial)
         self._check_room(request.container_id)
+        joined = self._pid_namespace(request.pid_namespace)
         container = self._containers[request.container_id] = Container(self._machinery, request.container_id)
         try:
             async with container.lock:
-                await container.create(request)
+                return Created(await container.create(request, joined))
         except BaseException:
             del self._containers[request.container_id]
             raise
@@ -93,6 +95,15 @@ class ContainerTable:
         for container in existing:
             container.signal(signal.SIGKILL, everyone=True)
         await asyncio.gather(*(container.process.abandon() for container in existing))
+
+    def _pid_namespace(self, of: str) -> Path | None:
+        """That of another container. Raises AgentError when that has none to join."""
+        if of in ("", POD_NAMESPACE):
+            return None
+        process = self.get(of).process
+        if not process.running:
+            raise AgentError("failed_precondition", f"container {of}, whose processes are to be shared, has ended")
+        return Path(f"/proc/{process.pid}/ns/pid")
 
     def _check_room(self, container_id: str) -> None:
         if container_id in self._containers:

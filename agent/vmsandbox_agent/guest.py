@@ -8,6 +8,7 @@ from vmsandbox.protocol.messages import (
     ConfigureGuest,
     Containers,
     CreateContainer,
+    Created,
     DeleteContainer,
     DetachImage,
     Empty,
@@ -29,6 +30,7 @@ from vmsandbox_agent.container import Machinery
 from vmsandbox_agent.containers import ContainerTable, check_name, check_signal
 from vmsandbox_agent.crun import Crun
 from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.namespaces import PodNamespaces
 from vmsandbox_agent.reaper import Reaper
 from vmsandbox_agent.session import Handler
 from vmsandbox_agent.settings import Settings
@@ -51,7 +53,8 @@ class Guest:
         self.streams = Streams()
         self._power_off = power_off
         self._images = Images(settings.images)
-        self._containers = ContainerTable(Machinery(settings, reaper, Crun(settings, reaper), self.events))
+        self.pod = PodNamespaces(settings, reaper)
+        self._containers = ContainerTable(Machinery(settings, reaper, Crun(settings, reaper), self.events, self.pod))
         self.handlers: dict[str, Handler] = {
             ConfigureGuest.METHOD: self._configure,
             MakeTmpfs.METHOD: self._make_tmpfs,
@@ -73,6 +76,7 @@ class Guest:
 
     async def _configure(self, request: ConfigureGuest) -> Empty:
         await configure_guest(self.settings, request)
+        self.pod.users = request.user_namespace
         return _DONE
 
     async def _make_tmpfs(self, request: MakeTmpfs) -> Empty:
@@ -91,9 +95,8 @@ class Guest:
         await self._images.detach(request.serial)
         return _DONE
 
-    async def _create(self, request: CreateContainer) -> Empty:
-        await self._containers.create(request)
-        return _DONE
+    async def _create(self, request: CreateContainer) -> Created:
+        return await self._containers.create(request)
 
     async def _start(self, request: StartContainer) -> Empty:
         container = self._containers.get(request.container_id)

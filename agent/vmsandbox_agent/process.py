@@ -28,8 +28,13 @@ class Process:
         exec_id: str,
         cgroup: Cgroup,
         events: EventLog,
+        ends_all: bool = False,
     ) -> None:
-        """Watch the child `pid`, whose exit code `ended` becomes; owns `stdio`."""
+        """Watch the child `pid`, whose exit code `ended` becomes; owns `stdio`.
+
+        With `ends_all` its end is that of all in its cgroup: the kernel sees to that only in a PID namespace of its
+        own.
+        """
         self.pid = pid
         self.stdio = stdio
         self.exit_code: int | None = None
@@ -37,6 +42,7 @@ class Process:
         self._event: int | None = None
         self._reaped = asyncio.Event()
         self._pidfd = os.pidfd_open(pid) if not ended.done() else None
+        self._ends_all = ends_all
         self._story = asyncio.create_task(self._live(ended, container_id, exec_id, cgroup))
 
     @property
@@ -76,6 +82,8 @@ class Process:
     async def _live(self, ended: asyncio.Future[int], container_id: str, exec_id: str, cgroup: Cgroup) -> None:
         kills = cgroup.oom_kills() if exec_id else 0
         code = await ended
+        if self._ends_all:
+            cgroup.signal_all(signal.SIGKILL)
         at = time.time_ns()
         oom_killed = cgroup.oom_kills() > kills
         self._has_ended(code)

@@ -44,6 +44,9 @@ class Settings:
     state: Path = Path(paths.STATE)
     cgroups: Path = Path("/sys/fs/cgroup")
     crun: tuple[str, ...] = ("crun", "--cgroup-manager=cgroupfs")
+    holder: tuple[str, ...] = ("busybox", "sleep", "infinity")
+    """A small program that never ends, to hold the pod's namespaces."""
+    devices: Path = Path("/dev")
     build: str = ""
 
     @property

@@ -1,14 +1,23 @@
 """The system calls that Python 3.11 has no function for. Every one raises OSError with the path it concerns."""
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME = 1, 2, 4, 8, 1024
 MS_REC, MS_SHARED = 16384, 1 << 20
 MNT_DETACH = 2
 
+CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
+
 _RB_POWER_OFF = 0x4321FEDC
-_SYS_OPENAT2 = 437
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 428, 429, 437, 442
+_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOUNT_ATTR_IDMAP = 0x00100000
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -16,6 +25,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
@@ -30,6 +43,16 @@ def unmount(target: str, flags: int = 0) -> None:
     _check(_libc.umount2(os.fsencode(target), flags), f"unmounting {target}")
 
 
+@contextlib.contextmanager
+def opened(directory: Path) -> Iterator[int]:
+    """A directory, for `open_in_root`."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def open_in_root(root: int, path: str, flags: int) -> int:
     """openat2(2) with RESOLVE_IN_ROOT: no link, and no `..`, leads out of the directory `root`."""
     how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
@@ -37,6 +60,40 @@ def open_in_root(root: int, path: str, flags: int) -> int:
     name = ctypes.c_char_p(os.fsencode(path))
     fd: int = _libc.syscall(ctypes.c_long(_SYS_OPENAT2), ctypes.c_long(root), name, ctypes.byref(how), size)
     return _check(fd, path)
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def mount_mapped(source: str, target: str, userns: int) -> None:
+    """Bind `source` at `target`, its owners mapped by the user namespace of a file descriptor (mount_setattr(2))."""
+    with _open_tree(source) as tree:
+        attributes = _MountAttr(_MOUNT_ATTR_IDMAP, 0, 0, userns)
+        size = ctypes.c_size_t(ctypes.sizeof(attributes))
+        result = _call(_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), size)
+        _check(result, f"mapping the owners of {source}")
+        moved = _call(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+        _check(moved, f"mounting {source} on {target}")
+
+
+@contextlib.contextmanager
+def _open_tree(source: str) -> Iterator[int]:
+    """A copy of the mount at `source`, nowhere attached (open_tree(2))."""
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+    tree = _check(_call(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags), f"opening {source}")
+    try:
+        yield tree
+    finally:
+        os.close(tree)
+
+
+def _call(number: int, *arguments: object) -> int:
+    """syscall(2), with integers passed as longs."""
+    passed = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    result: int = _libc.syscall(ctypes.c_long(number), *passed)
+    return result
 
 
 def power_off() -> None:

@@ -7,17 +7,16 @@ import os
 import stat
 from pathlib import Path
 
-from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import User
+from vmsandbox.protocol.messages import ProcessUser, User
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.syscalls import open_in_root
+from vmsandbox_agent.syscalls import open_in_root, opened
 
 _MAX_FILE = 4 * 1024 * 1024
 _MAX_ID = 2**32 - 2
 
 
-def resolve_user(root: Path, user: User) -> JSON:
-    """The `process.user` of OCI runtime-spec for `user` in the container root `root`.
+def resolve_user(root: Path, user: User) -> ProcessUser:
+    """Who `user` is in the container root `root`.
 
     The primary group is among the additional ones, as if a login had set them (CVE-2023-25173).
 
@@ -32,7 +31,7 @@ def resolve_user(root: Path, user: User) -> JSON:
     groups = {gid, *user.supplemental_groups}
     if user.merge_image_groups and entry is not None:
         groups |= _memberships(root, entry[0])
-    return {"uid": uid, "gid": gid, "additionalGids": sorted(groups)}
+    return ProcessUser(uid, gid, tuple(sorted(groups)))
 
 
 def _gid(root: Path, group: str, entry: list[str] | None) -> int:
@@ -74,12 +73,10 @@ def _records(root: Path, path: str, width: int) -> list[list[str]]:
 
 
 def _read(root: Path, path: str) -> bytes:
-    directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = open_in_root(directory, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        with opened(root) as directory:
+            fd = open_in_root(directory, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return b""
-    finally:
-        os.close(directory)
     with os.fdopen(fd, "rb") as file:
         return file.read(_MAX_FILE) if stat.S_ISREG(os.fstat(fd).st_mode) else b""

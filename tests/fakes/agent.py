@@ -24,6 +24,7 @@ from vmsandbox.protocol.messages import (
     Containers,
     ContainerState,
     CreateContainer,
+    Created,
     DeleteContainer,
     Empty,
     Envelope,
@@ -36,6 +37,7 @@ from vmsandbox.protocol.messages import (
     ListContainers,
     OpenPort,
     OpenStream,
+    ProcessUser,
     Resize,
     Shutdown,
     SignalContainer,
@@ -214,13 +216,13 @@ class FakeAgent:
             raise Refusal("not_found", f"there is no container or exec {container_id} {exec_id}")
         return found
 
-    async def _create_container(self, request: CreateContainer) -> Empty:
+    async def _create_container(self, request: CreateContainer) -> Created:
         if (request.container_id, "") in self.processes:
             raise Refusal("already_exists", f"container {request.container_id} exists")
         args = tuple(request.spec["process"]["args"])
         process = FakeProcess(args, stdin=request.stdin, tty=request.tty)
         self.processes[request.container_id, ""] = process
-        return Empty()
+        return Created(ProcessUser(0, 0, (0,)))
 
     async def _start_container(self, request: StartContainer) -> Empty:
         process = self._process(request.container_id)

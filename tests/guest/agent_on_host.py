@@ -1,9 +1,10 @@
 """Runs the agent's real code on the test host: sockets in a directory, state on a tmpfs of its own mount namespace,
 PID 1 of its own PID namespace.
 
-    unshare --mount --pid --fork --mount-proc python3 -m tests.guest.agent_on_host DIRECTORY ROOTFS
+    unshare --mount --pid --fork --mount-proc python3 -m tests.guest.agent_on_host DIRECTORY ROOTFS [FIRST_UID]
 
-The image `image` is ROOTFS. The host has cgroup v1 and few rights, hence no cgroup manager.
+The image `image` is ROOTFS; with FIRST_UID the pod has a user namespace. The host has cgroup v1 and few rights, hence
+no cgroup manager.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from vmsandbox.protocol.messages import UserNamespace
 from vmsandbox_agent.guest import Guest
 from vmsandbox_agent.reaper import Reaper
 from vmsandbox_agent.server import Server
@@ -23,7 +25,7 @@ from vmsandbox_agent.syscalls import mount
 MS_BIND = 4096
 
 
-def main(directory: Path, rootfs: Path) -> None:
+def main(directory: Path, rootfs: Path, first_uid: int = 0) -> None:
     state = directory / "state"
     state.mkdir()
     mount("tmpfs", str(state), "tmpfs")
@@ -37,10 +39,10 @@ def main(directory: Path, rootfs: Path) -> None:
     (settings.images / "image").mkdir()
     mount(str(rootfs), str(settings.images / "image"), "", MS_BIND)
     mount("cgroup2", "/sys/fs/cgroup", "cgroup2")  # crun refuses a mixture of v1 and v2.
-    asyncio.run(_serve(settings, directory))
+    asyncio.run(_serve(settings, directory, first_uid))
 
 
-async def _serve(settings: Settings, directory: Path) -> None:
+async def _serve(settings: Settings, directory: Path, first_uid: int) -> None:
     def listen(port: int) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.bind(str(directory / f"{port}.sock"))
@@ -52,8 +54,10 @@ async def _serve(settings: Settings, directory: Path) -> None:
     reaper = Reaper()
     reaper.attach()
     guest = Guest(settings, reaper, power_off=lambda: os._exit(0))
+    if first_uid:
+        guest.pod.users = UserNamespace(first_uid, 65536, first_uid, 65536)
     await Server(guest, time.clock_gettime(time.CLOCK_BOOTTIME)).run(listen)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))

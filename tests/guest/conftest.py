@@ -26,13 +26,14 @@ def rootfs() -> Iterator[Path]:
 
 
 @contextmanager
-def running_agent(rootfs: Path) -> Iterator[Path]:
+def running_agent(rootfs: Path, *options: str) -> Iterator[Path]:
     """An agent, and the directory of its sockets; its path is short, as sockets' paths must be."""
     with tempfile.TemporaryDirectory(prefix="vmsandbox-agent-") as directory:
+        Path(directory).chmod(0o711)  # The root of a user namespace passes through it.
         namespaces = ["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
         command = ["unshare", *namespaces, sys.executable, "-W", "error", "-m"]
         agent = subprocess.Popen(
-            [*command, "tests.guest.agent_on_host", directory, str(rootfs)],
+            [*command, "tests.guest.agent_on_host", directory, str(rootfs), *options],
             stdout=subprocess.PIPE,
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": f"{ROOT}/agent:{ROOT}"},

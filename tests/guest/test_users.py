@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Path:
 
 def resolved(root: Path, user: User) -> tuple[int, int, list[int]]:
     found = resolve_user(root, user)
-    return found["uid"], found["gid"], found["additionalGids"]
+    return found.uid, found.gid, list(found.groups)
 
 
 @pytest.mark.parametrize(

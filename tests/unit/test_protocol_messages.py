@@ -35,6 +35,7 @@ REQUESTS: dict[str, m.Request] = {
         share_tag="share",
         scratch_serial="scratch-1",
         shm_size=1048576,
+        user_namespace=m.UserNamespace(65536, 65536, 131072, 65536),
     ),
     "make_tmpfs": m.MakeTmpfs("cache", 1048576, 0o750),
     "attach_image": m.AttachImage("sha-0123", "erofs"),
@@ -46,6 +47,9 @@ REQUESTS: dict[str, m.Request] = {
         m.User("web:33", "34", (5, 6), merge_image_groups=False),
         stdin=True,
         tty=True,
+        pid_namespace=m.POD_NAMESPACE,
+        devices=(m.Device("/dev/fuse", "/dev/fuse", "rw"),),
+        all_devices=True,
     ),
     "start_container": m.StartContainer("c1"),
     "signal_container": m.SignalContainer("c1", 15, everyone=True),
@@ -65,6 +69,7 @@ OTHERS = {
     "hello_reply": m.HelloReply(1, "0123456789abcdef", "4b2f1c1e-0000-4000-8000-000000000000", "6.12.0", 9.5, 7.25),
     "stream_token": m.StreamToken("00112233445566778899aabbccddeeff"),
     "response_empty": m.Envelope(m.Kind.RESPONSE, 3, body=encode(m.Empty())),
+    "response_created": m.Envelope(m.Kind.RESPONSE, 6, body=encode(m.Created(m.ProcessUser(33, 34, (34, 44))))),
     "response_stream_token": m.Envelope(m.Kind.RESPONSE, 4, body=encode(m.StreamToken("00112233"))),
     "response_containers": m.Envelope(
         m.Kind.RESPONSE, 5, body=encode(m.Containers((m.ContainerState("c1", "stopped", 42, 137),)))

@@ -16,6 +16,7 @@ from vmsandbox.protocol.messages import (
     Containers,
     ContainerState,
     CreateContainer,
+    Created,
     DeleteContainer,
     DetachImage,
     Exec,
@@ -23,6 +24,7 @@ from vmsandbox.protocol.messages import (
     MakeTmpfs,
     OpenPort,
     OpenStream,
+    ProcessUser,
     Request,
     Resize,
     Shutdown,
@@ -67,9 +69,9 @@ class GuestClient:
         """Unmount a root image before it is unplugged."""
         await self._ask(DetachImage(serial), deadline)
 
-    async def create_container(self, request: CreateContainer, *, deadline: float = LONG) -> None:
-        """Make a container whose process waits for `start_container`."""
-        await self._ask(request, deadline)
+    async def create_container(self, request: CreateContainer, *, deadline: float = LONG) -> ProcessUser:
+        """Make a container whose process waits for `start_container`; tells who that runs as."""
+        return cast(Created, await self._ask(request, deadline)).user
 
     async def start_container(self, container_id: str, *, deadline: float = LONG) -> None:
         """Let the container's process run."""

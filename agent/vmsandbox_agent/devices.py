@@ -1,0 +1,65 @@
+"""Devices of the guest for containers: OCI runtime-spec `linux.devices`, and the rules of their cgroup."""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vmsandbox.protocol.codec import JSON
+from vmsandbox.protocol.messages import Device
+from vmsandbox_agent.errors import AgentError
+
+_PROVIDED = {"null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"}
+"""What every container has already (OCI runtime-spec, default devices)."""
+
+_NO_DEVICES = {"pts", "shm", "mqueue", "fd"}
+"""Directories below /dev that are file systems of their own, or links."""
+
+
+def find(wanted: Sequence[Device], root: Path) -> tuple[list[JSON], list[JSON]]:
+    """The `devices` and the cgroup rules for what is wanted; a directory stands for all devices in it.
+
+    Raises:
+        AgentError: the guest has no such device.
+    """
+    found = [entry for device in wanted for entry in _expand(device, root)]
+    return [node for node, _ in found], [rule for _, rule in found]
+
+
+def everything(root: Path) -> list[Device]:
+    """All devices of the guest below `root` that a container does not have anyway."""
+    names = (path.relative_to(root) for path in _walk(root))
+    return [Device(f"/dev/{name}", str(root / name)) for name in names if str(name) not in _PROVIDED]
+
+
+def _expand(device: Device, root: Path) -> Iterator[tuple[JSON, JSON]]:
+    source = root / device.source.removeprefix("/dev/")
+    if ".." in source.parts or root not in source.parents or not source.exists():
+        raise AgentError("invalid_argument", f"the guest has no device {device.source}")
+    if not source.is_dir():
+        yield _describe(source, device.path, device)
+    for path in _walk(source) if source.is_dir() else ():
+        yield _describe(path, f"{device.path.rstrip('/')}/{path.relative_to(source)}", device)
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    for entry in sorted(directory.iterdir()):
+        if entry.is_symlink() or entry.name in _NO_DEVICES:
+            continue
+        if entry.is_dir():
+            yield from _walk(entry)
+        elif entry.is_char_device() or entry.is_block_device():
+            yield entry
+
+
+def _describe(source: Path, path: str, device: Device) -> tuple[JSON, JSON]:
+    status = source.stat()
+    if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+        raise AgentError("invalid_argument", f"{device.source} is no device of the guest")
+    number = {
+        "type": "c" if stat.S_ISCHR(status.st_mode) else "b",
+        "major": os.major(status.st_rdev),
+        "minor": os.minor(status.st_rdev),
+    }
+    node = {**number, "path": path, "fileMode": status.st_mode & 0o777, "uid": status.st_uid, "gid": status.st_gid}
+    return node, {**number, "allow": True, "access": device.permissions}

@@ -1,0 +1,125 @@
+"""The host's runtime-spec, completed by what only the guest knows (OCI runtime-spec, docs/protocol.md)."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vmsandbox.protocol.codec import JSON
+from vmsandbox.protocol.messages import CreateContainer, ProcessUser
+from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.syscalls import open_in_root, opened
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What the guest knows of a container that is about to be made."""
+
+    root: Path
+    user: ProcessUser
+    cgroup: str
+    tty: bool
+    joined: Mapping[str, Path] = field(default_factory=dict)
+    """Namespaces that it joins, by the kind that the runtime-spec calls them."""
+    devices: Sequence[JSON] = ()
+    device_rules: Sequence[JSON] = ()
+
+
+def complete_spec(spec: JSON, known: Completion) -> dict[str, Any]:
+    """The host's runtime-spec with root.path, process.user, the cgroup's default, namespaces and devices.
+
+    Raises:
+        AgentError: it has no process.
+    """
+    if not isinstance(spec, dict) or not isinstance(spec.get("process"), dict):
+        raise AgentError("invalid_argument", "the runtime-spec has no process")
+    return {
+        **spec,
+        "root": {**_object(spec, "root"), "path": str(known.root)},
+        "process": complete_process(spec["process"], known.user, tty=known.tty),
+        "linux": _linux({"cgroupsPath": known.cgroup, **_object(spec, "linux")}, known),
+    }
+
+
+def complete_process(process: JSON, user: ProcessUser, *, tty: bool) -> dict[str, Any]:
+    """The host's runtime-spec process with its resolved user. Raises AgentError when it is no object."""
+    if not isinstance(process, dict):
+        raise AgentError("invalid_argument", "the process of an exec is no object")
+    numbers = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
+    return {**process, "user": {**_object(process, "user"), **numbers}, "terminal": tty}  # The host may say a umask.
+
+
+def cgroup_path(spec: JSON, container_id: str) -> str:
+    """The cgroup that the spec asks for, relative to the hierarchy's root. Raises AgentError when it leads out."""
+    path = _object(spec, "linux").get("cgroupsPath", f"/containers/{container_id}")
+    if not isinstance(path, str) or ".." in path.split("/"):
+        raise AgentError("invalid_argument", f"cgroupsPath {path!r} is no path of a cgroup")
+    return "/" + path.strip("/")
+
+
+def used_images(request: CreateContainer, images: Path) -> frozenset[str]:
+    """The serials of the images that a container is going to use: its root, and those that its spec mounts."""
+    mounts = request.spec.get("mounts", ()) if isinstance(request.spec, dict) else ()
+    sources = [Path(str(mount.get("source", ""))) for mount in mounts if isinstance(mount, dict)]
+    mounted = {source.relative_to(images).parts[0] for source in sources if images in source.parents}
+    return frozenset({request.image_serial, *mounted})
+
+
+def resolve_images(spec: JSON, images: Path) -> JSON:
+    """The spec with the true places of what it mounts from images: their links must not lead out of them.
+
+    Raises:
+        AgentError: an image holds nothing at such a path.
+    """
+    if not isinstance(spec, dict):
+        return spec
+    return {**spec, "mounts": [_resolve_mount(mount, images) for mount in _list(spec, "mounts")]}
+
+
+def _resolve_mount(mount: JSON, images: Path) -> JSON:
+    source = Path(str(_object({"": mount}, "").get("source", "")))
+    if images not in source.parents:
+        return mount
+    serial, *path = source.relative_to(images).parts
+    return {**mount, "source": str(_inside(images / serial, "/".join(path)))}
+
+
+def _inside(root: Path, path: str) -> Path:
+    try:
+        with opened(root) as directory:
+            fd = open_in_root(directory, path or ".", os.O_PATH)
+    except OSError as error:
+        raise AgentError("invalid_argument", f"image {root.name} has no {path or 'root'}: {error.strerror}") from None
+    try:
+        return Path(f"/proc/self/fd/{fd}").readlink()
+    finally:
+        os.close(fd)
+
+
+def has_own_pids(request: CreateContainer) -> bool:
+    """Whether the container's first process is the first of a PID namespace, so that the others end with it."""
+    own = {"type": "pid"} in _list(_object(request.spec, "linux"), "namespaces")
+    return own and not request.pid_namespace
+
+
+def _linux(linux: dict[str, Any], known: Completion) -> dict[str, Any]:
+    """`linux` with the namespaces that are joined in the place of new ones, and the devices."""
+    joined = {kind: {"type": kind, "path": str(path)} for kind, path in known.joined.items()}
+    kept = [entry for entry in _list(linux, "namespaces") if _object({"": entry}, "").get("type") not in joined]
+    completed = {**linux, "namespaces": [*joined.values(), *kept]}
+    if known.devices:
+        resources = _object(linux, "resources")
+        completed["devices"] = [*_list(linux, "devices"), *known.devices]
+        completed["resources"] = {**resources, "devices": [*_list(resources, "devices"), *known.device_rules]}
+    return completed
+
+
+def _object(parent: JSON, name: str) -> dict[str, Any]:
+    found = parent.get(name) if isinstance(parent, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _list(parent: JSON, name: str) -> list[Any]:
+    found = parent.get(name) if isinstance(parent, dict) else None
+    return found if isinstance(found, list) else []
