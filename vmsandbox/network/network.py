@@ -104,6 +104,17 @@ class Network:
         """What `vmsandbox check` says of the network: the list that applies and each of its plugins."""
         return await check.findings(self.network_list, self._cni)
 
+    async def ready(self) -> None:
+        """Return when pods can be attached now (CRI NetworkReady); as cheap as the plugins' own STATUS.
+
+        Raises:
+            FailedPrecondition: configuration or plugins are missing or wrong.
+            VmsandboxError: a plugin says that it is not ready.
+        """
+        network = self.network_list()
+        self._cni.require(network)
+        await self._cni.status(network)
+
     def network_list(self) -> NetworkList:
         """The CNI list that a pod would be attached with now. Raises FailedPrecondition where it is broken."""
         leases = self._settings.state_directory / "leases"

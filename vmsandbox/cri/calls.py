@@ -1,0 +1,67 @@
+"""What the calls of the runtime service have in common."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox.cri import ids
+from vmsandbox.cri.convert import status
+from vmsandbox.model import AttachRequest, ContainerStatus, ExecRequest, PortForwardRequest
+from vmsandbox.protocol.codec import JSON
+from vmsandbox.service import RuntimeService
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What the node is and how it fares, as far as the CRI asks."""
+
+    handlers: tuple[str, ...]
+    """The RuntimeClass handlers; the empty one is the default."""
+    network_ready: Callable[[], Awaitable[None]]
+    """Raises a VmsandboxError that says why pods cannot be attached to their network now."""
+    containers_directory: Path
+    """Holds the writable layers of containers."""
+    config: Mapping[str, JSON] = field(default_factory=dict)
+    """The configuration in effect, for people to read."""
+
+
+class StreamingUrls(Protocol):
+    """Where a client takes over the streams of a call; each URL serves once and soon expires."""
+
+    def url_for_exec(self, request: ExecRequest) -> str:
+        """Of a command. Raises InvalidArgument, FailedPrecondition."""
+
+    def url_for_attach(self, request: AttachRequest) -> str:
+        """Of a container's own process. Raises InvalidArgument, FailedPrecondition."""
+
+    def url_for_port_forward(self, request: PortForwardRequest) -> str:
+        """Of ports of a sandbox. Raises InvalidArgument, FailedPrecondition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """One family of calls; it owns nothing."""
+
+    service: RuntimeService
+    node: Node
+    streaming: StreamingUrls | None = None
+
+    def sandbox_id(self, text: str) -> str:
+        """See `ids.resolve`."""
+        return ids.resolve(text, (status.id for status in self.service.list_pod_sandboxes()), "sandbox")
+
+    def container_id(self, text: str) -> str:
+        """See `ids.resolve`."""
+        return ids.resolve(text, (status.id for status in self.service.list_containers()), "container")
+
+    def container_to_wire(self, container: ContainerStatus) -> api.ContainerStatus:
+        """A container's status, with what its image adds."""
+        return status.container_status(container, self.service.images.find(container.image_id))
+
+    def statuses_in(self, sandbox_id: str) -> list[api.ContainerStatus]:
+        """The statuses of a sandbox's containers."""
+        containers = self.service.list_containers()
+        return [self.container_to_wire(one) for one in containers if one.sandbox_id == sandbox_id]

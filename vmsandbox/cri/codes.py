@@ -1,0 +1,56 @@
+"""Errors and gRPC status codes: one table, read by the server and by the client."""
+
+import re
+
+import grpc
+
+from vmsandbox import errors
+from vmsandbox.errors import VmsandboxError
+
+CODES: dict[type[VmsandboxError], grpc.StatusCode] = {
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Cancelled: grpc.StatusCode.CANCELLED,
+    errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Internal: grpc.StatusCode.INTERNAL,
+}
+_KINDS = {code: kind for kind, code in CODES.items()}
+
+EVIDENCE_KEPT = 1024
+"""Characters of each piece of evidence; a status travels in a header, which peers bound to 8 KiB."""
+
+_TRY = "; try: "
+
+
+def code_of(error: VmsandboxError) -> grpc.StatusCode:
+    """The code of an error's class, or of the nearest class above it."""
+    return next(CODES[kind] for kind in (*type(error).__mro__, errors.Internal) if kind in CODES)
+
+
+def details_of(error: VmsandboxError) -> str:
+    """What the client's user reads: message and hint on the first line, then the evidence."""
+    lines = [f"{error}{_TRY}{error.hint}" if error.hint else str(error)]
+    for title, text in error.evidence.items():
+        kept = text.rstrip()[-EVIDENCE_KEPT:]
+        lines += [f"{title}:", *(f"  {line}" for line in kept.splitlines())]
+    return "\n".join(lines)
+
+
+def error_of(code: grpc.StatusCode, details: str) -> VmsandboxError:
+    """The error that a status tells; the inverse of the two above, but for what was cut."""
+    first, *rest = details.split("\n")
+    message, _, hint = first.partition(_TRY)
+    evidence: dict[str, str] = {}
+    title = "details"
+    for line in rest:
+        if heading := re.fullmatch(r"(\S.*):", line):
+            title = heading[1]
+        else:
+            evidence[title] = f"{evidence[title]}\n{line[2:]}" if title in evidence else line[2:]
+    return _KINDS.get(code, errors.Internal)(message or code.name, hint=hint, evidence=evidence)

@@ -1,0 +1,105 @@
+"""The calls on containers."""
+
+import json
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox.cri import ids
+from vmsandbox.cri.calls import Calls
+from vmsandbox.cri.convert import fields, status
+from vmsandbox.cri.convert.container import container_config, container_config_to_wire
+from vmsandbox.cri.convert.document import document
+from vmsandbox.cri.convert.resources import merged, resources
+from vmsandbox.cri.guard import Context
+from vmsandbox.errors import InvalidArgument, Unimplemented
+from vmsandbox.model import ContainerStatus
+
+
+class ContainerCalls(Calls):
+    """CreateContainer and what follows it."""
+
+    async def CreateContainer(self, request: api.CreateContainerRequest, _: Context) -> api.CreateContainerResponse:
+        """Make a container; `sandbox_config` repeats what RunPodSandbox was given, and is not looked at."""
+        config = container_config(request.config)
+        container_id = await self.service.create_container(self.sandbox_id(request.pod_sandbox_id), config)
+        return api.CreateContainerResponse(container_id=container_id)
+
+    async def StartContainer(self, request: api.StartContainerRequest, _: Context) -> api.StartContainerResponse:
+        """Let it run."""
+        await self.service.start_container(self.container_id(request.container_id))
+        return api.StartContainerResponse()
+
+    async def StopContainer(self, request: api.StopContainerRequest, _: Context) -> api.StopContainerResponse:
+        """Ask it to end, and kill it after the timeout; succeeds for one that is unknown or has ended."""
+        await self.service.stop_container(self.container_id(request.container_id), max(0, request.timeout))
+        return api.StopContainerResponse()
+
+    async def RemoveContainer(self, request: api.RemoveContainerRequest, _: Context) -> api.RemoveContainerResponse:
+        """End it if it runs, and forget it; succeeds for one that is unknown."""
+        await self.service.remove_container(self.container_id(request.container_id))
+        return api.RemoveContainerResponse()
+
+    async def ListContainers(self, request: api.ListContainersRequest, _: Context) -> api.ListContainersResponse:
+        """Those that the filter lets through."""
+        found = (status.container_item(container) for container in self.service.list_containers())
+        return api.ListContainersResponse(containers=[item for item in found if _passes(request.filter, item)])
+
+    async def ContainerStatus(self, request: api.ContainerStatusRequest, _: Context) -> api.ContainerStatusResponse:
+        """What is known of it."""
+        container = self.service.container_status(self.container_id(request.container_id))
+        return api.ContainerStatusResponse(
+            status=self.container_to_wire(container), info=_info(container) if request.verbose else {}
+        )
+
+    async def UpdateContainerResources(
+        self, request: api.UpdateContainerResourcesRequest, _: Context
+    ) -> api.UpdateContainerResourcesResponse:
+        """Change the limits that are set in the request; 0 leaves one as it is. Annotations have no meaning here."""
+        if request.HasField("windows"):
+            raise Unimplemented("a sandbox runs Linux")
+        fields.refuse(request.linux)
+        container = self.service.container_status(self.container_id(request.container_id))
+        changed = merged(container.config.resources, resources(request.linux))
+        await self.service.update_container_resources(container.id, changed)
+        return api.UpdateContainerResourcesResponse()
+
+    async def ReopenContainerLog(
+        self, request: api.ReopenContainerLogRequest, _: Context
+    ) -> api.ReopenContainerLogResponse:
+        """Go on in a new log file."""
+        self.service.reopen_container_log(self.container_id(request.container_id))
+        return api.ReopenContainerLogResponse()
+
+    async def ExecSync(self, request: api.ExecSyncRequest, _: Context) -> api.ExecSyncResponse:
+        """Run a command to its end."""
+        if request.timeout < 0:
+            raise InvalidArgument("the timeout is negative")
+        container_id = self.container_id(request.container_id)
+        result = await self.service.exec_sync(container_id, tuple(request.cmd), request.timeout)
+        return api.ExecSyncResponse(stdout=result.stdout, stderr=result.stderr, exit_code=result.exit_code)
+
+    async def CheckpointContainer(
+        self, request: api.CheckpointContainerRequest, _: Context
+    ) -> api.CheckpointContainerResponse:
+        """Not in this version."""
+        container = self.service.container_status(self.container_id(request.container_id))
+        raise Unimplemented(f"container {container.id}: containers in a machine cannot be checkpointed")
+
+
+def _passes(wanted: api.ContainerFilter, item: api.Container) -> bool:
+    return (
+        item.id.startswith(wanted.id)
+        and item.pod_sandbox_id.startswith(wanted.pod_sandbox_id)
+        and (not wanted.HasField("state") or item.state == wanted.state.state)
+        and ids.has_labels(wanted.label_selector, item.labels)
+    )
+
+
+def _info(container: ContainerStatus) -> dict[str, str]:
+    """What the verbose status adds, in JSON under `info` as containerd has it."""
+    info = {
+        "sandboxID": container.sandbox_id,
+        "runtimeType": "vmsandbox",
+        "config": document(container_config_to_wire(container.config)),
+    }
+    return {"info": json.dumps(info)}

@@ -1,0 +1,100 @@
+"""ContainerConfig."""
+
+from pathlib import PurePosixPath
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox.cri.convert import fields
+from vmsandbox.cri.convert.mounts import device, device_to_wire, mount, mount_to_wire
+from vmsandbox.cri.convert.resources import resources, resources_to_wire
+from vmsandbox.cri.convert.security import security, security_to_wire
+from vmsandbox.cri.convert.signals import signal_name, signal_to_wire
+from vmsandbox.errors import InvalidArgument, Unimplemented
+from vmsandbox.model import ContainerConfig, ContainerMetadata, Resources
+
+
+def container_config(wire: api.ContainerConfig) -> ContainerConfig:
+    """A container as CreateContainer asks for it.
+
+    Raises:
+        InvalidArgument: the request contradicts itself.
+        Unimplemented: it asks for what a machine cannot give (`fields`).
+    """
+    fields.refuse(wire)
+    _check(wire)
+    return ContainerConfig(
+        metadata=container_metadata(wire.metadata),
+        image=wire.image.image,
+        user_specified_image=wire.image.user_specified_image,
+        command=tuple(wire.command),
+        args=tuple(wire.args),
+        working_dir=wire.working_dir,
+        envs={pair.key: pair.value for pair in wire.envs},
+        mounts=tuple(map(mount, wire.mounts)),
+        devices=tuple(map(device, wire.devices)),
+        labels=dict(wire.labels),
+        annotations=dict(wire.annotations),
+        log_path=wire.log_path,
+        stdin=wire.stdin,
+        stdin_once=wire.stdin_once,
+        tty=wire.tty,
+        resources=resources(wire.linux.resources),
+        security=security(wire.linux.security_context),
+        stop_signal=signal_name(wire.stop_signal),
+    )
+
+
+def container_config_to_wire(model: ContainerConfig) -> api.ContainerConfig:
+    """The inverse of `container_config`."""
+    wire = api.ContainerConfig(
+        metadata=container_metadata_to_wire(model.metadata),
+        image=image_spec(model),
+        command=model.command,
+        args=model.args,
+        working_dir=model.working_dir,
+        envs=[api.KeyValue(key=key, value=value) for key, value in model.envs.items()],
+        mounts=map(mount_to_wire, model.mounts),
+        devices=map(device_to_wire, model.devices),
+        labels=model.labels,
+        annotations=model.annotations,
+        log_path=model.log_path,
+        stdin=model.stdin,
+        stdin_once=model.stdin_once,
+        tty=model.tty,
+        linux=api.LinuxContainerConfig(security_context=security_to_wire(model.security)),
+        stop_signal=signal_to_wire(model.stop_signal) if model.stop_signal else api.RUNTIME_DEFAULT,
+    )
+    if model.resources != Resources():
+        wire.linux.resources.CopyFrom(resources_to_wire(model.resources))
+    return wire
+
+
+def container_metadata(wire: api.ContainerMetadata) -> ContainerMetadata:
+    """What names a container in its sandbox."""
+    return ContainerMetadata(wire.name, wire.attempt)
+
+
+def container_metadata_to_wire(model: ContainerMetadata) -> api.ContainerMetadata:
+    """The inverse of `container_metadata`."""
+    return api.ContainerMetadata(name=model.name, attempt=model.attempt)
+
+
+def image_spec(model: ContainerConfig) -> api.ImageSpec:
+    """The image as the container's author asked for it."""
+    return api.ImageSpec(image=model.image, user_specified_image=model.user_specified_image)
+
+
+def _check(wire: api.ContainerConfig) -> None:
+    if not wire.metadata.name:
+        raise InvalidArgument("the container's metadata lacks its name")
+    if not wire.image.image:
+        raise InvalidArgument(f"container {wire.metadata.name}: no image is named")
+    log_path = PurePosixPath(wire.log_path)
+    if log_path.is_absolute() or ".." in log_path.parts:
+        raise InvalidArgument(f"container {wire.metadata.name}: log_path {wire.log_path!r} leads out of log_directory")
+    for pair in wire.envs:
+        if not pair.key or "=" in pair.key or "\0" in pair.key + pair.value:
+            raise InvalidArgument(f"container {wire.metadata.name}: {pair.key!r} cannot be an environment variable")
+    for name in wire.annotations:
+        if name.startswith(fields.CDI_ANNOTATION):
+            raise Unimplemented(f"annotation {name}: {fields.REFUSED['ContainerConfig.CDI_devices']}")

@@ -1,0 +1,65 @@
+"""Mount and Device."""
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox.cri.convert import enums
+from vmsandbox.cri.convert.namespaces import id_mappings, id_mappings_to_wire
+from vmsandbox.errors import InvalidArgument, Unimplemented
+from vmsandbox.model import Device, Mount, PropagationMode
+
+
+def mount(wire: api.Mount) -> Mount:
+    """A volume, or an image's root, in a container.
+
+    Raises:
+        InvalidArgument: it has not exactly one of host_path and image, or asks for recursive read-only wrongly.
+    """
+    if bool(wire.host_path) == bool(wire.image.image):
+        raise InvalidArgument(f"the mount at {wire.container_path!r} needs either a host_path or an image")
+    propagation = enums.to_model(enums.PROPAGATION, wire.propagation, "Mount.propagation")
+    if wire.recursive_read_only and not (wire.readonly and propagation is PropagationMode.PRIVATE):
+        raise InvalidArgument(
+            f"the mount at {wire.container_path!r} is recursive_read_only, so it has to be readonly and private"
+        )
+    return Mount(
+        container_path=wire.container_path,
+        host_path=wire.host_path,
+        image=wire.image.image,
+        user_specified_image=wire.image.user_specified_image,
+        image_sub_path=wire.image_sub_path,
+        readonly=wire.readonly,
+        recursive_read_only=wire.recursive_read_only,
+        propagation=propagation,
+        uid_mappings=id_mappings(wire.uidMappings),
+        gid_mappings=id_mappings(wire.gidMappings),
+    )
+
+
+def mount_to_wire(model: Mount) -> api.Mount:
+    """The inverse of `mount`. Raises Unimplemented: a tmpfs in the guest, which the CRI cannot say."""
+    if model.tmpfs:
+        raise Unimplemented(f"the mount at {model.container_path}: the CRI has no volumes in the guest's memory")
+    wire = api.Mount(
+        container_path=model.container_path,
+        host_path=model.host_path,
+        image_sub_path=model.image_sub_path,
+        readonly=model.readonly,
+        recursive_read_only=model.recursive_read_only,
+        propagation=enums.to_wire(enums.PROPAGATION, model.propagation),
+        uidMappings=id_mappings_to_wire(model.uid_mappings),
+        gidMappings=id_mappings_to_wire(model.gid_mappings),
+    )
+    if model.image:
+        wire.image.image = model.image
+        wire.image.user_specified_image = model.user_specified_image
+    return wire
+
+
+def device(wire: api.Device) -> Device:
+    """A device node."""
+    return Device(wire.container_path, wire.host_path, wire.permissions)
+
+
+def device_to_wire(model: Device) -> api.Device:
+    """The inverse of `device`."""
+    return api.Device(container_path=model.container_path, host_path=model.host_path, permissions=model.permissions)

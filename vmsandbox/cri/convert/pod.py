@@ -1,0 +1,97 @@
+"""PodSandboxConfig."""
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox.cri.convert import enums, fields
+from vmsandbox.cri.convert.namespaces import namespaces, namespaces_to_wire
+from vmsandbox.cri.convert.resources import resources, resources_to_wire
+from vmsandbox.errors import InvalidArgument
+from vmsandbox.model import PodSandboxConfig, PodSandboxMetadata, PortMapping, Resources
+from vmsandbox.protocol.messages import Dns
+
+
+def sandbox_config(wire: api.PodSandboxConfig, runtime_handler: str = "") -> PodSandboxConfig:
+    """A sandbox as RunPodSandbox asks for it.
+
+    Raises:
+        InvalidArgument: the request contradicts itself.
+        Unimplemented: it asks for what a machine cannot give (`fields`).
+    """
+    fields.refuse(wire)
+    if not (wire.metadata.name and wire.metadata.namespace and wire.metadata.uid):
+        raise InvalidArgument("the sandbox's metadata lacks its name, namespace or uid")
+    linux, security = wire.linux, wire.linux.security_context
+    if security.HasField("run_as_group") and not security.HasField("run_as_user"):
+        raise InvalidArgument("the sandbox's security context has run_as_group without run_as_user")
+    return PodSandboxConfig(
+        metadata=sandbox_metadata(wire.metadata),
+        hostname=wire.hostname,
+        log_directory=wire.log_directory,
+        dns=_dns(wire.dns_config) if wire.HasField("dns_config") else None,
+        port_mappings=tuple(map(_port_mapping, wire.port_mappings)),
+        labels=dict(wire.labels),
+        annotations=dict(wire.annotations),
+        cgroup_parent=linux.cgroup_parent,
+        sysctls=dict(linux.sysctls),
+        namespaces=namespaces(security.namespace_options),
+        privileged=security.privileged,
+        resources=resources(linux.resources),
+        overhead=resources(linux.overhead),
+        runtime_handler=runtime_handler,
+    )
+
+
+def sandbox_config_to_wire(model: PodSandboxConfig) -> api.PodSandboxConfig:
+    """The inverse of `sandbox_config`; the handler travels beside it."""
+    wire = api.PodSandboxConfig(
+        metadata=sandbox_metadata_to_wire(model.metadata),
+        hostname=model.hostname,
+        log_directory=model.log_directory,
+        port_mappings=map(_port_mapping_to_wire, model.port_mappings),
+        labels=model.labels,
+        annotations=model.annotations,
+        linux=api.LinuxPodSandboxConfig(
+            cgroup_parent=model.cgroup_parent,
+            sysctls=model.sysctls,
+            security_context=api.LinuxSandboxSecurityContext(
+                namespace_options=namespaces_to_wire(model.namespaces), privileged=model.privileged
+            ),
+        ),
+    )
+    if model.dns is not None:
+        wire.dns_config.CopyFrom(
+            api.DNSConfig(servers=model.dns.servers, searches=model.dns.searches, options=model.dns.options)
+        )
+    if model.resources != Resources():
+        wire.linux.resources.CopyFrom(resources_to_wire(model.resources))
+    if model.overhead != Resources():
+        wire.linux.overhead.CopyFrom(resources_to_wire(model.overhead))
+    return wire
+
+
+def sandbox_metadata(wire: api.PodSandboxMetadata) -> PodSandboxMetadata:
+    """What names a sandbox."""
+    return PodSandboxMetadata(wire.name, wire.uid, wire.namespace, wire.attempt)
+
+
+def sandbox_metadata_to_wire(model: PodSandboxMetadata) -> api.PodSandboxMetadata:
+    """The inverse of `sandbox_metadata`."""
+    return api.PodSandboxMetadata(name=model.name, uid=model.uid, namespace=model.namespace, attempt=model.attempt)
+
+
+def _dns(wire: api.DNSConfig) -> Dns:
+    return Dns(tuple(wire.servers), tuple(wire.searches), tuple(wire.options))
+
+
+def _port_mapping(wire: api.PortMapping) -> PortMapping:
+    protocol = enums.to_model(enums.PROTOCOL, wire.protocol, "PortMapping.protocol")
+    return PortMapping(wire.container_port, wire.host_port, protocol, wire.host_ip)
+
+
+def _port_mapping_to_wire(model: PortMapping) -> api.PortMapping:
+    return api.PortMapping(
+        protocol=enums.to_wire(enums.PROTOCOL, model.protocol),
+        container_port=model.container_port,
+        host_port=model.host_port,
+        host_ip=model.host_ip,
+    )

@@ -1,0 +1,44 @@
+"""LinuxContainerResources."""
+
+from dataclasses import fields, replace
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox.model import Resources
+
+
+def resources(wire: api.LinuxContainerResources) -> Resources:
+    """What a container, a pod or its overhead may use."""
+    return Resources(
+        cpu_period=wire.cpu_period,
+        cpu_quota=wire.cpu_quota,
+        cpu_shares=wire.cpu_shares,
+        memory_limit=wire.memory_limit_in_bytes,
+        memory_swap_limit=wire.memory_swap_limit_in_bytes,
+        oom_score_adj=wire.oom_score_adj,
+        cpuset_cpus=wire.cpuset_cpus,
+        cpuset_mems=wire.cpuset_mems,
+        unified=dict(wire.unified),
+    )
+
+
+def resources_to_wire(model: Resources) -> api.LinuxContainerResources:
+    """The inverse of `resources`."""
+    return api.LinuxContainerResources(
+        cpu_period=model.cpu_period,
+        cpu_quota=model.cpu_quota,
+        cpu_shares=model.cpu_shares,
+        memory_limit_in_bytes=model.memory_limit,
+        memory_swap_limit_in_bytes=model.memory_swap_limit,
+        oom_score_adj=model.oom_score_adj,
+        cpuset_cpus=model.cpuset_cpus,
+        cpuset_mems=model.cpuset_mems,
+        unified=model.unified,
+    )
+
+
+def merged(old: Resources, update: Resources) -> Resources:
+    """The limits after an update (UpdateContainerResources), in which 0 and "" mean: as it is."""
+    given = {field.name: getattr(update, field.name) for field in fields(update)}
+    changes = {name: value for name, value in given.items() if value and name != "unified"}
+    return replace(old, **changes, unified={**old.unified, **update.unified})

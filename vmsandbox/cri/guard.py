@@ -1,0 +1,86 @@
+"""What stands between gRPC and every call: errors become statuses, nothing else gets out, each call is logged."""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+
+from vmsandbox import log
+from vmsandbox.cri.codes import code_of, details_of
+from vmsandbox.errors import VmsandboxError
+
+_log = log.get(__name__)
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Wraps the handler of every method. A caller that goes away or whose deadline passes cancels its call."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> _Handler:
+        """The method's handler, guarded; gRPC answers for methods that do not exist."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method.rpartition("/")[2]
+        if handler is None:
+            return handler
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                _guard_stream(method, handler.unary_stream), handler.request_deserializer, handler.response_serializer
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            _guard_unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
+
+
+def _guard_unary(method: str, behaviour: Any) -> Any:
+    async def guarded(request: Any, context: Context) -> Any:
+        async with _answering(method, context):
+            return await behaviour(request, context)
+
+    return guarded
+
+
+def _guard_stream(method: str, behaviour: Any) -> Any:
+    async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
+        async with _answering(method, context), contextlib.aclosing(behaviour(request, context)) as responses:
+            async for response in responses:
+                yield response
+
+    return guarded
+
+
+@contextlib.asynccontextmanager
+async def _answering(method: str, context: Context) -> AsyncIterator[None]:
+    """Messages are not logged: they hold credentials and environments."""
+    begin = time.monotonic()
+    outcome = "OK"
+    try:
+        yield
+    except VmsandboxError as error:
+        outcome = f"{code_of(error).name}: {error}"
+        await context.abort(code_of(error), details_of(error))
+    except asyncio.CancelledError:
+        outcome = "given up by the caller"
+        raise
+    except grpc.aio.AbortError:
+        outcome = "aborted"
+        raise
+    except Exception:
+        incident = secrets.token_hex(4)
+        outcome = f"incident {incident}"
+        _log.exception("%s: incident %s", method, incident)
+        await context.abort(
+            grpc.StatusCode.INTERNAL, f"{method} met a defect of vmsandbox; try: look for {incident} in its log"
+        )
+    finally:
+        _log.debug("%s: %s after %.3f s", method, outcome, time.monotonic() - begin)

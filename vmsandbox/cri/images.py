@@ -1,0 +1,87 @@
+"""The CRI's ImageService."""
+
+import asyncio
+import json
+
+from cri_api.v1 import api_pb2 as api
+from cri_api.v1 import api_pb2_grpc
+
+from vmsandbox.cri import filesystem
+from vmsandbox.cri.calls import Node
+from vmsandbox.cri.convert.image import image_spec_document, image_to_wire, registry_auth
+from vmsandbox.cri.guard import Context
+from vmsandbox.errors import InvalidArgument, Unavailable
+from vmsandbox.images import ImageStore
+from vmsandbox.images.reference import Reference
+from vmsandbox.model import Image, RegistryAuth
+
+_DOCKER_HUB = {"index.docker.io", "registry-1.docker.io"}
+
+
+class ImageServicer(api_pb2_grpc.ImageServiceServicer):
+    """runtime.v1.ImageService, in front of the image store, which is the caller's."""
+
+    def __init__(self, images: ImageStore, node: Node) -> None:
+        """Serve the images of a store."""
+        self._images = images
+        self._node = node
+
+    async def ListImages(self, request: api.ListImagesRequest, _: Context) -> api.ListImagesResponse:
+        """All images, or the one that the filter names."""
+        if name := request.filter.image.image:
+            found = self._images.find(name)
+            return api.ListImagesResponse(images=[image_to_wire(found)] if found else [])
+        return api.ListImagesResponse(images=map(image_to_wire, self._images.list()))
+
+    async def ImageStatus(self, request: api.ImageStatusRequest, _: Context) -> api.ImageStatusResponse:
+        """An image; the response is empty where it is not held."""
+        found = self._images.find(_named(request.image))
+        if found is None:
+            return api.ImageStatusResponse()
+        return api.ImageStatusResponse(image=image_to_wire(found), info=_info(found) if request.verbose else {})
+
+    async def PullImage(self, request: api.PullImageRequest, _: Context) -> api.PullImageResponse:
+        """Pull an image; its id is the reference by which containers are made from it."""
+        name = _named(request.image)
+        handler = request.image.runtime_handler
+        if handler not in self._node.handlers:
+            raise InvalidArgument(f"there is no runtime handler {handler!r}")
+        try:
+            image = await self._images.pull(name, _auth(request.auth, name) if request.HasField("auth") else None)
+        except Unavailable as error:
+            # The kubelet knows this beginning (cri-api, pkg/errors) and shows it as the reason.
+            raise error.at("RegistryUnavailable") from None
+        return api.PullImageResponse(image_ref=image.id)
+
+    async def RemoveImage(self, request: api.RemoveImageRequest, _: Context) -> api.RemoveImageResponse:
+        """Remove an image with all its names; succeeds where it is not held."""
+        await self._images.remove(_named(request.image))
+        return api.RemoveImageResponse()
+
+    async def ImageFsInfo(self, request: api.ImageFsInfoRequest, _: Context) -> api.ImageFsInfoResponse:
+        """What images take, and what the writable layers of containers take."""
+        images = await asyncio.to_thread(self._images.usage)
+        containers = await asyncio.to_thread(filesystem.usage, self._node.containers_directory)
+        return api.ImageFsInfoResponse(
+            image_filesystems=[filesystem.filesystem_usage(self._images.directory, images.bytes, images.inodes)],
+            container_filesystems=[containers],
+        )
+
+
+def _named(spec: api.ImageSpec) -> str:
+    if not spec.image:
+        raise InvalidArgument("no image is named")
+    return spec.image
+
+
+def _auth(wire: api.AuthConfig, name: str) -> RegistryAuth | None:
+    """The credentials, unless they are for another server than the image's registry."""
+    server = wire.server_address.partition("://")[2] or wire.server_address
+    host = server.partition("/")[0]
+    host = "docker.io" if host in _DOCKER_HUB else host
+    return registry_auth(wire) if not host or host == Reference.parse(name).registry else None
+
+
+def _info(image: Image) -> dict[str, str]:
+    """What the verbose status adds, in JSON under `info` as containerd has it."""
+    return {"info": json.dumps({"imageSpec": image_spec_document(image.config)})}

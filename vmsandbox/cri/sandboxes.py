@@ -1,0 +1,84 @@
+"""The calls on sandboxes."""
+
+import json
+import time
+from dataclasses import asdict
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox.cri import ids
+from vmsandbox.cri.calls import Calls
+from vmsandbox.cri.convert import status
+from vmsandbox.cri.convert.document import document
+from vmsandbox.cri.convert.pod import sandbox_config, sandbox_config_to_wire
+from vmsandbox.cri.guard import Context
+from vmsandbox.errors import Unimplemented
+from vmsandbox.model import SandboxState, SandboxStatus
+
+
+class SandboxCalls(Calls):
+    """RunPodSandbox and what follows it."""
+
+    async def RunPodSandbox(self, request: api.RunPodSandboxRequest, _: Context) -> api.RunPodSandboxResponse:
+        """Make a sandbox; it is READY when this returns."""
+        config = sandbox_config(request.config, request.runtime_handler)
+        return api.RunPodSandboxResponse(pod_sandbox_id=await self.service.run_pod_sandbox(config))
+
+    async def StopPodSandbox(self, request: api.StopPodSandboxRequest, _: Context) -> api.StopPodSandboxResponse:
+        """End its containers and its machine; succeeds for one that is unknown or stopped."""
+        await self.service.stop_pod_sandbox(self.sandbox_id(request.pod_sandbox_id))
+        return api.StopPodSandboxResponse()
+
+    async def RemovePodSandbox(self, request: api.RemovePodSandboxRequest, _: Context) -> api.RemovePodSandboxResponse:
+        """Forget it and its containers; succeeds for one that is unknown."""
+        await self.service.remove_pod_sandbox(self.sandbox_id(request.pod_sandbox_id))
+        return api.RemovePodSandboxResponse()
+
+    async def PodSandboxStatus(self, request: api.PodSandboxStatusRequest, _: Context) -> api.PodSandboxStatusResponse:
+        """What is known of it and of its containers."""
+        sandbox = self.service.pod_sandbox_status(self.sandbox_id(request.pod_sandbox_id))
+        return api.PodSandboxStatusResponse(
+            status=status.sandbox_status(sandbox),
+            containers_statuses=self.statuses_in(sandbox.id),
+            timestamp=time.time_ns(),
+            info=_info(sandbox) if request.verbose else {},
+        )
+
+    async def ListPodSandbox(self, request: api.ListPodSandboxRequest, _: Context) -> api.ListPodSandboxResponse:
+        """Those that the filter lets through; one that is being made is not told before it is READY."""
+        return api.ListPodSandboxResponse(
+            items=[
+                status.sandbox_item(sandbox)
+                for sandbox in self.service.list_pod_sandboxes()
+                if sandbox.state is not SandboxState.STARTING and _passes(request.filter, sandbox)
+            ]
+        )
+
+    async def UpdatePodSandboxResources(
+        self, request: api.UpdatePodSandboxResourcesRequest, _: Context
+    ) -> api.UpdatePodSandboxResourcesResponse:
+        """Not yet; the kubelet takes it as best effort and goes on."""
+        sandbox = self.service.pod_sandbox_status(self.sandbox_id(request.pod_sandbox_id))
+        raise Unimplemented(f"sandbox {sandbox.id}: a machine keeps the size that it was started with")
+
+
+def _passes(wanted: api.PodSandboxFilter, sandbox: SandboxStatus) -> bool:
+    item = status.sandbox_item(sandbox)
+    return (
+        item.id.startswith(wanted.id)
+        and (not wanted.HasField("state") or item.state == wanted.state.state)
+        and ids.has_labels(wanted.label_selector, item.labels)
+    )
+
+
+def _info(sandbox: SandboxStatus) -> dict[str, str]:
+    """What the verbose status adds, in JSON under `info` as containerd has it."""
+    info = {
+        "runtimeHandler": sandbox.config.runtime_handler,
+        "runtimeType": "vmsandbox",
+        "kernel": sandbox.kernel,
+        "bootTimings": asdict(sandbox.timings),
+        "message": sandbox.message,
+        "config": document(sandbox_config_to_wire(sandbox.config)),
+    }
+    return {"info": json.dumps(info)}

@@ -1,0 +1,122 @@
+"""The gRPC server on its Unix socket."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc.aio
+from cri_api.v1 import api_pb2_grpc
+
+from vmsandbox import log
+from vmsandbox.cri.calls import Node, StreamingUrls
+from vmsandbox.cri.guard import Guard
+from vmsandbox.cri.images import ImageServicer
+from vmsandbox.cri.runtime import RuntimeServicer
+from vmsandbox.errors import FailedPrecondition, InvalidArgument
+from vmsandbox.service import RuntimeService
+
+_log = log.get(__name__)
+
+MESSAGE_LIMIT = 16 * 1024 * 1024
+"""Bytes of one message, as the kubelet has it for its own end."""
+
+_LONGEST_PATH = 107
+"""Of a Unix socket's address (unix(7), sun_path), without its final NUL."""
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    service: RuntimeService,
+    path: Path,
+    node: Node,
+    streaming: StreamingUrls | None = None,
+    *,
+    group: int = -1,
+    grace: float = 5,
+) -> AsyncIterator[None]:
+    """Serve the CRI on a Unix socket while the context lasts.
+
+    The socket is there, with mode 0660, when the body starts, and gone when the context is left. A socket that a
+    killed daemon left is replaced. Calls that run when the context is left have `grace` seconds to end; then they
+    are cancelled.
+
+    Args:
+        service: sandboxes and containers; it and its images are the caller's.
+        path: of the socket; its directory is made.
+        node: what the CRI tells of the node.
+        streaming: gives the URLs of exec, attach and port-forward; None: these are Unimplemented.
+        group: number of the group that may connect; -1: that of this process.
+        grace: seconds.
+
+    Raises:
+        FailedPrecondition: another daemon serves there, or the path is something else than a socket.
+        InvalidArgument: the path is too long for a socket.
+    """
+    with _claimed(path) as bound:
+        server = grpc.aio.server(
+            interceptors=[Guard()],
+            options=[
+                ("grpc.max_receive_message_length", MESSAGE_LIMIT),
+                ("grpc.max_send_message_length", MESSAGE_LIMIT),
+            ],
+        )
+        runtime = RuntimeServicer(service, node, streaming)
+        api_pb2_grpc.add_RuntimeServiceServicer_to_server(runtime, server)
+        api_pb2_grpc.add_ImageServiceServicer_to_server(ImageServicer(service.images, node), server)
+        server.add_insecure_port(f"unix:{bound}")
+        await server.start()
+        try:
+            os.chown(bound, -1, group)
+            bound.chmod(0o660)
+            bound.rename(path)
+            _log.info("serving the CRI on unix://%s", path)
+            yield
+        finally:
+            _remove(path)
+            await server.stop(grace)
+
+
+@contextlib.contextmanager
+def _claimed(path: Path) -> Iterator[Path]:
+    """Own the path, by a lock beside it; gives the name to bind, which is then renamed to the path.
+
+    So the socket is never there with another mode, and gRPC, which removes what it finds at the name that it binds,
+    never removes the socket of a daemon that lives.
+    """
+    bound = path.with_name(f".{path.name}.new")
+    if len(os.fsencode(bound)) > _LONGEST_PATH:
+        raise InvalidArgument(f"{path} is too long for a socket", hint="choose a shorter one in config.yaml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _taken(path) from None
+        _check_stale(path)
+        yield bound
+
+
+def _check_stale(path: Path) -> None:
+    """Nothing is there, or a socket that nobody listens on."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise FailedPrecondition(f"{path} is not a socket", hint="remove it, or choose another path")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(os.fspath(path)) != errno.ECONNREFUSED:
+            raise _taken(path)
+
+
+def _remove(path: Path) -> None:
+    """Before the server stops, so that no client comes any more."""
+    path.unlink(missing_ok=True)
+
+
+def _taken(path: Path) -> FailedPrecondition:
+    return FailedPrecondition(f"another daemon serves {path}", hint="stop it first, or choose another socket")
