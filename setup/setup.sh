@@ -36,6 +36,8 @@ install_packages() {
 # QEMU runs as this user, as Debian's libvirt-daemon-system would make it, and opens /dev/kvm through the group.
 prepare_users() {
     getent group kvm >/dev/null || groupadd --system kvm
+    # Debian's libvirt does not start without this group, although its QEMUs get another.
+    getent group libvirt-qemu >/dev/null || groupadd --system libvirt-qemu
     getent passwd libvirt-qemu >/dev/null ||
         useradd --system --gid kvm --home-dir /var/lib/libvirt --no-create-home --shell /usr/sbin/nologin libvirt-qemu
     # Where udev has not done it, libvirt would probe QEMU anew at every look-up: seconds each.
