@@ -13,8 +13,8 @@ from vmsandbox.guest.vhost_device import DEFAULT_PROGRAM
 from vmsandbox.guestimage.manifest import BuiltImage, load_image
 from vmsandbox.hypervisor.base import GuestImage
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
-from vmsandbox.images import ImageSettings, ImageStore
 from vmsandbox.network import BridgeSettings, Network, NetworkSettings
+from vmsandbox.node.images import open_images
 from vmsandbox.node.instance import Instance
 from vmsandbox.sandbox.host import Host, MachineDefaults
 from vmsandbox.sandbox.probe import Prober
@@ -60,20 +60,6 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
         )
 
 
-async def open_images(config: Config) -> ImageStore:
-    """The image store; it needs nothing else of the node."""
-    images = config.images
-    settings = ImageSettings(
-        registries_conf=images.registries_conf,
-        policy=images.policy,
-        authfile=images.authfile,
-        pull_timeout=images.pull_timeout,
-        max_root_size=images.max_root_size,
-        pinned=images.pinned,
-    )
-    return await ImageStore.open(images.directory or config.state_directory / "images", settings)
-
-
 def boot_image(image: BuiltImage) -> GuestImage:
     """A built guest image, as a machine boots from it."""
     return GuestImage(image.kernel, image.initramfs, image.root, image.manifest.command_line, image.manifest.build)
@@ -84,7 +70,7 @@ def open_transports(config: Config) -> Transports:
     return Transports(
         config.run_directory / "cids",
         kernel=use_kernel(config.vsock.value),
-        program=_vhost_device_vsock(config),
+        program=vhost_device_vsock(config),
         group=qemu_group(config),
     )
 

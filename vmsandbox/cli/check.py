@@ -1,0 +1,49 @@
+"""vmsandbox check: what this host can do, and what to do about what is missing."""
+
+from dataclasses import asdict
+
+import click
+from rich.markup import escape
+
+from vmsandbox.cli import execution, terminal
+from vmsandbox.cli.options import Global, output_option
+from vmsandbox.config import Config
+from vmsandbox.model import Finding
+from vmsandbox.node.check import Section, sections
+
+
+@click.command()
+@output_option
+@click.pass_obj
+def check(options: Global, output: str) -> None:
+    """Look at this host: programs, vsock, guest image, network, libvirt; and boot a machine under each accelerator.
+
+    Exit status 1 when something is missing that pods need.
+    """
+    found = execution.run(_look(options.config(), output))
+    if output == "json":
+        terminal.result_json([asdict(section) for section in found])
+    if not all(finding.ok for section in found for finding in section.findings):
+        raise SystemExit(execution.FAILED)
+
+
+async def _look(config: Config, output: str) -> list[Section]:
+    found = []
+    with terminal.step("Looking at this host") as update:
+        async for section in sections(config):
+            update(section.title, 0, 0)
+            found.append(section)
+            if output == "text":
+                _print(section)
+    return found
+
+
+def _print(section: Section) -> None:
+    for finding in section.findings:
+        terminal.OUT.print(f"{_mark(finding)} {escape(section.title)}: {escape(finding.message)}")
+        if finding.hint:
+            terminal.OUT.print(f"       try: {escape(finding.hint)}")
+
+
+def _mark(finding: Finding) -> str:
+    return "[green]  ok  [/]" if finding.ok else "[bold red]FAILED[/]"

@@ -1,0 +1,177 @@
+"""vmsandbox image: the guest image, and the images of containers."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vmsandbox.cli import execution, terminal
+from vmsandbox.cli.options import Global, output_option, size
+from vmsandbox.config import Config
+from vmsandbox.errors import InvalidArgument
+from vmsandbox.guestimage.build import build_guest_image
+from vmsandbox.guestimage.manifest import DEFAULT_DIRECTORY, BuiltImage
+from vmsandbox.images import ImageStore, PullProgress, Report
+from vmsandbox.model import Image, RegistryAuth
+from vmsandbox.node.images import open_images
+
+_COLUMNS = ("IMAGE", "TAG", "IMAGE ID", "SIZE")
+
+
+@click.group()
+def image() -> None:
+    """The images that pods are made of, and the guest image that their machines boot from."""
+
+
+@image.command("build-guest")
+@click.option("--suite", default="trixie", show_default=True, help="Debian suite of the guest.")
+@click.option("--mirror", default="", help="URL of a Debian mirror; without it, the mirrors of this host.")
+@click.option(
+    "--output",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_DIRECTORY,
+    show_default=True,
+    help="Where images are kept.",
+)
+@click.option("--refresh", is_flag=True, help="Build anew, with the versions that the mirror has now.")
+def build_guest(suite: str, mirror: str, directory: Path, refresh: bool) -> None:
+    """Build the guest image from Debian packages, if an input has changed since it was built.
+
+    Prints its directory. `guest-image/README.md` says what is in it.
+    """
+
+    async def build() -> BuiltImage:
+        with terminal.step("The guest image") as update:
+            return await build_guest_image(
+                suite=suite,
+                mirror=mirror,
+                output=directory,
+                refresh=refresh,
+                progress=lambda what: update(what, 0, 0),
+            )
+
+    terminal.result(str(execution.run(build()).directory))
+
+
+@image.command()
+@click.argument("name")
+@click.option("--username", default="", help="For the registry; the password is asked for.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@output_option
+@click.pass_obj
+def pull(options: Global, name: str, username: str, password_stdin: bool, output: str) -> None:
+    """Pull image NAME from its registry: NAME[:TAG] or NAME@DIGEST.
+
+    Mirrors and insecure registries are those of containers-registries.conf(5).
+    """
+    auth = _ask_password(username, password_stdin)
+
+    async def work(store: ImageStore) -> Image:
+        with terminal.step(f"Pulling {name}") as update:
+            return await store.pull(name, auth, _report(update))
+
+    pulled = _with_store(options.config(), work)
+    _print_one(pulled, output)
+
+
+@image.command()
+@click.argument("archive", type=click.Path(exists=True, path_type=Path))
+@click.option("--name", default="", help="What to call the image; by default what the archive calls it.")
+@output_option
+@click.pass_obj
+def load(options: Global, archive: Path, name: str, output: str) -> None:
+    """Take in the images of an OCI layout, an OCI archive or a docker archive."""
+
+    async def work(store: ImageStore) -> tuple[Image, ...]:
+        with terminal.step(f"Loading {archive}") as update:
+            return await store.load(archive, name, _report(update))
+
+    loaded = _with_store(options.config(), work)
+    if output == "json":
+        terminal.result_json([asdict(one) for one in loaded])
+        return
+    for one in loaded:
+        _print_one(one, output)
+
+
+@image.command("list")
+@output_option
+@click.pass_obj
+def list_images(options: Global, output: str) -> None:
+    """List the images that are here."""
+
+    async def work(store: ImageStore) -> tuple[Image, ...]:
+        return store.list()
+
+    print_images(_with_store(options.config(), work), output)
+
+
+@image.command()
+@click.argument("names", nargs=-1, required=True)
+@click.pass_obj
+def remove(options: Global, names: tuple[str, ...]) -> None:
+    """Remove images by name, digest or id. What runs goes on; an image that is not here is none to remove."""
+
+    async def work(store: ImageStore) -> None:
+        for name in names:
+            await store.remove(name)
+
+    _with_store(options.config(), work)
+
+
+@image.command()
+@click.argument("name")
+@click.pass_obj
+def inspect(options: Global, name: str) -> None:
+    """Print what is known of an image, as JSON."""
+
+    async def work(store: ImageStore) -> Image:
+        return store.inspect(name)
+
+    terminal.result_json(asdict(_with_store(options.config(), work)))
+
+
+def print_images(images: tuple[Image, ...], output: str) -> None:
+    """Print a list of images, as crictl does."""
+    if output == "json":
+        terminal.result_json([asdict(one) for one in images])
+        return
+    rows = []
+    for one in images:
+        for name in one.repo_tags or ("<none>:<none>",):
+            repository, _, tag = name.rpartition(":")
+            rows.append((repository, tag, one.id.removeprefix("sha256:")[:13], size(one.size)))
+    terminal.table(_COLUMNS, sorted(rows))
+
+
+def _with_store(config: Config, work: Any) -> Any:
+    async def opened() -> Any:
+        return await work(await open_images(config))
+
+    return execution.run(opened())
+
+
+def _report(update: terminal.Update) -> Report:
+    def report(progress: PullProgress) -> None:
+        update(progress.phase.value, progress.done, progress.total)
+
+    return report
+
+
+def _print_one(one: Image, output: str) -> None:
+    if output == "json":
+        terminal.result_json(asdict(one))
+    else:
+        terminal.result(next(iter(one.repo_tags + one.repo_digests), one.id))
+
+
+def _ask_password(username: str, password_stdin: bool) -> RegistryAuth | None:
+    if not username:
+        if password_stdin:
+            execution.fail(InvalidArgument("--password-stdin needs --username"), 2)
+        return None
+    if password_stdin:
+        return RegistryAuth(username, click.get_text_stream("stdin").readline().rstrip("\n"))
+    return RegistryAuth(username, click.prompt("Password", hide_input=True, err=True))

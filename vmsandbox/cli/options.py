@@ -1,0 +1,58 @@
+"""Options that several commands have."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vmsandbox import config, log
+from vmsandbox.cli import execution
+from vmsandbox.config import Config
+from vmsandbox.errors import VmsandboxError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """What stands before the command's name."""
+
+    config_file: Path | None
+    log_level: str | None
+
+    def config(self) -> Config:
+        """The configuration, read now; logging follows it. Ends the process where it is not valid."""
+        try:
+            read = config.load(self.config_file)
+        except VmsandboxError as error:
+            execution.fail(error, execution.FAILED)
+        log.configure(self.log_level or read.log_level)
+        return read
+
+
+def output_option(command: F) -> F:
+    """--output: for people, or for programs."""
+    choice = click.Choice(["text", "json"])
+    return click.option(
+        "-o", "--output", type=choice, default="text", help="For people (text) or for programs (json)."
+    )(command)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them."""
+    if seconds < 100:
+        return f"{seconds:.0f}s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f}m"
+    return f"{seconds / 3600:.0f}h" if seconds < 360_000 else f"{seconds / 86400:.0f}d"
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them (decimal, as docker and crictl print them)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f}{unit}" if unit == "B" or count >= 10 else f"{count:.1f}{unit}"
+        count /= 1000
+    return f"{count:.1f}TB"
