@@ -1,0 +1,129 @@
+"""`vmsandbox serve` with everything it needs in directories of its own, for tests over the CRI socket.
+
+Its libvirt is embedded and its bridge, subnets, images and state are private, so that tests and a daemon of the node
+do not meet. All that is started here ends with the context, by process id.
+"""
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import yaml
+
+from tests.standins.registry import registries_conf, running_stand_ins
+from tests.support.conformance_client import Cri
+from tests.support.registry import Registry
+
+START_DEADLINE = 120.0
+"""Seconds until the daemon answers; the first start may probe what the host can do."""
+STOP_DEADLINE = 60.0
+BRIDGE = "vmsconf0"
+
+HANDLERS: Mapping[str, Mapping[str, Any]] = {"small": {"memory": "64Mi"}}
+"""Beside the default: the smallest machine that a test's pod runs in."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A daemon that runs."""
+
+    directory: Path
+    registry: Registry
+    process: subprocess.Popen[bytes]
+    cri: Cri
+
+    @property
+    def endpoint(self) -> str:
+        """As crictl wants it."""
+        return f"unix://{self.directory}/cri.sock"
+
+    def log(self) -> str:
+        """What the daemon has said so far."""
+        return (self.directory / "serve.log").read_text()
+
+
+@contextlib.contextmanager
+def serving(settings: Mapping[str, Any] | None = None) -> Iterator[Serving]:
+    """Run the daemon, with `settings` over those of `configuration`; every pod is removed in the end."""
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(_private_directory())
+        (directory / "registry").mkdir()
+        registry = stack.enter_context(running_stand_ins(directory / "registry"))
+        (directory / "registries.conf").write_text(registries_conf(registry))
+        (directory / "config.yaml").write_text(yaml.safe_dump({**configuration(directory), **(settings or {})}))
+        stack.callback(_delete_bridge)
+        process = stack.enter_context(_daemon(directory))
+        cri = stack.enter_context(Cri.connect(directory / "cri.sock", directory / "logs"))
+        _wait_ready(cri, process, directory)
+        stack.callback(cri.remove_everything)
+        yield Serving(directory, registry, process, cri)
+
+
+def configuration(directory: Path) -> dict[str, Any]:
+    """config.yaml of a daemon whose files are all below `directory`."""
+    return {
+        "state_directory": str(directory / "state"),
+        "run_directory": str(directory / "run"),
+        "socket": str(directory / "cri.sock"),
+        "libvirt": f"qemu:///embed?root={directory}/libvirt",
+        "machine": {"accelerator": "tcg", "memory": "192Mi", "boot_deadline": 180},
+        "handlers": {name: dict(handler) for name, handler in HANDLERS.items()},
+        "images": {"registries_conf": str(directory / "registries.conf")},
+        "network": {
+            "config_directory": str(directory / "cni"),
+            "default": {"bridge": BRIDGE, "subnet_v4": "10.198.0.0/24", "subnet_v6": "fd76:6d73:636f:6e66::/64"},
+        },
+    }
+
+
+@contextlib.contextmanager
+def _private_directory() -> Iterator[Path]:
+    """A directory with a short name, for Unix sockets, that QEMU's user may enter."""
+    directory = Path(tempfile.mkdtemp(prefix="vms-", dir="/run"))
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def _daemon(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The daemon under tini, which adopts what an embedded libvirt leaves behind."""
+    command = ["tini", "-s", "--", sys.executable, "-m", "vmsandbox", "--config", str(directory / "config.yaml")]
+    with (directory / "serve.log").open("wb") as log:
+        process = subprocess.Popen([*command, "serve"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError("vmsandbox serve does not end when it is asked to") from None
+
+
+def _wait_ready(cri: Cri, process: subprocess.Popen[bytes], directory: Path) -> None:
+    ready = grpc.channel_ready_future(cri.channel)
+    waited = 0.0
+    while process.poll() is None and waited < START_DEADLINE:
+        with contextlib.suppress(grpc.FutureTimeoutError):
+            ready.result(timeout=1)
+            return
+        waited += 1
+    ready.cancel()
+    raise AssertionError(f"vmsandbox serve does not answer:\n{(directory / 'serve.log').read_text()}")
+
+
+def _delete_bridge() -> None:
+    """The bridge plugin leaves its bridge, as every host with CNI has it."""
+    subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
