@@ -126,6 +126,21 @@ def test_a_module_that_the_kernel_lacks_is_an_error() -> None:
         _order("zfs")
 
 
+def test_modules_that_wait_are_installed_with_those_they_need(tmp_path: Path) -> None:
+    release, installed = tmp_path / "6.1", tmp_path / "installed"
+    (release / "kernel/net").mkdir(parents=True)
+    (release / "kernel/net/bridge.ko.xz").write_bytes(lzma.compress(b"bridge"))
+    (release / "kernel/stp.ko").write_bytes(b"stp")
+    (release / "modules.dep").write_text("kernel/net/bridge.ko.xz: kernel/stp.ko\nkernel/stp.ko:\n")
+    for name in ("modules.builtin", "modules.order"):
+        (release / name).write_text("")
+    modules.install_modules(["net/*"], release, installed)
+    assert (installed / "kernel/net/bridge.ko").read_bytes() == b"bridge"
+    assert (installed / "kernel/stp.ko").read_bytes() == b"stp"
+    with pytest.raises(FailedPrecondition, match="no module gone"):
+        modules.install_modules(["gone/*"], release, installed)
+
+
 def test_modules_are_copied_uncompressed_with_their_order(tmp_path: Path) -> None:
     release = tmp_path / "kernel"
     release.mkdir()

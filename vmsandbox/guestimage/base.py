@@ -11,6 +11,7 @@ from vmsandbox.errors import Internal
 from vmsandbox.guestimage.inputs import DEFINITION, Recipe, read_list
 from vmsandbox.guestimage.kernel import extract_vmlinux
 from vmsandbox.guestimage.mirrors import sources_list
+from vmsandbox.guestimage.modules import install_modules
 
 Progress = Callable[[str], None]
 _MMDEBSTRAP_SECONDS = 1800
@@ -106,6 +107,18 @@ async def _extract_kernel(base: Base) -> None:
         raise Internal(f"expected one kernel in its package, found {len(images)}")
     base.vmlinux.write_bytes(await extract_vmlinux(images[0].read_bytes()))
     await process.run(["depmod", "--basedir", str(kernel / "usr"), base.modules.name])
+    await _install_modules(base)
+
+
+async def _install_modules(base: Base) -> None:
+    """The modules that the kernel loads when they are asked for, and what loads them: busybox as modprobe."""
+    installed = base.tree / "usr/lib/modules" / base.modules.name
+    install_modules(read_list(DEFINITION / "base" / "on-demand.txt"), base.modules, installed)
+    await process.run(["depmod", "--basedir", str(base.tree / "usr"), base.modules.name])
+    for unread in (*installed.glob("*.bin"), installed / "modules.symbols"):
+        unread.unlink()
+    (base.tree / "usr/sbin").mkdir(exist_ok=True)
+    (base.tree / "usr/sbin/modprobe").symlink_to("../bin/busybox")
 
 
 async def _make_squashfs(recipe: Recipe, base: Base) -> None:

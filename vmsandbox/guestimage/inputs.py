@@ -16,7 +16,7 @@ from vmsandbox.guestimage.mirrors import Source
 CHECKOUT = Path(__file__).parents[2]
 DEFINITION = CHECKOUT / "guest-image"
 _BUILDER = Path(__file__).parent
-_BUILDS_BASE = ("base.py", "kernel.py", "mirrors.py")
+_BUILDS_BASE = ("base.py", "kernel.py", "mirrors.py", "modules.py")
 _EPOCH = 1735689600  # 2025-01-01; SOURCE_DATE_EPOCH overrides it
 
 

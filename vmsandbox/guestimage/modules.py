@@ -1,4 +1,4 @@
-"""Which kernel modules the initramfs holds, and the order in which it loads them."""
+"""Which kernel modules the initramfs holds, the order in which it loads them, and those that wait to be asked for."""
 
 import lzma
 from collections.abc import Iterable, Mapping
@@ -62,7 +62,34 @@ def copy_modules(wanted: Iterable[str], kernel: Path, destination: Path) -> None
     )
     destination.mkdir()
     for path in order:
-        content = (kernel / path).read_bytes()
-        uncompressed = lzma.decompress(content) if path.endswith(".xz") else content
-        (destination / f"{module_name(path)}.ko").write_bytes(uncompressed)
+        (destination / f"{module_name(path)}.ko").write_bytes(_uncompressed(kernel / path))
     (destination / "order").write_text("".join(f"{module_name(path)}.ko\n" for path in order))
+
+
+def install_modules(patterns: Iterable[str], kernel: Path, destination: Path) -> None:
+    """Write the modules, uncompressed, and those they depend on, to where depmod(8) and modprobe(8) look for them.
+
+    Args:
+        patterns: of paths below the kernel's `kernel` directory, in the form of pathlib's glob.
+        kernel: the kernel's directory in lib/modules, after depmod(8).
+        destination: the same in the root file system, made here; depmod(8) is the caller's to run there.
+
+    Raises:
+        FailedPrecondition: the kernel has nothing that a pattern means.
+    """
+    dependencies = parse_dependencies((kernel / "modules.dep").read_text())
+    for pattern in patterns:
+        found = [str(path.relative_to(kernel)) for path in (kernel / "kernel").glob(pattern) if path.is_file()]
+        if not found:
+            raise FailedPrecondition(f"the kernel has no module {pattern}")
+        for path in {needed for module in found for needed in (module, *dependencies[module])}:
+            target = destination / path.removesuffix(".xz")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(_uncompressed(kernel / path))
+    for name in ("modules.builtin", "modules.order"):
+        (destination / name).write_bytes((kernel / name).read_bytes())
+
+
+def _uncompressed(module: Path) -> bytes:
+    content = module.read_bytes()
+    return lzma.decompress(content) if module.suffix == ".xz" else content
