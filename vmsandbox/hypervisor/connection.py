@@ -1,0 +1,211 @@
+"""The one place that opens libvirt: its event loop in one thread, its calls in a few, none of them in asyncio's.
+
+`qemu:///system` and `qemu:///session` talk to a daemon, which may be restarted; the connection is then made again.
+With `qemu:///embed?root=DIR` libvirt runs in this process, whose QEMUs go on when it ends.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import parse_qs, urlsplit
+
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from vmsandbox import aio, log
+from vmsandbox.errors import InvalidArgument, Unavailable, VmsandboxError
+from vmsandbox.hypervisor import embedded
+from vmsandbox.hypervisor.bindings import libvirt
+from vmsandbox.hypervisor.faults import translated
+
+_log = log.get(__name__)
+
+T = TypeVar("T")
+Subscribe = Callable[["libvirt.virConnect"], list[int]]
+"""Registers callbacks of domain events on a connection that was just made, and returns their ids."""
+Reconnected = Callable[[], Awaitable[None]]
+
+CALLS_AT_ONCE = 8
+RECONNECT_DEADLINE = 20.0
+"""Seconds that a call waits for a daemon that is being restarted."""
+_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT = 5, 3
+"""Seconds between questions, and how many may stay unanswered, until a daemon that hangs counts as gone."""
+
+
+class Connection:
+    """A connection to libvirt that is made again when its daemon was restarted. `opened` makes it."""
+
+    def __init__(self, uri: str, subscribe: Subscribe) -> None:
+        """Nothing is opened before `opened`; `subscribe` is run on every connection made."""
+        self.uri = uri
+        self._subscribe = subscribe
+        self._pool = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="libvirt")
+        self._connection: libvirt.virConnect | None = None
+        self._callbacks: list[int] = []
+        self._opened = asyncio.Event()
+        self._lost = asyncio.Event()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(
+        cls, uri: str, subscribe: Subscribe, reconnected: Reconnected | None = None
+    ) -> AsyncIterator["Connection"]:
+        """An open connection, for as long as the context lasts.
+
+        Args:
+            uri: qemu:///system, qemu:///session or qemu:///embed?root=DIR, where DIR is absolute; it is made.
+            subscribe: run on every connection made, in a thread.
+            reconnected: awaited after each new connection to a restarted daemon.
+
+        Raises:
+            InvalidArgument: the URI is none of these.
+            FailedPrecondition: this host lacks what libvirt needs.
+            Unavailable: no daemon answers.
+        """
+        root = _embedded_root(uri)
+        connection = cls(uri, subscribe)
+        with contextlib.ExitStack() as stack:
+            stack.callback(connection._pool.shutdown)
+            if root is not None:
+                stack.enter_context(embedded.prepared(root))
+            _start_event_loop()
+            await connection._open()
+            keeper = asyncio.create_task(connection._keep_open(reconnected), name=f"connection to {uri}")
+            try:
+                yield connection
+            finally:
+                keeper.cancel()
+                await asyncio.gather(keeper, return_exceptions=True)
+                await aio.to_its_end(connection._close())
+
+    async def call(self, action: str, work: Callable[["libvirt.virConnect"], T]) -> T:
+        """Run `work` on the connection in a thread, to its end even when the caller is cancelled.
+
+        Args:
+            action: what it does, for the error: "libvirt cannot end machine x".
+            work: may raise libvirt's errors, which are translated.
+
+        Raises:
+            Unavailable: the daemon is gone, and did not come back in time, or went while it worked.
+            VmsandboxError: see `faults`.
+        """
+        connection = await self._connected(action)
+        try:
+            return await aio.to_its_end(self._in_thread(lambda: work(connection)))
+        except libvirt.libvirtError as error:
+            raise translated(error, action) from None
+
+    async def _connected(self, action: str) -> "libvirt.virConnect":
+        try:
+            async with asyncio.timeout(RECONNECT_DEADLINE):
+                await self._opened.wait()
+        except TimeoutError:
+            raise Unavailable(
+                f"{action}: {self.uri} does not answer since {RECONNECT_DEADLINE:g} s", hint=_hint(self.uri)
+            ) from None
+        return self._connection
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def on_close(*_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the event loop has ended
+                loop.call_soon_threadsafe(self._lost.set)
+
+        def open_in_thread() -> "libvirt.virConnect":
+            connection = libvirt.open(self.uri)
+            connection.registerCloseCallback(on_close, None)
+            if _embedded_root(self.uri) is None:
+                connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
+            self._callbacks = self._subscribe(connection)
+            return connection
+
+        try:
+            self._connection = await aio.to_its_end(self._in_thread(open_in_thread))
+        except libvirt.libvirtError as error:
+            failure = translated(error, f"cannot open {self.uri}")
+            failure.hint = failure.hint or _hint(self.uri)
+            raise failure from None
+        self._opened.set()
+
+    async def _keep_open(self, reconnected: Reconnected | None) -> None:
+        """Open again whenever the daemon has gone, for as long as it takes: pauses grow from 0.1 to 2 s."""
+        while True:
+            await self._lost.wait()
+            _log.warning("the connection to %s is lost; connecting again", self.uri)
+            await self._close()
+            self._lost.clear()
+            retrying = AsyncRetrying(
+                retry=retry_if_exception_type(VmsandboxError), wait=wait_random_exponential(0.1, max=2)
+            )
+            await retrying(self._open)
+            _log.info("connected to %s again", self.uri)
+            if reconnected is not None:
+                try:
+                    await reconnected()
+                except VmsandboxError as error:
+                    _log.warning("after connecting to %s again: %s", self.uri, error)
+
+    async def _close(self) -> None:
+        self._opened.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._in_thread(lambda: _close(connection, self._callbacks))
+
+
+def _close(connection: "libvirt.virConnect", callbacks: list[int]) -> None:
+    """Callbacks hold a connection open, so they go first. A connection that is lost cannot be asked for anything."""
+    for step in (
+        connection.unregisterCloseCallback,
+        *(lambda number=number: connection.domainEventDeregisterAny(number) for number in callbacks),
+        connection.close,
+    ):
+        with contextlib.suppress(libvirt.libvirtError):
+            step()
+
+
+_event_loop = threading.Lock()
+_event_loop_runs = False
+
+
+def _start_event_loop() -> None:
+    """Run libvirt's event loop, of which a process has one for all connections, in a thread that is never ended."""
+    global _event_loop_runs  # noqa: PLW0603 - libvirt's own is global, too
+    with _event_loop:
+        if _event_loop_runs:
+            return
+        libvirt.registerErrorHandler(lambda *_: None, None)  # every error is raised as well
+        libvirt.virEventRegisterDefaultImpl()
+        threading.Thread(target=_run_events, name="libvirt events", daemon=True).start()
+        _event_loop_runs = True
+
+
+def _run_events() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()
+
+
+def _embedded_root(uri: str) -> Path | None:
+    """The directory of an embedded libvirt. Raises InvalidArgument for a URI that is none of ours."""
+    parts = urlsplit(uri)
+    if parts.scheme == "qemu" and parts.path in ("/system", "/session"):
+        return None
+    root = parse_qs(parts.query).get("root", [""])[0]
+    if uri.startswith("qemu:///embed?") and root.startswith("/"):
+        return Path(root)
+    raise InvalidArgument(
+        f"{uri} is no libvirt that machines can run on",
+        hint="qemu:///system, qemu:///session, or qemu:///embed?root=DIRECTORY",
+    )
+
+
+def _hint(uri: str) -> str:
+    if "embed" in uri:
+        return "`vmsandbox check` lists what this host needs"
+    return "is libvirtd running? `vmsandbox run` with the embedded libvirt needs none"

@@ -1,0 +1,118 @@
+"""What is asked of libvirt about domains: functions that block, for `Connection.call`; they may raise its errors."""
+
+import contextlib
+from collections.abc import Iterator
+
+from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
+from vmsandbox.hypervisor.base import Disk, MachineState
+from vmsandbox.hypervisor.bindings import libvirt
+from vmsandbox.hypervisor.domain import METADATA, PluggedDisk, disk_xml, free_target, plugged_disks
+from vmsandbox.hypervisor.faults import code_of
+
+_GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
+"""What calls on a domain that ends at this moment raise: it is not known, or not running, any more."""
+
+_STATES = {
+    libvirt.VIR_DOMAIN_SHUTOFF: MachineState.STOPPED,
+    libvirt.VIR_DOMAIN_CRASHED: MachineState.CRASHED,
+}
+
+
+def create(connection: "libvirt.virConnect", name: str, xml: str) -> None:
+    """Start a transient domain; libvirt undoes what it had begun when it fails.
+
+    Raises:
+        AlreadyExists: one of that name runs.
+        ResourceExhausted: there is no memory for it.
+        FailedPrecondition: QEMU ended at once; what it said is the evidence.
+    """
+    try:
+        connection.createXML(xml, 0)
+    except libvirt.libvirtError as error:
+        if find(connection, name) is not None:
+            raise AlreadyExists(f"machine {name} exists") from None
+        if code_of(error) == libvirt.VIR_ERR_INTERNAL_ERROR and error.get_error_domain() == libvirt.VIR_FROM_QEMU:
+            raise _qemu_failed(name, error.get_error_message()) from None
+        raise
+
+
+def destroy(connection: "libvirt.virConnect", name: str, uuid: str = "") -> None:
+    """End a domain, when it has that UUID. Succeeds where there is none."""
+    domain = find(connection, name)
+    if domain is not None and uuid in ("", domain.UUIDString()):
+        with _unless_gone():
+            domain.destroy()
+
+
+def state(connection: "libvirt.virConnect", name: str) -> MachineState:
+    """What a domain does now. One that is paused still has its guest, and runs for whoever owns it."""
+    domain = find(connection, name)
+    if domain is not None:
+        with _unless_gone():
+            return _STATES.get(domain.state()[0], MachineState.RUNNING)
+    return MachineState.GONE
+
+
+def names(connection: "libvirt.virConnect") -> tuple[str, ...]:
+    """The running domains that carry our mark."""
+    running = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+    return tuple(sorted(domain.name() for domain in running if _is_ours(domain)))
+
+
+def attach(connection: "libvirt.virConnect", name: str, disk: Disk) -> None:
+    """Plug a disk in, unless one of its serial is. Raises NotFound without a machine."""
+    plugged = disks(connection, name)
+    if plugged is None:
+        raise NotFound(f"there is no machine {name}")
+    if disk.serial not in {known.serial for known in plugged}:
+        xml = disk_xml(disk, free_target(plugged))
+        connection.lookupByName(name).attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+def ask_to_detach(connection: "libvirt.virConnect", name: str, alias: str) -> None:
+    """Have the guest let a disk go; libvirt's event tells when it has. Succeeds where the machine has ended."""
+    with _unless_gone():
+        connection.lookupByName(name).detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+def disks(connection: "libvirt.virConnect", name: str) -> tuple[PluggedDisk, ...] | None:
+    """The disks of a machine; None where there is no such machine."""
+    domain = find(connection, name)
+    if domain is not None:
+        with _unless_gone():
+            return plugged_disks(domain.XMLDesc())
+    return None
+
+
+def find(connection: "libvirt.virConnect", name: str) -> "libvirt.virDomain | None":
+    """A domain by its name."""
+    with _unless_gone():
+        return connection.lookupByName(name)
+    return None
+
+
+def _is_ours(domain: "libvirt.virDomain") -> bool:
+    try:
+        domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA)
+    except libvirt.libvirtError as error:
+        if code_of(error) in (libvirt.VIR_ERR_NO_DOMAIN_METADATA, *_GONE):
+            return False
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Go on after the body when its domain is no more."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if code_of(error) not in _GONE:
+            raise
+
+
+def _qemu_failed(name: str, message: str) -> FailedPrecondition | ResourceExhausted:
+    """QEMU says why only in words."""
+    said = message.partition("monitor: ")[2] or message
+    kind = ResourceExhausted if "Cannot allocate memory" in said else FailedPrecondition
+    return kind(f"QEMU did not start machine {name}", evidence={"QEMU": said})

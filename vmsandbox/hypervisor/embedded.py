@@ -1,0 +1,41 @@
+"""The directory of a libvirt that runs inside this process: its configuration, and what it needs of the process."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from vmsandbox.hypervisor.reaper import reaping
+
+QEMU_USER = "libvirt-qemu"
+QEMU_GROUP = "kvm"
+
+_CONFIGURATION = f"""\
+# Written by vmsandbox; changes are lost.
+user = "{QEMU_USER}"
+group = "{QEMU_GROUP}"
+# The distributions' AppArmor and SELinux rules know the directories of the system's libvirt, not of this one.
+security_driver = "none"
+seccomp_sandbox = 1
+# QEMU sees a /dev of its own.
+namespaces = [ "mount" ]
+# Sizing a machine is enough here; the hierarchy belongs to whoever runs this process.
+cgroup_controllers = [ ]
+# There is no virtlogd.
+stdio_handler = "file"
+# Nothing is emulated by a TPM, but its user must exist.
+swtpm_user = "root"
+swtpm_group = "root"
+"""
+
+
+@contextlib.contextmanager
+def prepared(root: Path) -> Iterator[None]:
+    """Have a libvirt's directory at `root`, which is kept, and reap its daemons while the context lasts.
+
+    QEMU's user passes through it to its own files.
+    """
+    (root / "etc").mkdir(parents=True, exist_ok=True)
+    root.chmod(0o711)
+    (root / "etc/qemu.conf").write_text(_CONFIGURATION)
+    with reaping():
+        yield

@@ -1,0 +1,125 @@
+"""Libvirt's events, brought from its thread to asyncio's: which machines have ended, which devices are gone."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from typing import Any
+
+from vmsandbox.errors import FailedPrecondition
+from vmsandbox.hypervisor.base import MachineEvent, MachineState
+from vmsandbox.hypervisor.bindings import libvirt
+
+_STOPPED = {
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: (MachineState.STOPPED, "shutdown"),
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: (MachineState.STOPPED, "destroyed"),
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: (MachineState.CRASHED, "crashed"),
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: (MachineState.CRASHED, "failed (QEMU has died)"),
+}
+_PANICKED = (MachineState.CRASHED, "crashed (panicked)")
+_UNSEEN = (MachineState.GONE, "ended while libvirt was not there to tell why")
+
+
+class EventHub:
+    """Knows the machines of one hypervisor that run, and tells listeners of each that does so no more, once.
+
+    Its methods belong to the event loop, but for `subscribe`, whose callbacks come from libvirt's thread.
+    """
+
+    def __init__(self) -> None:
+        """Belong to the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[str, bool] = {}
+        """The machines that were asked for, and whether they have started."""
+        self._listeners: set[asyncio.Queue[MachineEvent]] = set()
+        self._removals: dict[tuple[str, str], asyncio.Future[None]] = {}
+
+    def subscribe(self, connection: "libvirt.virConnect") -> list[int]:
+        """Register for a connection's events, and return the numbers to deregister them by."""
+        handlers: tuple[tuple[int, Callable[..., None]], ...] = (
+            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle),
+            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._on_removed),
+            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, self._on_removal_failed),
+        )
+        return [connection.domainEventRegisterAny(None, event, self._hand_over, handler) for event, handler in handlers]
+
+    def expect(self, name: str) -> None:
+        """A machine is about to be started; from its start on it is watched."""
+        self._running.setdefault(name, False)
+
+    def forget(self, name: str) -> None:
+        """A machine that was expected did not start."""
+        if not self._running.get(name, True):
+            del self._running[name]
+
+    def running(self) -> frozenset[str]:
+        """The machines that have started and not ended, as far as events tell."""
+        return frozenset(name for name, started in self._running.items() if started)
+
+    def reconcile(self, before: Collection[str], found: Collection[str]) -> None:
+        """Make good for events that were missed: of the machines that ran `before`, only those `found` still do."""
+        self._running.update(dict.fromkeys(found, True))
+        for name in set(before) - set(found):
+            self._ended(name, *_UNSEEN)
+
+    def listen(self) -> AsyncIterator[MachineEvent]:
+        """The machines that end from this call on."""
+        queue: asyncio.Queue[MachineEvent] = asyncio.Queue()
+        self._listeners.add(queue)
+        return self._listen(queue)
+
+    @contextlib.contextmanager
+    def removal(self, name: str, alias: str) -> Iterator["asyncio.Future[None]"]:
+        """A future that is done when a device, asked for within the context, is removed, or its machine has ended.
+
+        It fails with FailedPrecondition when the guest refuses.
+        """
+        future = self._removals[name, alias] = self._loop.create_future()
+        try:
+            yield future
+        finally:
+            del self._removals[name, alias]
+            future.cancel()
+
+    async def _listen(self, queue: "asyncio.Queue[MachineEvent]") -> AsyncIterator[MachineEvent]:
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(queue)
+
+    def _hand_over(self, connection: object, domain: "libvirt.virDomain", *details: Any) -> None:
+        """In libvirt's thread. The last detail is the handler that was registered."""
+        *rest, handler = details
+        with contextlib.suppress(RuntimeError):  # the event loop has ended
+            self._loop.call_soon_threadsafe(handler, domain.name(), *rest)
+
+    def _on_lifecycle(self, name: str, event: int, detail: int) -> None:
+        if event == libvirt.VIR_DOMAIN_EVENT_STARTED and name in self._running:
+            self._running[name] = True
+        elif event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+            self._ended(name, *_STOPPED.get(detail, (MachineState.STOPPED, "stopped")))
+        elif event == libvirt.VIR_DOMAIN_EVENT_CRASHED:
+            self._ended(name, *_PANICKED)
+
+    def _on_removed(self, name: str, alias: str) -> None:
+        self._removed(name, alias, None)
+
+    def _on_removal_failed(self, name: str, alias: str) -> None:
+        self._removed(name, alias, FailedPrecondition(f"the guest of {name} does not let {alias} go"))
+
+    def _removed(self, name: str, alias: str, error: BaseException | None) -> None:
+        future = self._removals.get((name, alias))
+        if future is None or future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    def _ended(self, name: str, state: MachineState, reason: str) -> None:
+        for machine, alias in self._removals:
+            if machine == name:
+                self._removed(name, alias, None)
+        if self._running.pop(name, False):
+            for queue in self._listeners:
+                queue.put_nowait(MachineEvent(name, state, reason))

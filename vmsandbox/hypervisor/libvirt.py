@@ -1,0 +1,131 @@
+"""Machines as libvirt's domains. All of them are transient: a machine that has ended is gone."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator
+
+from vmsandbox import aio
+from vmsandbox.errors import AlreadyExists, DeadlineExceeded, VmsandboxError
+from vmsandbox.hypervisor import domains
+from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState
+from vmsandbox.hypervisor.connection import Connection
+from vmsandbox.hypervisor.domain import PluggedDisk, domain_xml, security_models
+from vmsandbox.hypervisor.events import EventHub
+
+DETACH_DEADLINE = 20.0
+"""Seconds in which a guest lets a disk go."""
+
+
+class LibvirtHypervisor:
+    """See `base.Hypervisor`. `open` makes one; machines go on when its context ends."""
+
+    def __init__(self, connection: Connection, hub: EventHub, models: tuple[str, ...]) -> None:
+        """Work on an open connection, whose callbacks feed `hub`; both stay the caller's.
+
+        Args:
+            connection: to libvirt.
+            hub: of the connection's events.
+            models: its security drivers.
+        """
+        self._connection = connection
+        self._hub = hub
+        self._models = models
+        self._plugging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, uri: str) -> AsyncIterator["LibvirtHypervisor"]:
+        """The machines of a libvirt, for as long as the context lasts. Arguments and errors as `Connection.opened`."""
+        hub = EventHub()
+
+        async def catch_up() -> None:
+            before = hub.running()
+            hub.reconcile(before, await connection.call("libvirt cannot list machines", domains.names))
+
+        async with Connection.opened(uri, hub.subscribe, catch_up) as connection:
+            models = await connection.call(
+                "libvirt cannot tell its capabilities", lambda opened: security_models(opened.getCapabilities())
+            )
+            await catch_up()
+            yield cls(connection, hub, models)
+
+    async def create(self, spec: MachineSpec) -> None:
+        """As `Hypervisor.create`."""
+        xml = domain_xml(spec, self._models)
+        self._hub.expect(spec.name)
+        try:
+            await self._connection.call(
+                f"libvirt cannot start machine {spec.name}", lambda opened: domains.create(opened, spec.name, xml)
+            )
+        except AlreadyExists:
+            self._hub.forget(spec.name)
+            raise
+        except BaseException:
+            await aio.to_its_end(self._undo(spec))
+            raise
+
+    async def destroy(self, name: str) -> None:
+        """As `Hypervisor.destroy`."""
+        await self._connection.call(f"libvirt cannot end machine {name}", lambda opened: domains.destroy(opened, name))
+        self._plugging.pop(name, None)
+
+    async def state(self, name: str) -> MachineState:
+        """As `Hypervisor.state`."""
+        return await self._connection.call(
+            f"libvirt cannot tell what machine {name} does", lambda opened: domains.state(opened, name)
+        )
+
+    async def list_names(self) -> tuple[str, ...]:
+        """As `Hypervisor.list_names`."""
+        return await self._connection.call("libvirt cannot list machines", domains.names)
+
+    async def attach_disk(self, name: str, disk: Disk) -> None:
+        """As `Hypervisor.attach_disk`."""
+        async with self._plugging[name]:
+            await self._connection.call(
+                f"libvirt cannot plug disk {disk.serial} into machine {name}",
+                lambda opened: domains.attach(opened, name, disk),
+            )
+
+    async def detach_disk(self, name: str, serial: str) -> None:
+        """As `Hypervisor.detach_disk`."""
+        async with self._plugging[name]:
+            disk = await self._find_disk(name, serial)
+            if disk is not None:
+                await self._detach(name, disk)
+
+    def events(self) -> AsyncIterator[MachineEvent]:
+        """As `Hypervisor.events`."""
+        return self._hub.listen()
+
+    async def _detach(self, name: str, disk: PluggedDisk) -> None:
+        with self._hub.removal(name, disk.alias) as removed:
+            await self._connection.call(
+                f"libvirt cannot unplug disk {disk.serial} from machine {name}",
+                lambda opened: domains.ask_to_detach(opened, name, disk.alias),
+            )
+            try:
+                async with asyncio.timeout(DETACH_DEADLINE):
+                    await removed
+            except TimeoutError:
+                if await self._find_disk(name, disk.serial) is None:
+                    return  # the event was lost with a connection
+                raise DeadlineExceeded(
+                    f"the guest of {name} does not let disk {disk.serial} go within {DETACH_DEADLINE:g} s"
+                ) from None
+
+    async def _find_disk(self, name: str, serial: str) -> PluggedDisk | None:
+        disks = await self._connection.call(
+            f"libvirt cannot tell the disks of machine {name}", lambda opened: domains.disks(opened, name)
+        )
+        return next((disk for disk in disks or () if disk.serial == serial), None)
+
+    async def _undo(self, spec: MachineSpec) -> None:
+        """End what a failed or cancelled `create` may have left; a machine of others would have another UUID."""
+        with contextlib.suppress(VmsandboxError):
+            await self._connection.call(
+                f"libvirt cannot end machine {spec.name}",
+                lambda opened: domains.destroy(opened, spec.name, spec.uuid),
+            )
+        self._hub.forget(spec.name)

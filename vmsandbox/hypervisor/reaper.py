@@ -1,0 +1,65 @@
+"""Reaping what an embedded libvirt leaves: its QEMUs and virtiofsds, for whose vanishing it waits.
+
+Libvirt starts its helpers as daemons, whose parent is then the nearest subreaper (prctl(2), PR_SET_CHILD_SUBREAPER),
+or else PID 1, which on some hosts (containers without an init) reaps late or never. When it ends a machine it looks
+at the process table until the process is gone: a zombie costs it 15 seconds, a reaped one none.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from vmsandbox.errors import Internal
+
+_PR_SET_CHILD_SUBREAPER = 36
+_DAEMONS = ("qemu-system-", "virtiofsd")
+"""How the names begin (proc(5), comm) of the programs that libvirt starts as daemons."""
+
+
+@contextlib.contextmanager
+def reaping() -> Iterator[None]:
+    """Be the parent of libvirt's daemons, and reap them, while the context lasts.
+
+    Raises:
+        Internal: the event loop does not run in the main thread, which alone hears of children's ends.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise Internal("an embedded libvirt needs the event loop of the main thread")
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGCHLD, reap)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGCHLD)
+        reap()
+
+
+def reap() -> None:
+    """Reap the daemons among our children that have ended, and no other child: those have owners who wait for them."""
+    session = os.getsid(0)
+    for pid in _children():
+        if _is_dead_daemon(pid, session):
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _children() -> Iterator[int]:
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # the thread has ended
+            yield from map(int, (task / "children").read_text().split())
+
+
+def _is_dead_daemon(pid: int, session: int) -> bool:
+    """By name and session: a QEMU that libvirt has started and waits for itself is still in our session."""
+    try:
+        head, _, tail = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    except OSError:
+        return False
+    fields = tail.split()
+    return fields[0] == "Z" and int(fields[3]) != session and head.partition("(")[2].startswith(_DAEMONS)
