@@ -61,6 +61,8 @@ class SandboxLayout:
         """
         with self.scratch.open("xb") as file:
             file.truncate(size)
+            os.fchown(file.fileno(), -1, self.persistent.stat().st_gid)  # QEMU's; libvirt changes no file's owner
+            os.fchmod(file.fileno(), 0o660)
         options = "lazy_itable_init=1,nodiscard,root_owner=0:0"
         features = "^has_journal,^resize_inode"
         await run(["mkfs.ext4", "-q", "-F", "-m", "0", "-O", features, "-E", options, str(self.scratch)])
