@@ -1,8 +1,11 @@
 """Errors and gRPC status codes: one table, read by the server and by the client."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 import grpc
+import grpc.aio
 
 from vmsandbox import errors
 from vmsandbox.errors import VmsandboxError
@@ -54,3 +57,12 @@ def error_of(code: grpc.StatusCode, details: str) -> VmsandboxError:
         else:
             evidence[title] = f"{evidence[title]}\n{line[2:]}" if title in evidence else line[2:]
     return _KINDS.get(code, errors.Internal)(message or code.name, hint=hint, evidence=evidence)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Raise what a server answered as the error that it was there."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise error_of(error.code(), error.details() or "") from None

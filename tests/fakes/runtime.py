@@ -1,0 +1,210 @@
+"""A runtime service and an image store in memory, with the signatures of the real ones (`test_cri_fakes` holds that).
+
+What a caller does is in `calls`. `hang` makes a call wait until it is cancelled, and notes that it was.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from pathlib import Path
+
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, VmsandboxError
+from vmsandbox.images.store import Usage
+from vmsandbox.model import (
+    ContainerConfig,
+    ContainerEvent,
+    ContainerEventKind,
+    ContainerState,
+    ContainerStatus,
+    ExecResult,
+    Image,
+    PodSandboxConfig,
+    RegistryAuth,
+    Resources,
+    SandboxState,
+    SandboxStatus,
+)
+
+
+class FakeImages:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.held: dict[str, Image] = {}
+        self.in_registries: dict[str, Image] = {}
+        self.auths: list[RegistryAuth | None] = []
+        self.error: VmsandboxError | None = None
+
+    async def pull(self, reference: str, auth: RegistryAuth | None = None, progress=None) -> Image:
+        self.auths.append(auth)
+        if self.error is not None:
+            raise self.error
+        if reference not in self.in_registries:
+            raise NotFound(f"pulling {reference}: there is no such image", hint="look at its name")
+        image = self.in_registries[reference]
+        self.held[image.id] = image
+        return image
+
+    def list(self) -> tuple[Image, ...]:
+        return tuple(self.held.values())
+
+    def find(self, name_or_id: str) -> Image | None:
+        if name_or_id.isupper():
+            raise InvalidArgument(f"{name_or_id} is no name of an image")
+        return next(
+            (image for image in self.held.values() if name_or_id in (image.id, *image.repo_tags, *image.repo_digests)),
+            None,
+        )
+
+    async def remove(self, name_or_id: str) -> None:
+        if image := self.find(name_or_id):
+            del self.held[image.id]
+
+    def usage(self) -> Usage:
+        return Usage(12345, 6)
+
+
+class FakeRuntime:
+    def __init__(self, images: FakeImages) -> None:
+        self.images = images
+        self.calls: list[tuple[object, ...]] = []
+        self.sandboxes: dict[str, SandboxStatus] = {}
+        self.containers: dict[str, ContainerStatus] = {}
+        self.hang: set[str] = set()
+        self.begun = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.errors: dict[str, BaseException] = {}
+        self.listeners: list[asyncio.Queue[ContainerEvent]] = []
+        self._ids = itertools.count(1)
+        self._now = itertools.count(1_700_000_000_000_000_000)
+
+    async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
+        await self._enter("run_pod_sandbox", config)
+        sandbox_id = f"{next(self._ids):08x}" + "a" * 24
+        self.sandboxes[sandbox_id] = SandboxStatus(
+            sandbox_id, config, SandboxState.READY, next(self._now), ips=("10.1.2.3", "fd00::3"), kernel="6.12"
+        )
+        self.publish(ContainerEvent(sandbox_id, sandbox_id, ContainerEventKind.STARTED, next(self._now)))
+        return sandbox_id
+
+    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
+        await self._enter("stop_pod_sandbox", sandbox_id)
+        if sandbox_id in self.sandboxes:
+            self.sandboxes[sandbox_id] = replace(self.sandboxes[sandbox_id], state=SandboxState.NOTREADY)
+
+    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
+        await self._enter("remove_pod_sandbox", sandbox_id)
+        self.sandboxes.pop(sandbox_id, None)
+        self.containers = {key: value for key, value in self.containers.items() if value.sandbox_id != sandbox_id}
+        self.publish(ContainerEvent(sandbox_id, sandbox_id, ContainerEventKind.DELETED, next(self._now)))
+
+    def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
+        try:
+            return self.sandboxes[sandbox_id]
+        except KeyError:
+            raise NotFound(f"there is no sandbox {sandbox_id}") from None
+
+    def list_pod_sandboxes(self) -> tuple[SandboxStatus, ...]:
+        return tuple(self.sandboxes.values())
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        await self._enter("create_container", sandbox_id, config)
+        self.pod_sandbox_status(sandbox_id)
+        image = self.images.find(config.image)
+        if image is None:
+            raise NotFound(f"image {config.image} is not in the store", hint=f"vmsandbox image pull {config.image}")
+        container_id = f"{next(self._ids):08x}" + "c" * 24
+        self.containers[container_id] = ContainerStatus(
+            container_id,
+            sandbox_id,
+            config,
+            ContainerState.CREATED,
+            next(self._now),
+            image.id,
+            next(iter(image.repo_digests), image.id),
+            log_path=f"/var/log/pods/{config.log_path}" if config.log_path else "",
+        )
+        return container_id
+
+    async def start_container(self, container_id: str) -> None:
+        await self._enter("start_container", container_id)
+        status = self.container_status(container_id)
+        if status.state is not ContainerState.CREATED:
+            raise FailedPrecondition(f"cannot start container {container_id}: it is {status.state.value}")
+        self.change(container_id, state=ContainerState.RUNNING, started_at=next(self._now))
+        self.publish(ContainerEvent(container_id, status.sandbox_id, ContainerEventKind.STARTED, next(self._now)))
+
+    async def stop_container(self, container_id: str, timeout: float) -> None:
+        await self._enter("stop_container", container_id, timeout)
+        if container_id in self.containers:
+            self.end(container_id, 137)
+
+    async def remove_container(self, container_id: str) -> None:
+        await self._enter("remove_container", container_id)
+        self.containers.pop(container_id, None)
+
+    def container_status(self, container_id: str) -> ContainerStatus:
+        try:
+            return self.containers[container_id]
+        except KeyError:
+            raise NotFound(f"there is no container {container_id}") from None
+
+    def list_containers(self) -> tuple[ContainerStatus, ...]:
+        return tuple(self.containers.values())
+
+    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
+        await self._enter("exec_sync", container_id, command, timeout)
+        self.container_status(container_id)
+        return ExecResult(" ".join(command).encode(), b"\xff", 3)
+
+    async def update_container_resources(self, container_id: str, resources: Resources) -> None:
+        await self._enter("update_container_resources", container_id, resources)
+        self.change(container_id, config=replace(self.containers[container_id].config, resources=resources))
+
+    def reopen_container_log(self, container_id: str) -> None:
+        self.calls.append(("reopen_container_log", container_id))
+        if self.container_status(container_id).state is not ContainerState.RUNNING:
+            raise FailedPrecondition(f"container {container_id} does not run")
+
+    def events(self) -> AsyncGenerator[ContainerEvent, None]:
+        queue: asyncio.Queue[ContainerEvent] = asyncio.Queue()
+        self.listeners.append(queue)
+        return self._listen(queue)
+
+    def end(self, container_id: str, exit_code: int) -> None:
+        """The container's process ends by itself, or was killed."""
+        status = self.change(
+            container_id,
+            state=ContainerState.EXITED,
+            exit_code=exit_code,
+            reason="Error" if exit_code else "Completed",
+            finished_at=next(self._now),
+        )
+        self.publish(ContainerEvent(container_id, status.sandbox_id, ContainerEventKind.STOPPED, next(self._now)))
+
+    def change(self, container_id: str, **changes) -> ContainerStatus:
+        self.containers[container_id] = replace(self.containers[container_id], **changes)
+        return self.containers[container_id]
+
+    def publish(self, event: ContainerEvent) -> None:
+        for queue in self.listeners:
+            queue.put_nowait(event)
+
+    async def _listen(self, queue: asyncio.Queue[ContainerEvent]) -> AsyncGenerator[ContainerEvent, None]:
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self.listeners.remove(queue)
+
+    async def _enter(self, name: str, *arguments: object) -> None:
+        self.calls.append((name, *arguments))
+        if name in self.errors:
+            raise self.errors[name]
+        if name in self.hang:
+            self.begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
