@@ -1,0 +1,165 @@
+"""core/v1: Container and what it holds, but for volumes and security."""
+
+import enum
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import ClassVar
+
+from vmsandbox.pod.api.references import KeySelector, ObjectFieldSelector, ObjectReference, ResourceFieldSelector
+from vmsandbox.pod.api.security import SecurityContext
+from vmsandbox.pod.api.volumes import PullPolicy, VolumeMount
+from vmsandbox.pod.decode import Located
+from vmsandbox.pod.quantity import Quantity
+
+_PROBES = "probes are not run yet"
+
+
+class RestartPolicy(enum.Enum):
+    """RestartPolicy."""
+
+    ALWAYS = "Always"
+    ON_FAILURE = "OnFailure"
+    NEVER = "Never"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvVarSource(Located):
+    """EnvVarSource: exactly one of its fields."""
+
+    REFUSED: ClassVar = {"fileKeyRef": "variables from files of a volume are not read"}
+
+    field_ref: ObjectFieldSelector | None = None
+    resource_field_ref: ResourceFieldSelector | None = None
+    config_map_key_ref: KeySelector | None = None
+    secret_key_ref: KeySelector | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvVar(Located):
+    """EnvVar."""
+
+    name: str
+    value: str = ""
+    value_from: EnvVarSource | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvFromSource(Located):
+    """EnvFromSource."""
+
+    prefix: str = ""
+    config_map_ref: ObjectReference | None = None
+    secret_ref: ObjectReference | None = None
+
+
+class Protocol(enum.Enum):
+    """Protocol."""
+
+    TCP = "TCP"
+    UDP = "UDP"
+    SCTP = "SCTP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerPort(Located):
+    """ContainerPort; without a hostPort it only tells a reader."""
+
+    container_port: int
+    name: str = ""
+    protocol: Protocol = Protocol.TCP
+    host_port: int = 0
+    host_ip: str = field(default="", metadata={"key": "hostIP"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceRequirements(Located):
+    """ResourceRequirements."""
+
+    REFUSED: ClassVar = {"claims": "there are no resource claims without a cluster"}
+
+    requests: dict[str, Quantity] = field(default_factory=dict)
+    limits: dict[str, Quantity] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecAction(Located):
+    """ExecAction."""
+
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SleepAction(Located):
+    """SleepAction."""
+
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifecycleHandler(Located):
+    """LifecycleHandler: exactly one of its fields."""
+
+    REFUSED: ClassVar = {
+        "httpGet": "a hook is a command or a sleep here",
+        "tcpSocket": "Kubernetes does not run it either",
+    }
+
+    exec: ExecAction | None = None
+    sleep: SleepAction | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle(Located):
+    """Lifecycle."""
+
+    post_start: LifecycleHandler | None = None
+    pre_stop: LifecycleHandler | None = None
+    stop_signal: str = ""
+
+
+class MessagePolicy(enum.Enum):
+    """TerminationMessagePolicy."""
+
+    FILE = "File"
+    FALLBACK_TO_LOGS_ON_ERROR = "FallbackToLogsOnError"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container(Located):
+    """Container; `restart_policy` is for init containers, which it makes sidecars."""
+
+    REFUSED: ClassVar = MappingProxyType(
+        {
+            "volumeDevices": "block devices need a cluster's storage",
+            "restartPolicyRules": "containers restart by the pod's restartPolicy",
+            "livenessProbe": _PROBES,
+            "startupProbe": _PROBES,
+            "readinessProbe": _PROBES,
+            "terminationMessagePath": "the last output of a container says why it ended",
+            "terminationMessagePolicy": "the last output of a container says why it ended",
+        }
+    )
+    IGNORED: ClassVar = frozenset({"resizePolicy"})
+
+    name: str
+    image: str
+    image_pull_policy: PullPolicy | None = None
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: tuple[EnvVar, ...] = ()
+    env_from: tuple[EnvFromSource, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    resources: ResourceRequirements = field(default_factory=ResourceRequirements)
+    restart_policy: RestartPolicy | None = None
+    volume_mounts: tuple[VolumeMount, ...] = ()
+    security_context: SecurityContext = field(default_factory=SecurityContext)
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
+
+    @property
+    def sidecar(self) -> bool:
+        """Whether an init container runs on beside the others."""
+        return self.restart_policy is RestartPolicy.ALWAYS

@@ -1,0 +1,126 @@
+"""The pod's names: its hostname, its resolv.conf and its /etc/hosts, as the kubelet makes them."""
+
+from pathlib import Path
+
+from vmsandbox.pod.api.pod import DnsPolicy, PodSpec
+from vmsandbox.pod.subject import Subject
+from vmsandbox.protocol.messages import Dns
+
+_LONGEST_NAME = 63
+_LONGEST_HOSTNAME = 64
+"""HOST_NAME_MAX of Linux."""
+_MOST_SERVERS, _MOST_SEARCHES, _MOST_SEARCH_CHARS = 3, 32, 2048
+_STUB, _BEHIND_STUB = Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")
+
+
+def hostname(subject: Subject) -> str:
+    """The pod's hostname.
+
+    Raises:
+        InvalidArgument: setHostnameAsFQDN, and the name is longer than a kernel takes.
+    """
+    spec = subject.pod.spec
+    if spec.hostname_override:
+        return spec.hostname_override
+    full = fqdn(subject)
+    if not spec.set_hostname_as_fqdn or not full:
+        return _short(subject)
+    if len(full) > _LONGEST_HOSTNAME:
+        raise spec.at.of("setHostnameAsFQDN").error(f"{full} is longer than {_LONGEST_HOSTNAME} characters")
+    return full
+
+
+def fqdn(subject: Subject) -> str:
+    """The pod's full name where it has a subdomain, else nothing."""
+    subdomain = subject.pod.spec.subdomain
+    domain = f"{subject.pod.metadata.namespace}.svc.{subject.settings.cluster_domain}"
+    return f"{_short(subject)}.{subdomain}.{domain}" if subdomain else ""
+
+
+def _short(subject: Subject) -> str:
+    return subject.pod.spec.hostname or subject.pod.metadata.name[:_LONGEST_NAME].rstrip("-.")
+
+
+def resolver(spec: PodSpec, host: Dns) -> Dns | None:
+    """What the pod's resolv.conf says; None: what its network says.
+
+    There is no cluster whose DNS could come first, so ClusterFirst means the host's, as it does to a kubelet
+    without clusterDNS.
+
+    Raises:
+        InvalidArgument: dnsPolicy None without a name server; too many servers or search domains.
+    """
+    config = spec.dns_config
+    if spec.dns_policy is DnsPolicy.NONE:
+        if not config.nameservers:
+            raise spec.at.of("dnsConfig").error("dnsPolicy None needs at least one name server here")
+        host = Dns()
+    options = {option.name: option.value for option in config.options}
+    inherited = tuple(option for option in host.options if option.partition(":")[0] not in options)
+    merged = Dns(
+        servers=_joined(host.servers, config.nameservers)[:_MOST_SERVERS],
+        searches=_joined(host.searches, config.searches),
+        options=inherited + tuple(name if value is None else f"{name}:{value}" for name, value in options.items()),
+    )
+    if len(config.nameservers) > _MOST_SERVERS:
+        raise config.at.of("nameservers").error(f"a resolver takes {_MOST_SERVERS} name servers")
+    if len(merged.searches) > _MOST_SEARCHES or len(" ".join(merged.searches)) > _MOST_SEARCH_CHARS:
+        raise config.at.of("searches").error("there are more search domains than a resolver takes")
+    return None if merged == Dns() else merged
+
+
+def _joined(first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *then)))
+
+
+def parse_resolv_conf(text: str) -> Dns:
+    """What a resolv.conf(5) says; the last `search` counts, comments and what is malformed do not."""
+    servers: list[str] = []
+    searches: tuple[str, ...] = ()
+    options: list[str] = []
+    for line in text.splitlines():
+        match line.split("#", 1)[0].split(";", 1)[0].split():
+            case ["nameserver", server, *_]:
+                servers.append(server)
+            case ["search" | "domain", *domains]:
+                searches = tuple(domain for domain in domains if domain != ".")
+            case ["options", *given]:
+                options.extend(given)
+    return Dns(tuple(servers), searches, tuple(options))
+
+
+def host_dns(path: Path = _STUB, behind: Path = _BEHIND_STUB) -> Dns:
+    """The host's resolver configuration, for `PlanSettings.dns`.
+
+    A name server on a loopback address is the host's own and answers nobody in a pod: where systemd-resolved is the
+    one, its own upstream servers count, else such servers are left out.
+    """
+    dns = _read(path)
+    if dns.servers and all(map(_is_loopback, dns.servers)):
+        upstream = _read(behind)
+        dns = upstream if upstream.servers else dns
+    return Dns(tuple(server for server in dns.servers if not _is_loopback(server)), dns.searches, dns.options)
+
+
+def _read(path: Path) -> Dns:
+    try:
+        return parse_resolv_conf(path.read_text(errors="replace"))
+    except OSError:
+        return Dns()
+
+
+def _is_loopback(server: str) -> bool:
+    return server.startswith("127.") or server == "::1"
+
+
+def hosts_file(subject: Subject) -> str:
+    """/etc/hosts of the pod's containers; empty: the one that every pod has is enough."""
+    aliases, full = subject.pod.spec.host_aliases, fqdn(subject)
+    if not aliases and not full:
+        return ""
+    names = [full, _short(subject)] if full else [hostname(subject)]
+    lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    lines += ["fe00::0\tip6-localnet", "fe00::0\tip6-mcastprefix", "fe00::1\tip6-allnodes", "fe00::2\tip6-allrouters"]
+    lines += ["\t".join((ip, *names)) for ip in subject.ips]
+    lines += ["\t".join((alias.ip, *alias.hostnames)) for alias in aliases]
+    return "\n".join(lines) + "\n"

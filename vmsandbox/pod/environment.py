@@ -1,0 +1,102 @@
+"""The variables of a container: envFrom first, in order, then env, whose values may refer to those before them."""
+
+import re
+
+from vmsandbox.errors import InvalidArgument
+from vmsandbox.pod.api.container import Container, EnvFromSource, EnvVar, EnvVarSource
+from vmsandbox.pod.api.pod import ConfigMap, Secret
+from vmsandbox.pod.api.references import KeySelector, ObjectReference
+from vmsandbox.pod.documents import Manifest
+from vmsandbox.pod.expansion import expand
+from vmsandbox.pod.subject import Subject
+from vmsandbox.pod.tree import Node
+
+_NAME = re.compile(r"[ -<>-~]+")
+"""Printable ASCII but `=`, as Kubernetes has it since 1.30."""
+
+
+def environment(subject: Subject, container: Container) -> dict[str, str]:
+    """Names and values, for CRI `envs`; those of the image are not among them.
+
+    Raises:
+        InvalidArgument: a variable refers to what does not exist; a name can be none.
+    """
+    values: dict[str, str] = {}
+    for source in container.env_from:
+        values.update(_all_of(subject.manifest, source))
+    for variable in container.env:
+        if not _NAME.fullmatch(variable.name):
+            raise variable.at.of("name").error(f"{variable.name[:80]!r} cannot be the name of a variable")
+        value = _value(subject, container, variable, values)
+        if value is not None:
+            values[variable.name] = value
+    return values
+
+
+def _value(subject: Subject, container: Container, variable: EnvVar, values: dict[str, str]) -> str | None:
+    if variable.value_from is None:
+        return expand(variable.value, values)
+    if variable.value:
+        raise variable.at.error("a variable has a value or a valueFrom, not both")
+    return _from(subject, container, variable.value_from)
+
+
+def _from(subject: Subject, container: Container, source: EnvVarSource) -> str | None:
+    given = [source.field_ref, source.resource_field_ref, source.config_map_key_ref, source.secret_key_ref]
+    if sum(reference is not None for reference in given) != 1:
+        raise source.at.error("valueFrom needs exactly one source")
+    if source.field_ref:
+        return subject.field(source.field_ref)
+    if source.resource_field_ref:
+        selector = source.resource_field_ref
+        return subject.resource(selector, subject.container(selector, container))
+    manifest = subject.manifest
+    if key := source.config_map_key_ref:
+        return _key(key, "ConfigMap", manifest.config_maps.get(key.name))
+    assert source.secret_key_ref
+    return _key(source.secret_key_ref, "Secret", manifest.secrets.get(source.secret_key_ref.name))
+
+
+def _key(selector: KeySelector, kind: str, found: ConfigMap | Secret | None) -> str | None:
+    if found is not None and selector.key in found.content:
+        return _text(found.content[selector.key], selector.at)
+    if selector.optional:
+        return None
+    if found is None:
+        raise missing(selector.at.of("name"), kind, selector.name)
+    raise selector.at.of("key").error(f"{kind} {selector.name!r} has no key {selector.key[:80]!r}")
+
+
+def _all_of(manifest: Manifest, source: EnvFromSource) -> dict[str, str]:
+    if (source.config_map_ref is None) == (source.secret_ref is None):
+        raise source.at.error("envFrom needs a configMapRef or a secretRef")
+    if source.config_map_ref:
+        content = _content(source.config_map_ref, "ConfigMap", manifest.config_maps.get(source.config_map_ref.name))
+    else:
+        assert source.secret_ref
+        content = _content(source.secret_ref, "Secret", manifest.secrets.get(source.secret_ref.name))
+    named = {source.prefix + key: value for key, value in content.items()}
+    return {name: _text(value, source.at) for name, value in named.items() if _NAME.fullmatch(name)}
+
+
+def _content(reference: ObjectReference, kind: str, found: ConfigMap | Secret | None) -> dict[str, bytes]:
+    if found is None and not reference.optional:
+        raise missing(reference.at.of("name"), kind, reference.name)
+    if isinstance(found, ConfigMap):  # binaryData is for files
+        return {key: value.encode() for key, value in found.data.items()}
+    return found.content if found else {}
+
+
+def missing(at: Node, kind: str, name: str) -> InvalidArgument:
+    """The error for a ConfigMap or Secret that no document holds."""
+    return at.error(f"there is no {kind} {name[:80]!r}", hint="add it to the file as a document of its own")
+
+
+def _text(value: bytes, at: Node) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        raise at.error("a variable cannot hold bytes that are not UTF-8; mount it as a file") from None
+    if "\0" in text:
+        raise at.error("a variable cannot hold a NUL")
+    return text

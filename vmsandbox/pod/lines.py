@@ -1,0 +1,55 @@
+"""A container's output as lines, told to the observer in their order."""
+
+from collections.abc import AsyncGenerator, Iterator
+
+from vmsandbox.model import Output
+from vmsandbox.pod.observer import OutputLine, PodObserver
+from vmsandbox.protocol.messages import Stream
+
+LONGEST = 16 * 1024
+"""Bytes of a line before it comes in parts, as in the CRI's log format."""
+
+
+class LineSplitter:
+    """Makes lines of the pieces of one stream."""
+
+    def __init__(self, container: str, stream: Stream) -> None:
+        """Nothing has come yet."""
+        self._container = container
+        self._stream = stream
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[OutputLine]:
+        """The lines that end in `data`, and parts of what is longer than `LONGEST`."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            yield from self._parts(line, complete=True)
+        while len(self._rest) > LONGEST:
+            yield self._line(self._rest[:LONGEST], complete=False)
+            self._rest = self._rest[LONGEST:]
+
+    def end(self) -> Iterator[OutputLine]:
+        """What is left, where the output does not end with the end of a line."""
+        if self._rest:
+            yield self._line(self._rest, complete=False)
+        self._rest = b""
+
+    def _parts(self, line: bytes, *, complete: bool) -> Iterator[OutputLine]:
+        while len(line) > LONGEST:
+            yield self._line(line[:LONGEST], complete=False)
+            line = line[LONGEST:]
+        yield self._line(line, complete=complete)
+
+    def _line(self, text: bytes, *, complete: bool) -> OutputLine:
+        return OutputLine(self._container, self._stream, text, complete)
+
+
+async def tell_lines(container: str, pieces: AsyncGenerator[Output, None], observer: PodObserver) -> None:
+    """Tell `observer` the lines of a container, until its output ends."""
+    splitters = {stream: LineSplitter(container, stream) for stream in (Stream.STDOUT, Stream.STDERR)}
+    async for piece in pieces:
+        for line in splitters[piece.stream].feed(piece.data):
+            await observer.output(line)
+    for splitter in splitters.values():
+        for line in splitter.end():
+            await observer.output(line)

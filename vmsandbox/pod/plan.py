@@ -1,0 +1,148 @@
+"""What running a pod means in the words of the CRI: a pure function of its manifest and of the host's settings.
+
+What is known only when the sandbox runs, the pod's addresses and where its volumes are, comes in later, through
+`PodPlan.container`; that too is pure. All that can be wrong with a manifest is found by `plan_pod`, before
+anything starts.
+"""
+
+from dataclasses import dataclass
+
+from vmsandbox.model import (
+    ContainerConfig,
+    ContainerMetadata,
+    Mount,
+    PodSandboxConfig,
+    PodSandboxMetadata,
+    PortMapping,
+    Resources,
+)
+from vmsandbox.pod import dns, security
+from vmsandbox.pod.api.container import Container, RestartPolicy
+from vmsandbox.pod.api.pod import PodSpec
+from vmsandbox.pod.checks import check_pod
+from vmsandbox.pod.documents import Manifest
+from vmsandbox.pod.environment import environment
+from vmsandbox.pod.expansion import expand
+from vmsandbox.pod.images import ImagePlan, plan_images
+from vmsandbox.pod.quantity import ZERO
+from vmsandbox.pod.resources import pod_resources
+from vmsandbox.pod.subject import PlanSettings, Subject
+from vmsandbox.pod.volume_plan import VolumePlan, plan_volumes
+
+
+@dataclass(frozen=True, slots=True)
+class PodPlan:
+    """All that is decided before a pod starts."""
+
+    subject: Subject
+    sandbox: PodSandboxConfig
+    images: tuple[ImagePlan, ...]
+    volumes: dict[str, VolumePlan]
+
+    @property
+    def spec(self) -> PodSpec:
+        """The pod's."""
+        return self.subject.pod.spec
+
+    @property
+    def name(self) -> str:
+        """The pod, for people: NAMESPACE/NAME."""
+        return f"{self.sandbox.metadata.namespace}/{self.sandbox.metadata.name}"
+
+    def restart_policy(self, container: Container) -> RestartPolicy:
+        """When a container is started again; an init container that has succeeded never is, but for sidecars."""
+        policy = self.spec.restart_policy
+        if container not in self.spec.init_containers:
+            return policy
+        if container.sidecar:
+            return RestartPolicy.ALWAYS
+        return RestartPolicy.NEVER if policy is RestartPolicy.NEVER else RestartPolicy.ON_FAILURE
+
+    def container(
+        self, container: Container, subject: Subject, mounts: tuple[Mount, ...] = (), attempt: int = 0
+    ) -> ContainerConfig:
+        """CRI ContainerConfig of one attempt at running a container.
+
+        Args:
+            container: of this plan's pod.
+            subject: the pod, with its addresses.
+            mounts: its volumes, in the order of its volumeMounts, and what else is mounted in it.
+            attempt: how often it has been started before.
+        """
+        envs = environment(subject, container)
+        return ContainerConfig(
+            metadata=ContainerMetadata(container.name, attempt),
+            image=container.image,
+            command=tuple(expand(text, envs) for text in container.command),
+            args=tuple(expand(text, envs) for text in container.args),
+            working_dir=container.working_dir,
+            envs=envs,
+            mounts=mounts,
+            labels=_kubernetes_labels(subject) | {"io.kubernetes.container.name": container.name},
+            annotations={"io.kubernetes.container.restartCount": str(attempt)},
+            log_path=f"{container.name}/{attempt}.log" if self.sandbox.log_directory else "",
+            stdin=container.stdin,
+            stdin_once=container.stdin_once,
+            tty=container.tty,
+            resources=subject.resources.container(container),
+            security=security.container_security(self.spec, container, subject.settings.seccomp_directory),
+            stop_signal=container.lifecycle.stop_signal,
+        )
+
+
+def plan_pod(manifest: Manifest, settings: PlanSettings) -> PodPlan:
+    """The plan of a pod.
+
+    Raises:
+        InvalidArgument: what the manifest says cannot be, with its file, line and field.
+    """
+    check_pod(manifest.pod)
+    spec = manifest.pod.spec
+    subject = Subject(manifest, settings, pod_resources(spec, settings.vcpus, settings.memory))
+    plan = PodPlan(subject, _sandbox(subject), plan_images(manifest), plan_volumes(subject))
+    for container in (*spec.init_containers, *spec.containers):
+        plan.container(container, subject)  # finds what its variables refer to in vain
+    return plan
+
+
+def _sandbox(subject: Subject) -> PodSandboxConfig:
+    metadata, spec = subject.pod.metadata, subject.pod.spec
+    return PodSandboxConfig(
+        metadata=PodSandboxMetadata(metadata.name, subject.uid, metadata.namespace),
+        hostname=dns.hostname(subject),
+        log_directory=subject.settings.log_directory,
+        dns=dns.resolver(spec, subject.settings.dns),
+        port_mappings=_port_mappings(spec),
+        labels=metadata.labels | _kubernetes_labels(subject),
+        annotations=metadata.annotations,
+        sysctls={sysctl.name: sysctl.value for sysctl in spec.security_context.sysctls},
+        namespaces=security.namespaces(spec),
+        privileged=any(c.security_context.privileged for c in (*spec.init_containers, *spec.containers)),
+        resources=subject.resources.sandbox(spec),
+        overhead=_overhead(spec),
+        runtime_handler=spec.runtime_class_name,
+    )
+
+
+def _port_mappings(spec: PodSpec) -> tuple[PortMapping, ...]:
+    return tuple(
+        PortMapping(port.container_port, port.host_port, port.protocol.value.lower(), port.host_ip)
+        for container in (*spec.init_containers, *spec.containers)
+        for port in container.ports
+        if port.host_port
+    )
+
+
+def _overhead(spec: PodSpec) -> Resources:
+    memory = spec.overhead.get("memory", ZERO).whole
+    cpu = spec.overhead.get("cpu", ZERO).milli
+    return Resources(cpu_period=100_000 if cpu else 0, cpu_quota=cpu * 100, memory_limit=memory)
+
+
+def _kubernetes_labels(subject: Subject) -> dict[str, str]:
+    metadata = subject.pod.metadata
+    return {
+        "io.kubernetes.pod.name": metadata.name,
+        "io.kubernetes.pod.namespace": metadata.namespace,
+        "io.kubernetes.pod.uid": subject.uid,
+    }

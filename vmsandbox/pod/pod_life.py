@@ -1,0 +1,126 @@
+"""The life of a pod whose sandbox runs: init containers in order, then containers together, then sidecars' ends."""
+
+import asyncio
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from vmsandbox.model import ContainerStatus
+from vmsandbox.pod.api.container import Container
+from vmsandbox.pod.container_life import ContainerLife, Sandboxed
+
+EXIT_DEADLINE = 124
+"""Exit code of a pod whose activeDeadlineSeconds have passed, as timeout(1) has it."""
+
+
+class PodPhase(enum.Enum):
+    """PodPhase of a pod that has ended."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class PodResult:
+    """How a pod ended."""
+
+    phase: PodPhase
+    exit_code: int
+    """0, or that of the container that failed first."""
+    reason: str = ""
+    """DeadlineExceeded, or empty."""
+    containers: dict[str, ContainerStatus] = field(default_factory=dict)
+    """The last status of every container that was started, by name."""
+
+
+class PodLife:
+    """Runs the containers of one pod, once."""
+
+    def __init__(self, around: Sandboxed) -> None:
+        """Nothing runs before `run`."""
+        self._around = around
+        self._spec = around.plan.spec
+        self._lives: list[ContainerLife] = []
+
+    async def run(self) -> PodResult:
+        """Until the pod's containers have ended.
+
+        When it is cancelled, or the pod's deadline passes, containers are asked to end, and get the grace period for
+        it; when it is cancelled again, it ends at once, and leaves them to whoever owns the sandbox.
+
+        Raises:
+            VmsandboxError: a container cannot be made, or the machine is gone.
+        """
+        try:
+            return await self._run_to_deadline()
+        except asyncio.CancelledError:
+            await self._stop("cancelled")
+            raise
+        finally:
+            for life in self._lives:
+                life.task.cancel()
+            await asyncio.gather(*(life.task for life in self._lives), return_exceptions=True)
+
+    async def _run_to_deadline(self) -> PodResult:
+        try:
+            async with asyncio.timeout(self._spec.active_deadline_seconds):
+                result = await self._run()
+        except TimeoutError:
+            await self._stop(f"it was active for {self._spec.active_deadline_seconds} s, as long as it may be")
+            return PodResult(PodPhase.FAILED, EXIT_DEADLINE, "DeadlineExceeded", self._statuses())
+        await self._stop("")
+        return PodResult(result.phase, result.exit_code, result.reason, self._statuses())
+
+    async def _run(self) -> PodResult:
+        for container in self._spec.init_containers:
+            life = self._begin(container)
+            if container.sidecar:
+                await self._until(asyncio.create_task(life.started.wait()))
+                continue
+            await self._until(life.task)
+            if life.task.result().exit_code:
+                return self._result([life])
+        lives = [self._begin(container) for container in self._spec.containers]
+        for life in lives:
+            await self._until(life.task)
+        return self._result(lives)
+
+    def _begin(self, container: Container) -> ContainerLife:
+        life = ContainerLife(container, self._around)
+        self._lives.append(life)
+        return life
+
+    async def _until(self, awaited: "asyncio.Task[ContainerStatus] | asyncio.Task[bool]") -> None:
+        """Wait for one thing; the failure of any container's life is everyone's."""
+        try:
+            while not awaited.done():
+                running = {life.task for life in self._lives if not life.task.done()}
+                await asyncio.wait({awaited, *running}, return_when=asyncio.FIRST_COMPLETED)
+                for life in self._lives:
+                    if life.task.done():
+                        life.task.result()
+        finally:
+            if awaited not in {life.task for life in self._lives}:
+                awaited.cancel()
+
+    async def _stop(self, reason: str) -> None:
+        """Let all end, sidecars after the others and in reverse; together they have the grace period."""
+        running = [life for life in self._lives if not life.task.done()]
+        if running and reason:
+            self._around.observer.stopping(reason)
+        deadline = asyncio.get_running_loop().time() + self._spec.termination_grace_period_seconds
+        await asyncio.gather(*(life.stop(deadline) for life in running if not life.container.sidecar))
+        for life in reversed(running):
+            if life.container.sidecar:
+                await life.stop(deadline)
+
+    def _result(self, lives: Iterable[ContainerLife]) -> PodResult:
+        statuses = [life.task.result() for life in lives]
+        failed = sorted((status for status in statuses if status.exit_code), key=lambda status: status.finished_at)
+        if failed:
+            return PodResult(PodPhase.FAILED, failed[0].exit_code)
+        return PodResult(PodPhase.SUCCEEDED, 0)
+
+    def _statuses(self) -> dict[str, ContainerStatus]:
+        ended = (life for life in self._lives if life.task.done() and not life.task.exception())
+        return {life.container.name: life.task.result() for life in ended}

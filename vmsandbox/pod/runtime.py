@@ -1,0 +1,148 @@
+"""What the runner of pods needs of a runtime, and no more than the CRI can say; the runtime in this process has it."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from vmsandbox.images.progress import Report
+from vmsandbox.model import (
+    ContainerConfig,
+    ContainerStatus,
+    ExecResult,
+    Image,
+    Output,
+    PodSandboxConfig,
+    RegistryAuth,
+    SandboxStatus,
+)
+from vmsandbox.service import RuntimeService
+
+
+class PodRuntime(Protocol):
+    """A CRI runtime. Calls raise VmsandboxError; stopping and removing succeed when that was done before."""
+
+    @property
+    def guest_tmpfs(self) -> bool:
+        """Whether `Mount.tmpfs` is understood; else emptyDir of medium Memory is a tmpfs of the host."""
+        ...
+
+    async def find_image(self, name: str) -> Image | None:
+        """The image of that name, where it is held."""
+        ...
+
+    async def pull_image(self, name: str, auth: RegistryAuth | None, progress: Report) -> Image:
+        """Pull an image; `progress` is called where the runtime knows how far it is."""
+        ...
+
+    async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
+        """Make a sandbox, and return its id when it is READY; on failure or cancellation nothing is left of it."""
+        ...
+
+    async def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
+        """What is known of a sandbox."""
+        ...
+
+    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
+        """End a sandbox with all its containers, at once."""
+        ...
+
+    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
+        """Forget a sandbox and its containers."""
+        ...
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        """Make a container, and return its id."""
+        ...
+
+    async def start_container(self, container_id: str) -> None:
+        """Let a container run; one that cannot be started is EXITED afterwards."""
+        ...
+
+    async def stop_container(self, container_id: str, timeout: float) -> None:
+        """Ask a container to end, and kill it after `timeout` seconds."""
+        ...
+
+    async def remove_container(self, container_id: str) -> None:
+        """Forget a container, ended by force where it runs."""
+        ...
+
+    async def container_status(self, container_id: str) -> ContainerStatus:
+        """What is known of a container."""
+        ...
+
+    async def wait_container(self, container_id: str) -> ContainerStatus:
+        """The status of a container that has ended."""
+        ...
+
+    def output(self, container_id: str) -> AsyncGenerator[Output, None]:
+        """The output of a container from this call on, which is made before it starts, to its end."""
+        ...
+
+    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
+        """Run a command in a container; `timeout` in seconds, 0 for none."""
+        ...
+
+
+class ServiceRuntime:
+    """The runtime service of this process."""
+
+    guest_tmpfs = True
+
+    def __init__(self, service: RuntimeService) -> None:
+        """The service stays the caller's."""
+        self._service = service
+
+    async def find_image(self, name: str) -> Image | None:
+        """See `PodRuntime`."""
+        return self._service.images.find(name)
+
+    async def pull_image(self, name: str, auth: RegistryAuth | None, progress: Report) -> Image:
+        """See `PodRuntime`."""
+        return await self._service.images.pull(name, auth, progress)
+
+    async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
+        """See `PodRuntime`."""
+        return await self._service.run_pod_sandbox(config)
+
+    async def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
+        """See `PodRuntime`."""
+        return self._service.pod_sandbox_status(sandbox_id)
+
+    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
+        """See `PodRuntime`."""
+        await self._service.stop_pod_sandbox(sandbox_id)
+
+    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
+        """See `PodRuntime`."""
+        await self._service.remove_pod_sandbox(sandbox_id)
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        """See `PodRuntime`."""
+        return await self._service.create_container(sandbox_id, config)
+
+    async def start_container(self, container_id: str) -> None:
+        """See `PodRuntime`."""
+        await self._service.start_container(container_id)
+
+    async def stop_container(self, container_id: str, timeout: float) -> None:
+        """See `PodRuntime`."""
+        await self._service.stop_container(container_id, timeout)
+
+    async def remove_container(self, container_id: str) -> None:
+        """See `PodRuntime`."""
+        await self._service.remove_container(container_id)
+
+    async def container_status(self, container_id: str) -> ContainerStatus:
+        """See `PodRuntime`."""
+        return self._service.container_status(container_id)
+
+    async def wait_container(self, container_id: str) -> ContainerStatus:
+        """See `PodRuntime`."""
+        return await self._service.wait_container(container_id)
+
+    def output(self, container_id: str) -> AsyncGenerator[Output, None]:
+        """See `PodRuntime`."""
+        return self._service.output(container_id)
+
+    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
+        """See `PodRuntime`."""
+        return await self._service.exec_sync(container_id, command, timeout)

@@ -1,0 +1,100 @@
+"""securityContext of pod and container, as the CRI has it; the defaults are the kubelet's."""
+
+from pathlib import Path
+
+from vmsandbox.model import (
+    ContainerSecurity,
+    NamespaceMode,
+    Namespaces,
+    SecurityProfile,
+    SupplementalGroupsPolicy,
+)
+from vmsandbox.pod.api.container import Container
+from vmsandbox.pod.api.pod import PodSpec
+from vmsandbox.pod.api.security import GroupsPolicy, ProcMount, Profile, ProfileType
+
+MASKED_PATHS = (
+    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)  # fmt: skip
+READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+def namespaces(spec: PodSpec) -> Namespaces:
+    """CRI NamespaceOption of sandbox and containers."""
+    pid = NamespaceMode.POD if spec.share_process_namespace else NamespaceMode.CONTAINER
+    return Namespaces(
+        pid=NamespaceMode.NODE if spec.host_pid else pid,
+        ipc=NamespaceMode.NODE if spec.host_ipc else NamespaceMode.POD,
+    )
+
+
+def container_security(spec: PodSpec, container: Container, seccomp_directory: Path) -> ContainerSecurity:
+    """CRI LinuxContainerSecurityContext of a container.
+
+    Raises:
+        InvalidArgument: a profile is malformed.
+    """
+    pod, own = spec.security_context, container.security_context
+    masked = own.proc_mount is ProcMount.DEFAULT and not own.privileged
+    groups = () if pod.fs_group is None else (pod.fs_group,)
+    return ContainerSecurity(
+        privileged=own.privileged,
+        add_capabilities=own.capabilities.add,
+        drop_capabilities=own.capabilities.drop,
+        namespaces=namespaces(spec),
+        run_as_user=_first(own.run_as_user, pod.run_as_user),
+        run_as_group=_first(own.run_as_group, pod.run_as_group),
+        supplemental_groups=tuple(dict.fromkeys((*groups, *pod.supplemental_groups))),
+        supplemental_groups_policy=(
+            SupplementalGroupsPolicy.STRICT
+            if pod.supplemental_groups_policy is GroupsPolicy.STRICT
+            else SupplementalGroupsPolicy.MERGE
+        ),
+        readonly_rootfs=own.read_only_root_filesystem,
+        no_new_privs=own.allow_privilege_escalation is False,
+        masked_paths=MASKED_PATHS if masked else (),
+        readonly_paths=READONLY_PATHS if masked else (),
+        seccomp=_seccomp(own.seccomp_profile or pod.seccomp_profile, seccomp_directory),
+        apparmor=_apparmor(own.app_armor_profile or pod.app_armor_profile),
+    )
+
+
+def must_not_be_root(spec: PodSpec, container: Container) -> bool:
+    """runAsNonRoot."""
+    own = container.security_context.run_as_non_root
+    return bool(spec.security_context.run_as_non_root if own is None else own)
+
+
+def _first(own: int | None, pod: int | None) -> int | None:
+    return pod if own is None else own
+
+
+def _seccomp(profile: Profile | None, directory: Path) -> SecurityProfile:
+    if profile is None or profile.type is not ProfileType.LOCALHOST:
+        return _profile(profile)
+    name = _localhost(profile)
+    if name.startswith("/") or ".." in Path(name).parts:
+        raise profile.at.of("localhostProfile").error("the profile is a path below the directory of seccomp profiles")
+    return SecurityProfile("localhost", str(directory / name))
+
+
+def _apparmor(profile: Profile | None) -> SecurityProfile:
+    if profile is not None and profile.type is ProfileType.LOCALHOST:
+        return SecurityProfile("localhost", _localhost(profile))
+    return _profile(profile)
+
+
+def _profile(profile: Profile | None) -> SecurityProfile:
+    if profile is None:
+        return SecurityProfile("unconfined")
+    if profile.localhost_profile:
+        raise profile.at.of("localhostProfile").error("it belongs to type Localhost")
+    return SecurityProfile("runtime_default" if profile.type is ProfileType.RUNTIME_DEFAULT else "unconfined")
+
+
+def _localhost(profile: Profile) -> str:
+    if not profile.localhost_profile:
+        raise profile.at.error("type Localhost needs a localhostProfile")
+    return profile.localhost_profile

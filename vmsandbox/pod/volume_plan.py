@@ -1,0 +1,163 @@
+"""What the volumes of a pod hold: a pure function of its manifest. `volumes` makes them on the host."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from vmsandbox.pod.api.pod import ConfigMap, Secret
+from vmsandbox.pod.api.volumes import (
+    DownwardFile,
+    EmptyDir,
+    HostPath,
+    ImageVolume,
+    KeyToPath,
+    ProjectedSource,
+    ProjectedVolume,
+    Volume,
+)
+from vmsandbox.pod.environment import missing
+from vmsandbox.pod.subject import Subject
+from vmsandbox.pod.tree import Node
+
+DEFAULT_MODE = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a configMap, secret, projected or downwardAPI volume."""
+
+    content: bytes = field(repr=False)
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files by their path below the volume's root."""
+
+    files: dict[str, File]
+
+
+VolumePlan = EmptyDir | HostPath | ImageVolume | Files
+
+
+def plan_volumes(subject: Subject) -> dict[str, VolumePlan]:
+    """The volumes of a pod by name.
+
+    Raises:
+        InvalidArgument: a volume has no source or several, or refers to what does not exist.
+    """
+    return {volume.name: _plan(subject, volume) for volume in subject.pod.spec.volumes}
+
+
+def _plan(subject: Subject, volume: Volume) -> VolumePlan:
+    given = (
+        volume.empty_dir, volume.host_path, volume.image,
+        volume.config_map, volume.secret, volume.projected, volume.downward,
+    )  # fmt: skip
+    sources = [source for source in given if source is not None]
+    if len(sources) != 1:
+        raise volume.at.error("a volume needs exactly one source", hint="emptyDir: {}" if not sources else "")
+    source = sources[0]
+    if isinstance(source, (EmptyDir, HostPath, ImageVolume)):
+        return source
+    return Files(_collected(volume.at, tuple(_files(subject, volume))))
+
+
+def _collected(at: Node, files: Sequence[tuple[str, File]]) -> dict[str, File]:
+    """One tree; a path that is a file to one and a directory to another is an error."""
+    tree = dict(files)
+    for path in tree:
+        above = next((str(parent) for parent in PurePosixPath(path).parents if str(parent) in tree), None)
+        if above:
+            raise at.error(f"{above!r} is a file, and cannot hold {path!r}")
+    return tree
+
+
+def _files(subject: Subject, volume: Volume) -> Iterator[tuple[str, File]]:
+    manifest = subject.manifest
+    if source := volume.config_map:
+        at, optional = source.at.of("name"), source.optional
+        content = _content(at, "ConfigMap", source.name, manifest.config_maps.get(source.name), optional)
+        yield from _of_content(source.at, content, source.items, source.default_mode, optional)
+    if secret := volume.secret:
+        at, optional = secret.at.of("secretName"), secret.optional
+        content = _content(at, "Secret", secret.secret_name, manifest.secrets.get(secret.secret_name), optional)
+        yield from _of_content(secret.at, content, secret.items, secret.default_mode, optional)
+    if downward := volume.downward:
+        yield from _of_downward(subject, downward.items, downward.default_mode)
+    if projected := volume.projected:
+        yield from _of_projected(subject, projected)
+
+
+def _of_projected(subject: Subject, projected: ProjectedVolume) -> Iterator[tuple[str, File]]:
+    for source in projected.sources:
+        if sum(given is not None for given in (source.config_map, source.secret, source.downward)) != 1:
+            raise source.at.error("a projection needs exactly one source")
+        yield from _of_projection(subject, source, projected.default_mode)
+
+
+def _of_projection(subject: Subject, source: ProjectedSource, mode: int | None) -> Iterator[tuple[str, File]]:
+    if source.downward:
+        yield from _of_downward(subject, source.downward.items, mode)
+        return
+    projection = source.config_map or source.secret
+    assert projection
+    kind = "ConfigMap" if source.config_map else "Secret"
+    known: dict[str, ConfigMap] | dict[str, Secret] = (
+        subject.manifest.config_maps if source.config_map else subject.manifest.secrets
+    )
+    found = known.get(projection.name)
+    content = _content(projection.at.of("name"), kind, projection.name, found, projection.optional)
+    yield from _of_content(projection.at, content, projection.items, mode, projection.optional)
+
+
+def _content(at: Node, kind: str, name: str, found: ConfigMap | Secret | None, optional: bool) -> dict[str, bytes]:
+    if found is None and not optional:
+        raise missing(at, kind, name)
+    return found.content if found else {}
+
+
+def _of_content(
+    at: Node, content: dict[str, bytes], items: Sequence[KeyToPath], default_mode: int | None, optional: bool
+) -> Iterator[tuple[str, File]]:
+    mode = _mode(at.of("defaultMode"), default_mode, DEFAULT_MODE)
+    if not items:
+        for key, value in content.items():
+            yield _path(at, key), File(value, mode)
+    for item in items:
+        if item.key in content:
+            yield (
+                _path(item.at.of("path"), item.path),
+                File(content[item.key], _mode(item.at.of("mode"), item.mode, mode)),
+            )
+        elif not optional:
+            raise item.at.of("key").error(f"there is no key {item.key[:80]!r}")
+
+
+def _of_downward(
+    subject: Subject, items: Sequence[DownwardFile], default_mode: int | None
+) -> Iterator[tuple[str, File]]:
+    for item in items:
+        mode = _mode(item.at.of("mode"), item.mode, _mode(item.at, default_mode, DEFAULT_MODE))
+        if (item.field_ref is None) == (item.resource_field_ref is None):
+            raise item.at.error("a file needs a fieldRef or a resourceFieldRef")
+        if item.field_ref:
+            text = subject.field(item.field_ref, volume=True)
+        else:
+            assert item.resource_field_ref
+            text = subject.resource(item.resource_field_ref, subject.container(item.resource_field_ref, None))
+        yield _path(item.at.of("path"), item.path), File(text.encode(), mode)
+
+
+def _mode(at: Node, mode: int | None, default: int) -> int:
+    if mode is not None and not 0 <= mode <= 0o777:
+        raise at.error("a mode is between 0 and 0777 (decimal 511)")
+    return default if mode is None else mode
+
+
+def _path(at: Node, path: str) -> str:
+    """A path below the volume, in the form in which equal paths are equal."""
+    parts = path.split("/")
+    if not path or ".." in parts or path.startswith(("/", "..")) or "\0" in path:
+        raise at.error(f"{path[:80]!r} is no path below the volume")
+    return str(PurePosixPath(path))
