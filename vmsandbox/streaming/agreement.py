@@ -1,0 +1,59 @@
+"""From the request of a client and what its URL stands for to the state machine that both speak from then on."""
+
+from collections.abc import Sequence
+
+from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
+from vmsandbox.streaming import portforward, remotecommand
+from vmsandbox.streaming.channels import WebSocketChannels
+from vmsandbox.streaming.multiplexer import Multiplexer
+from vmsandbox.streaming.portforward import PortForward
+from vmsandbox.streaming.remotecommand import RemoteCommand, Wanted
+from vmsandbox.streaming.spdy import SpdyConnection
+from vmsandbox.streaming.subprotocols import (
+    SPDY_COMMANDS,
+    SPDY_PORTS,
+    WEBSOCKET_COMMANDS,
+    WEBSOCKET_PORTS,
+    Version,
+    choose,
+)
+from vmsandbox.streaming.tunnel import Tunnel
+from vmsandbox.streaming.upgrade import Refusal, UpgradeRequest
+
+
+def agree_on_command(asked: UpgradeRequest, request: ExecRequest | AttachRequest) -> tuple[str, RemoteCommand]:
+    """The version that both speak, and the machine for it. Raises Refusal where there is none."""
+    version = _choose(asked, WEBSOCKET_COMMANDS if asked.websocket else SPDY_COMMANDS)
+    wanted = Wanted(request.stdin, request.stdout, request.stderr, request.tty)
+    multiplexer: Multiplexer
+    if version.channels is not None:
+        channels = remotecommand.channel_headers(wanted)
+        multiplexer = WebSocketChannels(version.channels, channels, server=True)
+    else:
+        multiplexer = SpdyConnection(server=True)
+    return version.name, RemoteCommand(multiplexer, version, wanted)
+
+
+def agree_on_ports(asked: UpgradeRequest, request: PortForwardRequest) -> tuple[str, PortForward]:
+    """The version that both speak, and the machine for it. Raises Refusal where there is none."""
+    version = _choose(asked, WEBSOCKET_PORTS if asked.websocket else SPDY_PORTS)
+    if version.channels is not None:
+        if not request.ports:
+            raise Refusal(400, "over WebSocket channels the ports have to be named when the URL is asked for")
+        channels = portforward.channel_headers(request.ports)
+        multiplexer = WebSocketChannels(version.channels, channels, server=True)
+        return version.name, PortForward(multiplexer, tells_ports=True)
+    return version.name, PortForward(Tunnel(server=True) if asked.websocket else SpdyConnection(server=True))
+
+
+def _choose(asked: UpgradeRequest, known: Sequence[Version]) -> Version:
+    """The first version of the client's list that is known; the kubelet refuses with 403, too."""
+    version = choose(asked.versions, known)
+    if version is None:
+        names = [candidate.name for candidate in known if candidate.name]
+        raise Refusal(
+            403,
+            f"no common version: the client offers {', '.join(asked.versions)}; known are {', '.join(names)}",
+            [("X-Accepted-Stream-Protocol-Versions", name) for name in names],
+        )
+    return version

@@ -1,0 +1,149 @@
+"""The WebSocket subprotocols of Kubernetes' channels, as a multiplexer without I/O.
+
+Every message begins with the number of its channel: one byte, or in the base64 protocols one digit, after which the
+rest is base64. Which channels there are both sides know beforehand, so all are open from the beginning. There is no
+half close but in v5, where the message 255, N says that channel N has ended (KEP-4006); no flow control but the
+connection's; no reset.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wsproto.frame_protocol import CloseReason
+
+from vmsandbox.streaming.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened
+from vmsandbox.streaming.websocket import MESSAGE_LIMIT, Goodbye, Piece, WebSocket, WebSocketError
+
+CLOSE_CHANNEL = 255
+_TEXT_LIMIT = 256 * 1024
+"""Bytes that a base64 message may have: it is decoded whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelProtocol:
+    """How channels are spoken."""
+
+    base64: bool = False
+    half_close: bool = False
+
+
+class WebSocketChannels:
+    """A `Multiplexer`; the streams are the channels."""
+
+    def __init__(self, protocol: ChannelProtocol, channels: Mapping[int, Mapping[str, str]], *, server: bool) -> None:
+        """Speak `protocol` on a connection whose handshake is done.
+
+        Args:
+            protocol: as it was agreed on.
+            channels: the headers that a SPDY client would open each channel with.
+            server: which end this is.
+        """
+        self._socket = WebSocket(server=server)
+        self._protocol = protocol
+        self._channels = {number: dict(headers) for number, headers in channels.items()}
+        self._server = server
+        self._announced = not server
+        self._sending = set(channels)
+        self._receiving = set(channels)
+        self._channel: int | None = None
+        self._text = bytearray()
+
+    def receive(self, data: bytes) -> list[Event]:
+        """See `Multiplexer`; the first call opens all channels."""
+        events: list[Event] = []
+        if not self._announced:
+            self._announced = True
+            events += [Opened(number, headers) for number, headers in self._channels.items()]
+        try:
+            for happened in self._socket.receive(data):
+                events += self._take(happened)
+        except WebSocketError as error:
+            self._socket.close(str(error), error.code)
+            events.append(Failed(str(error)))
+        return events
+
+    def output(self) -> bytes:
+        """See `Multiplexer`."""
+        return self._socket.output()
+
+    def open(self, headers: Mapping[str, str]) -> int:
+        """See `Multiplexer`: the number of the channel with these headers."""
+        return next(number for number, known in self._channels.items() if known == headers)
+
+    def room(self, stream: int) -> int:
+        """See `Multiplexer`."""
+        return UNBOUNDED
+
+    def send(self, stream: int, data: bytes) -> None:
+        """See `Multiplexer`. Empty data makes an empty message."""
+        if stream in self._sending:
+            for start in range(0, len(data) or 1, MESSAGE_LIMIT):
+                self._send(stream, data[start : start + MESSAGE_LIMIT])
+
+    def end(self, stream: int) -> None:
+        """See `Multiplexer`; only a client of v5 has a way to say it."""
+        if stream in self._sending:
+            self._sending.discard(stream)
+            if self._protocol.half_close and not self._server:
+                self._socket.send(bytes((CLOSE_CHANNEL, stream)))
+
+    def reset(self, stream: int) -> None:
+        """See `Multiplexer`; the peer does not learn of it."""
+        self._receiving.discard(stream)
+        self.end(stream)
+
+    def consumed(self, stream: int, count: int) -> None:
+        """See `Multiplexer`: there are no windows."""
+
+    def close(self, reason: str = "") -> None:
+        """See `Multiplexer`."""
+        self._socket.close(reason)
+
+    def _send(self, stream: int, data: bytes) -> None:
+        if self._protocol.base64:
+            self._socket.send(f"{stream}{base64.b64encode(data).decode()}")
+        else:
+            self._socket.send(bytes((stream,)) + data)
+
+    def _take(self, happened: Piece | Goodbye) -> list[Event]:
+        match happened:
+            case Goodbye(reason):
+                return [Failed(reason)] if reason else [Closed()]
+            case Piece(data, last):
+                return self._take_text(data, last) if self._protocol.base64 else self._take_bytes(data, last)
+
+    def _take_bytes(self, data: bytes, last: bool) -> list[Event]:
+        events: list[Event] = []
+        if self._channel is None and data:
+            self._channel, data = data[0], data[1:]
+        if self._channel == CLOSE_CHANNEL and self._protocol.half_close:
+            events = self._end_channels(data)
+        elif data and self._channel in self._receiving:
+            events = [Data(self._channel, data)]
+        if last:
+            self._channel = None
+        return events
+
+    def _end_channels(self, numbers: bytes) -> list[Event]:
+        ended = [number for number in numbers if number in self._receiving]
+        self._receiving.difference_update(ended)
+        return [Ended(number) for number in ended]
+
+    def _take_text(self, data: bytes, last: bool) -> list[Event]:
+        self._text += data
+        if len(self._text) > _TEXT_LIMIT:
+            raise WebSocketError(f"a base64 message of more than {_TEXT_LIMIT} bytes", CloseReason.MESSAGE_TOO_BIG)
+        if not last:
+            return []
+        message = bytes(self._text)
+        self._text.clear()
+        if not message:
+            return []
+        number = message[0] - ord("0")
+        try:
+            content = base64.b64decode(message[1:], validate=True)
+        except binascii.Error as error:
+            raise WebSocketError(str(error), CloseReason.INVALID_FRAME_PAYLOAD_DATA) from None
+        return [Data(number, content)] if content and number in self._receiving else []

@@ -1,0 +1,147 @@
+"""Serving one client of exec or attach: its streams on one side, the process on the other."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+
+from vmsandbox import aio, log
+from vmsandbox.errors import FailedPrecondition, VmsandboxError
+from vmsandbox.protocol.messages import Stream
+from vmsandbox.streaming.pipe import Pipe
+from vmsandbox.streaming.remotecommand import Input, InputEnded, Left, RemoteCommand, Resized, Started
+from vmsandbox.streaming.resize import TerminalSize
+from vmsandbox.streaming.status import CommandStatus
+from vmsandbox.streaming.targets import Process
+from vmsandbox.streaming.wire import ClientGone, Wire
+
+STREAM_CREATION_TIMEOUT = 30.0
+"""Seconds that a client has for opening its streams, as the kubelet has it."""
+
+_log = log.get(__name__)
+
+
+async def serve_command(
+    wire: Wire[RemoteCommand],
+    opening: AbstractAsyncContextManager[Process],
+    *,
+    creation_timeout: float = STREAM_CREATION_TIMEOUT,
+) -> None:
+    """Serve a client to the process's end, or its own.
+
+    Args:
+        wire: the connection, upgraded; the caller closes it.
+        opening: starts or joins the process when the client's streams are there. It is left in any case, which is
+            what ends a command whose client has gone.
+        creation_timeout: seconds for opening the streams.
+
+    Raises:
+        ClientGone: the client went first.
+    """
+    session = _Session(wire)
+    reading = asyncio.create_task(session.read(), name="client of a command")
+    try:
+        status = await aio.unless(session.serve(opening, creation_timeout), session.gone)
+    finally:
+        reading.cancel()
+        (outcome,) = await asyncio.gather(reading, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        raise outcome  # A defect: `read` translates what a client can do.
+    wire.machine.finish(status)
+    await wire.end()
+
+
+class _Session:
+    """What the tasks that serve one client have in common."""
+
+    def __init__(self, wire: Wire[RemoteCommand]) -> None:
+        self.gone: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._wire = wire
+        self._started = asyncio.Event()
+        self._input = Pipe()
+        self._size: TerminalSize | None = None
+        self._resized = asyncio.Event()
+
+    async def read(self) -> None:
+        """Take in what the client does, until it goes."""
+        reason: BaseException = ClientGone("it hung up")
+        try:
+            async for event in self._wire.events():
+                match event:
+                    case Left(why):
+                        reason = ClientGone(why or "it closed the connection")
+                    case _:
+                        await self._take(event)
+        except ClientGone as error:
+            reason = error
+        finally:
+            self.gone.set_result(reason)
+
+    async def serve(self, opening: AbstractAsyncContextManager[Process], creation_timeout: float) -> CommandStatus:
+        """How it ended. Raises ClientGone when the client does not open its streams in time."""
+        try:
+            async with asyncio.timeout(creation_timeout):
+                await self._started.wait()
+        except TimeoutError:
+            self._wire.machine.abandon("the streams were not opened in time")
+            raise ClientGone("it did not open its streams in time") from None
+        try:
+            async with opening as process:
+                return CommandStatus(await self._run(process))
+        except VmsandboxError as error:
+            _log.info("a streaming client is told: %s", error)
+            return CommandStatus(None, str(error))
+
+    async def _take(self, event: Started | Input | InputEnded | Resized) -> None:
+        match event:
+            case Started():
+                self._started.set()
+            case Input(data):
+                self._input.put(data)
+                if self._input.full:
+                    await self._wire.hold(self._input.drained())
+            case InputEnded():
+                self._input.end()
+            case Resized(size):
+                self._size = size
+                self._resized.set()
+
+    async def _run(self, process: Process) -> int:
+        """Move everything until the process has ended and its output was given to the client."""
+        helpers = [asyncio.create_task(self._feed(process)), asyncio.create_task(self._follow_window(process))]
+        try:
+            await aio.together(*(self._show(process, stream) for stream in process.outputs))
+            return await process.wait()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+    async def _show(self, process: Process, stream: Stream) -> None:
+        machine = self._wire.machine
+        pieces: AsyncGenerator[bytes, None] = process.output(stream)
+        async with contextlib.aclosing(pieces):
+            async for piece in pieces:
+                await self._wire.deliver(piece, lambda: machine.room(stream), lambda data: machine.send(stream, data))
+
+    async def _feed(self, process: Process) -> None:
+        """Give the client's input to the process; what it does not take any more is thrown away."""
+        taking = True
+        while data := await self._input.get():
+            try:
+                if taking:
+                    await process.write(data)
+            except VmsandboxError:
+                taking = False
+            self._wire.machine.consumed(len(data))
+            self._wire.flush_soon()
+        with contextlib.suppress(VmsandboxError):
+            await process.close_stdin()
+
+    async def _follow_window(self, process: Process) -> None:
+        while True:
+            await self._resized.wait()
+            self._resized.clear()
+            if self._size is not None:
+                with contextlib.suppress(FailedPrecondition):
+                    await process.resize(self._size.columns, self._size.rows)

@@ -1,0 +1,168 @@
+"""Serving one client of port-forward: each pair of its streams on one side, a TCP connection of the pod on the other.
+
+A port that takes nothing holds its client back; where that client has other connections they must not wait for it
+without end, so the stalled one is given up.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from vmsandbox import log
+from vmsandbox.errors import VmsandboxError
+from vmsandbox.streaming.commands import STREAM_CREATION_TIMEOUT
+from vmsandbox.streaming.pipe import Pipe
+from vmsandbox.streaming.portforward import (
+    GaveUp,
+    Left,
+    PortEvent,
+    PortForward,
+    PortInput,
+    PortInputEnded,
+    Requested,
+    Waiting,
+)
+from vmsandbox.streaming.targets import Port
+from vmsandbox.streaming.wire import ClientGone, Wire
+
+STALL_TIMEOUT = 30.0
+"""Seconds in which a port has to take something in while other connections of its client wait for it."""
+AFTER_END = 5.0
+"""Seconds that a client may go on sending after the port has ended its direction; many never end theirs."""
+
+_log = log.get(__name__)
+
+OpenPort = Callable[[int], AbstractAsyncContextManager[Port]]
+
+
+async def serve_ports(
+    wire: Wire[PortForward], open_port: OpenPort, *, creation_timeout: float = STREAM_CREATION_TIMEOUT
+) -> None:
+    """Serve a client until it goes, or (over channels) all of its connections have ended.
+
+    Args:
+        wire: the connection, upgraded; the caller closes it.
+        open_port: connects to a port of the pod.
+        creation_timeout: seconds for opening the second stream of a pair.
+
+    Raises:
+        ClientGone: the client has gone, as it mostly ends.
+    """
+    session = _Session(wire, open_port, creation_timeout)
+    try:
+        await session.read()
+    finally:
+        await session.close()
+    await wire.end()
+
+
+class _Session:
+    """The connections of one client, each a task."""
+
+    def __init__(self, wire: Wire[PortForward], open_port: OpenPort, creation_timeout: float) -> None:
+        self._wire = wire
+        self._open_port = open_port
+        self._creation_timeout = creation_timeout
+        self._inputs: dict[int, Pipe] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    async def read(self) -> None:
+        """Take in what the client does, until it goes or all is done."""
+        async for event in self._wire.events():
+            if isinstance(event, Left):
+                raise ClientGone(event.reason or "it closed the connection")
+            await self._take(event)
+            await self._wire.flush_answers()
+            if self._wire.machine.finished:
+                return
+        raise ClientGone("it hung up")
+
+    async def close(self) -> None:
+        """End all connections."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _take(self, event: PortEvent) -> None:
+        match event:
+            case Waiting(pair):
+                asyncio.get_running_loop().call_later(self._creation_timeout, self._expire, pair)
+            case Requested(number, port):
+                self._inputs[number] = Pipe()
+                self._tasks[number] = asyncio.create_task(self._forward(number, port), name=f"to port {port}")
+            case PortInput(number, data):
+                await self._put(number, data)
+            case PortInputEnded(number):
+                if number in self._inputs:
+                    self._inputs[number].end()
+            case GaveUp(number):
+                if number in self._tasks:
+                    self._tasks[number].cancel()
+
+    async def _put(self, number: int, data: bytes) -> None:
+        """Hand bytes over; where they cannot be taken in, do not read on."""
+        if (pipe := self._inputs.get(number)) is None:
+            self._wire.machine.consumed(number, len(data))
+            return
+        pipe.put(data)
+        if pipe.full:
+            patience = STALL_TIMEOUT if len(self._tasks) > 1 else None
+            if not await self._wire.hold(pipe.drained(), patience):
+                self._tasks[number].cancel()
+                self._fail(number, f"the port took nothing for {STALL_TIMEOUT:g} s, and others wait")
+
+    async def _forward(self, number: int, port: int) -> None:
+        try:
+            async with self._open_port(port) as connection:
+                await self._exchange(number, connection)
+            self._wire.machine.finish(number)
+        except VmsandboxError as error:
+            self._fail(number, f"port {port}: {error}")
+        except ClientGone:
+            pass  # `read` notices, too.
+        finally:
+            del self._tasks[number]
+            self._wire.machine.consumed(number, self._inputs.pop(number).size)
+            self._wire.flush_soon()
+
+    async def _exchange(self, number: int, connection: Port) -> None:
+        """Move bytes until the port has ended, and the client too, or its time is over."""
+        sending = asyncio.create_task(self._send(number, connection))
+        try:
+            await self._show(number, connection)
+            await asyncio.wait([sending], timeout=AFTER_END)
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send(self, number: int, connection: Port) -> None:
+        """Give the port what the client sends. What it does not take any more is thrown away: it may still speak."""
+        pipe, taking = self._inputs[number], True
+        while data := await pipe.get():
+            try:
+                if taking:
+                    await connection.write(data)
+            except VmsandboxError:
+                taking = False
+            self._wire.machine.consumed(number, len(data))
+            self._wire.flush_soon()
+        with contextlib.suppress(VmsandboxError):
+            await connection.close_write()
+
+    async def _show(self, number: int, connection: Port) -> None:
+        machine = self._wire.machine
+        while data := await connection.read():
+            await self._wire.deliver(data, lambda: machine.room(number), lambda part: machine.send(number, part))
+        machine.end(number)
+        self._wire.flush_soon()
+
+    def _fail(self, number: int, message: str) -> None:
+        _log.info("a client of port-forward is told: %s", message)
+        self._wire.machine.fail(number, message)
+        self._wire.flush_soon()
+
+    def _expire(self, pair: int) -> None:
+        self._wire.machine.expire(pair)
+        self._wire.flush_soon()

@@ -1,0 +1,11 @@
+"""SPDY/3.1 without I/O, as much of it as Kubernetes' streaming uses.
+
+Specification: draft-mbelshe-httpbis-spdy-00 (SPDY/3), and "SPDY Protocol - Draft 3.1" (chromium.org), which adds the
+window of the whole session. Left out is what is about HTTP: the names of request headers, server push, priorities,
+credentials. `frames` are the bytes, `headers` the compressed header blocks, `windows` flow control, `connection` the
+state machine.
+"""
+
+from vmsandbox.streaming.spdy.connection import SpdyConnection
+
+__all__ = ["SpdyConnection"]

@@ -1,0 +1,273 @@
+"""One end of a SPDY/3.1 session, as a state machine without I/O (draft-mbelshe-httpbis-spdy-00, 2.3 to 2.6).
+
+A stream is open in both directions, then closed in one and in the other (FIN), or reset. Streams of the client have
+odd numbers, those of the server even ones; they only grow. What breaks a stream's rules resets that stream; what
+breaks the session's (frames that cannot be read, headers that cannot be decompressed) ends the session with GOAWAY.
+Frames for a stream that is gone are dropped without a word: the peer cannot know yet.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from vmsandbox.streaming.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened, Reset
+from vmsandbox.streaming.spdy import frames
+from vmsandbox.streaming.spdy.frames import ControlFrame, DataFrame, GoAwayStatus, Kind, Setting, SpdyError, Status
+from vmsandbox.streaming.spdy.headers import HeaderCompressor, HeaderDecompressor, MalformedHeaders
+from vmsandbox.streaming.spdy.windows import INITIAL, MAXIMUM, ReceiveWindow, SendWindow
+
+MAX_STREAMS = 256
+"""Streams that the peer may have open; more are refused."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """A stream that is open in one direction at least."""
+
+    send: SendWindow
+    receive: ReceiveWindow = field(default_factory=ReceiveWindow)
+    replied: bool = True
+    sending: bool = True
+    receiving: bool = True
+
+
+class SpdyConnection:
+    """A session; a `Multiplexer`. A stream that the peer opens is replied to at once, without headers."""
+
+    def __init__(self, *, server: bool, max_streams: int = MAX_STREAMS) -> None:
+        """Be the server or the client of a session that has just been agreed on."""
+        self._reader = frames.FrameReader()
+        self._compressor = HeaderCompressor()
+        self._decompressor = HeaderDecompressor()
+        self._output = bytearray()
+        self._streams: dict[int, _Stream] = {}
+        self._max_streams = max_streams
+        self._next_own = 2 if server else 1
+        self._last_of_peer = 0
+        self._peer_parity = 1 if server else 0
+        self._session = SendWindow(INITIAL)
+        self._session_receive = ReceiveWindow()
+        self._initial = INITIAL
+        self._windows_known = False
+        self._session_window_known = False
+        self._over = False
+        self._handlers: dict[int, Callable[[ControlFrame], list[Event]]] = {
+            Kind.SYN_STREAM: self._on_syn_stream,
+            Kind.SYN_REPLY: self._on_syn_reply,
+            Kind.RST_STREAM: self._on_rst_stream,
+            Kind.SETTINGS: self._on_settings,
+            Kind.PING: self._on_ping,
+            Kind.GOAWAY: self._on_goaway,
+            Kind.HEADERS: self._on_headers,
+            Kind.WINDOW_UPDATE: self._on_window_update,
+        }
+
+    def receive(self, data: bytes) -> list[Event]:
+        """See `Multiplexer`."""
+        events: list[Event] = []
+        try:
+            for frame in self._reader.feed(data):
+                if self._over:
+                    break
+                events += self._on_data(frame) if isinstance(frame, DataFrame) else self._on_control(frame)
+        except SpdyError as error:
+            self._end_session(GoAwayStatus.PROTOCOL_ERROR)
+            events.append(Failed(str(error)))
+        return events
+
+    def output(self) -> bytes:
+        """See `Multiplexer`."""
+        taken = bytes(self._output)
+        self._output.clear()
+        return taken
+
+    def open(self, headers: Mapping[str, str]) -> int:
+        """See `Multiplexer`. The stream cannot be sent on until the peer has replied."""
+        number, self._next_own = self._next_own, self._next_own + 2
+        self._streams[number] = _Stream(SendWindow(self._initial), replied=False)
+        self._output += frames.syn_stream(number, self._compressor.compress(headers))
+        return number
+
+    def room(self, stream: int) -> int:
+        """See `Multiplexer`."""
+        found = self._streams.get(stream)
+        if found is None or not found.sending:
+            return UNBOUNDED  # It is thrown away.
+        if not found.replied:
+            return 0
+        own = found.send.room if self._windows_known else UNBOUNDED
+        session = self._session.room if self._session_window_known else UNBOUNDED
+        return max(0, min(own, session))
+
+    def send(self, stream: int, data: bytes) -> None:
+        """See `Multiplexer`."""
+        found = self._streams.get(stream)
+        if found is not None and found.sending and data and not self._over:
+            found.send.sent(len(data))
+            self._session.sent(len(data))
+            self._output += frames.data(stream, data)
+
+    def end(self, stream: int) -> None:
+        """See `Multiplexer`."""
+        found = self._streams.get(stream)
+        if found is not None and found.sending and not self._over:
+            found.sending = False
+            self._output += frames.data(stream, b"", fin=True)
+            self._drop_closed(stream, found)
+
+    def reset(self, stream: int) -> None:
+        """See `Multiplexer`."""
+        if self._streams.pop(stream, None) is not None and not self._over:
+            self._output += frames.rst_stream(stream, Status.CANCEL)
+
+    def consumed(self, stream: int, count: int) -> None:
+        """See `Multiplexer`. Data of a stream that is gone counts for the session."""
+        if self._over:
+            return
+        found = self._streams.get(stream)
+        if found is not None and found.receiving and (credit := found.receive.consumed(count)):
+            self._output += frames.window_update(stream, credit)
+        if credit := self._session_receive.consumed(count):
+            self._output += frames.window_update(0, credit)
+
+    def ping(self) -> None:
+        """Have the peer answer, so that the connection carries something. The answer makes no event."""
+        if not self._over:
+            self._output += frames.ping(1 + self._peer_parity)
+
+    def close(self, reason: str = "") -> None:
+        """See `Multiplexer`."""
+        self._end_session(GoAwayStatus.INTERNAL_ERROR if reason else GoAwayStatus.OK)
+
+    def _end_session(self, status: GoAwayStatus) -> None:
+        if not self._over:
+            self._over = True
+            self._output += frames.goaway(self._last_of_peer, status)
+
+    def _on_data(self, frame: DataFrame) -> list[Event]:
+        if not frame.stream:
+            raise SpdyError("data on stream 0")
+        found = self._streams.get(frame.stream)
+        if found is None or not found.receiving:
+            return self._on_stray_data(frame, found)
+        in_session = self._session_receive.received(len(frame.data))
+        if not found.receive.received(len(frame.data)) and self._windows_known:
+            return self._break(frame.stream, Status.FLOW_CONTROL_ERROR)
+        if not in_session and self._session_window_known:
+            raise SpdyError("the window of the session was overrun")
+        events: list[Event] = [Data(frame.stream, frame.data)] if frame.data else []
+        return events + (self._finish(frame.stream, found) if frame.fin else [])
+
+    def _on_stray_data(self, frame: DataFrame, found: _Stream | None) -> list[Event]:
+        """Data on a stream that is gone, never was, or was closed by the peer itself."""
+        self._session_receive.received(len(frame.data))
+        self.consumed(frame.stream, len(frame.data))
+        if found is not None:
+            return self._break(frame.stream, Status.STREAM_ALREADY_CLOSED)
+        if frame.stream > max(self._last_of_peer, self._next_own):
+            self._output += frames.rst_stream(frame.stream, Status.INVALID_STREAM)
+        return []
+
+    def _on_control(self, frame: ControlFrame) -> list[Event]:
+        handler = self._handlers.get(frame.kind)
+        return handler(frame) if handler else []  # 2.2.1: unknown types are ignored
+
+    def _on_syn_stream(self, frame: ControlFrame) -> list[Event]:
+        number = frames.stream_of(frame.words(2)[0])
+        headers = self._headers(frame.payload[10:])
+        if number % 2 != self._peer_parity or number <= self._last_of_peer:
+            raise SpdyError(f"a stream {number} after stream {self._last_of_peer}")
+        self._last_of_peer = number
+        if len(self._streams) >= self._max_streams:
+            self._output += frames.rst_stream(number, Status.REFUSED_STREAM)
+            return []
+        if headers is None:
+            self._output += frames.rst_stream(number, Status.PROTOCOL_ERROR)
+            return []
+        return self._accept(number, headers, frame.flags)
+
+    def _accept(self, number: int, headers: dict[str, str], flags: int) -> list[Event]:
+        found = self._streams[number] = _Stream(SendWindow(self._initial))
+        if flags & frames.UNIDIRECTIONAL:
+            found.sending = False
+        else:
+            self._output += frames.syn_reply(number, self._compressor.compress({}))
+        return [Opened(number, headers), *(self._finish(number, found) if flags & frames.FIN else [])]
+
+    def _on_syn_reply(self, frame: ControlFrame) -> list[Event]:
+        number = frames.stream_of(frame.words(1)[0])
+        headers = self._headers(frame.payload[4:])
+        found = self._streams.get(number)
+        if found is None:
+            return []
+        if found.replied or headers is None:
+            return self._break(number, Status.STREAM_IN_USE if found.replied else Status.PROTOCOL_ERROR)
+        found.replied = True
+        return self._finish(number, found) if frame.flags & frames.FIN else []
+
+    def _on_headers(self, frame: ControlFrame) -> list[Event]:
+        """More headers mean nothing here, but they are part of the compression, and may close the stream."""
+        number = frames.stream_of(frame.words(1)[0])
+        headers = self._headers(frame.payload[4:])
+        found = self._streams.get(number)
+        if found is None or not found.receiving:
+            return []
+        if headers is None:
+            return self._break(number, Status.PROTOCOL_ERROR)
+        return self._finish(number, found) if frame.flags & frames.FIN else []
+
+    def _on_rst_stream(self, frame: ControlFrame) -> list[Event]:
+        number = frames.stream_of(frame.words(2)[0])
+        return [Reset(number)] if self._streams.pop(number, None) is not None else []
+
+    def _on_ping(self, frame: ControlFrame) -> list[Event]:
+        (number,) = frame.words(1)
+        if number % 2 == self._peer_parity:  # its own, not our own come back
+            self._output += frames.ping(number)
+        return []
+
+    def _on_goaway(self, _: ControlFrame) -> list[Event]:
+        self._over = True
+        return [Closed()]
+
+    def _on_settings(self, frame: ControlFrame) -> list[Event]:
+        initial = frames.settings_of(frame).get(Setting.INITIAL_WINDOW_SIZE)
+        if initial is not None:
+            self._windows_known = True
+            delta, self._initial = min(initial, MAXIMUM) - self._initial, min(initial, MAXIMUM)
+            for found in self._streams.values():
+                found.send.enlarge(delta)
+        return []
+
+    def _on_window_update(self, frame: ControlFrame) -> list[Event]:
+        first, second = frame.words(2)
+        number, delta = frames.stream_of(first), frames.stream_of(second)
+        if not number:
+            self._session_window_known = True
+            if not self._session.enlarge(delta):
+                raise SpdyError("the window of the session is too large")
+            return []
+        self._windows_known = True
+        found = self._streams.get(number)
+        if found is not None and not found.send.enlarge(delta):
+            return self._break(number, Status.FLOW_CONTROL_ERROR)
+        return []
+
+    def _headers(self, block: bytes) -> dict[str, str] | None:
+        try:
+            return self._decompressor.decompress(block)
+        except MalformedHeaders:
+            return None
+
+    def _break(self, number: int, status: Status) -> list[Event]:
+        """Reset a stream because of what the peer did to it."""
+        self._output += frames.rst_stream(number, status)
+        return [Reset(number)] if self._streams.pop(number, None) is not None else []
+
+    def _finish(self, number: int, found: _Stream) -> list[Event]:
+        found.receiving = False
+        self._drop_closed(number, found)
+        return [Ended(number)]
+
+    def _drop_closed(self, number: int, found: _Stream) -> None:
+        if not found.sending and not found.receiving:
+            self._streams.pop(number, None)

@@ -1,0 +1,51 @@
+"""Flow control of SPDY/3.1: a window for each stream, and one for the session (2.6.8 of the drafts 3 and 3.1).
+
+The peers that Kubernetes has (moby/spdystream) know no windows: they send no WINDOW_UPDATE, overrun ours, and ignore
+what we send. So windows hold the sender back only since the peer has shown that it knows them, by a WINDOW_UPDATE (of
+a stream for those of streams, of the session for that one) or an initial window size; the bytes are counted from the
+beginning. What comes in is credited always, so that a peer which knows windows never waits for us in vain.
+"""
+
+INITIAL = 64 * 1024
+"""Bytes of every window at first."""
+MAXIMUM = 0x7FFF_FFFF
+
+
+class SendWindow:
+    """How much the peer takes in on a stream, or on the session. Below 0 it was overrun, or made smaller."""
+
+    def __init__(self, initial: int) -> None:
+        """Begin with `initial` bytes."""
+        self.room = initial
+
+    def sent(self, count: int) -> None:
+        """Count bytes that were sent."""
+        self.room -= count
+
+    def enlarge(self, delta: int) -> bool:
+        """Take the peer's credit, or a changed initial size; whether the window stays a valid one."""
+        self.room += delta
+        return self.room <= MAXIMUM
+
+
+class ReceiveWindow:
+    """How much the peer may send; credit is given when half of the window has been consumed."""
+
+    def __init__(self) -> None:
+        """Begin with the initial size."""
+        self.room = INITIAL
+        self._consumed = 0
+
+    def received(self, count: int) -> bool:
+        """Count bytes that came in; whether the window allowed them."""
+        self.room -= count
+        return self.room >= 0
+
+    def consumed(self, count: int) -> int:
+        """Count bytes that were dealt with; return the credit to be sent now, or 0."""
+        self._consumed += count
+        if self._consumed < INITIAL // 2:
+            return 0
+        credit, self._consumed = self._consumed, 0
+        self.room += credit
+        return credit

@@ -1,0 +1,61 @@
+"""How a remote command ended, as its error stream tells it: metav1.Status as JSON (v4), or text (before v4)."""
+
+import json
+from dataclasses import dataclass
+
+from vmsandbox.errors import Internal
+
+STATUS_LIMIT = 64 * 1024
+"""Bytes that a status may have."""
+
+_REASON_EXIT_CODE = "NonZeroExitCode"
+_CAUSE_EXIT_CODE = "ExitCode"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStatus:
+    """The end: an exit code, or, where there is none, the reason (`message`)."""
+
+    exit_code: int | None = 0
+    message: str = ""
+
+    def encode(self, *, as_json: bool) -> bytes:
+        """What the error stream holds; text says nothing of success."""
+        if self.exit_code == 0:
+            return _json({"status": "Success"}) if as_json else b""
+        if self.exit_code is None:
+            text = f"Internal error occurred: {self.message}"
+            body = {"status": "Failure", "reason": "InternalError", "message": text, "code": 500}
+            return _json(body) if as_json else text.encode()
+        text = f"command terminated with non-zero exit code: exit code {self.exit_code}"
+        cause = {"reason": _CAUSE_EXIT_CODE, "message": str(self.exit_code)}
+        body = {
+            "status": "Failure",
+            "reason": _REASON_EXIT_CODE,
+            "message": text,
+            "details": {"causes": [cause]},
+        }
+        return _json(body) if as_json else text.encode()
+
+
+def decode(data: bytes) -> CommandStatus:
+    """The status that an error stream of v4 or later has held.
+
+    Raises:
+        Internal: it is none.
+    """
+    try:
+        body = json.loads(data)
+        if body["status"] == "Success":
+            return CommandStatus()
+        if body.get("reason") != _REASON_EXIT_CODE:
+            return CommandStatus(None, str(body.get("message") or "the server does not say why"))
+        causes = body["details"]["causes"]
+        code = next(int(cause["message"]) for cause in causes if cause["reason"] == _CAUSE_EXIT_CODE)
+        return CommandStatus(code, str(body.get("message", "")))
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
+        raise Internal("the server's error stream holds no status", evidence={"status": repr(data[:500])}) from None
+
+
+def _json(body: dict[str, object]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()

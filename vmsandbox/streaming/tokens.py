@@ -1,0 +1,67 @@
+"""What streaming URLs stand for: each token is unguessable, serves once, and only for a minute."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from vmsandbox.errors import ResourceExhausted
+
+LIFETIME = 60.0
+"""Seconds in which a token has to be used."""
+MAX_TOKENS = 1000
+"""Tokens that wait to be used, as the kubelet's streaming library has it."""
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer(Generic[R]):
+    request: R
+    expires: float
+
+
+class Tokens(Generic[R]):
+    """Requests by the tokens that were given out for them."""
+
+    def __init__(self, lifetime: float = LIFETIME, maximum: int = MAX_TOKENS) -> None:
+        """Begin without any."""
+        self._lifetime = lifetime
+        self._maximum = maximum
+        self._offers: dict[str, _Offer[R]] = {}
+
+    def give(self, request: R) -> str:
+        """A token of 128 random bits, safe in a URL.
+
+        Raises:
+            ResourceExhausted: too many wait to be used.
+        """
+        self._forget_expired()
+        if len(self._offers) >= self._maximum:
+            raise ResourceExhausted(f"{self._maximum} streaming URLs wait to be used", hint="try again within a minute")
+        token = secrets.token_urlsafe(16)
+        self._offers[token] = _Offer(request, self._now() + self._lifetime)
+        return token
+
+    def look(self, token: str) -> R | None:
+        """What a token stands for now; None where it was used, has expired, or never was."""
+        self._forget_expired()
+        offer = self._offers.get(token)
+        return None if offer is None else offer.request
+
+    def take(self, token: str) -> R | None:
+        """As `look`, and the token has served."""
+        request = self.look(token)
+        self._offers.pop(token, None)
+        return request
+
+    def _forget_expired(self) -> None:
+        now = self._now()
+        for token, offer in tuple(self._offers.items()):  # Oldest first: all live equally long.
+            if offer.expires > now:
+                return
+            del self._offers[token]
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,173 @@
+"""The connection of one client after its upgrade: a socket on one side, a state machine on the other.
+
+One task reads (`events`), any may send. Sending waits while the client does not take what is sent, so that a process
+is held back by the client it writes to. A client that hangs up is noticed also while it is not read from.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Generic, Protocol, TypeVar
+
+from vmsandbox.streaming.hangup import hangup_of
+
+IDLE_TIMEOUT = 4 * 3600.0
+"""Seconds without a byte in either direction after which a connection is ended, as the kubelet has it."""
+LINGER = 5.0
+"""Seconds that a client has for taking in the end, before the connection is closed on it."""
+
+_READ = 64 * 1024
+_UNSENT_LIMIT = 1024 * 1024
+"""Bytes of answers (to pings, to streams that are refused) that may wait for a client which does not read."""
+
+E = TypeVar("E")
+M = TypeVar("M", bound="Machine[Any]")
+
+
+class ClientGone(Exception):
+    """The client has hung up, broke the protocol, or was idle for too long."""
+
+
+class Machine(Protocol[E]):
+    """A protocol without I/O."""
+
+    over: bool
+
+    def receive(self, data: bytes) -> list[E]:
+        """Take bytes in."""
+        ...
+
+    def take_output(self) -> bytes:
+        """Take what is to be sent."""
+        ...
+
+
+class Wire(Generic[M]):
+    """A connection; it owns the stream pair, and `machine` is its user's."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        machine: M,
+        *,
+        early: bytes = b"",
+        idle_timeout: float = IDLE_TIMEOUT,
+    ) -> None:
+        """Go on with a connection on which `early` was read already."""
+        self.machine = machine
+        self._reader = reader
+        self._writer = writer
+        self._early = early
+        self._idle_timeout = idle_timeout
+        self._received = asyncio.Event()
+        self._ended = False
+        self._active = asyncio.get_running_loop().time()
+
+    async def events(self) -> AsyncIterator[Any]:
+        """What the client does, to its end. Whoever iterates slowly holds the client back; see `hold`.
+
+        Raises:
+            ClientGone: it was idle for too long, or leaves our answers unread.
+        """
+        data = self._early
+        try:
+            while not self.machine.over:
+                happened = self.machine.receive(data)
+                self._wake()
+                await self.flush_answers()
+                for event in happened:
+                    yield event
+                if self.machine.over or not (data := await self._read()):
+                    return
+        finally:
+            self._ended = True
+            self._wake()
+
+    async def deliver(self, data: bytes, room: Callable[[], int], send: Callable[[bytes], None]) -> None:
+        """Send data on a stream of the machine, as it has room and as the client takes it. Raises ClientGone."""
+        while data:
+            while not (size := room()):
+                if self._ended:
+                    raise ClientGone("it hung up")
+                await self._received.wait()
+            send(data[:size])
+            data = data[size:]
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what the machine has to send; waits while the client does not take it in. Raises ClientGone."""
+        self.flush_soon()
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise ClientGone(f"it hung up: {error}") from None
+
+    def flush_soon(self) -> None:
+        """Send what the machine has to send, without waiting; for what is little."""
+        data = self.machine.take_output()
+        if data and not self._writer.is_closing():
+            self._writer.write(data)
+            self._active = asyncio.get_running_loop().time()
+
+    async def flush_answers(self) -> None:
+        """As `flush_soon`, but wait where a client lets our answers pile up. Raises ClientGone."""
+        self.flush_soon()
+        if self._writer.transport.get_write_buffer_size() > _UNSENT_LIMIT:
+            await self.hold(self.flush())
+
+    async def hold(self, ready: Coroutine[Any, Any, None], patience: float | None = None) -> bool:
+        """Wait for `ready` while the client is not read from; whether it came within `patience` seconds.
+
+        Raises:
+            ClientGone: it hung up meanwhile.
+        """
+        peer: socket.socket = self._writer.get_extra_info("socket")
+        waiting = asyncio.ensure_future(ready)
+        try:
+            with hangup_of(peer) as gone:
+                both: set[asyncio.Future[Any]] = {waiting, gone}
+                timeout = self._idle_timeout if patience is None else patience
+                await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                waiting.result()
+                return True
+        finally:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        if gone.done() or patience is None:
+            raise ClientGone("it hung up" if gone.done() else "it was idle for too long")
+        return False
+
+    async def end(self) -> None:
+        """Send the rest and close, giving the client the time to take it in (RFC 9112, 9.6)."""
+        with contextlib.suppress(TimeoutError, OSError, ClientGone):
+            async with asyncio.timeout(LINGER):
+                self._writer.transport.set_write_buffer_limits(0)
+                await self.flush()
+                if self._writer.can_write_eof():
+                    self._writer.write_eof()
+                while data := await self._reader.read(_READ):
+                    self.machine.receive(data)
+                    self.flush_soon()
+
+    async def _read(self) -> bytes:
+        """Bytes of the client; none when it hung up. Raises ClientGone when nothing comes or goes for too long."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout_at(self._active + self._idle_timeout):
+                    data = await self._reader.read(_READ)
+            except TimeoutError:
+                if loop.time() - self._active >= self._idle_timeout:
+                    raise ClientGone("it was idle for too long") from None
+            except OSError:
+                return b""
+            else:
+                self._active = loop.time()
+                return data
+
+    def _wake(self) -> None:
+        self._received.set()
+        self._received = asyncio.Event()
