@@ -138,6 +138,13 @@ class Hypervisor(Protocol):
         """
         ...
 
+    async def version(self) -> str:
+        """What runs the machines, for people and for telling one host's state from another's: names and versions."""
+        ...
+
     def events(self) -> AsyncIterator[MachineEvent]:
-        """The machines that leave the running state, from now on, for as long as it is iterated."""
+        """The machines that leave the running state after this call, each once, for as long as it is iterated.
+
+        They are those that this hypervisor has created, or found on its connection.
+        """
         ...

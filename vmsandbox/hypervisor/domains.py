@@ -1,6 +1,7 @@
 """What is asked of libvirt about domains: functions that block, for `Connection.call`; they may raise its errors."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
@@ -11,6 +12,9 @@ from vmsandbox.hypervisor.faults import code_of
 
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 """What calls on a domain that ends at this moment raise: it is not known, or not running, any more."""
+
+_QEMU_PREFIX = re.compile(r"^(\S+Z )?(qemu-system-\S+: )?(error: )?")
+"""Time, program and severity, before what QEMU has to say."""
 
 _STATES = {
     libvirt.VIR_DOMAIN_SHUTOFF: MachineState.STOPPED,
@@ -84,6 +88,11 @@ def disks(connection: "libvirt.virConnect", name: str) -> tuple[PluggedDisk, ...
     return None
 
 
+def version(connection: "libvirt.virConnect") -> str:
+    """The versions of libvirt and of the QEMU that it starts."""
+    return f"libvirt {_dotted(connection.getLibVersion())}, QEMU {_dotted(connection.getVersion())}"
+
+
 def find(connection: "libvirt.virConnect", name: str) -> "libvirt.virDomain | None":
     """A domain by its name."""
     with _unless_gone():
@@ -112,7 +121,13 @@ def _unless_gone() -> Iterator[None]:
 
 
 def _qemu_failed(name: str, message: str) -> FailedPrecondition | ResourceExhausted:
-    """QEMU says why only in words."""
+    """QEMU says why only in words, its first line being the cause."""
     said = message.partition("monitor: ")[2] or message
     kind = ResourceExhausted if "Cannot allocate memory" in said else FailedPrecondition
-    return kind(f"QEMU did not start machine {name}", evidence={"QEMU": said})
+    cause = _QEMU_PREFIX.sub("", said.partition("\n")[0])
+    return kind(f"QEMU did not start machine {name}: {cause}", evidence={"QEMU": said})
+
+
+def _dotted(version: int) -> str:
+    """Libvirt's numbers are major * 1,000,000 + minor * 1,000 + release."""
+    return f"{version // 1_000_000}.{version // 1_000 % 1_000}.{version % 1_000}"

@@ -95,6 +95,10 @@ class LibvirtHypervisor:
             if disk is not None:
                 await self._detach(name, disk)
 
+    async def version(self) -> str:
+        """As `Hypervisor.version`."""
+        return await self._connection.call("libvirt cannot tell its version", domains.version)
+
     def events(self) -> AsyncIterator[MachineEvent]:
         """As `Hypervisor.events`."""
         return self._hub.listen()
