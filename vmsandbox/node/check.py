@@ -88,3 +88,13 @@ def _vsock(config: Config) -> str:
 def _guest_image(config: Config) -> str:
     image = load_image(config.guest_image)
     return f"{image.directory}: Debian {image.manifest.suite}, Linux {image.manifest.kernel}"
+
+
+async def _accelerators(config: Config) -> tuple[Finding, ...]:
+    """Boots the guest image with a libvirt inside this process."""
+    with claim(config.run_directory, config.state_directory) as instance:
+        try:
+            async with open_prober(config, instance, instance.embedded_libvirt) as prober:
+                return tuple([Finding(True, f"libvirt {prober.version}")])
+        except VmsandboxError as error:
+            return (_bad(error),)

@@ -11,13 +11,12 @@ from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.transports import Transports, use_kernel
 from vmsandbox.guest.vhost_device import DEFAULT_PROGRAM
 from vmsandbox.guestimage.manifest import BuiltImage, load_image
-from vmsandbox.hypervisor.base import GuestImage
+from vmsandbox.hypervisor.base import Accelerator, GuestImage
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.network import BridgeSettings, Network, NetworkSettings
 from vmsandbox.node.images import open_images
 from vmsandbox.node.instance import Instance
 from vmsandbox.sandbox.host import Host, MachineDefaults
-from vmsandbox.sandbox.probe import Prober
 from vmsandbox.sandbox.sizing import MachineSize
 from vmsandbox.state import State
 
@@ -43,7 +42,6 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
         state = stack.enter_context(State(instance.database))
         hypervisor = await stack.enter_async_context(LibvirtHypervisor.open(libvirt))
         transports = open_transports(config)
-        prober = Prober(hypervisor, transports, boot_image(image), instance.runtime, config.state_directory)
         yield Host(
             state=state,
             hypervisor=hypervisor,
@@ -51,7 +49,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
             transports=transports,
             images=await open_images(config),
             guest_image=boot_image(image),
-            profiles=await _profiles(config, prober),
+            profiles=await _profiles(config),
             runtime_directory=instance.runtime,
             persistent_directory=instance.persistent,
             qemu_group=qemu_group(config),
@@ -100,21 +98,21 @@ def qemu_group(config: Config) -> int:
         ) from None
 
 
-async def _profiles(config: Config, prober: Prober) -> dict[str, MachineDefaults]:
-    return {handler: await _defaults(config.machine_of(handler), prober) for handler in ("", *config.handlers)}
+async def _profiles(config: Config) -> dict[str, MachineDefaults]:
+    return {handler: await _defaults(config.machine_of(handler)) for handler in ("", *config.handlers)}
 
 
-async def _defaults(machine: MachineConfig, prober: Prober) -> MachineDefaults:
+async def _defaults(machine: MachineConfig) -> MachineDefaults:
     return MachineDefaults(
         size=MachineSize(machine.vcpus, machine.memory),
         overhead=machine.overhead,
         scratch_size=machine.scratch_size,
         boot_deadline=machine.boot_deadline,
-        accelerator=await prober.choose(machine.accelerator.value),
+        accelerator=Accelerator.TCG,
         kernel_parameters=machine.kernel_parameters,
     )
 
 
-def _vhost_device_vsock(config: Config) -> Path:
+def vhost_device_vsock(config: Config) -> Path:
     """The configured program, or the one in PATH where a package has put it there."""
     return config.vhost_device_vsock if config.vhost_device_vsock.exists() else DEFAULT_PROGRAM
