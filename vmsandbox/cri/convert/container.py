@@ -9,7 +9,7 @@ from vmsandbox.cri.convert.mounts import device, device_to_wire, mount, mount_to
 from vmsandbox.cri.convert.resources import resources, resources_to_wire
 from vmsandbox.cri.convert.security import security, security_to_wire
 from vmsandbox.cri.convert.signals import signal_name, signal_to_wire
-from vmsandbox.errors import InvalidArgument, Unimplemented
+from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import ContainerConfig, ContainerMetadata, Resources
 
 
@@ -32,6 +32,7 @@ def container_config(wire: api.ContainerConfig) -> ContainerConfig:
         envs={pair.key: pair.value for pair in wire.envs},
         mounts=tuple(map(mount, wire.mounts)),
         devices=tuple(map(device, wire.devices)),
+        cdi_devices=(*(item.name for item in wire.CDI_devices), *_annotated_devices(wire)),
         labels=dict(wire.labels),
         annotations=dict(wire.annotations),
         log_path=wire.log_path,
@@ -55,6 +56,7 @@ def container_config_to_wire(model: ContainerConfig) -> api.ContainerConfig:
         envs=[api.KeyValue(key=key, value=value) for key, value in model.envs.items()],
         mounts=map(mount_to_wire, model.mounts),
         devices=map(device_to_wire, model.devices),
+        CDI_devices=[api.CDIDevice(name=name) for name in model.cdi_devices],
         labels=model.labels,
         annotations=model.annotations,
         log_path=model.log_path,
@@ -95,6 +97,9 @@ def _check(wire: api.ContainerConfig) -> None:
     for pair in wire.envs:
         if not pair.key or "=" in pair.key or "\0" in pair.key + pair.value:
             raise InvalidArgument(f"container {wire.metadata.name}: {pair.key!r} cannot be an environment variable")
-    for name in wire.annotations:
-        if name.startswith(fields.CDI_ANNOTATION):
-            raise Unimplemented(f"annotation {name}: {fields.REFUSED['ContainerConfig.CDI_devices']}")
+
+
+def _annotated_devices(wire: api.ContainerConfig) -> list[str]:
+    """The CDI devices that older device plugins ask for by annotations, as containerd reads them."""
+    values = (value for key, value in wire.annotations.items() if key.startswith("cdi.k8s.io/"))
+    return [name for value in values for name in value.split(",")]

@@ -1,4 +1,4 @@
-"""What of the CRI's configuration is not converted, and why: the only two lists of it.
+"""What of the CRI's configuration is not converted, and why: the two lists of it.
 
 A test walks the bindings' descriptors and fails for a field that is neither converted nor named here. Fields of a CRI
 newer than the bindings are unknown to protobuf, which drops them as its compatibility rules say.
@@ -23,7 +23,6 @@ IGNORED: dict[str, str] = {
     "LinuxSandboxSecurityContext.seccomp_profile_path": _NO_SANDBOX_PROCESS,
     "LinuxContainerSecurityContext.selinux_options": _NO_SELINUX,
     "Mount.selinux_relabel": "what opens the files on the host is virtiofsd, not a process with the container's label",
-    "HugepageLimit.page_size": "a limit of 0 is what the guest gives, which has no huge pages; others are refused",
     "ImageSpec.annotations": "they help to choose among platforms, and the guest's platform is the host's",
     "ImageSpec.runtime_handler": "all handlers share one image store; PullImage refuses an unknown one",
 }
@@ -32,13 +31,8 @@ IGNORED: dict[str, str] = {
 REFUSED: dict[str, str] = {
     "PodSandboxConfig.windows": "a sandbox runs Linux",
     "ContainerConfig.windows": "a sandbox runs Linux",
-    "ContainerConfig.CDI_devices": "the host's devices are not in the machine, so CDI cannot give them to a container",
-    "HugepageLimit.limit": "the machine has no huge pages to give",
 }
-"""By message and field: why it is an error to set it."""
-
-CDI_ANNOTATION = "cdi.k8s.io/"
-"""Prefix of the annotations by which older device plugins asked for CDI devices."""
+"""By message and field: why it is an error to set it. `sandbox` refuses what is Linux's but no machine can give."""
 
 
 def refuse(message: Message) -> None:

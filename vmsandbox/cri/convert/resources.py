@@ -19,6 +19,7 @@ def resources(wire: api.LinuxContainerResources) -> Resources:
         cpuset_cpus=wire.cpuset_cpus,
         cpuset_mems=wire.cpuset_mems,
         unified=dict(wire.unified),
+        hugepage_limits={limit.page_size: limit.limit for limit in wire.hugepage_limits},
     )
 
 
@@ -34,11 +35,17 @@ def resources_to_wire(model: Resources) -> api.LinuxContainerResources:
         cpuset_cpus=model.cpuset_cpus,
         cpuset_mems=model.cpuset_mems,
         unified=model.unified,
+        hugepage_limits=[api.HugepageLimit(page_size=s, limit=n) for s, n in model.hugepage_limits.items()],
     )
 
 
 def merged(old: Resources, update: Resources) -> Resources:
     """The limits after an update (UpdateContainerResources), in which 0 and "" mean: as it is."""
     given = {field.name: getattr(update, field.name) for field in fields(update)}
-    changes = {name: value for name, value in given.items() if value and name != "unified"}
-    return replace(old, **changes, unified={**old.unified, **update.unified})
+    changes = {name: value for name, value in given.items() if value and not isinstance(value, dict)}
+    return replace(
+        old,
+        **changes,
+        unified={**old.unified, **update.unified},
+        hugepage_limits={**old.hugepage_limits, **update.hugepage_limits},
+    )
