@@ -403,6 +403,25 @@ class PortForwardRequest:
     ports: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ContainerUsage:
+    """What a container uses (CRI ContainerStats): CPU time in nanoseconds since it began, memory in bytes."""
+
+    at: int
+    """Nanoseconds since the epoch."""
+    cpu: int
+    memory: int
+    """All that is charged to it, file pages that could be dropped among it."""
+    working_set: int
+    """`memory` without file pages that have not been used of late."""
+    rss: int
+    """Anonymous memory."""
+    page_faults: int
+    major_page_faults: int
+    memory_limit: int = 0
+    """0: none of its own."""
+
+
 class ContainerEventKind(enum.Enum):
     """CRI ContainerEventType."""
 

@@ -8,16 +8,17 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 from vmsandbox import aio, log
-from vmsandbox.errors import AlreadyExists, InvalidArgument, NotFound
+from vmsandbox.errors import AlreadyExists, InvalidArgument, NotFound, VmsandboxError
 from vmsandbox.hypervisor.base import MachineEvent
 from vmsandbox.images import ImageStore
 from vmsandbox.model import (
     ContainerConfig,
     ContainerEvent,
     ContainerStatus,
+    ContainerUsage,
     ExecResult,
     NamespaceMode,
     Output,
@@ -153,6 +154,19 @@ class RuntimeService:
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
         """Change a container's limits (CRI UpdateContainerResources). Raises NotFound, and as `Container.update`."""
         await self._container(container_id).update(resources)
+
+    async def measure_containers(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
+        """What the running containers of these sandboxes use, by id; a guest that does not answer is left out."""
+        chosen = [sandbox for sandbox in self._sandboxes.values() if sandbox.record.id in sandbox_ids]
+        found: dict[str, ContainerUsage] = {}
+        for measured in await asyncio.gather(*(sandbox.measure() for sandbox in chosen), return_exceptions=True):
+            if isinstance(measured, dict):
+                found.update(measured)
+            elif isinstance(measured, VmsandboxError):
+                _log.warning("containers are not measured: %s", measured)
+            else:
+                raise measured
+        return found
 
     def reopen_container_log(self, container_id: str) -> None:
         """Go on in a new log file after a rotation. Raises NotFound, FailedPrecondition."""

@@ -1,9 +1,11 @@
-"""A container's cgroup (v2): who is in it, and what was killed in it for want of memory."""
+"""A container's cgroup (v2): who is in it, what was killed in it for want of memory, and what it uses."""
 
 import contextlib
 import os
 import signal
 from pathlib import Path
+
+from vmsandbox.protocol.messages import Measures
 
 
 class Cgroup:
@@ -16,11 +18,25 @@ class Cgroup:
     def oom_kills(self) -> int:
         """How many of its processes the kernel has killed for want of memory."""
         with contextlib.suppress(OSError):
-            for line in (self._path / "memory.events").read_text().splitlines():
-                name, _, count = line.partition(" ")
-                if name == "oom_kill":
-                    return int(count)
+            return self._counters("memory.events").get("oom_kill", 0)
         return 0
+
+    def measure(self, container_id: str) -> Measures | None:
+        """What it uses, under the name of its container; None where there is no such cgroup."""
+        try:
+            memory, limit = self._counters("memory.stat"), (self._path / "memory.max").read_text().strip()
+            return Measures(
+                container_id,
+                cpu=self._counters("cpu.stat")["usage_usec"] * 1000,
+                memory=int((self._path / "memory.current").read_text()),
+                inactive_file=memory["inactive_file"],
+                anon=memory["anon"],
+                page_faults=memory["pgfault"],
+                major_page_faults=memory["pgmajfault"],
+                memory_limit=0 if limit == "max" else int(limit),
+            )
+        except OSError:
+            return None
 
     def signal_all(self, number: int) -> bool:
         """Send a signal to every process in it and below; False where there is no such cgroup."""
@@ -32,6 +48,11 @@ class Cgroup:
             for members in self._path.rglob("cgroup.procs"):
                 _signal_members(members, number)
         return True
+
+    def _counters(self, file: str) -> dict[str, int]:
+        """A file of `name number` lines."""
+        lines = (self._path / file).read_text().splitlines()
+        return {name: int(count) for name, _, count in (line.partition(" ") for line in lines)}
 
 
 def _signal_members(members: Path, number: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import POD_NAMESPACE, ContainerState, CreateContainer, Exec, ProcessUser
+from vmsandbox.protocol.messages import POD_NAMESPACE, ContainerState, CreateContainer, Exec, Measures, ProcessUser
 from vmsandbox_agent import console, devices
 from vmsandbox_agent.bundle import Bundle
 from vmsandbox_agent.cgroup import Cgroup
@@ -24,7 +24,7 @@ from vmsandbox_agent.spec import (
     complete_process,
     complete_spec,
     has_own_pids,
-    resolve_images,
+    resolve_sources,
     used_images,
 )
 from vmsandbox_agent.stdio import ConsoleSocket, Pipes, Stdio
@@ -97,7 +97,8 @@ class Container:
             self._bundle.mount_root(self._image(request.image_serial), self._machinery.pod.user())
             self._user = resolve_user(self._bundle.root, request.user)
             self._set_cgroup(cgroup_path(request.spec, self.id))
-            spec = resolve_images(request.spec, self._machinery.settings.images)
+            settings = self._machinery.settings
+            spec = resolve_sources(request.spec, (settings.images, settings.tmpfs))
             self._bundle.write("config.json", complete_spec(spec, self._completion(request, joined)))
             self._process = await self._launch(self._create, "", stdin=request.stdin, tty=request.tty)
         except BaseException:
@@ -121,6 +122,10 @@ class Container:
         """Send a signal to its first process or to all; nothing happens when it has ended."""
         if not everyone or not self._cgroup.signal_all(number):
             self.process.signal(number)
+
+    def measure(self) -> Measures | None:
+        """What it uses; None when it has ended."""
+        return self._cgroup.measure(self.id)
 
     async def update(self, resources: JSON) -> None:
         """Change its limits."""

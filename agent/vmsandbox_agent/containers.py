@@ -5,7 +5,7 @@ import re
 import signal
 from pathlib import Path
 
-from vmsandbox.protocol.messages import POD_NAMESPACE, Containers, CreateContainer, Created, Exec
+from vmsandbox.protocol.messages import POD_NAMESPACE, Containers, CreateContainer, Created, Exec, Measures
 from vmsandbox_agent.container import Container, Machinery
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.process import Process
@@ -43,6 +43,11 @@ class ContainerTable:
     def list(self) -> Containers:
         """The state of all that exist."""
         return Containers(tuple(known.state for known in self._containers.values() if known.exists))
+
+    def measure(self) -> tuple[Measures, ...]:
+        """What each uses that exists."""
+        measured = (known.measure() for known in self._containers.values() if known.exists)
+        return tuple(measures for measures in measured if measures is not None)
 
     def check_unused(self, serial: str) -> None:
         """Raise AgentError when a container uses an image: unmounting it would not be refused by the kernel."""

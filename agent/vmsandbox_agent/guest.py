@@ -1,6 +1,7 @@
 """The requests of the protocol, each carried out by the part of the agent that it concerns."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from vmsandbox.protocol.messages import (
@@ -15,6 +16,8 @@ from vmsandbox.protocol.messages import (
     Exec,
     ListContainers,
     MakeTmpfs,
+    MeasureContainers,
+    Measured,
     OpenPort,
     OpenStream,
     Resize,
@@ -36,7 +39,7 @@ from vmsandbox_agent.session import Handler
 from vmsandbox_agent.settings import Settings
 from vmsandbox_agent.setup.configure import configure_guest
 from vmsandbox_agent.setup.images import Images
-from vmsandbox_agent.setup.mounts import make_tmpfs
+from vmsandbox_agent.setup.mounts import make_directory, make_tmpfs
 from vmsandbox_agent.stdin import Input
 from vmsandbox_agent.streams import Streams
 
@@ -71,6 +74,7 @@ class Guest:
             OpenStream.METHOD: self._open_stream,
             OpenPort.METHOD: self._open_port,
             ListContainers.METHOD: self._list,
+            MeasureContainers.METHOD: self._measure,
             Shutdown.METHOD: self._shutdown,
         }
 
@@ -81,7 +85,9 @@ class Guest:
 
     async def _make_tmpfs(self, request: MakeTmpfs) -> Empty:
         check_name(request.name)
-        make_tmpfs(self.settings.state / "tmpfs" / request.name, request.size, request.mode)
+        target = self.settings.tmpfs / request.name
+        make_tmpfs(target, request.size, request.mode, request.group)
+        make_directory(target, request.path, request.mode, request.group)
         return _DONE
 
     async def _attach_image(self, request: AttachImage) -> Empty:
@@ -149,6 +155,9 @@ class Guest:
 
     async def _list(self, _: ListContainers) -> Containers:
         return self._containers.list()
+
+    async def _measure(self, _: MeasureContainers) -> Measured:
+        return Measured(time.time_ns(), self._containers.measure())
 
     async def _shutdown(self, _: Shutdown) -> Empty:
         await self._containers.kill_all()

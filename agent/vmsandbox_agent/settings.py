@@ -55,6 +55,11 @@ class Settings:
         return self.state / "images"
 
     @property
+    def tmpfs(self) -> Path:
+        """Mount points of the volumes in memory."""
+        return self.state / "tmpfs"
+
+    @property
     def scratch(self) -> Path:
         """The file system of the writable layers."""
         return self.state / "scratch"

@@ -66,23 +66,28 @@ def used_images(request: CreateContainer, images: Path) -> frozenset[str]:
     return frozenset({request.image_serial, *mounted})
 
 
-def resolve_images(spec: JSON, images: Path) -> JSON:
-    """The spec with the true places of what it mounts from images: their links must not lead out of them.
+def resolve_sources(spec: JSON, roots: Sequence[Path]) -> JSON:
+    """The spec with the true places of what it mounts from `roots`, whose links must not lead out of them.
+
+    Args:
+        spec: the host's.
+        roots: hold a directory for each image, and for each volume in memory.
 
     Raises:
-        AgentError: an image holds nothing at such a path.
+        AgentError: nothing is there.
     """
     if not isinstance(spec, dict):
         return spec
-    return {**spec, "mounts": [_resolve_mount(mount, images) for mount in _list(spec, "mounts")]}
+    return {**spec, "mounts": [_resolve_mount(mount, roots) for mount in _list(spec, "mounts")]}
 
 
-def _resolve_mount(mount: JSON, images: Path) -> JSON:
+def _resolve_mount(mount: JSON, roots: Sequence[Path]) -> JSON:
     source = Path(str(_object({"": mount}, "").get("source", "")))
-    if images not in source.parents:
-        return mount
-    serial, *path = source.relative_to(images).parts
-    return {**mount, "source": str(_inside(images / serial, "/".join(path)))}
+    for root in roots:
+        if root in source.parents:
+            name, *path = source.relative_to(root).parts
+            return {**mount, "source": str(_inside(root / name, "/".join(path)))}
+    return mount
 
 
 def _inside(root: Path, path: str) -> Path:
@@ -90,7 +95,7 @@ def _inside(root: Path, path: str) -> Path:
         with opened(root) as directory:
             fd = open_in_root(directory, path or ".", os.O_PATH)
     except OSError as error:
-        raise AgentError("invalid_argument", f"image {root.name} has no {path or 'root'}: {error.strerror}") from None
+        raise AgentError("invalid_argument", f"volume {root.name} has no {path or 'root'}: {error.strerror}") from None
     try:
         return Path(f"/proc/self/fd/{fd}").readlink()
     finally:

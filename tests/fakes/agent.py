@@ -35,6 +35,9 @@ from vmsandbox.protocol.messages import (
     HelloReply,
     Kind,
     ListContainers,
+    MeasureContainers,
+    Measured,
+    Measures,
     OpenPort,
     OpenStream,
     ProcessUser,
@@ -264,6 +267,11 @@ class FakeAgent:
 
     async def _list_containers(self, _: ListContainers) -> Containers:
         return Containers(tuple(self._state(key[0]) for key in self.processes if not key[1]))
+
+    async def _measure_containers(self, _: MeasureContainers) -> Measured:
+        known = (self._state(key[0]) for key in self.processes if not key[1])
+        running = [state.container_id for state in known if state.status == "running"]
+        return Measured(time.time_ns(), tuple(Measures(name, 1000, 4096, 1024, 2048, 3, 0) for name in running))
 
     def _state(self, container_id: str) -> ContainerState:
         code = self.processes[container_id, ""].exit_code

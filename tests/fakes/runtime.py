@@ -5,7 +5,7 @@ What a caller does is in `calls`. `hang` makes a call wait until it is cancelled
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from vmsandbox.model import (
     ContainerEventKind,
     ContainerState,
     ContainerStatus,
+    ContainerUsage,
     ExecResult,
     Image,
     PodSandboxConfig,
@@ -160,6 +161,14 @@ class FakeRuntime:
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
         await self._enter("update_container_resources", container_id, resources)
         self.change(container_id, config=replace(self.containers[container_id].config, resources=resources))
+
+    async def measure_containers(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
+        await self._enter("measure_containers", frozenset(sandbox_ids))
+        return {
+            status.id: ContainerUsage(next(self._now), 5_000_000, 4096, 3072, 2048, 7, 1, 8192)
+            for status in self.containers.values()
+            if status.sandbox_id in sandbox_ids and status.state is ContainerState.RUNNING
+        }
 
     def reopen_container_log(self, container_id: str) -> None:
         self.calls.append(("reopen_container_log", container_id))

@@ -109,7 +109,7 @@ async def test_a_part_of_an_image_is_mounted(client: Client) -> None:
 
 
 async def test_a_part_that_an_image_has_not_is_named(client: Client) -> None:
-    with pytest.raises(AgentRefused, match="image image has no no/such/part") as refused:
+    with pytest.raises(AgentRefused, match="volume image has no no/such/part") as refused:
         await mounted(client, "/no/such/part")
     assert refused.value.code == "invalid_argument"
 

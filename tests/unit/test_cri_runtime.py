@@ -396,11 +396,42 @@ async def test_a_defect_is_logged_under_a_number_that_the_caller_gets(cri, caplo
     assert record.getMessage().split()[-1] in details
 
 
+async def test_what_a_container_uses_is_told_as_the_guest_measures_it(cri):
+    container_id = await cri.container(await cri.sandbox())
+    request = api.ContainerStatsRequest(container_id=container_id[:12])
+    stats = (await cri.runtime_stub.ContainerStats(request)).stats
+    assert stats.attributes.id == container_id
+    assert stats.cpu.usage_core_nano_seconds.value == 5_000_000
+    assert stats.memory.timestamp == stats.cpu.timestamp > 0
+    assert (stats.memory.working_set_bytes.value, stats.memory.available_bytes.value) == (3072, 8192 - 3072)
+
+
+async def test_a_container_that_does_not_run_has_attributes_and_no_usage(cri):
+    container_id = await cri.container(await cri.sandbox(), start=False)
+    stats = (await cri.runtime_stub.ContainerStats(api.ContainerStatsRequest(container_id=container_id))).stats
+    assert stats.attributes.id == container_id
+    assert not stats.HasField("cpu") and not stats.HasField("memory")
+    assert not (await cri.runtime_stub.ListContainerStats(api.ListContainerStatsRequest())).stats
+
+
+async def test_statistics_are_filtered_and_only_the_sandboxes_concerned_are_asked(cri):
+    first, second = await cri.sandbox(), await cri.sandbox()
+    mine, other = await cri.container(first), await cri.container(second)
+
+    async def listed(**wanted):
+        request = api.ListContainerStatsRequest(filter=wanted)
+        return {stats.attributes.id for stats in (await cri.runtime_stub.ListContainerStats(request)).stats}
+
+    assert await listed() == {mine, other}
+    assert await listed(id=other) == {other}
+    assert await listed(pod_sandbox_id=first) == {mine}
+    assert cri.runtime.calls[-1] == ("measure_containers", {first})
+    assert await listed(label_selector={"nobody": "has this"}) == set()
+
+
 @pytest.mark.parametrize(
     ("method", "request_"),
     [
-        ("ContainerStats", api.ContainerStatsRequest(container_id="x")),
-        ("ListContainerStats", api.ListContainerStatsRequest()),
         ("PodSandboxStats", api.PodSandboxStatsRequest(pod_sandbox_id="x")),
         ("ListPodSandboxStats", api.ListPodSandboxStatsRequest()),
         ("ListMetricDescriptors", api.ListMetricDescriptorsRequest()),

@@ -37,7 +37,7 @@ REQUESTS: dict[str, m.Request] = {
         shm_size=1048576,
         user_namespace=m.UserNamespace(65536, 65536, 131072, 65536),
     ),
-    "make_tmpfs": m.MakeTmpfs("cache", 1048576, 0o750),
+    "make_tmpfs": m.MakeTmpfs("cache", 1048576, 0o750, 1000, "a/b"),
     "attach_image": m.AttachImage("sha-0123", "erofs"),
     "detach_image": m.DetachImage("sha-0123"),
     "create_container": m.CreateContainer(
@@ -61,6 +61,7 @@ REQUESTS: dict[str, m.Request] = {
     "open_stream": m.OpenStream("c1", m.Stream.STDOUT, "e1", 4096),
     "open_port": m.OpenPort(8080),
     "list_containers": m.ListContainers(),
+    "measure_containers": m.MeasureContainers(),
     "shutdown": m.Shutdown(),
 }
 
@@ -73,6 +74,13 @@ OTHERS = {
     "response_stream_token": m.Envelope(m.Kind.RESPONSE, 4, body=encode(m.StreamToken("00112233"))),
     "response_containers": m.Envelope(
         m.Kind.RESPONSE, 5, body=encode(m.Containers((m.ContainerState("c1", "stopped", 42, 137),)))
+    ),
+    "response_measured": m.Envelope(
+        m.Kind.RESPONSE,
+        7,
+        body=encode(
+            m.Measured(1_700_000_000_000_000_000, (m.Measures("c1", 5_000_000, 8192, 4096, 2048, 70, 1, 33554432),))
+        ),
     ),
     "error": m.Envelope(m.Kind.ERROR, 3, "not_found", "there is no container c1"),
     "cancel": m.Envelope(m.Kind.CANCEL, 3),

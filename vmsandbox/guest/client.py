@@ -22,6 +22,8 @@ from vmsandbox.protocol.messages import (
     Exec,
     ListContainers,
     MakeTmpfs,
+    MeasureContainers,
+    Measured,
     OpenPort,
     OpenStream,
     ProcessUser,
@@ -110,6 +112,10 @@ class GuestClient:
     async def list_containers(self, *, deadline: float = QUICK) -> tuple[ContainerState, ...]:
         """The containers that the agent has."""
         return cast(Containers, await self._ask(ListContainers(), deadline)).containers
+
+    async def measure_containers(self, *, deadline: float = QUICK) -> Measured:
+        """What the containers use."""
+        return cast(Measured, await self._ask(MeasureContainers(), deadline))
 
     async def shutdown(self, *, deadline: float = LONG) -> None:
         """Kill all containers and power off; returns when the connection ends, just before the machine does."""

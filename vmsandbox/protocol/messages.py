@@ -149,8 +149,12 @@ class MakeTmpfs:
 
     name: str
     size: int = 0
-    """Bytes; 0: half of the guest's memory, as tmpfs(5) has it."""
+    """Bytes; 0, or more than the guest's memory: half of that, as tmpfs(5) has it."""
     mode: int = 0o777
+    group: int = 0
+    """The gid that owns it."""
+    path: str = ""
+    """A directory to make in it, with its parents (a subPath)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +398,41 @@ class ListContainers:
 
 
 @dataclass(frozen=True, slots=True)
+class Measures:
+    """What a container uses, by its cgroup (v2): memory in bytes, CPU time in nanoseconds."""
+
+    container_id: str
+    cpu: int
+    """cpu.stat, usage_usec."""
+    memory: int
+    """memory.current."""
+    inactive_file: int
+    """Of memory.stat, as the next three."""
+    anon: int
+    page_faults: int
+    major_page_faults: int
+    memory_limit: int = 0
+    """memory.max; 0: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The result of `MeasureContainers`."""
+
+    at: int
+    """Nanoseconds since the epoch, by the guest's clock."""
+    containers: tuple[Measures, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureContainers:
+    """Tell what the containers that exist use; one whose cgroup is gone is left out."""
+
+    METHOD: ClassVar[str] = "measure_containers"
+    RESULT: ClassVar[type] = Measured
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """Kill all containers, sync and power off. The connection ends instead of an answer."""
 
@@ -417,6 +456,7 @@ Request = (
     | OpenStream
     | OpenPort
     | ListContainers
+    | MeasureContainers
     | Shutdown
 )
 

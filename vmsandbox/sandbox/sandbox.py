@@ -17,6 +17,7 @@ from vmsandbox.model import (
     ContainerEvent,
     ContainerEventKind,
     ContainerState,
+    ContainerUsage,
     ExecResult,
     SandboxState,
     SandboxStatus,
@@ -29,6 +30,7 @@ from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.machine import Machine, domain_name, give_back
 from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
+from vmsandbox.sandbox.usage import usage
 
 _log = log.get(__name__)
 
@@ -120,6 +122,22 @@ class Sandbox:
         require_container(ContainerCall.EXEC, container_id, container.record.state)
         assert self._execs is not None
         return await self._execs.run(container.record, self._hostname, command, timeout)
+
+    async def measure(self) -> dict[str, ContainerUsage]:
+        """What its running containers use, by id; nothing where it has no machine.
+
+        Raises:
+            VmsandboxError: the guest does not answer.
+        """
+        if self._client is None or self.record.state is not SandboxState.READY:
+            return {}
+        measured = await self._client.measure_containers()
+        return {
+            measures.container_id: usage(measures, measured.at)
+            for measures in measured.containers
+            if (container := self.containers.get(measures.container_id))
+            and container.record.state is ContainerState.RUNNING
+        }
 
     async def stop(self) -> None:
         """Kill its containers, end its machine and give everything back but its records. Succeeds when done before."""

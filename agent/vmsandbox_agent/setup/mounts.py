@@ -1,11 +1,12 @@
 """The file systems that every guest has, and the tmpfs volumes."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox_agent.settings import Settings
-from vmsandbox_agent.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SHARED, mount
+from vmsandbox_agent.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SHARED, mount, open_in_root, opened
 
 _SAFE = MS_NOSUID | MS_NODEV
 
@@ -56,9 +57,36 @@ def delegate_cgroups(root: Path) -> None:
     (root / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
 
 
-def make_tmpfs(target: Path, size: int, mode: int) -> None:
-    """Mount a tmpfs at `target`, unless one is mounted there. `size` 0 is the kernel's default."""
+def make_tmpfs(target: Path, size: int, mode: int, group: int = 0) -> None:
+    """Mount a tmpfs at `target`, unless one is mounted there. `size` 0 is the kernel's default, and so is too much."""
     if not os.path.ismount(target):
         target.mkdir(parents=True, exist_ok=True)
-        limit = f",size={size}" if size else ""
-        mount("tmpfs", str(target), "tmpfs", _SAFE, f"mode={mode & 0o7777:o}{limit}")
+        limit = f",size={size}" if 0 < size <= _memory() else ""
+        mount("tmpfs", str(target), "tmpfs", _SAFE, f"mode={mode & 0o7777:o},gid={group}{limit}")
+
+
+def make_directory(root: Path, path: str, mode: int, group: int) -> None:
+    """Make the directory `path` below `root`, whose content is not trusted: no link leads out of it.
+
+    Raises:
+        OSError: something else is in its place.
+    """
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    for count in range(1, len(parts) + 1):
+        with opened(root) as directory:
+            parent = open_in_root(directory, "/".join(parts[: count - 1]) or ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _make_one(parent, parts[count - 1], mode, group)
+        finally:
+            os.close(parent)
+
+
+def _make_one(parent: int, name: str, mode: int, group: int) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, dir_fd=parent)
+        os.chown(name, -1, group, dir_fd=parent, follow_symlinks=False)
+        os.chmod(name, mode & 0o7777, dir_fd=parent)
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
