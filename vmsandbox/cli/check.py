@@ -46,4 +46,6 @@ def _print(section: Section) -> None:
 
 
 def _mark(finding: Finding) -> str:
-    return "[green]  ok  [/]" if finding.ok else "[bold red]FAILED[/]"
+    if not finding.ok:
+        return "[bold red]FAILED[/]"
+    return "[yellow] note [/]" if finding.hint else "[green]  ok  [/]"

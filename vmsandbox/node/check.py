@@ -1,21 +1,22 @@
 """What `vmsandbox check` finds: whether this node can run pods, and what to do where it cannot."""
 
-import asyncio
-import os
+import contextlib
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.config import Config
-from vmsandbox.errors import VmsandboxError
+from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest.transports import use_kernel
+from vmsandbox.guest.vhost_device import installed
 from vmsandbox.guestimage.manifest import load_image
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
 from vmsandbox.network import Network
-from vmsandbox.node.host import network_settings, open_prober, qemu_group, vhost_device_vsock
+from vmsandbox.node.host import boot_image, network_settings, open_transports, qemu_group, vhost_device_vsock
 from vmsandbox.node.instance import claim
+from vmsandbox.sandbox.probe import Attempt, Prober
 
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -47,8 +48,8 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     yield Section("vsock", (_attempt(lambda: _vsock(config)),))
     yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
     yield Section("network", await Network(network_settings(config)).check())
-    yield Section("libvirt", (await _libvirt(config),))
-    yield Section("accelerators", await _accelerators(config))
+    async for section in _libvirt(config):
+        yield section
 
 
 def _program(name: str, package: str) -> Finding:
@@ -74,7 +75,7 @@ def _kvm() -> Finding:
     device = Path("/dev/kvm")
     if not device.exists():
         return Finding(True, "there is no /dev/kvm: guests are emulated (TCG)", "")
-    if os.stat(device).st_mode & 0o060 != 0o060:
+    if device.stat().st_mode & 0o060 != 0o060:
         return Finding(False, "QEMU cannot open /dev/kvm", "chgrp kvm /dev/kvm; chmod 660 /dev/kvm")
     return Finding(True, "QEMU can open /dev/kvm")
 
@@ -82,7 +83,10 @@ def _kvm() -> Finding:
 def _vsock(config: Config) -> str:
     if use_kernel(config.vsock.value):
         return "agents are reached through the kernel's vsock"
-    return f"agents are reached through {vhost_device_vsock(config)}"
+    program = vhost_device_vsock(config)
+    if not installed(program):
+        raise FailedPrecondition(f"{program} is not installed", hint="`make setup` builds it; or modprobe vhost_vsock")
+    return f"agents are reached through {program}"
 
 
 def _guest_image(config: Config) -> str:
@@ -90,11 +94,29 @@ def _guest_image(config: Config) -> str:
     return f"{image.directory}: Debian {image.manifest.suite}, Linux {image.manifest.kernel}"
 
 
-async def _accelerators(config: Config) -> tuple[Finding, ...]:
-    """Boots the guest image with a libvirt inside this process."""
-    with claim(config.run_directory, config.state_directory) as instance:
+async def _libvirt(config: Config) -> AsyncIterator[Section]:
+    """Boots the guest image with a libvirt inside this process, as `run` does."""
+    async with contextlib.AsyncExitStack() as stack:
         try:
-            async with open_prober(config, instance, instance.embedded_libvirt) as prober:
-                return tuple([Finding(True, f"libvirt {prober.version}")])
+            instance = stack.enter_context(claim(config.run_directory, config.state_directory))
+            hypervisor = await stack.enter_async_context(LibvirtHypervisor.open(instance.embedded_libvirt))
+            yield Section("libvirt", (Finding(True, await hypervisor.version()),))
+            image = boot_image(load_image(config.guest_image))
+            prober = Prober(hypervisor, open_transports(config), image, instance.runtime, config.state_directory)
+            yield Section("accelerators", _judge(await prober.try_all()))
         except VmsandboxError as error:
-            return (_bad(error),)
+            yield Section("libvirt", (_bad(error),))
+
+
+def _judge(attempts: tuple[Attempt, ...]) -> tuple[Finding, ...]:
+    """One that works is enough; without KVM everything is slow, which is worth a word but no failure."""
+    enough = any(attempt.works for attempt in attempts)
+    return tuple(_attempted(attempt, enough) for attempt in attempts)
+
+
+def _attempted(attempt: Attempt, enough: bool) -> Finding:
+    name = attempt.accelerator.value.upper()
+    if attempt.works:
+        return Finding(True, f"a guest boots under {name} in {attempt.seconds:.1f} s")
+    hint = "guests are emulated (TCG), which is slow; `--output json` has the whole story" if enough else attempt.report
+    return Finding(enough, f"no guest runs under {name}: {attempt.why_not}", hint)

@@ -11,12 +11,13 @@ from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.transports import Transports, use_kernel
 from vmsandbox.guest.vhost_device import DEFAULT_PROGRAM
 from vmsandbox.guestimage.manifest import BuiltImage, load_image
-from vmsandbox.hypervisor.base import Accelerator, GuestImage
+from vmsandbox.hypervisor.base import GuestImage
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.network import BridgeSettings, Network, NetworkSettings
 from vmsandbox.node.images import open_images
 from vmsandbox.node.instance import Instance
 from vmsandbox.sandbox.host import Host, MachineDefaults
+from vmsandbox.sandbox.probe import Prober
 from vmsandbox.sandbox.sizing import MachineSize
 from vmsandbox.state import State
 
@@ -37,19 +38,20 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
     """
     if os.geteuid() != 0:
         raise FailedPrecondition("machines and their networks need root", hint="run it with sudo")
-    image = load_image(config.guest_image)
+    image = boot_image(load_image(config.guest_image))
     async with contextlib.AsyncExitStack() as stack:
         state = stack.enter_context(State(instance.database))
         hypervisor = await stack.enter_async_context(LibvirtHypervisor.open(libvirt))
         transports = open_transports(config)
+        prober = Prober(hypervisor, transports, image, instance.runtime, config.state_directory)
         yield Host(
             state=state,
             hypervisor=hypervisor,
             network=Network(network_settings(config)),
             transports=transports,
             images=await open_images(config),
-            guest_image=boot_image(image),
-            profiles=await _profiles(config),
+            guest_image=image,
+            profiles=await _profiles(config, prober),
             runtime_directory=instance.runtime,
             persistent_directory=instance.persistent,
             qemu_group=qemu_group(config),
@@ -98,17 +100,17 @@ def qemu_group(config: Config) -> int:
         ) from None
 
 
-async def _profiles(config: Config) -> dict[str, MachineDefaults]:
-    return {handler: await _defaults(config.machine_of(handler)) for handler in ("", *config.handlers)}
+async def _profiles(config: Config, prober: Prober) -> dict[str, MachineDefaults]:
+    return {handler: await _defaults(config.machine_of(handler), prober) for handler in ("", *config.handlers)}
 
 
-async def _defaults(machine: MachineConfig) -> MachineDefaults:
+async def _defaults(machine: MachineConfig, prober: Prober) -> MachineDefaults:
     return MachineDefaults(
         size=MachineSize(machine.vcpus, machine.memory),
         overhead=machine.overhead,
         scratch_size=machine.scratch_size,
         boot_deadline=machine.boot_deadline,
-        accelerator=Accelerator.TCG,
+        accelerator=await prober.choose(machine.accelerator.value),
         kernel_parameters=machine.kernel_parameters,
     )
 
