@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
@@ -43,7 +43,7 @@ class Connection:
         self.uri = uri
         self._subscribe = subscribe
         self._pool = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="libvirt")
-        self._connection: libvirt.virConnect | None = None
+        self._connection: Any = None
         self._callbacks: list[int] = []
         self._opened = asyncio.Event()
         self._lost = asyncio.Event()
@@ -67,32 +67,38 @@ class Connection:
         """
         root = _embedded_root(uri)
         connection = cls(uri, subscribe)
-        with contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             stack.callback(connection._pool.shutdown)
             if root is not None:
                 stack.enter_context(embedded.prepared(root))
             _start_event_loop()
+            stack.push_async_callback(lambda: aio.to_its_end(connection._close()))
             await connection._open()
             keeper = asyncio.create_task(connection._keep_open(reconnected), name=f"connection to {uri}")
-            try:
-                yield connection
-            finally:
-                keeper.cancel()
-                await asyncio.gather(keeper, return_exceptions=True)
-                await aio.to_its_end(connection._close())
+            stack.push_async_callback(_cancel, keeper)
+            yield connection
 
-    async def call(self, action: str, work: Callable[["libvirt.virConnect"], T]) -> T:
+    async def call(self, action: str, work: Callable[["libvirt.virConnect"], T], *, repeatable: bool = True) -> T:
         """Run `work` on the connection in a thread, to its end even when the caller is cancelled.
 
         Args:
             action: what it does, for the error: "libvirt cannot end machine x".
             work: may raise libvirt's errors, which are translated.
+            repeatable: do it again when the daemon went away meanwhile, and has come back.
 
         Raises:
             Unavailable: the daemon is gone, and did not come back in time, or went while it worked.
             VmsandboxError: see `faults`.
         """
         connection = await self._connected(action)
+        try:
+            return await self._run(action, work, connection)
+        except Unavailable:
+            if not self._lose(connection) or not repeatable:
+                raise
+        return await self._run(action, work, await self._connected(action))
+
+    async def _run(self, action: str, work: Callable[["libvirt.virConnect"], T], connection: "libvirt.virConnect") -> T:
         try:
             return await aio.to_its_end(self._in_thread(lambda: work(connection)))
         except libvirt.libvirtError as error:
@@ -104,9 +110,19 @@ class Connection:
                 await self._opened.wait()
         except TimeoutError:
             raise Unavailable(
-                f"{action}: {self.uri} does not answer since {RECONNECT_DEADLINE:g} s", hint=_hint(self.uri)
+                f"{action}: {self.uri} has not answered for {RECONNECT_DEADLINE:g} s", hint=_hint(self.uri)
             ) from None
         return self._connection
+
+    def _lose(self, connection: "libvirt.virConnect") -> bool:
+        """Whether a connection is lost; nobody gets it any more then."""
+        if connection is not self._connection:
+            return True
+        if connection.isAlive():
+            return False
+        self._opened.clear()
+        self._lost.set()
+        return True
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -118,16 +134,16 @@ class Connection:
             with contextlib.suppress(RuntimeError):  # the event loop has ended
                 loop.call_soon_threadsafe(self._lost.set)
 
-        def open_in_thread() -> "libvirt.virConnect":
+        def open_in_thread() -> None:
             connection = libvirt.open(self.uri)
             connection.registerCloseCallback(on_close, None)
             if _embedded_root(self.uri) is None:
                 connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
             self._callbacks = self._subscribe(connection)
-            return connection
+            self._connection = connection
 
         try:
-            self._connection = await aio.to_its_end(self._in_thread(open_in_thread))
+            await aio.to_its_end(self._in_thread(open_in_thread))
         except libvirt.libvirtError as error:
             failure = translated(error, f"cannot open {self.uri}")
             failure.hint = failure.hint or _hint(self.uri)
@@ -157,6 +173,11 @@ class Connection:
         connection, self._connection = self._connection, None
         if connection is not None:
             await self._in_thread(lambda: _close(connection, self._callbacks))
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _close(connection: "libvirt.virConnect", callbacks: list[int]) -> None:
@@ -194,7 +215,7 @@ def _run_events() -> None:
 def _embedded_root(uri: str) -> Path | None:
     """The directory of an embedded libvirt. Raises InvalidArgument for a URI that is none of ours."""
     parts = urlsplit(uri)
-    if parts.scheme == "qemu" and parts.path in ("/system", "/session"):
+    if parts.scheme in ("qemu", "qemu+unix") and parts.path in ("/system", "/session"):
         return None
     root = parse_qs(parts.query).get("root", [""])[0]
     if uri.startswith("qemu:///embed?") and root.startswith("/"):

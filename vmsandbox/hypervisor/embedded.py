@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from vmsandbox.errors import FailedPrecondition
 from vmsandbox.hypervisor.reaper import reaping
 
 QEMU_USER = "libvirt-qemu"
@@ -28,14 +29,25 @@ swtpm_group = "root"
 """
 
 
+_roots: set[Path] = set()
+
+
 @contextlib.contextmanager
 def prepared(root: Path) -> Iterator[None]:
     """Have a libvirt's directory at `root`, which is kept, and reap its daemons while the context lasts.
 
     QEMU's user passes through it to its own files.
+
+    Raises:
+        FailedPrecondition: this process has had an embedded libvirt elsewhere; libvirt allows one per process.
     """
+    if other := _roots - {root}:
+        raise FailedPrecondition(
+            f"this process has an embedded libvirt at {other.pop()}, and cannot have one at {root}"
+        )
     (root / "etc").mkdir(parents=True, exist_ok=True)
     root.chmod(0o711)
     (root / "etc/qemu.conf").write_text(_CONFIGURATION)
+    _roots.add(root)
     with reaping():
         yield

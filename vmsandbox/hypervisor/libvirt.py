@@ -56,7 +56,9 @@ class LibvirtHypervisor:
         self._hub.expect(spec.name)
         try:
             await self._connection.call(
-                f"libvirt cannot start machine {spec.name}", lambda opened: domains.create(opened, spec.name, xml)
+                f"libvirt cannot start machine {spec.name}",
+                lambda opened: domains.create(opened, spec.name, xml),
+                repeatable=False,
             )
         except AlreadyExists:
             self._hub.forget(spec.name)
@@ -109,15 +111,11 @@ class LibvirtHypervisor:
                 f"libvirt cannot unplug disk {disk.serial} from machine {name}",
                 lambda opened: domains.ask_to_detach(opened, name, disk.alias),
             )
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DETACH_DEADLINE):
                     await removed
-            except TimeoutError:
-                if await self._find_disk(name, disk.serial) is None:
-                    return  # the event was lost with a connection
-                raise DeadlineExceeded(
-                    f"the guest of {name} does not let disk {disk.serial} go within {DETACH_DEADLINE:g} s"
-                ) from None
+        if await self._find_disk(name, disk.serial) is not None:
+            raise DeadlineExceeded(f"the guest of {name} has not let disk {disk.serial} go")
 
     async def _find_disk(self, name: str, serial: str) -> PluggedDisk | None:
         disks = await self._connection.call(

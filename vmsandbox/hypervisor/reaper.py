@@ -30,14 +30,15 @@ def reaping() -> Iterator[None]:
     """
     if threading.current_thread() is not threading.main_thread():
         raise Internal("an embedded libvirt needs the event loop of the main thread")
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, reap)
+    _be_subreaper(True)
     try:
+        reap()  # what has died since an earlier context
         yield
     finally:
+        _be_subreaper(False)
         loop.remove_signal_handler(signal.SIGCHLD)
-        reap()
 
 
 def reap() -> None:
@@ -47,6 +48,10 @@ def reap() -> None:
         if _is_dead_daemon(pid, session):
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
+
+
+def _be_subreaper(yes: bool) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)
 
 
 def _children() -> Iterator[int]:
