@@ -31,15 +31,15 @@ class Urls:
     def __init__(self):
         self.requests = []
 
-    def url_for_exec(self, request):
+    def exec_url(self, request):
         self.requests.append(request)
         return "http://127.0.0.1:1/exec/token"
 
-    def url_for_attach(self, request):
+    def attach_url(self, request):
         self.requests.append(request)
         return "http://127.0.0.1:1/attach/token"
 
-    def url_for_port_forward(self, request):
+    def portforward_url(self, request):
         self.requests.append(request)
         return "http://127.0.0.1:1/portforward/token"
 

@@ -1,5 +1,6 @@
 """vmsandbox image: the guest image, and the images of containers."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -173,5 +174,5 @@ def _ask_password(username: str, password_stdin: bool) -> RegistryAuth | None:
             execution.fail(InvalidArgument("--password-stdin needs --username"), 2)
         return None
     if password_stdin:
-        return RegistryAuth(username, click.get_text_stream("stdin").readline().rstrip("\n"))
+        return RegistryAuth(username, sys.stdin.readline().rstrip("\n"))
     return RegistryAuth(username, click.prompt("Password", hide_input=True, err=True))

@@ -12,6 +12,7 @@ _COMMANDS = {
     "check": "check:check",
     "image": "image:image",
     "run": "run:run",
+    "serve": "serve:serve",
 }
 """Each command and where it is, `module:function`: imported when it is used, since some take long to import."""
 

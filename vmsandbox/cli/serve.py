@@ -17,6 +17,7 @@ from vmsandbox.errors import FailedPrecondition
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import claim_daemon
 from vmsandbox.service import RuntimeService
+from vmsandbox.streaming.server import StreamingServer
 
 
 @click.command()
@@ -42,7 +43,9 @@ async def _serve(config: Config) -> None:
             containers_directory=instance.persistent,
             config=asdict(config),
         )
-        await stack.enter_async_context(serving(service, config.socket, node, group=_group(config.socket_group)))
+        streaming = await stack.enter_async_context(StreamingServer(service, config.streaming).running())
+        cri = serving(service, config.socket, node, streaming, group=_group(config.socket_group))
+        await stack.enter_async_context(cri)
         notify("READY=1")
         with contextlib.suppress(asyncio.CancelledError):  # SIGTERM is how a daemon ends, and no failure
             await asyncio.get_running_loop().create_future()

@@ -31,13 +31,13 @@ class Node:
 class StreamingUrls(Protocol):
     """Where a client takes over the streams of a call; each URL serves once and soon expires."""
 
-    def url_for_exec(self, request: ExecRequest) -> str:
+    def exec_url(self, request: ExecRequest) -> str:
         """Of a command. Raises InvalidArgument, FailedPrecondition."""
 
-    def url_for_attach(self, request: AttachRequest) -> str:
+    def attach_url(self, request: AttachRequest) -> str:
         """Of a container's own process. Raises InvalidArgument, FailedPrecondition."""
 
-    def url_for_port_forward(self, request: PortForwardRequest) -> str:
+    def portforward_url(self, request: PortForwardRequest) -> str:
         """Of ports of a sandbox. Raises InvalidArgument, FailedPrecondition."""
 
 

@@ -30,7 +30,7 @@ class StreamCalls(Calls):
             stdout=request.stdout,
             stderr=request.stderr,
         )
-        return api.ExecResponse(url=self._urls.url_for_exec(wanted))
+        return api.ExecResponse(url=self._urls.exec_url(wanted))
 
     async def Attach(self, request: api.AttachRequest, _: Context) -> api.AttachResponse:
         """A URL at which the container's own streams are."""
@@ -42,7 +42,7 @@ class StreamCalls(Calls):
             stdout=request.stdout,
             stderr=request.stderr,
         )
-        return api.AttachResponse(url=self._urls.url_for_attach(wanted))
+        return api.AttachResponse(url=self._urls.attach_url(wanted))
 
     async def PortForward(self, request: api.PortForwardRequest, _: Context) -> api.PortForwardResponse:
         """A URL at which ports of the sandbox are reached."""
@@ -53,7 +53,7 @@ class StreamCalls(Calls):
         if wrong:
             raise InvalidArgument(f"{wrong[0]} is no port")
         return api.PortForwardResponse(
-            url=self._urls.url_for_port_forward(PortForwardRequest(sandbox.id, tuple(request.port)))
+            url=self._urls.portforward_url(PortForwardRequest(sandbox.id, tuple(request.port)))
         )
 
     @property
