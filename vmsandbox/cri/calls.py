@@ -29,16 +29,16 @@ class Node:
 
 
 class StreamingUrls(Protocol):
-    """Where a client takes over the streams of a call; each URL serves once and soon expires."""
+    """What the streaming server is to the CRI; each URL serves once and soon expires. See its methods for the errors."""
 
     def exec_url(self, request: ExecRequest) -> str:
-        """Of a command. Raises InvalidArgument, FailedPrecondition."""
+        """Of a command."""
 
     def attach_url(self, request: AttachRequest) -> str:
-        """Of a container's own process. Raises InvalidArgument, FailedPrecondition."""
+        """Of a container's own process."""
 
     def portforward_url(self, request: PortForwardRequest) -> str:
-        """Of ports of a sandbox. Raises InvalidArgument, FailedPrecondition."""
+        """Of ports of a sandbox."""
 
 
 @dataclass(frozen=True, slots=True)
