@@ -1,15 +1,17 @@
 """The way of a container's output: from the guest into the log, and to whoever reads along.
 
 What the log holds is acknowledged to the agent; what is not, the agent keeps and sends again. Somebody who reads
-along slowly holds the container back, through the same acknowledgements, and loses nothing.
+along slowly holds the container back, through the same acknowledgements, and loses nothing; one who has stopped
+reading can be given up after a while.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from vmsandbox.errors import DeadlineExceeded, VmsandboxError
 from vmsandbox.model import Output
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.logs import ContainerLog
@@ -34,50 +36,99 @@ OpenSource = Callable[[Stream, int], AbstractAsyncContextManager[OutputSource]]
 """Opens a stream at an offset."""
 
 
-@dataclass(slots=True, eq=False)
-class _Reader:
-    """One who reads along: pieces take a free slot each, so that the queue itself never blocks the end."""
+class Reader:
+    """One who reads along, from `Readers.join` on: an iterator, to the end of the output or to `leave`.
 
-    pieces: asyncio.Queue[Output | None] = field(default_factory=asyncio.Queue)
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CHUNKS_AHEAD))
+    Pieces take a free slot each, so that the queue itself never blocks the end.
+    """
+
+    def __init__(self, stream: Stream | None = None, patience: float | None = None) -> None:
+        """`Readers.join` calls this."""
+        self._stream = stream
+        self._patience = patience
+        self._pieces: asyncio.Queue[Output | VmsandboxError | None] = asyncio.Queue()
+        self._slots = asyncio.Semaphore(_CHUNKS_AHEAD)
+
+    def leave(self) -> None:
+        """End the iteration, after what was handed over already."""
+        self._pieces.put_nowait(None)
+
+    async def hand(self, output: Output) -> bool:
+        """Give it a piece, waiting while it is behind; whether it is to be given more."""
+        if self._stream not in (None, output.stream):
+            return True
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._slots.acquire()
+        except TimeoutError:
+            seconds = f"{self._patience:g} s"
+            self._pieces.put_nowait(DeadlineExceeded(f"detached: no output was taken within {seconds}"))
+            return False
+        self._pieces.put_nowait(output)
+        return True
+
+    async def pieces(self) -> AsyncGenerator[Output, None]:
+        """What it was handed, in order. Raises DeadlineExceeded when its patience with us came to its end."""
+        try:
+            while (piece := await self._pieces.get()) is not None:
+                if isinstance(piece, VmsandboxError):
+                    raise piece
+                self._slots.release()
+                yield piece
+        finally:
+            self._slots.release()
 
 
 class Readers:
     """Those who read a container's output along, each at its own pace; the slowest sets the container's."""
 
-    def __init__(self) -> None:
-        """Nobody reads yet."""
-        self._readers: set[_Reader] = set()
-        self._ended = False
+    def __init__(self, *, ended: bool = False) -> None:
+        """Nobody reads yet; `ended`: there is nothing to read any more."""
+        self._readers: set[Reader] = set()
+        self._ended = ended
+
+    def join(self, stream: Stream | None = None, patience: float | None = None) -> Reader:
+        """One who reads what is published from now on.
+
+        Args:
+            stream: the only one that it wants.
+            patience: seconds for which it may hold the container back without taking anything; then it reads to
+                what it was handed, and an error. None: it can hold the container back for ever.
+        """
+        reader = Reader(stream, patience)
+        if self._ended:
+            reader.leave()
+        self._readers.add(reader)
+        return reader
+
+    def drop(self, reader: Reader) -> None:
+        """It does not read any more."""
+        self._readers.discard(reader)
 
     def read(self) -> AsyncGenerator[Output, None]:
         """What is published from this call on (not from the first step of the iteration), to the end."""
-        reader = _Reader()
-        if self._ended:
-            reader.pieces.put_nowait(None)
-        self._readers.add(reader)
-        return self._drain(reader)
+        return self._drain(self.join())
 
     async def publish(self, output: Output) -> None:
         """Hand a piece to every reader, waiting for those who are behind."""
-        for reader in tuple(self._readers):
-            await reader.slots.acquire()
-            reader.pieces.put_nowait(output)
+        readers = tuple(self._readers)
+        for reader, stays in zip(readers, await asyncio.gather(*(r.hand(output) for r in readers)), strict=True):
+            if not stays:
+                self._readers.discard(reader)
 
     def end(self) -> None:
         """Nothing comes any more: readers end when they have read what they were handed."""
         self._ended = True
         for reader in self._readers:
-            reader.pieces.put_nowait(None)
+            reader.leave()
 
-    async def _drain(self, reader: _Reader) -> AsyncGenerator[Output, None]:
+    async def _drain(self, reader: Reader) -> AsyncGenerator[Output, None]:
         try:
-            while (output := await reader.pieces.get()) is not None:
-                reader.slots.release()
-                yield output
+            async with contextlib.aclosing(reader.pieces()) as pieces:
+                async for output in pieces:
+                    yield output
         finally:
-            self._readers.discard(reader)
-            reader.slots.release()
+            self.drop(reader)
 
 
 class OutputPump:

@@ -11,6 +11,7 @@ class SandboxCall(enum.Enum):
 
     CREATE_CONTAINER = "create a container in"
     EXEC = "run a command in"
+    PORT_FORWARD = "reach a port of"
 
 
 class ContainerCall(enum.Enum):
@@ -18,6 +19,7 @@ class ContainerCall(enum.Enum):
 
     START = "start"
     EXEC = "run a command in"
+    ATTACH = "attach to"
     UPDATE = "update"
     REOPEN_LOG = "reopen the log of"
 
@@ -25,11 +27,13 @@ class ContainerCall(enum.Enum):
 _SANDBOX: dict[SandboxCall, frozenset[SandboxState]] = {
     SandboxCall.CREATE_CONTAINER: frozenset({SandboxState.READY}),
     SandboxCall.EXEC: frozenset({SandboxState.READY}),
+    SandboxCall.PORT_FORWARD: frozenset({SandboxState.READY}),
 }
 
 _CONTAINER: dict[ContainerCall, frozenset[ContainerState]] = {
     ContainerCall.START: frozenset({ContainerState.CREATED}),
     ContainerCall.EXEC: frozenset({ContainerState.RUNNING}),
+    ContainerCall.ATTACH: frozenset({ContainerState.RUNNING}),
     ContainerCall.UPDATE: frozenset({ContainerState.CREATED, ContainerState.RUNNING}),
     ContainerCall.REOPEN_LOG: frozenset({ContainerState.RUNNING}),
 }
