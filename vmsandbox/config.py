@@ -172,10 +172,11 @@ def parse(text: str, source: str) -> Config:
 
 def _check(config: Config, source: str) -> None:
     place = typed_yaml.Place(source, 1)
-    for name, machine in {"machine": config.machine, **config.handlers}.items():
-        if machine.vcpus is not None and machine.vcpus < 1:
+    for handler in ("", *config.handlers):
+        machine, name = config.machine_of(handler), handler or "machine"
+        if machine.vcpus < 1:
             raise place.error(f"{name}: a machine has at least one vCPU")
-        if machine.boot_deadline is not None and machine.boot_deadline <= 0:
+        if machine.boot_deadline <= 0:
             raise place.error(f"{name}: boot_deadline is a number of seconds above 0")
     if (config.streaming.tls_certificate is None) != (config.streaming.tls_key is None):
         raise place.error("streaming: tls_certificate and tls_key go together")
