@@ -29,7 +29,7 @@ class Node:
 
 
 class StreamingUrls(Protocol):
-    """What the streaming server is to the CRI; each URL serves once and soon expires. See its methods for the errors."""
+    """What the streaming server is to the CRI: each URL serves once and soon expires. Its methods say what they raise."""
 
     def exec_url(self, request: ExecRequest) -> str:
         """Of a command."""
