@@ -48,6 +48,8 @@ def read_manifest(files: Sequence[tuple[str, str]]) -> Manifest:
 
 
 def _object(node: Node) -> Pod | ConfigMap | Secret:
+    if not isinstance(node.value, dict):
+        raise node.error("expected a mapping: an object of Kubernetes")
     kind = decode(str, node.of("kind"))
     version = decode(str, node.of("apiVersion"))
     if kind not in _KINDS:

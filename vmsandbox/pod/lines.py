@@ -9,6 +9,8 @@ from vmsandbox.protocol.messages import Stream
 LONGEST = 16 * 1024
 """Bytes of a line before it comes in parts, as in the CRI's log format."""
 
+_TAIL, _TAIL_LINES = 2048, 80
+
 
 class LineSplitter:
     """Makes lines of the pieces of one stream."""
@@ -44,10 +46,29 @@ class LineSplitter:
         return OutputLine(self._container, self._stream, text, complete)
 
 
-async def tell_lines(container: str, pieces: AsyncGenerator[Output, None], observer: PodObserver) -> None:
+class Tail:
+    """The last of what a container has printed (FallbackToLogsOnError)."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self._kept = b""
+
+    def feed(self, data: bytes) -> None:
+        """Something more."""
+        self._kept = (self._kept + data)[-_TAIL:]
+
+    @property
+    def text(self) -> str:
+        """At most 80 lines and 2048 bytes, as the kubelet has it."""
+        lines = self._kept.decode(errors="replace").splitlines(keepends=True)
+        return "".join(lines[-_TAIL_LINES:])
+
+
+async def tell_lines(container: str, pieces: AsyncGenerator[Output, None], observer: PodObserver, tail: Tail) -> None:
     """Tell `observer` the lines of a container, until its output ends."""
     splitters = {stream: LineSplitter(container, stream) for stream in (Stream.STDOUT, Stream.STDERR)}
     async for piece in pieces:
+        tail.feed(piece.data)
         for line in splitters[piece.stream].feed(piece.data):
             await observer.output(line)
     for splitter in splitters.values():

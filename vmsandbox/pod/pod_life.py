@@ -3,14 +3,20 @@
 import asyncio
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from vmsandbox.model import ContainerStatus
 from vmsandbox.pod.api.container import Container
-from vmsandbox.pod.container_life import ContainerLife, Sandboxed
+from vmsandbox.pod.container_life import ContainerLife
+from vmsandbox.pod.overflow import overflown
+from vmsandbox.pod.sandboxed import Sandboxed
 
 EXIT_DEADLINE = 124
 """Exit code of a pod whose activeDeadlineSeconds have passed, as timeout(1) has it."""
+
+EXIT_EVICTED = 137
+"""Exit code of a pod that used more of a volume than it may: that of a process that was killed."""
 
 
 class PodPhase(enum.Enum):
@@ -28,7 +34,7 @@ class PodResult:
     exit_code: int
     """0, or that of the container that failed first."""
     reason: str = ""
-    """DeadlineExceeded, or empty."""
+    """DeadlineExceeded, Evicted, or empty."""
     containers: dict[str, ContainerStatus] = field(default_factory=dict)
     """The last status of every container that was started, by name."""
 
@@ -41,35 +47,44 @@ class PodLife:
         self._around = around
         self._spec = around.plan.spec
         self._lives: list[ContainerLife] = []
+        self._is_stopping = False
 
     async def run(self) -> PodResult:
         """Until the pod's containers have ended.
 
         When it is cancelled, or the pod's deadline passes, containers are asked to end, and get the grace period for
-        it; when it is cancelled again, it ends at once, and leaves them to whoever owns the sandbox.
+        it; when it is cancelled while they are ending, it ends at once, and leaves them to whoever owns the sandbox.
 
         Raises:
             VmsandboxError: a container cannot be made, or the machine is gone.
         """
         try:
-            return await self._run_to_deadline()
+            result = await self._run_limited()
+            await self._stop("")
+            return replace(result, containers=self._statuses())
         except asyncio.CancelledError:
-            await self._stop("cancelled")
+            if not self._is_stopping:
+                await self._stop("cancelled")
             raise
         finally:
-            for life in self._lives:
-                life.task.cancel()
-            await asyncio.gather(*(life.task for life in self._lives), return_exceptions=True)
+            await _end_tasks(life.task for life in self._lives)
 
-    async def _run_to_deadline(self) -> PodResult:
+    async def _run_limited(self) -> PodResult:
+        """The result of the containers, or of the limit that the pod reached before they ended."""
+        work = asyncio.create_task(self._run())
+        overflow = asyncio.create_task(overflown(self._around.mounts.volumes))
+        limit = self._spec.active_deadline_seconds
         try:
-            async with asyncio.timeout(self._spec.active_deadline_seconds):
-                result = await self._run()
-        except TimeoutError:
-            await self._stop(f"it was active for {self._spec.active_deadline_seconds} s, as long as it may be")
-            return PodResult(PodPhase.FAILED, EXIT_DEADLINE, "DeadlineExceeded", self._statuses())
-        await self._stop("")
-        return PodResult(result.phase, result.exit_code, result.reason, self._statuses())
+            await asyncio.wait({work, overflow}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+        finally:
+            await _end_tasks((work, overflow))
+        if not overflow.cancelled():
+            await self._stop(overflow.result())
+            return PodResult(PodPhase.FAILED, EXIT_EVICTED, "Evicted")
+        await self._stop(f"the pod was active for {limit} s, as long as it may be")
+        return PodResult(PodPhase.FAILED, EXIT_DEADLINE, "DeadlineExceeded")
 
     async def _run(self) -> PodResult:
         for container in self._spec.init_containers:
@@ -105,6 +120,7 @@ class PodLife:
 
     async def _stop(self, reason: str) -> None:
         """Let all end, sidecars after the others and in reverse; together they have the grace period."""
+        self._is_stopping = True
         running = [life for life in self._lives if not life.task.done()]
         if running and reason:
             self._around.observer.stopping(reason)
@@ -124,3 +140,11 @@ class PodLife:
     def _statuses(self) -> dict[str, ContainerStatus]:
         ended = (life for life in self._lives if life.task.done() and not life.task.exception())
         return {life.container.name: life.task.result() for life in ended}
+
+
+async def _end_tasks(tasks: "Iterable[asyncio.Task[Any]]") -> None:
+    """Cancel those that have not ended, and see them all end."""
+    tasks = tuple(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

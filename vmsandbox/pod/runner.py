@@ -9,15 +9,15 @@ from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition, NotFound
 from vmsandbox.images.progress import PullProgress
 from vmsandbox.model import Image
-from vmsandbox.pod import dns
 from vmsandbox.pod.api.volumes import PullPolicy
-from vmsandbox.pod.container_life import Sandboxed
 from vmsandbox.pod.images import ImagePlan
+from vmsandbox.pod.mounting import PodMounts
 from vmsandbox.pod.observer import PodObserver
 from vmsandbox.pod.plan import PodPlan
 from vmsandbox.pod.pod_life import PodLife, PodResult
 from vmsandbox.pod.restarts import BackoffSettings
 from vmsandbox.pod.runtime import PodRuntime
+from vmsandbox.pod.sandboxed import Sandboxed
 from vmsandbox.pod.security import must_not_be_root
 from vmsandbox.pod.volumes import PodDirectories, PodVolumes
 
@@ -49,27 +49,17 @@ async def run_pod(
     images = await _get_images(plan, runtime, observer)
     _check_users(plan, images)
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(_to_its_end, directories.remove)
         volumes = PodVolumes(plan, directories, guest_tmpfs=runtime.guest_tmpfs)
-        stack.push_async_callback(_to_its_end, volumes.remove)
         await volumes.make()
         observer.sandbox_starting()
         sandbox_id = await runtime.run_pod_sandbox(plan.sandbox)
         stack.push_async_callback(_to_its_end, _remove_sandbox, runtime, sandbox_id)
         status = await runtime.pod_sandbox_status(sandbox_id)
         observer.sandbox_ready(status)
-        subject = plan.subject.with_ips(status.ips)
-        hosts = dns.hosts_file(subject)
-        around = Sandboxed(
-            plan=plan,
-            subject=subject,
-            runtime=runtime,
-            observer=observer,
-            volumes=volumes,
-            images={name: image.id for name, image in images.items()},
-            hosts=volumes.hosts(hosts) if hosts else None,
-            sandbox_id=sandbox_id,
-            backoff=backoff or BackoffSettings(),
-        )
+        ids = {name: image.id for name, image in images.items()}
+        mounts = PodMounts(volumes, plan.subject.with_ips(status.ips), ids)
+        around = Sandboxed(plan, sandbox_id, runtime, observer, mounts, backoff or BackoffSettings())
         return await PodLife(around).run()
 
 

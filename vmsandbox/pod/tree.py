@@ -1,8 +1,6 @@
 """YAML text as a tree whose every value knows its file, line and field: what errors about a manifest point at.
 
-Plain scalars mean what they mean to Kubernetes (YAML 1.1 as kubectl reads it: `yes` is a boolean, 0644 is octal), but
-without pyyaml's sexagesimal integers and timestamps, which Kubernetes takes for strings. Sizes are bounded: a file
-of aliases of aliases ends in an error, not in all the memory there is.
+Sizes are bounded: a file of aliases of aliases ends in an error, not in all the memory there is.
 """
 
 import re
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 import yaml
 
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.pod.scalars import PREFIX, Loader, Scalar, scalar_of
 
 MOST_BYTES = 4 * 1024 * 1024
 """Bytes of one file; a Kubernetes object has at most 1.5 MiB."""
@@ -20,12 +19,6 @@ MOST_NODES = 100_000
 """Values in one file, with those that aliases repeat."""
 
 MOST_DEPTH = 64
-
-Scalar = str | int | float | bool | None
-
-_TRUE = ("y", "yes", "true", "on")
-_BOOL = (*_TRUE, "n", "no", "false", "off")
-_PREFIX = "tag:yaml.org,2002:"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,22 +48,6 @@ NOWHERE = Node(None, "", "", 0, "")
 """For values that no file holds."""
 
 
-class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - pyyaml's own, given below
-
-
-def _resolve(kind: str, pattern: str, first: str) -> None:
-    _Loader.add_implicit_resolver(_PREFIX + kind, re.compile(rf"(?:{pattern})$"), list(first))
-
-
-_resolve("bool", "|".join(f"{w}|{w.capitalize()}|{w.upper()}" for w in _BOOL), "yYnNtTfFoO")
-_resolve("int", r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|0|[1-9][0-9_]*)", "-+0123456789")
-_resolve("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789")
-_resolve("null", r"~|null|Null|NULL", "~nN")
-_Loader.add_implicit_resolver(_PREFIX + "null", re.compile(r"$"), [""])
-_resolve("merge", "<<", "<")
-
-
 def read(text: str, source: str) -> tuple[Node, ...]:
     """The documents of a file; those that are empty are left out.
 
@@ -85,7 +62,7 @@ def read(text: str, source: str) -> tuple[Node, ...]:
         raise InvalidArgument(f"{source}: it is larger than {MOST_BYTES >> 20} MiB")
     grow = _Grower(source)
     try:
-        roots = [root for root in yaml.compose_all(text, _Loader) if root is not None]
+        roots = [root for root in yaml.compose_all(text, Loader) if root is not None]
         documents = [grow.node(root, "", 0) for root in roots]
     except yaml.MarkedYAMLError as error:
         raise InvalidArgument(f"{source}:{_line(error)}: {_said(error)}") from None
@@ -105,26 +82,35 @@ class _Grower:
 
     def node(self, given: yaml.Node, path: str, depth: int) -> Node:
         place = Node(None, "", self._source, given.start_mark.line + 1, path)
-        self._made += 1
-        if self._made > MOST_NODES:
-            raise place.error(f"the file has more than {MOST_NODES} values, aliases counted")
-        if depth > MOST_DEPTH:
-            raise place.error(f"it is nested more than {MOST_DEPTH} deep")
+        self._count(place, depth)
+        if not isinstance(given, yaml.ScalarNode) and given.tag not in (f"{PREFIX}map", f"{PREFIX}seq"):
+            raise place.error(f"the tag {given.tag} has no meaning here")
         if isinstance(given, yaml.MappingNode):
             return self._made_of(place, dict(self._pairs(given, place, depth)))
         if isinstance(given, yaml.SequenceNode):
             items = (self.node(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(given.value))
             return self._made_of(place, tuple(items))
-        return self._made_of(place, _scalar(given, place), given.value)
+        assert isinstance(given, yaml.ScalarNode)
+        try:
+            return self._made_of(place, scalar_of(given), given.value)
+        except ValueError as error:
+            raise place.error(str(error)) from None
+
+    def _count(self, place: Node, depth: int) -> None:
+        self._made += 1
+        if self._made > MOST_NODES:
+            raise place.error(f"the file has more than {MOST_NODES} values, aliases counted")
+        if depth > MOST_DEPTH:
+            raise place.error(f"it is nested more than {MOST_DEPTH} deep")
 
     def _made_of(self, place: Node, value: "Scalar | tuple[Node, ...] | dict[str, Node]", text: str = "") -> Node:
         return Node(value, text, place.source, place.line, place.path)
 
     def _pairs(self, mapping: yaml.MappingNode, place: Node, depth: int) -> Iterator[tuple[str, Node]]:
         """Keys and values; what `<<` merges comes first, so that the mapping's own keys win."""
-        own = [(key, value) for key, value in mapping.value if key.tag != f"{_PREFIX}merge"]
+        own = [(key, value) for key, value in mapping.value if key.tag != f"{PREFIX}merge"]
         for key, value in mapping.value:
-            if key.tag == f"{_PREFIX}merge":
+            if key.tag == f"{PREFIX}merge":
                 yield from self._merged(value, place, depth)
         seen: set[str] = set()
         for key, value in own:
@@ -139,48 +125,14 @@ class _Grower:
         for mapping in reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]:
             if not isinstance(mapping, yaml.MappingNode):
                 raise place.error("`<<` merges mappings only")
-            if depth > MOST_DEPTH:
-                raise place.error(f"it is nested more than {MOST_DEPTH} deep")
+            self._count(place, depth)
             yield from self._pairs(mapping, place, depth + 1)
 
 
 def _key(key: yaml.Node, place: Node) -> str:
-    if not isinstance(key, yaml.ScalarNode) or key.tag not in (_PREFIX + "str", _PREFIX + "int", _PREFIX + "float"):
+    if not isinstance(key, yaml.ScalarNode) or key.tag not in (PREFIX + "str", PREFIX + "int", PREFIX + "float"):
         raise place.error("a key is a string; quote it")
     return str(key.value)
-
-
-def _scalar(node: yaml.Node, place: Node) -> Scalar:
-    text: str = node.value
-    match node.tag.removeprefix(_PREFIX):
-        case "str":
-            return text
-        case "null":
-            return None
-        case "bool":
-            return text.lower() in _TRUE
-        case "int":
-            return _integer(text, place)
-        case "float":
-            return _float(text, place)
-    raise place.error(f"the tag {node.tag} has no meaning here")
-
-
-def _integer(text: str, place: Node) -> int:
-    digits = text.replace("_", "").lower()
-    if re.fullmatch(r"[-+]?0[0-7]+", digits):
-        digits = digits.replace("0", "0o", 1)
-    try:
-        return int(digits, 0)
-    except ValueError:
-        raise place.error(f"{text[:80]!r} is no integer") from None
-
-
-def _float(text: str, place: Node) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise place.error(f"{text[:80]!r} is no number") from None
 
 
 def _join(path: str, key: str) -> str:

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar
 
+from vmsandbox.pod.api.probes import Lifecycle, MessagePolicy, Probe
 from vmsandbox.pod.api.references import KeySelector, ObjectFieldSelector, ObjectReference, ResourceFieldSelector
 from vmsandbox.pod.api.security import SecurityContext
 from vmsandbox.pod.api.volumes import PullPolicy, VolumeMount
 from vmsandbox.pod.decode import Located
 from vmsandbox.pod.quantity import Quantity
-
-_PROBES = "probes are not run yet"
 
 
 class RestartPolicy(enum.Enum):
@@ -82,49 +81,6 @@ class ResourceRequirements(Located):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExecAction(Located):
-    """ExecAction."""
-
-    command: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SleepAction(Located):
-    """SleepAction."""
-
-    seconds: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LifecycleHandler(Located):
-    """LifecycleHandler: exactly one of its fields."""
-
-    REFUSED: ClassVar = {
-        "httpGet": "a hook is a command or a sleep here",
-        "tcpSocket": "Kubernetes does not run it either",
-    }
-
-    exec: ExecAction | None = None
-    sleep: SleepAction | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lifecycle(Located):
-    """Lifecycle."""
-
-    post_start: LifecycleHandler | None = None
-    pre_stop: LifecycleHandler | None = None
-    stop_signal: str = ""
-
-
-class MessagePolicy(enum.Enum):
-    """TerminationMessagePolicy."""
-
-    FILE = "File"
-    FALLBACK_TO_LOGS_ON_ERROR = "FallbackToLogsOnError"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Container(Located):
     """Container; `restart_policy` is for init containers, which it makes sidecars."""
 
@@ -132,14 +88,9 @@ class Container(Located):
         {
             "volumeDevices": "block devices need a cluster's storage",
             "restartPolicyRules": "containers restart by the pod's restartPolicy",
-            "livenessProbe": _PROBES,
-            "startupProbe": _PROBES,
-            "readinessProbe": _PROBES,
-            "terminationMessagePath": "the last output of a container says why it ended",
-            "terminationMessagePolicy": "the last output of a container says why it ended",
         }
     )
-    IGNORED: ClassVar = frozenset({"resizePolicy"})
+    IGNORED: ClassVar = frozenset({"readinessProbe", "resizePolicy"})
 
     name: str
     image: str
@@ -155,6 +106,10 @@ class Container(Located):
     volume_mounts: tuple[VolumeMount, ...] = ()
     security_context: SecurityContext = field(default_factory=SecurityContext)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    liveness_probe: Probe | None = None
+    startup_probe: Probe | None = None
+    termination_message_path: str = ""
+    termination_message_policy: MessagePolicy | None = None
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False

@@ -1,0 +1,161 @@
+import contextlib
+import string
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmsandbox.pod.api.container import RestartPolicy
+from vmsandbox.pod.dns import host_dns, parse_resolv_conf
+from vmsandbox.pod.expansion import expand, unknown_names
+from vmsandbox.pod.quantity import MOST, Quantity
+from vmsandbox.pod.restarts import Backoff, BackoffSettings, restarts
+from vmsandbox.protocol.messages import Dns
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("100m", Fraction(1, 10)),
+        ("1.5", Fraction(3, 2)),
+        ("64Mi", 64 << 20),
+        ("1e3", 1000),
+        ("1E3", 1000),
+        ("12E", 12 * 10**18 if MOST >= 12 * 10**18 else None),
+        ("5E", 5 * 10**18),
+        ("7Ei", 7 << 60),
+        (".5Gi", 1 << 29),
+        ("5.", 5),
+        ("+1k", 1000),
+        ("-1", -1),
+        ("1e-3", Fraction(1, 1000)),
+        ("100n", Fraction(1, 10**7)),
+        ("0", 0),
+    ],
+)
+def test_a_quantity(text, amount):
+    if amount is None:
+        with pytest.raises(ValueError, match="larger"):
+            Quantity.parse(text)
+    else:
+        assert Quantity.parse(text).amount == amount
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "m", "1 Mi", "1mi", "1K", "1MI", "0x10", "1e", "1e3Mi", "--1", "1_0", "１", "1e999", "1e1000000000", "nan",
+     "1.2.3", "9" * 65],
+)  # fmt: skip
+def test_what_is_no_quantity_is_refused(text):
+    with pytest.raises(ValueError):
+        Quantity.parse(text)
+
+
+@given(st.text(alphabet=string.digits + ".eE+-kKMGTPimnu ", max_size=20))
+def test_any_text_is_a_quantity_or_a_value_error(text):
+    with contextlib.suppress(ValueError):
+        assert abs(Quantity.parse(text).amount) <= MOST
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["Ki", "Mi", "Gi"]))
+def test_binary_suffixes_are_powers_of_1024(number, suffix):
+    power = ["Ki", "Mi", "Gi"].index(suffix) + 1
+    assert Quantity.parse(f"{number}{suffix}").whole == number * 1024**power
+
+
+@given(st.integers(0, 10**9))
+def test_milli_and_whole_round_up(number):
+    quantity = Quantity.parse(f"{number}u")
+    assert quantity.milli == -(-number // 1000)
+    assert quantity.whole == -(-number // 10**6)
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("$(A)", "a"),
+        ("$$(A)", "$(A)"),
+        ("$$$(A)", "$a"),
+        ("$(B)", "$(B)"),
+        ("$(A", "$(A"),
+        ("$A", "$A"),
+        ("$", "$"),
+        ("$$", "$"),
+        ("$((A))", "$((A))"),
+        ("$()", "$()"),
+        ("$(A)$(A)-$(N)", "aa-$(A)"),
+        ("$(uname -r)", "$(uname -r)"),
+    ],
+)
+def test_references_are_expanded_as_kubernetes_does(text, expanded):
+    assert expand(text, {"A": "a", "N": "$(A)"}) == expanded
+
+
+def reference(text: str, values: dict[str, str]) -> str:
+    """The algorithm as Kubernetes describes it, character by character."""
+    out, i = [], 0
+    while i < len(text):
+        rest = text[i + 1 :]
+        if text[i] != "$" or not rest:
+            out.append(text[i])
+            i += 1
+        elif rest[0] == "$":
+            out.append("$")
+            i += 2
+        elif rest[0] == "(" and ")" in rest:
+            name = rest[1 : rest.index(")")]
+            out.append(values.get(name, f"$({name})"))
+            i += len(name) + 3
+        else:
+            out.append("$" + rest[0])
+            i += 2
+    return "".join(out)
+
+
+@given(st.text(alphabet="$()AB \n", max_size=30))
+def test_any_text_expands_as_described(text):
+    values = {"A": "1", "B": "$(A)"}
+    assert expand(text, values) == reference(text, values)
+
+
+@given(st.text(alphabet=string.ascii_letters + " ()", max_size=30))
+def test_text_without_a_dollar_stays(text):
+    assert expand(text, {"A": "1"}) == text
+
+
+def test_unknown_names_are_found():
+    assert unknown_names("$(A) $$(B) $(C)", {"A": ""}) == ("C",)
+
+
+def test_the_first_restart_is_at_once_and_then_the_delay_doubles_up_to_the_most():
+    backoff = Backoff(BackoffSettings())
+    assert [backoff.delay(1) for _ in range(8)] == [0, 10, 20, 40, 80, 160, 300, 300]
+
+
+def test_a_container_that_ran_long_has_recovered():
+    backoff = Backoff(BackoffSettings())
+    delays = [backoff.delay(ran) for ran in (1, 1, 1, 600, 1)]
+    assert delays == [0, 10, 20, 0, 10]
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "again"),
+    [("Always", 0, True), ("Always", 1, True), ("OnFailure", 0, False), ("OnFailure", 1, True), ("Never", 1, False)],
+)
+def test_restart_policies(policy, code, again):
+    assert restarts(RestartPolicy(policy), code) is again
+
+
+def test_resolv_conf_is_read_as_the_resolver_reads_it():
+    text = "# c\nnameserver 10.0.0.1 # first\nnameserver fd00::1\nsearch a b\ndomain c\noptions ndots:2 edns0\nbad\n;x"
+    assert parse_resolv_conf(text) == Dns(("10.0.0.1", "fd00::1"), ("c",), ("ndots:2", "edns0"))
+
+
+def test_the_hosts_own_name_server_is_replaced_by_its_upstream(tmp_path):
+    stub, upstream = tmp_path / "stub", tmp_path / "upstream"
+    stub.write_text("nameserver 127.0.0.53\nsearch home\n")
+    upstream.write_text("nameserver 192.0.2.1\n")
+    assert host_dns(stub, upstream) == Dns(("192.0.2.1",))
+    assert host_dns(stub, tmp_path / "none") == Dns((), ("home",))
+    assert host_dns(tmp_path / "none", upstream) == Dns()

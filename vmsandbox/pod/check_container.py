@@ -1,0 +1,43 @@
+"""What Kubernetes' validation would refuse in a container."""
+
+from vmsandbox.pod.api.container import Container
+from vmsandbox.pod.api.volumes import Propagation, RecursiveReadOnly, VolumeMount
+from vmsandbox.pod.check_actions import MOST_PORTS, check_actions
+from vmsandbox.pod.check_values import check_id, check_resources, unique
+
+
+def check_container(container: Container, volumes: set[str]) -> None:
+    """Raise InvalidArgument for the first thing that cannot be; `volumes` are the names of the pod's."""
+    for variable in ("run_as_user", "run_as_group"):
+        check_id(container.security_context.at, variable, getattr(container.security_context, variable))
+    for port in container.ports:
+        for name, number, least in (("containerPort", port.container_port, 1), ("hostPort", port.host_port, 0)):
+            if not least <= number < MOST_PORTS:
+                raise port.at.of(name).error(f"{number} is no port")
+    check_resources(container.resources)
+    check_actions(container)
+    security = container.security_context
+    if security.privileged and security.allow_privilege_escalation is False:
+        raise security.at.of("allowPrivilegeEscalation").error("a privileged container cannot be kept from it")
+    unique(((mount.at.of("mountPath"), mount.mount_path) for mount in container.volume_mounts), "mountPath")
+    for mount in container.volume_mounts:
+        _check_mount(mount, container, volumes)
+
+
+def _check_mount(mount: VolumeMount, container: Container, volumes: set[str]) -> None:
+    if mount.name not in volumes:
+        raise mount.at.of("name").error(f"the pod has no volume {mount.name[:80]!r}")
+    if not mount.mount_path.startswith("/") or ".." in mount.mount_path.split("/"):
+        raise mount.at.of("mountPath").error("a mount path is absolute, without ..")
+    if mount.sub_path and mount.sub_path_expr:
+        raise mount.at.of("subPathExpr").error("subPath and subPathExpr exclude each other")
+    for name, path in (("subPath", mount.sub_path), ("subPathExpr", mount.sub_path_expr)):
+        if path.startswith("/") or ".." in path.split("/"):
+            raise mount.at.of(name).error("it is a path below the volume, without ..")
+    if mount.mount_propagation is Propagation.BIDIRECTIONAL and not container.security_context.privileged:
+        raise mount.at.of("mountPropagation").error("Bidirectional is for privileged containers")
+    if mount.recursive_read_only is not RecursiveReadOnly.DISABLED:
+        if not mount.read_only:
+            raise mount.at.of("recursiveReadOnly").error("it needs readOnly: true")
+        if mount.mount_propagation is not Propagation.NONE:
+            raise mount.at.of("recursiveReadOnly").error("it excludes mountPropagation")

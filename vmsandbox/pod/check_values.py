@@ -1,0 +1,52 @@
+"""Checks of single values, which those of pod and container have in common. All raise InvalidArgument."""
+
+import re
+from collections.abc import Iterable
+
+from vmsandbox.pod.api.container import ResourceRequirements
+from vmsandbox.pod.quantity import ZERO, Quantity
+from vmsandbox.pod.tree import Node
+
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+SUBDOMAIN = re.compile(rf"(?=.{{1,253}}$){LABEL.pattern}(\.{LABEL.pattern})*")
+SYSCTL = re.compile(r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?([./][a-z0-9]([-_a-z0-9]*[a-z0-9])?)*")
+_KNOWN_RESOURCES = ("cpu", "memory")
+
+
+def check_resources(resources: ResourceRequirements) -> None:
+    """Known resources, and no request beyond its limit."""
+    for kind, quantities in (("limits", resources.limits), ("requests", resources.requests)):
+        for name, quantity in quantities.items():
+            at = resources.at.of(kind).of(name)
+            if quantity < ZERO:
+                raise at.error("it cannot be negative")
+            if name not in _KNOWN_RESOURCES and (kind, name) != ("requests", "ephemeral-storage"):
+                raise at.error("this resource is not supported; supported are cpu and memory")
+    for name in _KNOWN_RESOURCES:
+        limit: Quantity | None = resources.limits.get(name)
+        request = resources.requests.get(name)
+        if limit and request and request > limit > ZERO:
+            raise resources.at.of("requests").of(name).error("it is larger than the limit")
+
+
+def check_id(at: Node, name: str, number: int | None) -> None:
+    """A user or group id; `name` is the field's, in snake_case."""
+    if number is not None and not 0 <= number < 2**31:
+        first, *rest = name.split("_")
+        key = first + "".join(word.capitalize() for word in rest)
+        raise at.of(key).error(f"{number} is no user or group id")
+
+
+def matches(at: Node, pattern: re.Pattern[str], text: str) -> None:
+    """A name of the form that Kubernetes asks for."""
+    if not pattern.fullmatch(text):
+        raise at.error(f"{text[:80]!r} is no name: lower case letters, digits and -")
+
+
+def unique(names: Iterable[tuple[Node, str]], what: str) -> None:
+    """No name twice."""
+    seen: set[str] = set()
+    for at, name in names:
+        if name in seen:
+            raise at.error(f"there are two of this {what}: {name[:80]}")
+        seen.add(name)

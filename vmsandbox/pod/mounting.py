@@ -1,0 +1,151 @@
+"""What is mounted in the containers of a pod, as CRI mounts."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vmsandbox.errors import InvalidArgument
+from vmsandbox.model import ContainerStatus, Mount, PropagationMode
+from vmsandbox.pod import dns
+from vmsandbox.pod.api.container import Container
+from vmsandbox.pod.api.probes import MessagePolicy
+from vmsandbox.pod.api.volumes import EmptyDir, ImageVolume, Propagation, RecursiveReadOnly, VolumeMount
+from vmsandbox.pod.expansion import expand, unknown_names
+from vmsandbox.pod.subject import Subject
+from vmsandbox.pod.subpath import open_below
+from vmsandbox.pod.volume_plan import Files
+from vmsandbox.pod.volumes import PodVolumes
+from vmsandbox.sandbox import mounts
+
+_PROPAGATION = {
+    Propagation.NONE: PropagationMode.PRIVATE,
+    Propagation.HOST_TO_CONTAINER: PropagationMode.HOST_TO_CONTAINER,
+    Propagation.BIDIRECTIONAL: PropagationMode.BIDIRECTIONAL,
+}
+_MESSAGE_PATH = "/dev/termination-log"
+_LONGEST_MESSAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PodMounts:
+    """Mounts for the containers of one pod; what it makes on the host goes with the pod's directories."""
+
+    volumes: PodVolumes
+    subject: Subject
+    """The pod, with its addresses."""
+    images: Mapping[str, str]
+    """Ids of images, by the names that the pod has for them."""
+
+    def of(self, container: Container, environment: Mapping[str, str]) -> tuple[Mount, ...]:
+        """The mounts of one attempt at running a container: its volumes in their order, then the pod's files.
+
+        Args:
+            container: of the pod; the attempt before it has ended.
+            environment: its variables, for subPathExpr.
+
+        Raises:
+            InvalidArgument: a sub-path leads out of its volume, or is not there.
+        """
+        self._remove_subpaths(container)
+        indexes = range(len(container.volume_mounts))
+        volumes = [self._mount(container, index, environment) for index in indexes]
+        taken = {mount.container_path.rstrip("/") for mount in volumes}
+        own = (*self._hosts(), *self._message(container))
+        return (*volumes, *(mount for mount in own if mount.container_path not in taken))
+
+    def with_message(self, container: Container, status: ContainerStatus, tail: str) -> ContainerStatus:
+        """The status of a container that has ended, with its termination message, where it asks for one."""
+        if not _has_message(container) or status.message:
+            return status
+        with self._message_file(container).open("rb") as file:
+            message = file.read(_LONGEST_MESSAGE).decode(errors="replace")
+        by_log = container.termination_message_policy is MessagePolicy.FALLBACK_TO_LOGS_ON_ERROR
+        if not message and by_log and status.exit_code:
+            message = tail
+        return replace(status, message=message)
+
+    def _mount(self, container: Container, index: int, environment: Mapping[str, str]) -> Mount:
+        mount = container.volume_mounts[index]
+        volume = self.volumes.plan.volumes[mount.name]
+        sub_path = _sub_path(mount, environment)
+        common = Mount(
+            mount.mount_path,
+            readonly=mount.read_only or isinstance(volume, (Files, ImageVolume)),
+            recursive_read_only=mount.recursive_read_only is not RecursiveReadOnly.DISABLED,
+            propagation=_PROPAGATION[mount.mount_propagation],
+        )
+        if isinstance(volume, ImageVolume):
+            name = volume.reference
+            return replace(common, image=self.images[name], user_specified_image=name, image_sub_path=sub_path)
+        if isinstance(volume, EmptyDir) and self.volumes.is_in_guest(mount.name):
+            return replace(common, tmpfs=mount.name, tmpfs_size=self.volumes.memory_size(volume))
+        root = self.volumes.path(mount.name)
+        path = self._opened(container, index, root, sub_path) if sub_path else root
+        return replace(common, host_path=str(path))
+
+    def _opened(self, container: Container, index: int, root: Path, sub_path: str) -> Path:
+        """A mount of what the sub-path is now, whatever a container makes of the path later."""
+        mount = container.volume_mounts[index]
+        target = self._subpaths(container) / str(index)
+        writable = not isinstance(self.volumes.plan.volumes[mount.name], Files)
+        try:
+            opened = open_below(root, sub_path, create=writable)
+        except InvalidArgument as error:
+            raise mount.at.of("subPathExpr" if mount.sub_path_expr else "subPath").error(error.message) from None
+        try:
+            mounts.bind(Path(f"/proc/self/fd/{opened}"), target, mounts.Access(follows=True))
+        finally:
+            os.close(opened)
+        return target
+
+    def _hosts(self) -> tuple[Mount, ...]:
+        """/etc/hosts, where the one that every pod has is not enough; the containers share the file."""
+        text = dns.hosts_file(self.subject)
+        if not text:
+            return ()
+        path = self.volumes.directories.runtime / "hosts"
+        if not path.exists():
+            path.write_text(text)
+            path.chmod(0o644)
+        return (Mount("/etc/hosts", host_path=str(path)),)
+
+    def _message(self, container: Container) -> tuple[Mount, ...]:
+        """The file for the termination message, empty for every attempt."""
+        if not _has_message(container):
+            return ()
+        path = self._message_file(container)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+        path.chmod(0o666)
+        return (Mount(container.termination_message_path or _MESSAGE_PATH, host_path=str(path)),)
+
+    def _message_file(self, container: Container) -> Path:
+        return self.volumes.directories.runtime / "messages" / container.name
+
+    def _remove_subpaths(self, container: Container) -> None:
+        """Those of the attempt before."""
+        mounts.unmount_below(self._subpaths(container))
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._subpaths(container))
+
+    def _subpaths(self, container: Container) -> Path:
+        return self.volumes.directories.runtime / "subpaths" / container.name
+
+
+def _has_message(container: Container) -> bool:
+    return bool(container.termination_message_path or container.termination_message_policy)
+
+
+def _sub_path(mount: VolumeMount, environment: Mapping[str, str]) -> str:
+    if not mount.sub_path_expr:
+        return mount.sub_path
+    at = mount.at.of("subPathExpr")
+    if unknown := unknown_names(mount.sub_path_expr, environment):
+        raise at.error(f"there is no variable {unknown[0][:80]!r}")
+    path = expand(mount.sub_path_expr, environment)
+    if path.startswith("/") or ".." in path.split("/"):
+        raise at.error(f"{path[:80]!r} is no path below the volume")
+    return path
