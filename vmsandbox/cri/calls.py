@@ -29,7 +29,7 @@ class Node:
 
 
 class StreamingUrls(Protocol):
-    """What the streaming server is to the CRI: each URL serves once and soon expires. Its methods say what they raise."""
+    """What the CRI needs of the streaming server, which says what is raised; each URL serves once and soon expires."""
 
     def exec_url(self, request: ExecRequest) -> str:
         """Of a command."""

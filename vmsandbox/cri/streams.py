@@ -1,4 +1,4 @@
-"""The calls that hand out URLs: Exec, Attach and PortForward. The streaming server says what is wrong with a request."""
+"""Exec, Attach and PortForward, which hand out URLs; what is wrong with a request, the streaming server says."""
 
 from cri_api.v1 import api_pb2 as api
 
