@@ -12,26 +12,37 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 from vmsandbox import aio, log
 from vmsandbox.errors import AlreadyExists, InvalidArgument, NotFound, VmsandboxError
-from vmsandbox.hypervisor.base import MachineEvent
+from vmsandbox.guest.streams import PortStream
+from vmsandbox.hypervisor.base import MachineEvent, MachineState
 from vmsandbox.images import ImageStore
 from vmsandbox.model import (
+    AttachRequest,
     ContainerConfig,
     ContainerEvent,
+    ContainerState,
     ContainerStatus,
     ContainerUsage,
+    ExecRequest,
     ExecResult,
-    NamespaceMode,
     Output,
     PodSandboxConfig,
+    PortForwardRequest,
     Resources,
     SandboxState,
     SandboxStatus,
 )
+from vmsandbox.sandbox.admission import Admission, available_memory, default_boots
+from vmsandbox.sandbox.attach import Attachment
 from vmsandbox.sandbox.container import Container
+from vmsandbox.sandbox.domain import domain_name, size_of
+from vmsandbox.sandbox.execs import ExecProcess
 from vmsandbox.sandbox.host import Host
-from vmsandbox.sandbox.machine import domain_name, give_back
+from vmsandbox.sandbox.possible import check_pod
 from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
+from vmsandbox.sandbox.recovery import recover
 from vmsandbox.sandbox.sandbox import Sandbox
+from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
+from vmsandbox.sandbox.teardown import give_back
 
 _log = log.get(__name__)
 
@@ -43,8 +54,9 @@ class RuntimeService:
     """Sandboxes and containers. It owns them; `host` is the caller's, and outlives it."""
 
     def __init__(self, host: Host) -> None:
-        """Know no sandbox; `running` opens it for work."""
+        """Know no sandbox; `recover` takes those of the state database back, and `running` opens it for work."""
         self._host = host
+        self._admission = Admission(host.memory_budget or available_memory(), host.boots_in_parallel or default_boots())
         self._sandboxes: dict[str, Sandbox] = {}
         self._listeners: set[asyncio.Queue[ContainerEvent]] = set()
 
@@ -58,6 +70,7 @@ class RuntimeService:
         """Watch over machines while the context lasts; then let go of them. Machines go on."""
         watch = asyncio.create_task(self._watch_machines(self._host.hypervisor.events()), name="machine events")
         try:
+            await self._look_after_machines()
             yield self
         finally:
             watch.cancel()
@@ -68,20 +81,24 @@ class RuntimeService:
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
         """Make a sandbox and boot its machine; return its id when it is READY (CRI RunPodSandbox).
 
+        It waits its turn where the host's memory is committed to others. Its name is taken from now on.
+
         Raises:
             AlreadyExists: a sandbox of that name, namespace, uid and attempt exists.
+            ResourceExhausted: its machine is larger than this host's memory.
             InvalidArgument: the pod asks for what a machine cannot give, or for an unknown runtime handler.
             VmsandboxError: what failed; nothing is left of it then.
         """
-        _check_possible(config)
-        self._host.profile(config.runtime_handler)
+        check_pod(config)
+        memory = size_of(self._host.profile(config.runtime_handler), config).memory
         self._check_is_new(config)
-        record = SandboxRecord(uuid.uuid4().hex, config, SandboxState.STARTING, time.time_ns())
-        sandbox = self._sandboxes[record.id] = Sandbox(self._host, record, self._publish)
+        record = SandboxRecord(uuid.uuid4().hex, config, SandboxState.STARTING, time.time_ns(), memory)
+        sandbox = self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, self._publish)
         try:
             await sandbox.start()
         except BaseException:
-            del self._sandboxes[record.id]
+            if sandbox.record.state is SandboxState.STARTING:  # Else something of it is left, for a stop to give back.
+                del self._sandboxes[record.id]
             raise
         return record.id
 
@@ -101,7 +118,7 @@ class RuntimeService:
         return self._sandbox(sandbox_id).status
 
     def list_pod_sandboxes(self) -> tuple[SandboxStatus, ...]:
-        """All sandboxes."""
+        """All sandboxes, also those that are STARTING."""
         return tuple(sandbox.status for sandbox in self._sandboxes.values())
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
@@ -127,8 +144,9 @@ class RuntimeService:
         return self._container(container_id).status
 
     def list_containers(self) -> tuple[ContainerStatus, ...]:
-        """All containers of all sandboxes."""
-        return tuple(c.status for sandbox in self._sandboxes.values() for c in sandbox.containers.values())
+        """All containers of all sandboxes, but those that are still being made."""
+        every = (each.status for sandbox in self._sandboxes.values() for each in sandbox.containers.values())
+        return tuple(status for status in every if status.state is not ContainerState.UNKNOWN)
 
     async def wait_container(self, container_id: str) -> ContainerStatus:
         """The status of a container, when it has ended and its output is in the log. Raises NotFound."""
@@ -150,6 +168,52 @@ class RuntimeService:
         if not command:
             raise InvalidArgument("no command was given")
         return await self._sandbox(container.record.sandbox_id).exec_sync(container_id, command, timeout)
+
+    def check_exec(self, request: ExecRequest) -> None:
+        """Raise NotFound or FailedPrecondition where `exec` would at once."""
+        container = self._container(request.container_id)
+        require_container(ContainerCall.EXEC, container.record.id, container.record.state)
+
+    def check_attach(self, request: AttachRequest) -> None:
+        """Raise NotFound or FailedPrecondition where `attach` would at once."""
+        container = self._container(request.container_id)
+        require_container(ContainerCall.ATTACH, container.record.id, container.record.state)
+
+    def check_port_forward(self, request: PortForwardRequest) -> None:
+        """Raise NotFound or FailedPrecondition where `port` would at once."""
+        sandbox = self._sandbox(request.sandbox_id)
+        require_sandbox(SandboxCall.PORT_FORWARD, sandbox.record.id, sandbox.record.state)
+
+    @contextlib.asynccontextmanager
+    async def exec(self, request: ExecRequest) -> AsyncIterator[ExecProcess]:
+        """Run a command with a client (CRI Exec); leaving the context before its end kills it. See `Execs.open`.
+
+        Raises:
+            NotFound: there is no such container.
+            FailedPrecondition: it does not run.
+            VmsandboxError: the command could not be started.
+        """
+        sandbox = self._sandbox(self._container(request.container_id).record.sandbox_id)
+        async with sandbox.exec(request) as process:
+            yield process
+
+    @contextlib.asynccontextmanager
+    async def attach(self, request: AttachRequest) -> AsyncIterator[Attachment]:
+        """Join the streams of a running container (CRI Attach). Raises NotFound, FailedPrecondition."""
+        async with self._container(request.container_id).attach(stdin=request.stdin) as attachment:
+            yield attachment
+
+    @contextlib.asynccontextmanager
+    async def port(self, sandbox_id: str, port: int) -> AsyncIterator[PortStream]:
+        """Connect to a port on a pod's localhost (CRI PortForward).
+
+        Raises:
+            NotFound: there is no such sandbox.
+            FailedPrecondition: it is not READY.
+            Unavailable: nobody listens on that port, or the machine is gone.
+        """
+        async with self._sandbox(sandbox_id).port(port) as stream:
+            yield stream
 
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
         """Change a container's limits (CRI UpdateContainerResources). Raises NotFound, and as `Container.update`."""
@@ -178,6 +242,15 @@ class RuntimeService:
         self._listeners.add(queue)
         return self._listen(queue)
 
+    async def recover(self) -> None:
+        """Take back the sandboxes of a process that ended or crashed, as far as they are still there.
+
+        Raises:
+            Internal: a record of the state database is damaged.
+        """
+        for sandbox in await recover(self._host, self._admission, self._publish):
+            self._sandboxes[sandbox.record.id] = sandbox
+
     async def reclaim(self) -> None:
         """Give back all that a process that crashed has left behind in the state database."""
         for container in self._host.state.all(ContainerRecord):
@@ -199,6 +272,15 @@ class RuntimeService:
             for sandbox in self._sandboxes.values():
                 if domain_name(sandbox.record.id) == event.name:
                     sandbox.machine_ended(event)
+
+    async def _look_after_machines(self) -> None:
+        """Those that were taken back may have ended before anybody listened."""
+        for sandbox in self._sandboxes.values():
+            if sandbox.record.state is SandboxState.READY:
+                name = domain_name(sandbox.record.id)
+                state = await self._host.hypervisor.state(name)
+                if state is not MachineState.RUNNING:
+                    sandbox.machine_ended(MachineEvent(name, state, state.value))
 
     def _publish(self, event: ContainerEvent) -> None:
         for queue in self._listeners:
@@ -225,11 +307,3 @@ class RuntimeService:
                 raise AlreadyExists(
                     f"pod {config.metadata.namespace}/{config.metadata.name} has a sandbox: {sandbox.record.id}"
                 )
-
-
-def _check_possible(config: PodSandboxConfig) -> None:
-    if config.namespaces.network is NamespaceMode.NODE:
-        raise InvalidArgument(
-            f"pod {config.metadata.namespace}/{config.metadata.name}: a virtual machine cannot have the host's network",
-            hint="remove hostNetwork, or run the pod under another RuntimeClass",
-        )

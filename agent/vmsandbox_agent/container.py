@@ -150,6 +150,12 @@ class Container:
             path.unlink(missing_ok=True)
         self.execs[request.exec_id] = started
 
+    async def end_execs(self) -> None:
+        """Kill and forget its execs, with what of their output was not read."""
+        for exec_id, process in list(self.execs.items()):
+            await process.abandon()
+            self.execs.pop(exec_id, None)
+
     async def delete(self) -> None:
         """Kill what is left of it and remove every trace; can be repeated after a failure."""
         self._cgroup.signal_all(signal.SIGKILL)

@@ -84,6 +84,11 @@ class ContainerTable:
         finally:
             self._execs_starting.discard(name)
 
+    async def end_execs(self) -> None:
+        """Kill and forget every exec of every container."""
+        for container in list(self._containers.values()):
+            await container.end_execs()
+
     async def delete(self, container_id: str) -> None:
         """Delete a container, whatever its state; succeeds where there is none."""
         container = self._containers.get(container_id)

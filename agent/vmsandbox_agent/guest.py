@@ -13,6 +13,7 @@ from vmsandbox.protocol.messages import (
     DeleteContainer,
     DetachImage,
     Empty,
+    EndExecs,
     Exec,
     ListContainers,
     MakeTmpfs,
@@ -70,6 +71,7 @@ class Guest:
             UpdateResources.METHOD: self._update,
             Exec.METHOD: self._exec,
             SignalExec.METHOD: self._signal_exec,
+            EndExecs.METHOD: self._end_execs,
             Resize.METHOD: self._resize,
             OpenStream.METHOD: self._open_stream,
             OpenPort.METHOD: self._open_port,
@@ -134,6 +136,10 @@ class Guest:
         process = self._containers.get(request.container_id).execs.get(request.exec_id)
         if process is not None:  # otherwise it has ended, and is forgotten
             process.signal_session(request.signal)
+        return _DONE
+
+    async def _end_execs(self, _: EndExecs) -> Empty:
+        await self._containers.end_execs()
         return _DONE
 
     async def _resize(self, request: Resize) -> Empty:

@@ -27,6 +27,7 @@ from vmsandbox.protocol.messages import (
     Created,
     DeleteContainer,
     Empty,
+    EndExecs,
     Envelope,
     Event,
     Exec,
@@ -249,6 +250,11 @@ class FakeAgent:
 
     async def _signal_exec(self, request: SignalExec) -> Empty:
         self._process(request.container_id, request.exec_id).signal(request.signal)
+        return Empty()
+
+    async def _end_execs(self, _: EndExecs) -> Empty:
+        for key in [key for key in self.processes if key[1]]:
+            self.processes.pop(key).signal(signal.SIGKILL)
         return Empty()
 
     async def _delete_container(self, request: DeleteContainer) -> Empty:

@@ -57,6 +57,7 @@ REQUESTS: dict[str, m.Request] = {
     "update_resources": m.UpdateResources("c1", {"memory": {"limit": 33554432}}),
     "exec": m.Exec("c1", "e1", {"args": ["ls"], "cwd": "/"}, m.User("0"), stdin=True, tty=True),
     "signal_exec": m.SignalExec("c1", "e1", 9),
+    "end_execs": m.EndExecs(),
     "resize": m.Resize("c1", 132, 50, "e1"),
     "open_stream": m.OpenStream("c1", m.Stream.STDOUT, "e1", 4096),
     "open_port": m.OpenPort(8080),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.golden import assert_golden
-from vmsandbox.errors import InvalidArgument, Unimplemented
+from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import (
     ContainerConfig,
     ContainerMetadata,
@@ -18,7 +18,9 @@ from vmsandbox.model import (
     Resources,
 )
 from vmsandbox.sandbox import capabilities
-from vmsandbox.sandbox.spec import SpecInputs, build_spec, build_user, command_line, stop_signal
+from vmsandbox.sandbox.signals import stop_signal
+from vmsandbox.sandbox.spec import SpecInputs, build_spec, build_user, command_line
+from vmsandbox.sandbox.volumes import Source
 
 IMAGE = ImageConfig(
     user="www-data",
@@ -31,8 +33,8 @@ IMAGE = ImageConfig(
 PLAIN = ContainerConfig(ContainerMetadata("web"), "localhost/web")
 
 
-def spec(config=PLAIN, image=IMAGE, sources=()):
-    return build_spec(SpecInputs("c1", config, image, "pod-1", sources))
+def spec(config=PLAIN, image=IMAGE, sources=(), seccomp=None):
+    return build_spec(SpecInputs("c1", config, image, "pod-1", sources, seccomp))
 
 
 def golden(name, built):
@@ -65,7 +67,8 @@ def test_the_spec_of_a_container_with_everything():
             masked_paths=("/proc/kcore",), readonly_paths=("/proc/sys",),
         ),
     )  # fmt: skip
-    golden("spec-full.json", spec(config, sources=("/share/0", "/share/1", "/share/2")))
+    sources = (Source("/share/0", readonly=False), Source("/share/1", readonly=True), Source("/share/2", readonly=False))
+    golden("spec-full.json", spec(config, sources=sources, seccomp={"defaultAction": "SCMP_ACT_ALLOW"}))
 
 
 def test_the_spec_of_a_privileged_container():
@@ -98,7 +101,11 @@ def test_a_user_of_the_container_stands_before_the_image_s():
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [("", 3), ("SIGTERM", 15), ("usr1", None), ("9", 9), ("KILL", 9), ("0", None)]
+    ("name", "number"),
+    [
+        ("", 3), ("SIGTERM", 15), ("usr1", 10), ("9", 9), ("KILL", 9), ("SIGRTMIN+3", 37), ("RTMAX-1", 63),
+        ("0", None), ("65", None), ("SIGRTMIN+31", None), ("SIGNOTHING", None),
+    ],  # fmt: skip
 )
 def test_stop_signals_are_found_by_name_and_number(name, number):
     config = replace(PLAIN, stop_signal=name)
@@ -119,12 +126,31 @@ def test_adding_all_and_dropping_one_leaves_the_others():
     assert set(capabilities.ALL) - set(sets["effective"]) == {"CAP_SYS_ADMIN"}
 
 
-def test_a_relative_mount_path_is_refused():
-    with pytest.raises(InvalidArgument, match="not absolute"):
-        spec(replace(PLAIN, mounts=(Mount("data", host_path="/srv"),)), sources=("/share/0",))
+def namespaces(wanted):
+    security = ContainerSecurity(namespaces=wanted)
+    return [entry["type"] for entry in spec(replace(PLAIN, security=security))["linux"]["namespaces"]]
 
 
-def test_sharing_a_pid_namespace_is_refused_until_it_works():
-    security = ContainerSecurity(namespaces=Namespaces(pid=NamespaceMode.TARGET, target_id="c0"))
-    with pytest.raises(Unimplemented, match="PID namespace"):
-        spec(replace(PLAIN, security=security))
+def test_a_container_has_namespaces_of_its_own_where_the_cri_says_so():
+    assert namespaces(Namespaces()) == ["pid", "mount", "cgroup"]
+    assert namespaces(Namespaces(pid=NamespaceMode.NODE)) == ["mount", "cgroup"]
+    assert namespaces(Namespaces(ipc=NamespaceMode.CONTAINER)) == ["pid", "mount", "cgroup", "ipc"]
+
+
+def test_a_container_with_its_own_ipc_has_its_own_shared_memory():
+    security = ContainerSecurity(namespaces=Namespaces(ipc=NamespaceMode.CONTAINER))
+    (shm,) = (m for m in spec(replace(PLAIN, security=security))["mounts"] if m["destination"] == "/dev/shm")
+    assert shm["type"] == "tmpfs"
+
+
+def test_a_mount_is_read_only_all_the_way_down_where_it_is_asked_for():
+    config = replace(PLAIN, mounts=(Mount("/data", host_path="/srv", readonly=True, recursive_read_only=True),))
+    built = spec(config, sources=(Source("/share/0", readonly=True),))
+    assert built["mounts"][-1]["options"] == ["rbind", "rprivate", "rro"]
+
+
+def test_the_guests_root_propagates_what_a_volume_wants_propagated():
+    mounts = (Mount("/a", "/a", propagation=PropagationMode.HOST_TO_CONTAINER), Mount("/b", "/b"))
+    sources = (Source("/share/0", readonly=False), Source("/share/1", readonly=False))
+    assert spec(replace(PLAIN, mounts=mounts), sources=sources)["linux"]["rootfsPropagation"] == "rslave"
+    assert "rootfsPropagation" not in spec()["linux"]

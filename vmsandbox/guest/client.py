@@ -19,6 +19,7 @@ from vmsandbox.protocol.messages import (
     Created,
     DeleteContainer,
     DetachImage,
+    EndExecs,
     Exec,
     ListContainers,
     MakeTmpfs,
@@ -102,6 +103,10 @@ class GuestClient:
     async def signal_exec(self, container_id: str, exec_id: str, signal: int, *, deadline: float = QUICK) -> None:
         """Send a signal to the process of an exec."""
         await self._ask(SignalExec(container_id, exec_id, signal), deadline)
+
+    async def end_execs(self, *, deadline: float = QUICK) -> None:
+        """Kill and forget every exec; their `Exit` events still come."""
+        await self._ask(EndExecs(), deadline)
 
     async def resize(
         self, container_id: str, columns: int, rows: int, *, exec_id: str = "", deadline: float = QUICK

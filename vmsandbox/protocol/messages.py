@@ -317,6 +317,14 @@ class SignalExec:
 
 
 @dataclass(frozen=True, slots=True)
+class EndExecs:
+    """Kill and forget every exec, for a host that comes back and knows none of them."""
+
+    METHOD: ClassVar[str] = "end_execs"
+    RESULT: ClassVar[type] = Empty
+
+
+@dataclass(frozen=True, slots=True)
 class Resize:
     """Set the window size of a tty, of the container itself or (with `exec_id`) of an exec."""
 
@@ -452,6 +460,7 @@ Request = (
     | UpdateResources
     | Exec
     | SignalExec
+    | EndExecs
     | Resize
     | OpenStream
     | OpenPort

@@ -28,18 +28,19 @@ def build(security: ContainerSecurity) -> JSON:
     Raises:
         InvalidArgument: a capability that no kernel has.
     """
-    chosen = list(ALL if security.privileged else _granted(security))
-    ambient = list(_full_names(security.add_ambient_capabilities))
-    chosen += [name for name in ambient if name not in chosen]
+    chosen, ambient = granted(security), list(_full_names(security.add_ambient_capabilities))
     sets = {"bounding": chosen, "effective": chosen, "permitted": chosen}
     return {**sets, "inheritable": ambient, "ambient": ambient} if ambient else sets
 
 
-def _granted(security: ContainerSecurity) -> tuple[str, ...]:
+def granted(security: ContainerSecurity) -> list[str]:
+    """What the container may have at most: its bounding set. Raises InvalidArgument as `build`."""
+    if security.privileged:
+        return list(ALL)
     added, dropped = _full_names(security.add_capabilities), _full_names(security.drop_capabilities)
     start = ALL if "CAP_ALL" in added else () if "CAP_ALL" in dropped else DEFAULT
-    wanted = dict.fromkeys((*start, *added))
-    return tuple(name for name in wanted if name in ALL and name not in dropped)
+    wanted = (name for name in (*start, *added) if name in ALL and name not in dropped)
+    return list(dict.fromkeys((*wanted, *_full_names(security.add_ambient_capabilities))))
 
 
 def _full_names(names: tuple[str, ...]) -> tuple[str, ...]:

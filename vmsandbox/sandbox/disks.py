@@ -2,26 +2,32 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vmsandbox import aio
-from vmsandbox.errors import VmsandboxError
+from vmsandbox.errors import NotFound
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.hypervisor.base import Disk, Hypervisor
-from vmsandbox.images import ImageStore, RootImage
+from vmsandbox.images import ImageStore
 
 
 @dataclass(slots=True)
 class _Plugged:
-    """A root image in the machine, and what gives it back: unmounted, unplugged, and let go of in the store."""
+    """A root image in the machine: what gives it back in the machine, and what lets go of it in the store."""
 
-    root: RootImage
-    undo: contextlib.AsyncExitStack
-    users: int = 0
+    serial: str
+    unplug: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+    hold: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+    users: set[str] = field(default_factory=set)
+
+    async def undo(self) -> None:
+        """Unmount and unplug it, and let go of it."""
+        async with self.hold:
+            await self.unplug.aclose()
 
 
 class ImageDisks:
-    """Counts the containers per image; plugging and unplugging happen one at a time."""
+    """Knows the users of each image; plugging and unplugging happen one at a time."""
 
     def __init__(self, images: ImageStore, hypervisor: Hypervisor, domain: str, client: GuestClient) -> None:
         """Of the machine `domain`, whose agent `client` talks to; all stay the caller's."""
@@ -32,42 +38,65 @@ class ImageDisks:
         self._plugged: dict[str, _Plugged] = {}
         self._lock = asyncio.Lock()
 
-    async def acquire(self, image_id: str) -> RootImage:
-        """Have an image's root mounted in the guest, under its serial. On failure nothing is held.
+    async def acquire(self, image: str, user: str) -> str:
+        """Have an image's root mounted in the guest for `user`, and return its serial. On failure nothing is held.
 
         Raises:
             NotFound: the store does not hold the image.
             VmsandboxError: it cannot be plugged in or mounted.
         """
         async with self._lock:
-            if image_id not in self._plugged:
-                self._plugged[image_id] = await self._plug(image_id)
-            self._plugged[image_id].users += 1
-            return self._plugged[image_id].root
+            found = self._images.find(image)
+            if found is None:
+                raise NotFound(f"image {image} is not in the store", hint=f"vmsandbox image pull {image}")
+            if found.id not in self._plugged:
+                self._plugged[found.id] = await self._plug(found.id)
+            self._plugged[found.id].users.add(user)
+            return self._plugged[found.id].serial
 
-    async def release(self, image_id: str) -> None:
-        """Let go of it; with its last user it is unmounted and unplugged."""
+    async def adopt(self, image_id: str, serial: str, user: str) -> None:
+        """Take over an image that another process has plugged in for `user`; the store may have removed it since."""
         async with self._lock:
-            self._plugged[image_id].users -= 1
-            if not self._plugged[image_id].users:
-                await self._plugged.pop(image_id).undo.aclose()
+            if image_id not in self._plugged:
+                plugged = self._plugged[image_id] = _Plugged(serial)
+                with contextlib.suppress(NotFound):
+                    await plugged.hold.enter_async_context(self._images.hold(image_id))
+                self._prepare_unplugging(plugged)
+            self._plugged[image_id].users.add(user)
+
+    def of(self, user: str) -> dict[str, str]:
+        """What `user` has: serials by image ids."""
+        return {image_id: plugged.serial for image_id, plugged in self._plugged.items() if user in plugged.users}
+
+    async def release_all(self, user: str) -> None:
+        """Let go of all that `user` has; what has no other user is unmounted and unplugged. Can be repeated."""
+        async with self._lock:
+            for image_id in self.of(user):
+                plugged = self._plugged[image_id]
+                plugged.users.discard(user)
+                if not plugged.users:
+                    del self._plugged[image_id]
+                    await plugged.undo()
 
     async def close(self) -> None:
-        """Let go of all images in the store, when the machine has ended."""
+        """Let go of all images in the store: the machine has ended, or goes on without this process."""
         for plugged in self._plugged.values():
-            with contextlib.suppress(VmsandboxError):
-                await plugged.undo.aclose()
+            await plugged.hold.aclose()
         self._plugged.clear()
 
     async def _plug(self, image_id: str) -> _Plugged:
-        undo = contextlib.AsyncExitStack()
+        plugged = _Plugged("")
         try:
-            root = await undo.enter_async_context(self._images.hold(image_id))
-            undo.push_async_callback(self._hypervisor.detach_disk, self._domain, root.serial)
+            root = await plugged.hold.enter_async_context(self._images.hold(image_id))
+            plugged.serial = root.serial
+            self._prepare_unplugging(plugged)
             await self._hypervisor.attach_disk(self._domain, Disk(root.serial, root.path))
-            undo.push_async_callback(self._client.detach_image, root.serial)
             await self._client.attach_image(root.serial, filesystem=root.filesystem)
         except BaseException:
-            await aio.to_its_end(undo.aclose())
+            await aio.to_its_end(plugged.undo())
             raise
-        return _Plugged(root, undo)
+        return plugged
+
+    def _prepare_unplugging(self, plugged: _Plugged) -> None:
+        plugged.unplug.push_async_callback(self._hypervisor.detach_disk, self._domain, plugged.serial)
+        plugged.unplug.push_async_callback(self._client.detach_image, plugged.serial)

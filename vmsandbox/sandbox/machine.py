@@ -1,35 +1,34 @@
-"""The machine of one sandbox: acquired in steps, watched while it runs, given back by the sandbox's id alone."""
+"""The machine of one sandbox: acquired in steps, or found again, and watched while it runs."""
 
 import asyncio
 import contextlib
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from vmsandbox import aio
-from vmsandbox.errors import Unavailable, VmsandboxError
+from vmsandbox import aio, log
+from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.events import EventHandler
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport import Transport
-from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, NetworkDevice, Share
+from vmsandbox.hypervisor.base import MachineEvent, MachineState
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.model import BootTimings, PodSandboxConfig
 from vmsandbox.network import PodIdentity, PodNetwork
-from vmsandbox.protocol.messages import ConfigureGuest, HelloReply
+from vmsandbox.protocol.messages import HelloReply
+from vmsandbox.sandbox.domain import domain_name, guest_configuration, machine_spec
 from vmsandbox.sandbox.host import Host
-from vmsandbox.sandbox.layout import SCRATCH_SERIAL, SHARE_TAG
-from vmsandbox.sandbox.sizing import machine_size
+from vmsandbox.sandbox.teardown import give_back
+
+_log = log.get(__name__)
 
 _CONSOLE_LINES = 20
 _SHUTDOWN_DEADLINE = 5.0
 """Seconds in which a guest may write its disks back before it is ended; its containers are gone by then."""
 
-
-def domain_name(sandbox_id: str) -> str:
-    """The name of a sandbox's domain."""
-    return f"vmsandbox-{sandbox_id}"
+_ANSWER_DEADLINE = 30.0
+"""Seconds in which the agent of a machine that runs has to answer a process that was restarted."""
 
 
 @dataclass(slots=True)
@@ -47,7 +46,7 @@ class Stopwatch:
 
 
 class Machine:
-    """A running machine and the ways to it. `boot` acquires, `close` lets go of our ends, `give_back` ends it."""
+    """A running machine and the ways to it. `boot` and `take_back` acquire, `close` lets go of our ends."""
 
     def __init__(self, host: Host, sandbox_id: str, config: PodSandboxConfig, on_event: EventHandler) -> None:
         """Nothing is acquired before `boot`.
@@ -59,17 +58,24 @@ class Machine:
             on_event: handles the agent's events, one at a time.
         """
         self.network: PodNetwork | None = None
-        self.peer: HelloReply | None = None
+        self.left_something = False
+        """Whether a boot that failed could not give everything back."""
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._host = host
         self._id = sandbox_id
         self._config = config
         self._on_event = on_event
-        self._profile = host.profile(config.runtime_handler)
         self._layout = host.layout(sandbox_id)
         self._console = ConsoleReader(self._layout.console)
         self._stack = contextlib.AsyncExitStack()
         self._stopwatch = Stopwatch()
+        self._peer: HelloReply | None = None
+
+    @property
+    def peer(self) -> HelloReply:
+        """What the agent says of itself and its kernel, when the machine is ours."""
+        assert self._peer is not None
+        return self._peer
 
     @property
     def timings(self) -> BootTimings:
@@ -78,6 +84,8 @@ class Machine:
 
     async def boot(self) -> GuestClient:
         """Acquire everything, start the machine and make the guest the pod. On failure all is given back.
+
+        What cannot be given back is logged and noted in `left_something`; `give_back` may be tried again.
 
         Raises:
             VmsandboxError: what failed; its evidence holds the last lines of the guest's console.
@@ -91,6 +99,31 @@ class Machine:
                 self._add_console(error)
                 error.at(f"pod {pod.namespace}/{pod.name}")
             raise
+
+    async def take_back(self, boot_id: str) -> GuestClient:
+        """Find the ways to a machine that another process has booted. On failure ours are closed, and it goes on.
+
+        Raises:
+            FailedPrecondition: it does not run any more, or its vsock daemon does not.
+            VmsandboxError: its agent does not answer, or is that of another boot.
+        """
+        state = await self._host.hypervisor.state(domain_name(self._id))
+        if state is not MachineState.RUNNING:
+            raise FailedPrecondition(f"the virtual machine ended while nobody watched: it is {state.value}")
+        transport = self._host.transports.reopen(self._id, self._layout.runtime)
+        try:
+            await self._stack.enter_async_context(self._console)
+            session = await self._stack.enter_async_context(self._session(transport))
+            self._peer = await aio.unless(session.connect(_ANSWER_DEADLINE), self.failure)
+            if self._peer.boot_id != boot_id:
+                raise Unavailable("the guest has restarted, and its containers are gone")
+        except BaseException as error:
+            await aio.to_its_end(self.close())
+            if isinstance(error, VmsandboxError):
+                self._add_console(error)
+            raise
+        self._watch(session)
+        return GuestClient(session)
 
     def failed(self, event: MachineEvent) -> None:
         """The hypervisor says that the machine has ended."""
@@ -115,16 +148,14 @@ class Machine:
     async def _boot(self) -> GuestClient:
         with self._stopwatch.measure("prepare"):
             transport = await self._prepare()
+        assert self.network is not None
         with self._stopwatch.measure("machine"):
-            await self._create(transport)
-        session = Session(
-            transport, f"pod {self._config.metadata.name}", self._on_event, build=self._host.guest_image.build
-        )
-        await self._stack.enter_async_context(session)
-        self.peer = await self._connect(session)
+            await self._create(transport, self.network)
+        session = await self._stack.enter_async_context(self._session(transport))
+        self._peer = await self._connect(session)
         client = GuestClient(session)
         with self._stopwatch.measure("configure"):
-            await aio.unless(client.configure(self._guest_configuration()), self.failure)
+            await aio.unless(client.configure(guest_configuration(self._config, self.network)), self.failure)
         self._watch(session)
         return client
 
@@ -135,7 +166,7 @@ class Machine:
         async def start_transport() -> None:
             transports.append(await self._host.transports.start(self._id, self._layout.runtime))
 
-        scratch = self._layout.make_scratch(self._profile.scratch_size)
+        scratch = self._layout.make_scratch(self._host.profile(self._config.runtime_handler).scratch_size)
         await aio.together(self._set_up_network(), start_transport(), scratch)
         return transports[0]
 
@@ -144,50 +175,24 @@ class Machine:
         identity = PodIdentity(self._id, pod.namespace, pod.name, pod.uid)
         self.network = await self._host.network.set_up(identity, self._config.port_mappings)
 
-    async def _create(self, transport: Transport) -> None:
-        assert self.network is not None
-        await self._host.hypervisor.create(self._spec(transport, self.network))
+    async def _create(self, transport: Transport, network: PodNetwork) -> None:
+        spec = machine_spec(self._host, self._id, self._config, transport, network)
+        await self._host.hypervisor.create(spec)
         await self._stack.enter_async_context(self._console)
-        await self._host.network.connect_tap(self.network)
+        await self._host.network.connect_tap(network)
 
-    def _spec(self, transport: Transport, network: PodNetwork) -> MachineSpec:
-        profile, pod = self._profile, self._config.metadata
-        size = machine_size(self._config, profile.size, profile.overhead)
-        return MachineSpec(
-            name=domain_name(self._id),
-            uuid=str(uuid.UUID(self._id)),
-            title=f"{pod.namespace}/{pod.name}",
-            image=self._host.guest_image,
-            vcpus=size.vcpus,
-            memory=size.memory,
-            accelerator=profile.accelerator,
-            vsock=transport.device,
-            console=self._layout.console,
-            scratch=Disk(SCRATCH_SERIAL, self._layout.scratch, readonly=False),
-            share=Share(SHARE_TAG, self._layout.share),
-            network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu),
-            kernel_parameters=profile.kernel_parameters,
-        )
+    def _session(self, transport: Transport) -> Session:
+        name = f"pod {self._config.metadata.name}"
+        return Session(transport, name, self._on_event, build=self._host.guest_image.build)
 
     async def _connect(self, session: Session) -> HelloReply:
         begin = time.monotonic()
-        peer = await aio.unless(session.connect(self._profile.boot_deadline), self.failure)
+        deadline = self._host.profile(self._config.runtime_handler).boot_deadline
+        peer = await aio.unless(session.connect(deadline), self.failure)
         taken = time.monotonic() - begin
         self._stopwatch.parts["kernel"] = min(peer.agent_started, taken)
         self._stopwatch.parts["agent"] = max(0.0, taken - peer.agent_started)
         return peer
-
-    def _guest_configuration(self) -> ConfigureGuest:
-        assert self.network is not None
-        return ConfigureGuest(
-            hostname=self._config.hostname or self._config.metadata.name,
-            clock=time.time_ns(),
-            interfaces=(self.network.interface,),
-            dns=self._config.dns or self.network.dns,
-            sysctls=self._config.sysctls,
-            share_tag=SHARE_TAG,
-            scratch_serial=SCRATCH_SERIAL,
-        )
 
     def _watch(self, session: Session) -> None:
         """From now on a session that closes by itself is the machine's failure."""
@@ -200,43 +205,15 @@ class Machine:
 
     async def _abandon(self) -> None:
         await self.close()
-        await give_back(self._host, self._id)
+        try:
+            await give_back(self._host, self._id)
+        except VmsandboxError as error:
+            self.left_something = True
+            _log.error("%s", error.report())
 
     def _add_console(self, error: VmsandboxError) -> None:
         if lines := self._console.last_lines(_CONSOLE_LINES):
             error.evidence.setdefault("the guest's console, last lines", "\n".join(lines))
-
-
-async def give_back(host: Host, sandbox_id: str) -> None:
-    """End the machine and give back all that a sandbox may have acquired, in reverse. Succeeds where nothing is left.
-
-    Every step is tried, whatever happens to the others.
-
-    Raises:
-        VmsandboxError: the first failure; the call may be repeated.
-    """
-    layout = host.layout(sandbox_id)
-
-    async def stop_transport() -> None:
-        host.transports.stop(sandbox_id, layout.runtime)
-
-    async def remove_files() -> None:
-        layout.remove()
-
-    steps: tuple[Callable[[], Awaitable[None]], ...] = (
-        lambda: host.hypervisor.destroy(domain_name(sandbox_id)),
-        stop_transport,
-        lambda: host.network.tear_down(sandbox_id),
-        remove_files,
-    )
-    failures = []
-    for step in steps:
-        try:
-            await step()
-        except VmsandboxError as error:
-            failures.append(error)
-    if failures:
-        raise failures[0].at(f"giving back what sandbox {sandbox_id} acquired")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -1,21 +1,46 @@
-"""Bind mounts on the host, made with mount(2) itself; teardown follows no link.
+"""Bind mounts on the host, made with the kernel's own calls; teardown follows no link.
 
 A volume of a container is a bind mount below the sandbox's share, which is a shared mount, so that mounts made while
 the machine runs propagate to virtiofsd and appear in the guest.
 """
 
+import contextlib
 import ctypes
 import os
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
 
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 2, 4, 32, 4096, 16384
-_MS_PRIVATE, _MS_SHARED = 1 << 18, 1 << 20
+_MS_BIND, _MS_PRIVATE, _MS_SLAVE, _MS_SHARED = 4096, 1 << 18, 1 << 19, 1 << 20
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
+
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _MountAttr(ctypes.Structure):
+    """Of mount_setattr(2)."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a volume is seen below the share."""
+
+    readonly: bool = False
+    recursive: bool = False
+    """Read-only is also what is mounted below it."""
+    follows: bool = False
+    """What is mounted below it on the host later appears (and disappears) in it; nothing ever goes the other way."""
 
 
 def make_shared(directory: Path) -> None:
@@ -25,11 +50,12 @@ def make_shared(directory: Path) -> None:
     _mount("none", directory, _MS_SHARED)
 
 
-def bind(source: Path, target: Path, *, readonly: bool) -> None:
+def bind(source: Path, target: Path, access: Access = Access()) -> None:
     """Mount `source`, a directory or a file, at `target`, which is made; the caller owns the mount.
 
-    The guest's root acts as root on what is mounted, so set-user-id bits and device nodes in it have no meaning on
-    the host (nosuid, nodev), and read-only is the host's to enforce.
+    It appears at its place as it is going to be: nobody sees it writable, or as a peer of its source, before. The
+    guest's root acts as root on what is mounted, so set-user-id bits and device nodes in it have no meaning on the
+    host (nosuid, nodev), and read-only is the host's to enforce.
 
     Raises:
         InvalidArgument: the source does not exist.
@@ -42,9 +68,13 @@ def bind(source: Path, target: Path, *, readonly: bool) -> None:
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
-    _mount(str(source), target, _MS_BIND | _MS_REC)
-    flags = _MS_NOSUID | _MS_NODEV | (_MS_RDONLY if readonly else 0)
-    _mount("none", target, _MS_BIND | _MS_REMOUNT | flags)
+    with _copy_of(source) as tree:
+        propagation = _MS_SLAVE if access.follows else _MS_PRIVATE
+        _set_attributes(tree, source, _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV, _AT_RECURSIVE, propagation)
+        if access.readonly:
+            _set_attributes(tree, source, _MOUNT_ATTR_RDONLY, _AT_RECURSIVE if access.recursive else 0)
+        moved = _call(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+        _check(moved, f"cannot mount {source} at {target}")
 
 
 def unmount_below(directory: Path) -> None:
@@ -54,15 +84,39 @@ def unmount_below(directory: Path) -> None:
         FailedPrecondition: a mount stays; nothing below `directory` may be removed then.
     """
     for target in reversed(mounts_below(directory)):
-        if _libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
-            raise FailedPrecondition(f"cannot unmount {target}: {os.strerror(ctypes.get_errno())}")
+        _check(_libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW), f"cannot unmount {target}")
+
+
+@dataclass(frozen=True, slots=True)
+class MountPoint:
+    """A line of proc(5) mountinfo."""
+
+    path: Path = Path("/")
+    root: str = "/"
+    """What of the file system is mounted."""
+    filesystem: str = ""
 
 
 def mounts_below(directory: Path) -> list[Path]:
-    """The mount points at and below `directory`, in the order in which they were made (proc(5) mountinfo)."""
-    points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_bytes().splitlines())
-    paths = (Path(os.fsdecode(_unescape(point))) for point in points)
-    return [path for path in paths if path == directory or directory in path.parents]
+    """The mount points at and below `directory`, in the order in which they were made."""
+    return [each.path for each in _mount_points() if each.path == directory or directory in each.path.parents]
+
+
+def find(path: Path) -> MountPoint | None:
+    """What is mounted at `path`, last; None where nothing is."""
+    real = path.resolve()
+    return next((each for each in reversed(_mount_points()) if each.path == real), None)
+
+
+def _mount_points() -> list[MountPoint]:
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    return [_parse(*line.split(b" - ", 1)) for line in lines]
+
+
+def _parse(mount: bytes, source: bytes) -> MountPoint:
+    fields = mount.split()
+    root, point = (os.fsdecode(_unescape(field)) for field in fields[3:5])
+    return MountPoint(Path(point), root, os.fsdecode(source.split()[0]))
 
 
 def _unescape(point: bytes) -> bytes:
@@ -70,7 +124,37 @@ def _unescape(point: bytes) -> bytes:
     return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), point)
 
 
+@contextlib.contextmanager
+def _copy_of(source: Path) -> Iterator[int]:
+    """A copy of the mounts at and below `source`, following links, attached nowhere (open_tree(2))."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
+    tree = _call(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags)
+    _check(tree, f"cannot open the volume {source}")
+    try:
+        yield tree
+    finally:
+        os.close(tree)
+
+
+def _set_attributes(tree: int, source: Path, attributes: int, flags: int, propagation: int = 0) -> None:
+    wanted = _MountAttr(attributes, 0, propagation, 0)
+    size = ctypes.c_size_t(ctypes.sizeof(wanted))
+    result = _call(_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH | flags, ctypes.byref(wanted), size)
+    _check(result, f"cannot restrict the volume {source}")
+
+
 def _mount(source: str, target: Path, flags: int) -> None:
-    if _libc.mount(source.encode(), os.fsencode(target), None, ctypes.c_ulong(flags), None) != 0:
-        reason = os.strerror(ctypes.get_errno())
-        raise FailedPrecondition(f"cannot mount {source} at {target}: {reason}", hint="run as root")
+    result = _libc.mount(source.encode(), os.fsencode(target), None, ctypes.c_ulong(flags), None)
+    _check(result, f"cannot mount {source} at {target}")
+
+
+def _call(number: int, *arguments: object) -> int:
+    """syscall(2), with integers passed as longs."""
+    passed = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    result: int = _libc.syscall(ctypes.c_long(number), *passed)
+    return result
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        raise FailedPrecondition(f"{what}: {os.strerror(ctypes.get_errno())}", hint="run as root")

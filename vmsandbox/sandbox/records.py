@@ -11,11 +11,11 @@ from vmsandbox.model import (
     ContainerConfig,
     ContainerState,
     ContainerStatus,
+    ContainerUser,
     ImageConfig,
     PodSandboxConfig,
     SandboxState,
     SandboxStatus,
-    Vsock,
 )
 from vmsandbox.network import PodNetwork
 
@@ -28,13 +28,14 @@ class SandboxRecord:
     config: PodSandboxConfig
     state: SandboxState
     created_at: int
+    memory: int = 0
+    """Bytes of its machine."""
     network: PodNetwork | None = None
-    vsock: Vsock | None = None
     kernel: str = ""
+    boot_id: str = ""
+    """Of its guest's kernel, which tells whether it is still the same boot."""
     timings: BootTimings = field(default_factory=BootTimings)
     message: str = ""
-    acknowledged: int = 0
-    """The last event of the agent that has been dealt with."""
 
     def status(self) -> SandboxStatus:
         """What the CRI tells of it."""
@@ -63,15 +64,20 @@ class ContainerRecord:
     image_config: ImageConfig
     created_at: int
     log_path: str
+    disks: dict[str, str] = field(default_factory=dict)
+    """The image disks that it uses: serials by image ids."""
     state: ContainerState = ContainerState.UNKNOWN
     started_at: int = 0
     finished_at: int = 0
+    """Not 0 when the process has ended, though the container is EXITED only when its output is in the log."""
     exit_code: int = 0
     reason: str = ""
     message: str = ""
+    user: ContainerUser | None = None
 
     def status(self) -> ContainerStatus:
-        """What the CRI tells of it."""
+        """What the CRI tells of it; how it ended, only when it has."""
+        ended = self.state is ContainerState.EXITED
         return ContainerStatus(
             id=self.id,
             sandbox_id=self.sandbox_id,
@@ -81,9 +87,10 @@ class ContainerRecord:
             image_id=self.image_id,
             image_ref=self.image_ref,
             started_at=self.started_at,
-            finished_at=self.finished_at,
-            exit_code=self.exit_code,
-            reason=self.reason,
+            finished_at=self.finished_at if ended else 0,
+            exit_code=self.exit_code if ended else 0,
+            reason=self.reason if ended else "",
             message=self.message,
             log_path=self.log_path,
+            user=self.user,
         )

@@ -1,16 +1,19 @@
 """The life of one PodSandbox: its machine, its containers, and what is left to give back."""
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vmsandbox import aio, log
-from vmsandbox.errors import AlreadyExists, NotFound, Unavailable, VmsandboxError
+from vmsandbox.errors import AlreadyExists, Cancelled, NotFound, Unavailable, VmsandboxError
 from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest.streams import PortStream
 from vmsandbox.hypervisor.base import MachineEvent
 from vmsandbox.model import (
     ContainerConfig,
@@ -18,19 +21,31 @@ from vmsandbox.model import (
     ContainerEventKind,
     ContainerState,
     ContainerUsage,
+    ExecRequest,
     ExecResult,
+    NamespaceMode,
     SandboxState,
     SandboxStatus,
 )
 from vmsandbox.protocol.messages import Event
-from vmsandbox.sandbox.container import Container, Surroundings
+from vmsandbox.sandbox.admission import Admission
+from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.disks import ImageDisks
-from vmsandbox.sandbox.execs import Execs
+from vmsandbox.sandbox.domain import domain_name
+from vmsandbox.sandbox.execs import ExecProcess, Execs
 from vmsandbox.sandbox.host import Host
-from vmsandbox.sandbox.machine import Machine, domain_name, give_back
+from vmsandbox.sandbox.machine import Machine
 from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
-from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
+from vmsandbox.sandbox.states import (
+    ContainerCall,
+    SandboxCall,
+    require_container,
+    require_sandbox,
+)
+from vmsandbox.sandbox.surroundings import Guest, Surroundings
+from vmsandbox.sandbox.teardown import give_back
 from vmsandbox.sandbox.usage import usage
+from vmsandbox.sandbox.volumes import Volumes
 
 _log = log.get(__name__)
 
@@ -38,16 +53,21 @@ _log = log.get(__name__)
 class Sandbox:
     """One sandbox. Calls that change it as a whole take its lock; those on one container take that one's."""
 
-    def __init__(self, host: Host, record: SandboxRecord, publish: Callable[[ContainerEvent], None]) -> None:
+    def __init__(
+        self, host: Host, admission: Admission, record: SandboxRecord, publish: Callable[[ContainerEvent], None]
+    ) -> None:
         """Make it known; `start` makes its machine. `publish` takes the events of it and its containers."""
         self.record = record
         self.containers: dict[str, Container] = {}
         self._host = host
+        self._admission = admission
         self._publish = publish
         self._lock = asyncio.Lock()
+        self._around = Surroundings(record.id, record.config, host.layout(record.id), host.state, publish)
+        self._removed = False
+        self._starting: asyncio.Task[None] | None = None
         self._machine: Machine | None = None
-        self._client: GuestClient | None = None
-        self._around: Surroundings | None = None
+        self._disks: ImageDisks | None = None
         self._execs: Execs | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -56,21 +76,32 @@ class Sandbox:
         """What the CRI tells of it."""
         return self.record.status()
 
+    @property
+    def around(self) -> Surroundings:
+        """What its containers have in common."""
+        return self._around
+
     async def start(self) -> None:
-        """Boot its machine; on failure nothing of it is left, not even the record."""
-        self._change(state=SandboxState.STARTING)
-        machine = Machine(self._host, self.record.id, self.record.config, self._on_event)
+        """Boot its machine, when its turn has come.
+
+        On failure nothing of it is left, and it is STARTING for ever; where something cannot be given back, it is
+        NOTREADY instead, so that it can be stopped again.
+
+        Raises:
+            Cancelled: it was stopped meanwhile.
+        """
+        self._starting = asyncio.ensure_future(self._start())
         try:
-            client = await machine.boot()
-        except BaseException:
-            self._host.state.delete(SandboxRecord, self.record.id)
+            await asyncio.shield(self._starting)
+        except asyncio.CancelledError:
+            stopped = self._starting.cancelled()
+            self._starting.cancel()
+            await aio.to_its_end(asyncio.wait([self._starting]))
+            if stopped:
+                raise Cancelled(f"sandbox {self.record.id} was stopped before it was ready") from None
             raise
-        self._adopt(machine, client)
-        assert machine.peer is not None
-        self._change(
-            state=SandboxState.READY, network=machine.network, kernel=machine.peer.kernel, timings=machine.timings
-        )
-        self._announce(ContainerEventKind.STARTED)
+        finally:
+            self._starting = None
 
     def machine_ended(self, event: MachineEvent) -> None:
         """The hypervisor says that its machine has ended, by whatever hand."""
@@ -83,24 +114,12 @@ class Sandbox:
         Raises:
             FailedPrecondition: the sandbox is not READY.
             AlreadyExists: a container of that name and attempt exists.
-            NotFound: the store does not hold its image.
+            NotFound: the store does not hold its image; the sandbox has not the container whose processes it shares.
         """
         require_sandbox(SandboxCall.CREATE_CONTAINER, self.record.id, self.record.state)
         self._check_name_is_free(config)
-        image = self._host.images.find(config.image)
-        if image is None:
-            raise NotFound(f"image {config.image} is not in the store", hint=f"vmsandbox image pull {config.image}")
-        record = ContainerRecord(
-            id=secrets.token_hex(16),
-            sandbox_id=self.record.id,
-            config=config,
-            image_id=image.id,
-            image_ref=next(iter(image.repo_digests), image.id),
-            image_config=image.config,
-            created_at=time.time_ns(),
-            log_path=str(Path(self.record.config.log_directory) / config.log_path) if config.log_path else "",
-        )
-        assert self._around is not None
+        self._check_target(config)
+        record = self._new_record(config)
         container = self.containers[record.id] = Container(self._around, record)
         try:
             await container.create()
@@ -112,16 +131,33 @@ class Sandbox:
         return record.id
 
     async def remove_container(self, container_id: str) -> None:
-        """End and remove a container of this sandbox."""
-        await self.containers[container_id].remove()
-        self.containers.pop(container_id, None)
+        """End and remove a container of this sandbox. Succeeds for one that is removed already."""
+        if container := self.containers.get(container_id):
+            await container.remove()
+            self.containers.pop(container_id, None)
 
     async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
         """Run a command in a container to its end; see `Execs.run`."""
         container = self.containers[container_id]
         require_container(ContainerCall.EXEC, container_id, container.record.state)
+        return await self.execs().run(container.record, self._around.hostname, command, timeout)
+
+    def execs(self) -> Execs:
+        """The commands that run in it. Raises Unavailable when its machine is gone."""
+        self._around.running()
         assert self._execs is not None
-        return await self._execs.run(container.record, self._hostname, command, timeout)
+        return self._execs
+
+    def exec(self, request: ExecRequest) -> AbstractAsyncContextManager[ExecProcess]:
+        """Run a command with a client; see `Execs.open`. Raises FailedPrecondition, Unavailable."""
+        record = self.containers[request.container_id].record
+        require_container(ContainerCall.EXEC, record.id, record.state)
+        return self.execs().open(record, self._around.hostname, request.command, stdin=request.stdin, tty=request.tty)
+
+    def port(self, port: int) -> AbstractAsyncContextManager[PortStream]:
+        """Connect to a port on the pod's localhost; see `GuestClient.port`. Raises FailedPrecondition, Unavailable."""
+        require_sandbox(SandboxCall.PORT_FORWARD, self.record.id, self.record.state)
+        return self._around.running().client.port(port)
 
     async def measure(self) -> dict[str, ContainerUsage]:
         """What its running containers use, by id; nothing where it has no machine.
@@ -129,9 +165,9 @@ class Sandbox:
         Raises:
             VmsandboxError: the guest does not answer.
         """
-        if self._client is None or self.record.state is not SandboxState.READY:
+        if self._around.guest is None:
             return {}
-        measured = await self._client.measure_containers()
+        measured = await self._around.guest.client.measure_containers()
         return {
             measures.container_id: usage(measures, measured.at)
             for measures in measured.containers
@@ -140,63 +176,117 @@ class Sandbox:
         }
 
     async def stop(self) -> None:
-        """Kill its containers, end its machine and give everything back but its records. Succeeds when done before."""
-        async with self._lock:
-            if self._machine is not None:
-                await self._stop_machine(self._machine)
-            await give_back(self._host, self.record.id)
-            if self.record.state is not SandboxState.NOTREADY:
-                self._change(state=SandboxState.NOTREADY)
-                self._announce(ContainerEventKind.STOPPED)
+        """Kill its containers, end its machine and give everything back but its records. Succeeds when done before.
+
+        It goes on to its end when the caller gives up.
+        """
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        if self.record.state is not SandboxState.STARTING:  # Then nothing of it is left.
+            await aio.to_its_end(self._stop())
 
     async def remove(self) -> None:
         """Stop it, and remove its containers and its record."""
         await self.stop()
-        async with self._lock:
-            for container_id in tuple(self.containers):
-                await self.remove_container(container_id)
-            self._host.state.delete(SandboxRecord, self.record.id)
-            self._announce(ContainerEventKind.DELETED)
+        await aio.to_its_end(self._remove())
 
     async def close(self) -> None:
         """Let go of what this process holds of it; the machine goes on."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        await self._cancel_watch()
         for container in self.containers.values():
             await container.close()
+        if self._execs is not None:
+            await self._execs.close()
         if self._machine is not None:
             await self._machine.close()
-        if self._around is not None:
-            await self._around.disks.close()
+        if self._disks is not None:
+            await self._disks.close()
 
-    @property
-    def _hostname(self) -> str:
-        return self.record.config.hostname or self.record.config.metadata.name
-
-    def _adopt(self, machine: Machine, client: GuestClient) -> None:
+    def adopt(self, machine: Machine, client: GuestClient) -> None:
         """From now on the machine is ours, and its death our containers'."""
-        self._machine, self._client = machine, client
+        self._machine = machine
         self._execs = Execs(client)
-        self._around = Surroundings(
-            client=client,
-            disks=ImageDisks(self._host.images, self._host.hypervisor, domain_name(self.record.id), client),
-            layout=self._host.layout(self.record.id),
-            state=self._host.state,
-            hostname=self._hostname,
-            publish=self._publish,
-        )
+        name = domain_name(self.record.id)
+        disks = self._disks = ImageDisks(self._host.images, self._host.hypervisor, name, client)
+        volumes = Volumes(self._around.layout, client, disks)
+        self._around.guest = Guest(client, disks, volumes, machine.peer.kernel)
         self._watch = asyncio.create_task(self._watch_machine(machine), name=f"machine of {self.record.id}")
 
-    async def _watch_machine(self, machine: Machine) -> None:
-        error = await asyncio.shield(machine.failure)
+    def on_machine(self) -> Machine:
+        """A machine object for it, which hands us the agent's events."""
+        return Machine(self._host, self.record.id, self.record.config, self._on_event)
+
+    def fail(self, error: BaseException) -> None:
+        """Its machine is of no use any more; what it holds is given back by `stop`."""
         message = error.report() if isinstance(error, VmsandboxError) else str(error)
         _log.error("sandbox %s: %s", self.record.id, message)
         self._change(state=SandboxState.NOTREADY, message=message)
         self._end_all(error)
         self._announce(ContainerEventKind.STOPPED)
 
+    async def _start(self) -> None:
+        try:
+            await self._admission.admit(self.record.id, self.record.memory)
+            async with self._admission.booting():
+                await self._boot()
+        except BaseException:
+            self._admission.release(self.record.id)
+            raise
+
+    async def _boot(self) -> None:
+        self._change(state=SandboxState.STARTING)
+        machine = self.on_machine()
+        try:
+            client = await machine.boot()
+        except BaseException as error:
+            if machine.left_something:
+                self._change(state=SandboxState.NOTREADY, message=str(error))
+            else:
+                self._host.state.delete(SandboxRecord, self.record.id)
+            raise
+        self.adopt(machine, client)
+        self._change(
+            state=SandboxState.READY,
+            network=machine.network,
+            kernel=machine.peer.kernel,
+            boot_id=machine.peer.boot_id,
+            timings=machine.timings,
+        )
+        self._announce(ContainerEventKind.STARTED)
+
+    async def _stop(self) -> None:
+        async with self._lock:
+            was_ready = self.record.state is SandboxState.READY
+            if self.record.state is not SandboxState.NOTREADY:
+                self._change(state=SandboxState.NOTREADY)
+            if self._machine is not None:
+                await self._stop_machine(self._machine)
+            await give_back(self._host, self.record.id)
+            self._admission.release(self.record.id)
+            if was_ready:
+                self._announce(ContainerEventKind.STOPPED)
+
+    async def _remove(self) -> None:
+        async with self._lock:
+            for container_id in tuple(self.containers):
+                await self.remove_container(container_id)
+            self._host.state.delete(SandboxRecord, self.record.id)
+            if not self._removed:
+                self._removed = True
+                self._announce(ContainerEventKind.DELETED)
+
+    async def _watch_machine(self, machine: Machine) -> None:
+        self.fail(await asyncio.shield(machine.failure))
+
+    async def _cancel_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
     def _end_all(self, error: BaseException) -> None:
+        self._around.guest = None
         for container in self.containers.values():
             container.machine_died(error)
         if self._execs is not None:
@@ -204,29 +294,47 @@ class Sandbox:
 
     async def _stop_machine(self, machine: Machine) -> None:
         """Containers first, so that their ends and their output are known; then the guest itself."""
-        if self._watch is not None:
-            self._watch.cancel()
-        if not machine.failure.done():
-            running = (
-                container.stop(0)
-                for container in self.containers.values()
-                if container.record.state is ContainerState.RUNNING
-            )
-            ended = await asyncio.gather(*running, return_exceptions=True)
-            for error in ended:
-                if isinstance(error, BaseException):
-                    _log.warning("sandbox %s: %s", self.record.id, error)
-            assert self._client is not None
-            await machine.shut_down(self._client)
+        await self._cancel_watch()
+        guest = self._around.guest
+        if guest is not None and not machine.failure.done():
+            with contextlib.suppress(VmsandboxError):
+                await aio.unless(self._end_containers(), machine.failure)
+            await machine.shut_down(guest.client)
         self._end_all(Unavailable("the sandbox was stopped"))
-        await aio.to_its_end(self.close())
+        await machine.close()
+        for container in self.containers.values():
+            await container.settled()
+        await self.close()
         self._machine = None
 
+    async def _end_containers(self) -> None:
+        alive = (ContainerState.CREATED, ContainerState.RUNNING)
+        ending = (container.stop(0) for container in self.containers.values() if container.record.state in alive)
+        for error in await asyncio.gather(*ending, return_exceptions=True):
+            if isinstance(error, BaseException):
+                _log.warning("sandbox %s: %s", self.record.id, error)
+
     async def _on_event(self, event: Event) -> None:
-        if event.exec_id and self._execs is not None:
-            self._execs.exited(event)
+        if event.exec_id:
+            if self._execs is not None:
+                self._execs.exited(event)
         elif container := self.containers.get(event.container_id):
             container.exited(event)
+
+    def _new_record(self, config: ContainerConfig) -> ContainerRecord:
+        image = self._host.images.find(config.image)
+        if image is None:
+            raise NotFound(f"image {config.image} is not in the store", hint=f"vmsandbox image pull {config.image}")
+        return ContainerRecord(
+            id=secrets.token_hex(16),
+            sandbox_id=self.record.id,
+            config=config,
+            image_id=image.id,
+            image_ref=next(iter(image.repo_digests), image.id),
+            image_config=image.config,
+            created_at=time.time_ns(),
+            log_path=str(Path(self.record.config.log_directory) / config.log_path) if config.log_path else "",
+        )
 
     def _check_name_is_free(self, config: ContainerConfig) -> None:
         for container in self.containers.values():
@@ -235,6 +343,11 @@ class Sandbox:
                     f"sandbox {self.record.id} has a container {config.metadata.name}, attempt "
                     f"{config.metadata.attempt}: {container.record.id}"
                 )
+
+    def _check_target(self, config: ContainerConfig) -> None:
+        wanted = config.security.namespaces
+        if wanted.pid is NamespaceMode.TARGET and wanted.target_id not in self.containers:
+            raise NotFound(f"sandbox {self.record.id} has no container {wanted.target_id}, whose processes to share")
 
     def _announce(self, kind: ContainerEventKind) -> None:
         self._publish(ContainerEvent(self.record.id, self.record.id, kind, time.time_ns()))

@@ -1,21 +1,25 @@
 """The OCI runtime-spec of a container, from a pure function (golden files in tests/unit/golden).
 
-The container shares the guest's network, IPC and UTS namespaces, which are the pod's, and gets a PID, mount and
-cgroup namespace of its own. Paths in it are those of the guest (`protocol.paths`). What only the guest can know,
-root.path and the numbers behind user names, the agent fills in.
+The container shares the guest's network and UTS namespaces, which are the pod's. Paths in it are those of the guest
+(`protocol.paths`). What only the guest can know, root.path, the numbers behind user names, devices, and the namespaces
+that containers share, the agent fills in.
 """
 
-import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from vmsandbox.errors import InvalidArgument, Unimplemented
-from vmsandbox.model import ContainerConfig, ImageConfig, NamespaceMode, Resources
+from vmsandbox.errors import InvalidArgument
+from vmsandbox.model import ContainerConfig, ImageConfig, NamespaceMode
 from vmsandbox.protocol import messages
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.sandbox import capabilities, spec_mounts
+from vmsandbox.sandbox.resources import build_resources
+from vmsandbox.sandbox.volumes import Source
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_LIMIT = 1024 * 1024
+"""Open files and processes: the machine's own limits are the pod's, and these are not to be met before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,10 @@ class SpecInputs:
     config: ContainerConfig
     image: ImageConfig
     hostname: str
-    volume_sources: Sequence[str]
-    """The path in the guest of each of `config.mounts`, in their order."""
+    volumes: Sequence[Source] = ()
+    """Of each of `config.mounts`, in their order."""
+    seccomp: JSON = field(default=None)
+    """`linux.seccomp` (see `seccomp.build`)."""
 
 
 def build_spec(inputs: SpecInputs) -> JSON:
@@ -35,21 +41,28 @@ def build_spec(inputs: SpecInputs) -> JSON:
 
     Raises:
         InvalidArgument: neither the image nor the configuration names a command; a capability is unknown.
-        Unimplemented: a field that this version cannot honour.
     """
     security = inputs.config.security
+    linux: dict[str, JSON] = {
+        "cgroupsPath": f"/vmsandbox/{inputs.container_id}",
+        "namespaces": _namespaces(inputs.config),
+        "resources": {
+            **build_resources(inputs.config.resources),
+            "devices": [{"allow": security.privileged, "access": "rwm"}],
+        },
+        "maskedPaths": [] if security.privileged else list(security.masked_paths),
+        "readonlyPaths": [] if security.privileged else list(security.readonly_paths),
+    }
+    if propagation := spec_mounts.root_propagation(inputs.config):
+        linux["rootfsPropagation"] = propagation
+    if inputs.seccomp is not None:
+        linux["seccomp"] = inputs.seccomp
     return {
         "ociVersion": "1.0.2",
         "process": build_process(inputs, command_line(inputs.config, inputs.image)),
         "root": {"path": "rootfs", "readonly": security.readonly_rootfs},
-        "mounts": spec_mounts.build_mounts(inputs.config, inputs.volume_sources),
-        "linux": {
-            "cgroupsPath": f"/vmsandbox/{inputs.container_id}",
-            "namespaces": _namespaces(inputs.config),
-            "resources": {**build_resources(inputs.config.resources), "devices": _device_rules(inputs.config)},
-            "maskedPaths": [] if security.privileged else list(security.masked_paths),
-            "readonlyPaths": [] if security.privileged else list(security.readonly_paths),
-        },
+        "mounts": spec_mounts.build_mounts(inputs.config, inputs.volumes),
+        "linux": linux,
     }
 
 
@@ -64,6 +77,7 @@ def build_process(inputs: SpecInputs, args: Sequence[str], *, tty: bool | None =
         "cwd": config.working_dir or inputs.image.working_dir or "/",
         "capabilities": capabilities.build(config.security),
         "noNewPrivileges": config.security.no_new_privs and not config.security.privileged,
+        "rlimits": [{"type": name, "soft": _LIMIT, "hard": _LIMIT} for name in ("RLIMIT_NOFILE", "RLIMIT_NPROC")],
     }
     if config.resources.oom_score_adj:
         process["oomScoreAdj"] = config.resources.oom_score_adj
@@ -97,40 +111,6 @@ def build_user(config: ContainerConfig, image: ImageConfig) -> messages.User:
     )
 
 
-def stop_signal(config: ContainerConfig, image: ImageConfig) -> int:
-    """The number of the signal that asks the container to end: its own, its image's, or SIGTERM.
-
-    Raises:
-        InvalidArgument: there is no such signal.
-    """
-    name = config.stop_signal or image.stop_signal or "SIGTERM"
-    if name.isdecimal() and 0 < int(name) < signal.NSIG:
-        return int(name)
-    full = name if name.startswith("SIG") else f"SIG{name}"
-    try:
-        return signal.Signals[full].value
-    except KeyError:
-        raise InvalidArgument(f"container {config.metadata.name}: there is no signal {name!r}") from None
-
-
-def build_resources(resources: Resources) -> dict[str, JSON]:
-    """OCI `linux.resources`; swap equals the limit where it is not set, as the guest has none to give."""
-    memory = {"limit": resources.memory_limit, "swap": resources.memory_swap_limit or resources.memory_limit}
-    cpu = {
-        "shares": resources.cpu_shares,
-        "quota": resources.cpu_quota,
-        "period": resources.cpu_period,
-        "cpus": resources.cpuset_cpus,
-        "mems": resources.cpuset_mems,
-    }
-    built = {
-        "memory": {key: value for key, value in memory.items() if value},
-        "cpu": {key: value for key, value in cpu.items() if value},
-        "unified": dict(resources.unified),
-    }
-    return {key: value for key, value in built.items() if value}
-
-
 def _environment(inputs: SpecInputs) -> list[str]:
     values = {"PATH": PATH, "HOSTNAME": inputs.hostname}
     if inputs.config.tty:
@@ -142,15 +122,11 @@ def _environment(inputs: SpecInputs) -> list[str]:
 
 
 def _namespaces(config: ContainerConfig) -> list[JSON]:
-    mode = config.security.namespaces.pid
-    if mode in (NamespaceMode.POD, NamespaceMode.TARGET):
-        raise Unimplemented(f"container {config.metadata.name}: a PID namespace shared with other containers")
-    kinds = ["mount", "cgroup"] if mode is NamespaceMode.NODE else ["pid", "mount", "cgroup"]
+    """New ones; the agent puts those that it joins in their place. NODE is the guest's, which it has without asking."""
+    wanted = config.security.namespaces
+    kinds = ["mount", "cgroup"]
+    if wanted.pid is not NamespaceMode.NODE:
+        kinds.insert(0, "pid")
+    if wanted.ipc is NamespaceMode.CONTAINER:
+        kinds.append("ipc")
     return [{"type": kind} for kind in kinds]
-
-
-def _device_rules(config: ContainerConfig) -> list[JSON]:
-    """All devices for a privileged container; else crun allows the ones that the runtime-spec lists as default."""
-    if config.devices:
-        raise Unimplemented(f"container {config.metadata.name}: devices of the guest")
-    return [{"allow": config.security.privileged, "access": "rwm"}]

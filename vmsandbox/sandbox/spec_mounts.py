@@ -2,23 +2,30 @@
 
 from collections.abc import Sequence
 
-from vmsandbox.errors import InvalidArgument
-from vmsandbox.model import ContainerConfig, Mount
+from vmsandbox.model import ContainerConfig, Mount, NamespaceMode, PropagationMode
 from vmsandbox.protocol import paths
 from vmsandbox.protocol.codec import JSON
+from vmsandbox.sandbox.volumes import Source
 
 
-def build_mounts(config: ContainerConfig, sources: Sequence[str]) -> list[JSON]:
+def build_mounts(config: ContainerConfig, sources: Sequence[Source]) -> list[JSON]:
     """The default mounts, without those that a volume stands in for, then the volumes, parents first.
 
     Args:
         config: the container.
-        sources: the path in the guest of each of `config.mounts`.
+        sources: of each of `config.mounts`.
     """
     volumes = [_volume(mount, source) for mount, source in zip(config.mounts, sources, strict=True)]
     volumes.sort(key=lambda mount: mount["destination"].count("/"))
     taken = {mount["destination"] for mount in volumes}
     return [mount for mount in _defaults(config) if mount["destination"] not in taken] + volumes
+
+
+def root_propagation(config: ContainerConfig) -> str:
+    """`linux.rootfsPropagation`: what the container's volumes need of it; empty where they need nothing."""
+    wanted = {mount.propagation for mount in config.mounts}
+    modes = (PropagationMode.BIDIRECTIONAL, PropagationMode.HOST_TO_CONTAINER)
+    return next((mode.value for mode in modes if mode in wanted), "")
 
 
 def _defaults(config: ContainerConfig) -> list[JSON]:
@@ -35,16 +42,22 @@ def _defaults(config: ContainerConfig) -> list[JSON]:
         _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
         _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", system),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", system),
-        _mount("/dev/shm", "bind", paths.SHM, "rbind", "rw", "nosuid", "nodev", "noexec"),
+        _shared_memory(security.namespaces.ipc),
         *(_mount(target, "bind", source, *file_options) for target, source in files.items()),
     ]
 
 
-def _volume(mount: Mount, source: str) -> JSON:
-    if not mount.container_path.startswith("/"):
-        raise InvalidArgument(f"the mount path {mount.container_path!r} is not absolute")
+def _shared_memory(ipc: NamespaceMode) -> JSON:
+    options = ("nosuid", "nodev", "noexec")
+    if ipc is NamespaceMode.CONTAINER:
+        return _mount("/dev/shm", "tmpfs", "shm", *options, "mode=1777", "size=65536k")
+    return _mount("/dev/shm", "bind", paths.SHM, "rbind", "rw", *options)
+
+
+def _volume(mount: Mount, source: Source) -> JSON:
     destination = "/" + "/".join(part for part in mount.container_path.split("/") if part not in ("", "."))
-    return _mount(destination, "bind", source, "rbind", mount.propagation.value, "ro" if mount.readonly else "rw")
+    readonly = "rro" if source.readonly and mount.recursive_read_only else "ro" if source.readonly else "rw"
+    return _mount(destination, "bind", source.path, "rbind", mount.propagation.value, readonly)
 
 
 def _mount(destination: str, kind: str, source: str, *options: str) -> JSON:

@@ -1,0 +1,61 @@
+"""Making a container: its disks and volumes, and the request that has the agent make the rest."""
+
+import os
+
+from vmsandbox.model import ContainerConfig, NamespaceMode
+from vmsandbox.protocol.messages import POD_NAMESPACE, CreateContainer, Device
+from vmsandbox.sandbox import seccomp, spec
+from vmsandbox.sandbox.possible import check_container, user_namespace
+from vmsandbox.sandbox.records import ContainerRecord
+from vmsandbox.sandbox.surroundings import Surroundings
+
+
+async def prepare(around: Surroundings, record: ContainerRecord) -> CreateContainer:
+    """Acquire what a container is made of. What fails is left for `give_back`.
+
+    Raises:
+        InvalidArgument: its configuration cannot be.
+        Unimplemented: it asks for what the guest does not have.
+        NotFound: the store does not hold an image.
+        VmsandboxError: the host or the guest refuses.
+    """
+    check_container(record.config)
+    guest, config = around.running(), record.config
+    profile = seccomp.build(config.security, machine=os.uname().machine, kernel=guest.kernel)
+    user = spec.build_user(config, record.image_config)
+    serial = await guest.disks.acquire(record.image_id, record.id)
+    volumes = await guest.volumes.prepare(record.id, config.mounts)
+    inputs = spec.SpecInputs(record.id, config, record.image_config, around.hostname, volumes, profile)
+    return CreateContainer(
+        container_id=record.id,
+        image_serial=serial,
+        spec=spec.build_spec(inputs),
+        user=user,
+        stdin=config.stdin,
+        tty=config.tty,
+        pid_namespace=_pid_namespace(around, config),
+        devices=tuple(Device(each.container_path, each.host_path, each.permissions) for each in config.devices),
+        all_devices=config.security.privileged and user_namespace(around.config) is None,
+    )
+
+
+async def give_back(around: Surroundings, container_id: str) -> None:
+    """Remove a container from the guest, and give back its disks and volumes. Succeeds where there is nothing.
+
+    Raises:
+        VmsandboxError: the guest, which runs, does not let it go; the call may be repeated.
+    """
+    if around.guest is not None:
+        await around.guest.client.delete_container(container_id)
+        around.layout.remove_volumes(container_id)
+        await around.guest.disks.release_all(container_id)
+    around.layout.remove_volumes(container_id)
+    around.layout.position(container_id).unlink(missing_ok=True)
+
+
+def _pid_namespace(around: Surroundings, config: ContainerConfig) -> str:
+    """Whose it joins, for the agent; its own, or the guest's, is the spec's to say."""
+    wanted = config.security.namespaces
+    if wanted.pid is NamespaceMode.POD:
+        return POD_NAMESPACE
+    return wanted.target_id if wanted.pid is NamespaceMode.TARGET else ""

@@ -1,0 +1,62 @@
+"""What a sandbox's machine and guest are made from: pure functions of the pod, its profile, and what was acquired."""
+
+import time
+import uuid
+
+from vmsandbox.guest.transport import Transport
+from vmsandbox.hypervisor.base import Disk, MachineSpec, NetworkDevice, Share
+from vmsandbox.model import PodSandboxConfig
+from vmsandbox.network import PodNetwork
+from vmsandbox.protocol.messages import ConfigureGuest, Dns
+from vmsandbox.sandbox.host import Host, MachineDefaults
+from vmsandbox.sandbox.layout import SCRATCH_SERIAL, SHARE_TAG
+from vmsandbox.sandbox.possible import user_namespace
+from vmsandbox.sandbox.sizing import MachineSize, machine_size
+
+
+def domain_name(sandbox_id: str) -> str:
+    """The name of a sandbox's domain."""
+    return f"vmsandbox-{sandbox_id}"
+
+
+def size_of(profile: MachineDefaults, config: PodSandboxConfig) -> MachineSize:
+    """How large a pod's machine is. Raises InvalidArgument as `machine_size`."""
+    return machine_size(config, profile.size, profile.overhead)
+
+
+def machine_spec(
+    host: Host, sandbox_id: str, config: PodSandboxConfig, transport: Transport, network: PodNetwork
+) -> MachineSpec:
+    """The machine of a pod."""
+    profile, pod, layout = host.profile(config.runtime_handler), config.metadata, host.layout(sandbox_id)
+    size = size_of(profile, config)
+    return MachineSpec(
+        name=domain_name(sandbox_id),
+        uuid=str(uuid.UUID(sandbox_id)),
+        title=f"{pod.namespace}/{pod.name}",
+        image=host.guest_image,
+        vcpus=size.vcpus,
+        memory=size.memory,
+        accelerator=profile.accelerator,
+        vsock=transport.device,
+        console=layout.console,
+        scratch=Disk(SCRATCH_SERIAL, layout.scratch, readonly=False),
+        share=Share(SHARE_TAG, layout.share),
+        network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu),
+        kernel_parameters=profile.kernel_parameters,
+    )
+
+
+def guest_configuration(config: PodSandboxConfig, network: PodNetwork) -> ConfigureGuest:
+    """What makes the booted machine the pod."""
+    dns = config.dns if config.dns is not None and config.dns != Dns() else network.dns
+    return ConfigureGuest(
+        hostname=config.hostname or config.metadata.name,
+        clock=time.time_ns(),
+        interfaces=(network.interface,),
+        dns=dns,
+        sysctls=config.sysctls,
+        share_tag=SHARE_TAG,
+        scratch_serial=SCRATCH_SERIAL,
+        user_namespace=user_namespace(config),
+    )

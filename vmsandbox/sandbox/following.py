@@ -1,0 +1,49 @@
+"""What comes from a container by itself: its output, into the log and to readers, and its end."""
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from vmsandbox import log
+from vmsandbox.guest.client import GuestClient
+from vmsandbox.protocol.messages import Stream
+from vmsandbox.sandbox.attach import Attachments
+from vmsandbox.sandbox.layout import SandboxLayout
+from vmsandbox.sandbox.logs import ContainerLog
+from vmsandbox.sandbox.output import OutputPump, OutputSource
+from vmsandbox.sandbox.records import ContainerRecord
+
+_log = log.get(__name__)
+
+
+class Following:
+    """Pumps a container's output, in a task, from where its log ends; `close` ends it, and the container goes on."""
+
+    def __init__(self, record: ContainerRecord, layout: SandboxLayout, client: GuestClient) -> None:
+        """Begin to follow.
+
+        Raises:
+            InvalidArgument: the log cannot be opened.
+        """
+        self._id = record.id
+        self._client = client
+        streams = [Stream.STDOUT] if record.config.tty else [Stream.STDOUT, Stream.STDERR]
+        path = Path(record.log_path) if record.log_path else None
+        self.pump = OutputPump(ContainerLog(path, layout.position(record.id)), streams, self._open)
+        self._task = asyncio.create_task(self.pump.run(), name=f"output of {record.id}")
+        self.attachments = Attachments(client, record.id, record.config, self.pump.readers, self.drained)
+
+    async def drained(self) -> None:
+        """Return when all output is in the log, or is not going to be."""
+        await asyncio.wait([self._task])
+        if not self._task.cancelled() and (error := self._task.exception()):
+            _log.error("the output of container %s is cut: %s", self._id, error)
+
+    async def close(self) -> None:
+        """Stop pumping; what is not in the log stays in the guest."""
+        await self.attachments.close()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def _open(self, stream: Stream, offset: int) -> AbstractAsyncContextManager[OutputSource]:
+        return self._client.output(self._id, stream, offset=offset)

@@ -1,0 +1,61 @@
+"""What a machine cannot give, refused before anything is made: the one list of it."""
+
+from vmsandbox.errors import InvalidArgument, Unimplemented
+from vmsandbox.model import ContainerConfig, NamespaceMode, PodSandboxConfig, UserNamespace
+from vmsandbox.protocol import messages
+
+
+def check_pod(config: PodSandboxConfig) -> None:
+    """Raise InvalidArgument for a pod that a virtual machine cannot be."""
+    pod = f"pod {config.metadata.namespace}/{config.metadata.name}"
+    if config.namespaces.network is NamespaceMode.NODE:
+        raise InvalidArgument(
+            f"{pod}: a virtual machine cannot have the host's network",
+            hint="remove hostNetwork, or run the pod under another RuntimeClass",
+        )
+    if user_namespace(config) and config.namespaces.pid is NamespaceMode.NODE:
+        raise InvalidArgument(f"{pod}: with a user namespace it cannot share the processes of its node")
+
+
+def check_container(config: ContainerConfig) -> None:
+    """Raise an error for a container that asks for what the guest does not have.
+
+    Raises:
+        Unimplemented: a device of the host (CDI), huge pages, a profile of AppArmor.
+    """
+    container = f"container {config.metadata.name}"
+    if config.cdi_devices:
+        raise Unimplemented(
+            f"{container}: the CDI devices {', '.join(config.cdi_devices)} are the host's, and no machine gets them"
+        )
+    if sizes := [size for size, limit in config.resources.hugepage_limits.items() if limit]:
+        raise Unimplemented(f"{container}: its machine has no huge pages ({', '.join(sizes)})")
+    if config.security.apparmor.kind == "localhost" and not config.security.privileged:
+        raise Unimplemented(
+            f"{container}: the AppArmor profile {config.security.apparmor.path} is not in its machine, which has none",
+            hint="use RuntimeDefault or Unconfined: the machine itself confines the pod",
+        )
+
+
+def user_namespace(config: PodSandboxConfig) -> messages.UserNamespace | None:
+    """The pod's user namespace, as the agent is told of it; None where it has none.
+
+    Raises:
+        InvalidArgument: a mode or mappings that the CRI does not allow (UserNamespace).
+    """
+    wanted = config.namespaces.user
+    if wanted is None or wanted.mode is NamespaceMode.NODE:
+        return None
+    if wanted.mode is not NamespaceMode.POD:
+        raise InvalidArgument(f"the user namespace mode {wanted.mode.value} is none: it is POD or NODE")
+    _check_mappings(wanted)
+    (uids,), (gids,) = wanted.uids, wanted.gids
+    return messages.UserNamespace(uids.host_id, uids.length, gids.host_id, gids.length)
+
+
+def _check_mappings(wanted: UserNamespace) -> None:
+    if (len(wanted.uids), len(wanted.gids)) != (1, 1):
+        raise InvalidArgument("a user namespace has exactly one mapping of uids, and one of gids")
+    for mapping in (*wanted.uids, *wanted.gids):
+        if mapping.container_id != 0 or mapping.length < 1:
+            raise InvalidArgument("the mapping of a user namespace begins with id 0 in the container")

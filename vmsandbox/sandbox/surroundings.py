@@ -1,0 +1,46 @@
+"""What the containers of one sandbox have in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vmsandbox.errors import Unavailable
+from vmsandbox.guest.client import GuestClient
+from vmsandbox.model import ContainerEvent, PodSandboxConfig
+from vmsandbox.sandbox.disks import ImageDisks
+from vmsandbox.sandbox.layout import SandboxLayout
+from vmsandbox.sandbox.volumes import Volumes
+from vmsandbox.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """The ways into a machine that runs."""
+
+    client: GuestClient
+    disks: ImageDisks
+    volumes: Volumes
+    kernel: str
+    """Release of its kernel."""
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """The sandbox owns it, and sets `guest` for as long as its machine is of use."""
+
+    sandbox_id: str
+    config: PodSandboxConfig
+    layout: SandboxLayout
+    state: State
+    publish: Callable[[ContainerEvent], None]
+    guest: Guest | None = None
+
+    @property
+    def hostname(self) -> str:
+        """Of the pod."""
+        return self.config.hostname or self.config.metadata.name
+
+    def running(self) -> Guest:
+        """The guest. Raises Unavailable when it is gone."""
+        if self.guest is None:
+            raise Unavailable(f"the machine of sandbox {self.sandbox_id} does not run any more")
+        return self.guest
