@@ -1,28 +1,131 @@
-"""Manifests of pods for tests, written as short as they can be."""
+"""`vmsandbox run` as a user runs it: a process of its own, with directories of its own."""
 
-import textwrap
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from vmsandbox.pod.documents import Manifest, read_manifest
-from vmsandbox.pod.plan import PodPlan, plan_pod
-from vmsandbox.pod.subject import PlanSettings
+import yaml
 
-CHECKOUT = Path(__file__).parents[2]
-SETTINGS = PlanSettings(uid="0a1b2c3d")
+BRIDGE = "vmsrun0"
 
 
-def manifest(text: str) -> Manifest:
-    """The manifest of a whole document."""
-    return read_manifest([("pod.yaml", textwrap.dedent(text))])
+@dataclass(frozen=True)
+class Finished:
+    """What a command printed, and how it ended."""
+
+    status: int
+    stdout: str
+    stderr: str
 
 
-def pod(spec: str, *more: str) -> Manifest:
-    """A pod named `p` with this spec, and further documents."""
-    head = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {app: web}, annotations: {note: 'a \"b\"'}}\nspec:\n"
-    documents = [head + textwrap.indent(textwrap.dedent(spec), "  "), *map(textwrap.dedent, more)]
-    return read_manifest([("pod.yaml", "\n---\n".join(documents))])
+@dataclass(frozen=True)
+class Node:
+    """A node's configuration in a directory of its own."""
+
+    directory: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of `vmsandbox` with this configuration."""
+        return [sys.executable, "-m", "vmsandbox", "--config", str(self.directory / "config.yaml"), *arguments]
+
+    def vmsandbox(self, *arguments: str, stdin: str = "", timeout: float = 180) -> Finished:
+        """Run a command to its end."""
+        ended = subprocess.run(
+            self.command(*arguments), input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        return Finished(ended.returncode, ended.stdout, ended.stderr)
+
+    @contextlib.contextmanager
+    def running(self, *manifests: Mapping[str, Any]) -> Iterator[subprocess.Popen[str]]:
+        """`vmsandbox run` of a pod, killed when the context is left, should it still run."""
+        manifest = self.directory / "pod.yaml"
+        manifest.write_text(yaml.safe_dump_all(manifests))
+        process = subprocess.Popen(
+            self.command("run", str(manifest)),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def run(self, *manifests: Mapping[str, Any]) -> Finished:
+        """`vmsandbox run` of a pod to its end."""
+        return self.vmsandbox("run", "-", stdin=yaml.safe_dump_all(manifests))
+
+    def processes(self, name: str) -> list[int]:
+        """The processes of a pod of this node whose program's name begins so: qemu, virtiofsd, vhost-device-vsock."""
+        mine = str(self.directory).encode()
+        return [pid for pid, line in _command_lines() if mine in line and Path(_program(line)).name.startswith(name)]
+
+    def kill(self, name: str) -> None:
+        """kill -9."""
+        for pid in self.processes(name):
+            os.kill(pid, signal.SIGKILL)
+
+    def leftovers(self) -> list[str]:
+        """What there is of pods: processes, mounts, records of networks, leases, CIDs, and files."""
+        found = [f"process {name}" for name in ("qemu", "virtiofsd", "vhost") for _ in self.processes(name)]
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        found += [line for line in mounts if str(self.directory) in line]
+        patterns = ("state/network/attachments/*", "run/cids/[0-9]*", "*/run/*/sandboxes/*", "*/run/*/pod")
+        found += [str(path) for pattern in patterns for path in self.directory.glob(pattern)]
+        leases = (self.directory / "state" / "network").rglob("[0-9a-f]*[.:]*")
+        return found + [str(path) for path in leases]
 
 
-def plan(spec: str, *more: str, settings: PlanSettings = SETTINGS) -> PodPlan:
-    """The plan of `pod`."""
-    return plan_pod(pod(spec, *more), settings)
+@contextlib.contextmanager
+def node(registries_conf: str) -> Iterator[Node]:
+    """A node whose directories, images and bridge are its own; the accelerator is what this host's last check found."""
+    directory = Path(tempfile.mkdtemp(prefix="vmr-", dir="/run"))
+    directory.chmod(0o755)
+    try:
+        (directory / "registries.conf").write_text(registries_conf)
+        (directory / "config.yaml").write_text(yaml.safe_dump(_configuration(directory)))
+        _share_what_accelerators_were_found(directory / "state")
+        yield Node(directory)
+    finally:
+        subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
+        shutil.rmtree(directory)
+
+
+def _configuration(directory: Path) -> dict[str, Any]:
+    return {
+        "state_directory": str(directory / "state"),
+        "run_directory": str(directory / "run"),
+        "socket": str(directory / "cri.sock"),
+        "machine": {"memory": "128Mi", "boot_deadline": 120},
+        "images": {"registries_conf": str(directory / "registries.conf")},
+        "network": {
+            "config_directory": str(directory / "cni"),
+            "default": {"bridge": BRIDGE, "subnet_v4": "10.197.0.0/24", "subnet_v6": "fd76:6d73:616e:6e66::/64"},
+        },
+    }
+
+
+def _share_what_accelerators_were_found(state: Path) -> None:
+    """Trying KVM takes up to 20 seconds where it does not work; nodes of one host need not all find out."""
+    state.mkdir()
+    known = Path("/var/lib/vmsandbox/accelerators.json")
+    if known.exists():
+        shutil.copy(known, state)
+
+
+def _command_lines() -> Iterator[tuple[int, bytes]]:
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdecimal():
+            with contextlib.suppress(OSError):
+                yield int(directory.name), (directory / "cmdline").read_bytes()
+
+
+def _program(line: bytes) -> str:
+    return line.split(b"\0")[0].decode(errors="replace")

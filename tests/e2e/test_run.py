@@ -1,0 +1,164 @@
+"""`vmsandbox run`: real pods in real machines, how they end, and that nothing is left of them."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.standins.images import BUSYBOX
+from tests.standins.registry import registries_conf, running_stand_ins
+from tests.support import pods
+from tests.support.pods import Node
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="machines and their networks need root"),
+    pytest.mark.timeout(300),
+]
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with (
+        running_stand_ins(tmp_path_factory.mktemp("registry")) as registry,
+        pods.node(registries_conf(registry)) as made,
+    ):
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(node: Node) -> Iterator[None]:
+    yield
+    assert node.leftovers() == []
+
+
+def container(name: str, script: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "image": BUSYBOX, "command": ["sh", "-c", script], **fields}
+
+
+def pod(*containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "test"},
+        "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": list(containers), **spec},
+    }
+
+
+def wait_for(line: str, process: "subprocess.Popen[str]") -> None:
+    assert process.stdout is not None
+    for read in process.stdout:
+        if line in read:
+            return
+    raise AssertionError(f"the pod ended without printing {line!r}: {process.stderr.read() if process.stderr else ''}")
+
+
+def test_containers_share_volumes_and_localhost_but_not_their_memory(node: Node) -> None:
+    writer = "echo shared >/data/file; wc -c </etc/config/greeting; nc -l -p 4000 -e cat; cat /secret/token"
+    reader = "until cat /data/file; do sleep 0.1; done; until echo localhost | nc localhost 4000; do sleep 0.1; done"
+    glutton = "i=0; while true; do x=$x$(printf %1000000s); done"
+    volumes = [
+        {"name": "data", "emptyDir": {}},
+        {"name": "config", "configMap": {"name": "settings"}},
+        {"name": "secret", "secret": {"secretName": "password"}},
+    ]
+    data = {"name": "data", "mountPath": "/data"}
+    config = {"name": "config", "mountPath": "/etc/config"}
+    secret = {"name": "secret", "mountPath": "/secret", "readOnly": True}
+    limits = {"resources": {"limits": {"memory": "32Mi"}}}
+    ran = node.run(
+        pod(
+            container("writer", writer, volumeMounts=[data, config, secret]),
+            container("reader", reader, volumeMounts=[data]),
+            container("glutton", glutton, **limits),
+            volumes=volumes,
+        ),
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"greeting": "hello"}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "password"}, "stringData": {"token": "s3cret"}},
+    )
+    lines = {line.partition(" | ")[2] for line in ran.stdout.splitlines()}
+    assert ran.status == 137, ran.stderr
+    assert {"shared", "5", "localhost", "s3cret"} <= lines
+    assert "container glutton: OOMKilled, exit code 137" in ran.stderr
+
+
+def test_the_pod_is_said_with_kernel_boot_time_and_address(node: Node) -> None:
+    manifest = node.directory / "timed.yaml"
+    manifest.write_text(str(pod(container("one", "exit 3"))).replace("'", '"'))
+    ran = node.vmsandbox("run", "--timings", str(manifest))
+    assert ran.status == 3, ran.stderr
+    assert "pod default/test: Linux 6." in ran.stderr
+    assert "10.197.0." in ran.stderr
+    assert all(part in ran.stderr for part in ("prepare", "machine", "kernel", "agent", "first container"))
+
+
+def test_a_burst_of_output_arrives_whole_and_in_order_at_a_slow_reader(node: Node) -> None:
+    with node.running(pod(container("burst", "seq 1 2200000"))) as process:
+        assert process.stdout is not None
+        digest, size = hashlib.sha256(), 0
+        for line in process.stdout:
+            digest.update(line.partition(" | ")[2].encode())
+            size += len(line)
+            if size % 500 == 0:
+                time.sleep(0.001)
+        assert process.wait() == 0
+    expected = hashlib.sha256("".join(f"{number}\n" for number in range(1, 2_200_001)).encode())
+    assert digest.hexdigest() == expected.hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("qemu-system", "the virtual machine ended"), ("vhost-device-vsock", "vsock daemon")],
+)
+def test_a_machine_that_is_killed_ends_the_pod_with_an_error(node: Node, program: str, said: str) -> None:
+    with node.running(pod(container("one", "echo running; sleep 1000"))) as process:
+        wait_for("running", process)
+        node.kill(program)
+        assert process.wait(60) == 125
+        assert process.stderr is not None
+        assert said in process.stderr.read()
+
+
+def test_a_container_that_is_killed_ends_as_killed(node: Node) -> None:
+    victim = container("victim", "echo running; exec sleep 1000")
+    killer = container("killer", "while ! pkill -9 -f 'sleep 1000'; do sleep 0.2; done")
+    ran = node.run(pod(victim, killer, shareProcessNamespace=True))
+    assert "container victim: Error, exit code 137" in ran.stderr
+    assert ran.status == 137
+
+
+def test_ctrl_c_while_the_pod_runs_asks_it_to_end(node: Node) -> None:
+    script = "trap 'echo asked to end; exit 0' TERM; echo running; while true; do sleep 0.1; done"
+    with node.running(pod(container("one", script), terminationGracePeriodSeconds=30)) as process:
+        wait_for("running", process)
+        process.send_signal(signal.SIGINT)
+        wait_for("asked to end", process)
+        assert process.wait(30) == 130
+
+
+@pytest.mark.parametrize("after", [0.4, 1.0, 2.0, 4.0])
+def test_ctrl_c_before_the_pod_runs_leaves_nothing(node: Node, after: float) -> None:
+    with node.running(pod(container("one", "sleep 1000"))) as process:
+        time.sleep(after)  # wherever it is then: reading, pulling, making the network, booting
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+
+def test_what_a_killed_run_has_left_is_given_back_by_the_next(node: Node) -> None:
+    with node.running(pod(container("one", "echo running; sleep 1000"))) as process:
+        wait_for("running", process)
+        process.kill()
+    assert node.leftovers() != []
+    assert node.run(pod(container("two", "true"))).status == 0
+
+
+def test_a_field_that_is_not_supported_is_named_before_anything_starts(node: Node, tmp_path: Path) -> None:
+    ran = node.run(pod(container("one", "true", livenessProb={"exec": {}})))
+    assert ran.status == 125
+    assert "spec.containers[0].livenessProb" in ran.stderr
+    assert "Traceback" not in ran.stderr
