@@ -1,5 +1,6 @@
 """The calls about the runtime itself, and its events."""
 
+import enum
 import ipaddress
 import json
 from collections.abc import AsyncIterator
@@ -47,7 +48,7 @@ class AboutCalls(Calls):
                 for name in sorted(self.node.handlers)
             ],
             features=api.RuntimeFeatures(supplemental_groups_policy=True),
-            info={"config": json.dumps(self.node.config, default=str)} if request.verbose else {},
+            info={"config": json.dumps(self.node.config, default=_plain)} if request.verbose else {},
         )
 
     async def RuntimeConfig(self, request: api.RuntimeConfigRequest, _: Context) -> api.RuntimeConfigResponse:
@@ -92,3 +93,8 @@ class AboutCalls(Calls):
             condition.reason = "NetworkPluginNotReady"
             condition.message = f"{error}; try: {error.hint}" if error.hint else str(error)
         return condition
+
+
+def _plain(value: object) -> object:
+    """What JSON has no word for: enumerations and paths."""
+    return value.value if isinstance(value, enum.Enum) else str(value)
