@@ -1,6 +1,6 @@
 import pytest
 
-from tests.support.pods import CHECKOUT, manifest, pod
+from tests.support.manifests import CHECKOUT, manifest, pod
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.pod.documents import read_manifest
 from vmsandbox.pod.tree import MOST_BYTES, read

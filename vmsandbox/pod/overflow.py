@@ -11,7 +11,7 @@ INTERVAL = 10.0
 _LOOK = 300.0
 
 
-async def overflown(volumes: PodVolumes, interval: float = INTERVAL) -> str:
+async def overflown(volumes: PodVolumes) -> str:
     """Wait until a volume holds more than its limit, and say which; for ever, where none has one."""
     limits = {
         name: volume.size_limit.whole
@@ -19,7 +19,7 @@ async def overflown(volumes: PodVolumes, interval: float = INTERVAL) -> str:
         if isinstance(volume, EmptyDir) and volume.medium is Medium.DEFAULT and volume.size_limit
     }
     while True:
-        await asyncio.sleep(interval)
+        await asyncio.sleep(INTERVAL)
         for name, limit in limits.items():
             if await _used(volumes, name) > limit:
                 return f"emptyDir volume {name} holds more than its limit of {limit} bytes"
