@@ -64,6 +64,8 @@ class SpdyConnection:
     def receive(self, data: bytes) -> list[Event]:
         """See `Multiplexer`."""
         events: list[Event] = []
+        if self._over:
+            return events
         try:
             for frame in self._reader.feed(data):
                 if self._over:
