@@ -50,7 +50,7 @@ def _check(block: bytes) -> None:
     expected = number(block[_CHECKSUM])
     rest = block[:148] + block[156:]
     total = sum(rest) + 8 * 0x20
-    if expected not in (total, total - 256 * sum(byte > 127 for byte in rest)):
+    if expected != total and expected != total - 256 * sum(byte > 127 for byte in rest):
         raise Malformed("its tar archive has a header with a wrong checksum")
 
 

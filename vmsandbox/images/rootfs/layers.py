@@ -24,11 +24,12 @@ class RootLimit:
     """How large a root image's source may be; a hostile image reaches these instead of filling the host.
 
     `size`: bytes that the uncompressed layers may have together, and, once more, the files in the result.
-    `entries`: tar entries in all layers together, with directories implied by them and pieces of sparse files.
+    `entries`: tar entries in all layers together, with directories implied by them and pieces of sparse files; they
+    bound the memory that is needed: 400 bytes each, and as many more as one has KiB of names and attributes.
     """
 
     size: int = 32 << 30
-    entries: int = 2_000_000
+    entries: int = 1_000_000
 
 
 @dataclass(slots=True)

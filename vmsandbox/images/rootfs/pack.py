@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import IO
 
+from vmsandbox.errors import ResourceExhausted
 from vmsandbox.images.rootfs.compression import pieces
 from vmsandbox.images.rootfs.entry import Content, Kind
 from vmsandbox.images.rootfs.header import BLOCK
@@ -12,18 +13,22 @@ from vmsandbox.images.rootfs.tree import Node, Tree
 from vmsandbox.images.rootfs.writer import END, hard_link, member
 
 _ZEROS = bytes(1 << 16)
+_MAX_IDS = 65535
+"""Different user and group ids that a squashfs holds."""
 
 
 def pack(tree: Tree, layers: Sequence[Layer], blobs: Sequence[IO[bytes]], budget: Budget) -> Iterator[bytes]:
     """The tar stream, piece by piece: what has no content sorted by name, then files in their layers' order.
 
     Raises:
-        ResourceExhausted: the files are larger than the budget.
+        ResourceExhausted: the files are larger than the budget, or belong to too many users.
     """
+    ids = {tree.root.uid, tree.root.gid}
     files: dict[Node, bytes] = {}
     links: list[tuple[bytes, bytes, Node]] = []
     yield member(b"./", tree.root)
     for name, node, first in _named(tree):
+        ids |= {node.uid, node.gid}
         if first != name:
             links.append((name, first, node))
         elif node.kind is Kind.FILE:
@@ -31,6 +36,8 @@ def pack(tree: Tree, layers: Sequence[Layer], blobs: Sequence[IO[bytes]], budget
             files[node] = name
         else:
             yield member(name, node)
+    if len(ids) > _MAX_IDS:
+        raise ResourceExhausted(f"the image's files belong to more than {_MAX_IDS} users and groups")
     for number, (layer, blob) in enumerate(zip(layers, blobs, strict=True)):
         yield from _files({n: name for n, name in files.items() if n.layer == number}, layer, blob)
     for name, first, node in links:

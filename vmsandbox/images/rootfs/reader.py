@@ -19,6 +19,7 @@ _ZEROS = bytes(BLOCK)
 _MAX_EXTENSION = 1 << 20
 """Bytes of one extended header or long name."""
 _MAX_ID = 2**32 - 2
+_MAX_MAJOR, _MAX_MINOR = 2**12 - 1, 2**20 - 1
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _SPARSE, _CONTIGUOUS = b"L", b"K", b"x", b"g", b"S", b"7"
 _VERSION_7 = b"\0"
 """A file, or a directory if its name ends in a slash."""
@@ -43,7 +44,7 @@ def read_entries(stream: Stream, budget: Budget) -> Iterator[Entry]:
         if header.flag in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL):
             records |= _extension(header, _data(stream, header.size))
             continue
-        budget.spend_entries()
+        budget.spend_entries(1 + sum(map(len, records.values())) // 1024)
         yield _Member(header, records, stream, budget).entry()
         records = {}
 
@@ -88,7 +89,7 @@ class _Member:
             gid=self._id(b"gid", self.header.gid),
             mtime=self._number(b"mtime", self.header.mtime),
             linkname=_checked_name(self.records.get(b"linkpath") or self.header.linkname),
-            device=self.header.device if kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) else (0, 0),
+            device=self._device() if kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) else (0, 0),
             content=content,
             xattrs=tuple((key[len(XATTR) :], value) for key, value in self.records.items() if key.startswith(XATTR)),
         )
@@ -98,6 +99,12 @@ class _Member:
         if kind is None:
             raise Malformed(f"its tar archive has an entry of the unknown type {self.header.flag!r}")
         return kind
+
+    def _device(self) -> tuple[int, int]:
+        major, minor = self.header.device
+        if not (0 <= major <= _MAX_MAJOR and 0 <= minor <= _MAX_MINOR):
+            raise Malformed(f"its tar archive has a device of the numbers {major} and {minor}")
+        return major, minor
 
     def _name(self) -> bytes:
         sparse = self.records.get(b"GNU.sparse.name")

@@ -13,7 +13,9 @@ from vmsandbox.images.rootfs.entry import Content, Entry, Kind
 from vmsandbox.images.rootfs.layers import Budget
 from vmsandbox.images.rootfs.xattrs import kept
 
-_MAX_NAME, _MAX_PATH, _MAX_HOPS = 255, 4095, 255
+_MAX_NAME, _MAX_PATH, _MAX_HOPS = 255, 4095, 40
+_MAX_XATTRS, _RECORD = 48 << 10, 24
+"""Bytes: tar2sqfs takes a PAX header of 64 KiB, in which there are two names of 4 KiB, too; and what a record adds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,9 +43,15 @@ class Node:
         return cls(Kind.DIRECTORY, children={})
 
     def describe(self, entry: Entry) -> None:
-        """Take over an entry's attributes."""
+        """Take over an entry's attributes.
+
+        Raises:
+            Malformed: its extended attributes are larger than a root image can hold.
+        """
         self.mode, self.uid, self.gid = entry.mode, entry.uid, entry.gid
         self.mtime, self.xattrs = entry.mtime, kept(entry.xattrs, entry.kind)
+        if sum(len(key) + len(value) + _RECORD for key, value in self.xattrs) > _MAX_XATTRS:
+            raise Malformed(f"the extended attributes of {shown(entry.name)} are larger than {_MAX_XATTRS} bytes")
 
 
 @dataclass(slots=True)
