@@ -41,6 +41,7 @@ class Connection:
     def __init__(self, uri: str, subscribe: Subscribe) -> None:
         """Nothing is opened before `opened`; `subscribe` is run on every connection made."""
         self.uri = uri
+        self._root = _embedded_root(uri)
         self._subscribe = subscribe
         self._pool = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="libvirt")
         self._connection: Any = None
@@ -65,12 +66,11 @@ class Connection:
             FailedPrecondition: this host lacks what libvirt needs.
             Unavailable: no daemon answers.
         """
-        root = _embedded_root(uri)
         connection = cls(uri, subscribe)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(connection._pool.shutdown)
-            if root is not None:
-                stack.enter_context(embedded.prepared(root))
+            if connection._root is not None:
+                stack.enter_context(embedded.prepared(connection._root))
             _start_event_loop()
             stack.push_async_callback(lambda: aio.to_its_end(connection._close()))
             await connection._open()
@@ -135,9 +135,11 @@ class Connection:
                 loop.call_soon_threadsafe(self._lost.set)
 
         def open_in_thread() -> None:
-            connection = libvirt.open(self.uri)
-            connection.registerCloseCallback(on_close, None)
-            if _embedded_root(self.uri) is None:
+            if self._root is not None:
+                connection = embedded.connection(self._root)
+            else:
+                connection = libvirt.open(self.uri)
+                connection.registerCloseCallback(on_close, None)
                 connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
             self._callbacks = self._subscribe(connection)
             self._connection = connection
@@ -172,23 +174,22 @@ class Connection:
         self._opened.clear()
         connection, self._connection = self._connection, None
         if connection is not None:
-            await self._in_thread(lambda: _close(connection, self._callbacks))
+            await self._in_thread(lambda: self._close_in_thread(connection))
+
+    def _close_in_thread(self, connection: "libvirt.virConnect") -> None:
+        """Callbacks hold a connection open, so they go first. One that is lost cannot be asked for anything."""
+        for number in self._callbacks:
+            with contextlib.suppress(libvirt.libvirtError):
+                connection.domainEventDeregisterAny(number)
+        if self._root is None:
+            with contextlib.suppress(libvirt.libvirtError):
+                connection.unregisterCloseCallback()
+                connection.close()
 
 
 async def _cancel(task: "asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def _close(connection: "libvirt.virConnect", callbacks: list[int]) -> None:
-    """Callbacks hold a connection open, so they go first. A connection that is lost cannot be asked for anything."""
-    for step in (
-        connection.unregisterCloseCallback,
-        *(lambda number=number: connection.domainEventDeregisterAny(number) for number in callbacks),
-        connection.close,
-    ):
-        with contextlib.suppress(libvirt.libvirtError):
-            step()
 
 
 _event_loop = threading.Lock()

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterator
+from typing import Any, cast
 
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
 from vmsandbox.hypervisor.base import Disk, MachineState
@@ -13,6 +14,7 @@ from vmsandbox.hypervisor.faults import code_of
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 """What calls on a domain that ends at this moment raise: it is not known, or not running, any more."""
 
+_LIBVIRT_PREFIX = re.compile(r"^(internal error: )?(.* monitor: )?")
 _QEMU_PREFIX = re.compile(r"^(\S+Z )?(qemu-system-\S+: )?(error: )?")
 """Time, program and severity, before what QEMU has to say."""
 
@@ -35,9 +37,7 @@ def create(connection: "libvirt.virConnect", name: str, xml: str) -> None:
     except libvirt.libvirtError as error:
         if find(connection, name) is not None:
             raise AlreadyExists(f"machine {name} exists") from None
-        if code_of(error) == libvirt.VIR_ERR_INTERNAL_ERROR and error.get_error_domain() == libvirt.VIR_FROM_QEMU:
-            raise _qemu_failed(name, error.get_error_message()) from None
-        raise
+        raise _of_qemu(error, f"QEMU did not start machine {name}") from None
 
 
 def destroy(connection: "libvirt.virConnect", name: str, uuid: str = "") -> None:
@@ -64,13 +64,21 @@ def names(connection: "libvirt.virConnect") -> tuple[str, ...]:
 
 
 def attach(connection: "libvirt.virConnect", name: str, disk: Disk) -> None:
-    """Plug a disk in, unless one of its serial is. Raises NotFound without a machine."""
+    """Plug a disk in, unless one of its serial is.
+
+    Raises:
+        NotFound: there is no such machine.
+        FailedPrecondition: QEMU cannot have the disk, e.g. because its user may not read the file.
+    """
     plugged = disks(connection, name)
     if plugged is None:
         raise NotFound(f"there is no machine {name}")
     if disk.serial not in {known.serial for known in plugged}:
         xml = disk_xml(disk, free_target(plugged))
-        connection.lookupByName(name).attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        try:
+            connection.lookupByName(name).attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        except libvirt.libvirtError as error:
+            raise _of_qemu(error, f"QEMU does not take disk {disk.serial} into machine {name}") from None
 
 
 def ask_to_detach(connection: "libvirt.virConnect", name: str, alias: str) -> None:
@@ -120,12 +128,14 @@ def _unless_gone() -> Iterator[None]:
             raise
 
 
-def _qemu_failed(name: str, message: str) -> FailedPrecondition | ResourceExhausted:
-    """QEMU says why only in words, its first line being the cause."""
-    said = message.partition("monitor: ")[2] or message
-    kind = ResourceExhausted if "Cannot allocate memory" in said else FailedPrecondition
+def _of_qemu(error: Any, failure: str) -> Exception:
+    """What QEMU says, which is all in words, its first line being the cause; the error itself where it is libvirt's."""
+    if code_of(error) != libvirt.VIR_ERR_INTERNAL_ERROR or error.get_error_domain() != libvirt.VIR_FROM_QEMU:
+        return cast(Exception, error)
+    said = _LIBVIRT_PREFIX.sub("", error.get_error_message())
     cause = _QEMU_PREFIX.sub("", said.partition("\n")[0])
-    return kind(f"QEMU did not start machine {name}: {cause}", evidence={"QEMU": said})
+    kind = ResourceExhausted if "Cannot allocate memory" in said else FailedPrecondition
+    return kind(f"{failure}: {cause}", evidence={"QEMU": said})
 
 
 def _dotted(version: int) -> str:

@@ -1,10 +1,17 @@
-"""The directory of a libvirt that runs inside this process: its configuration, and what it needs of the process."""
+"""A libvirt inside this process: its directory and configuration, and what it needs of the process.
+
+A process has one, opened once and for good: libvirt (9.0) registers its driver anew at every opening, and has room for
+twenty.
+"""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from vmsandbox.errors import FailedPrecondition
+from vmsandbox.hypervisor.bindings import libvirt
 from vmsandbox.hypervisor.reaper import reaping
 
 QEMU_USER = "libvirt-qemu"
@@ -29,7 +36,8 @@ swtpm_group = "root"
 """
 
 
-_roots: set[Path] = set()
+_opened: dict[Path, "libvirt.virConnect"] = {}
+_opening = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -39,15 +47,22 @@ def prepared(root: Path) -> Iterator[None]:
     QEMU's user passes through it to its own files.
 
     Raises:
-        FailedPrecondition: this process has had an embedded libvirt elsewhere; libvirt allows one per process.
+        FailedPrecondition: this process has an embedded libvirt elsewhere.
     """
-    if other := _roots - {root}:
+    if other := _opened.keys() - {root}:
         raise FailedPrecondition(
             f"this process has an embedded libvirt at {other.pop()}, and cannot have one at {root}"
         )
     (root / "etc").mkdir(parents=True, exist_ok=True)
     root.chmod(0o711)
     (root / "etc/qemu.conf").write_text(_CONFIGURATION)
-    _roots.add(root)
     with reaping():
         yield
+
+
+def connection(root: Path) -> "libvirt.virConnect":
+    """The connection to the libvirt at `root`, shared by all who ask, and never closed. Raises libvirt's errors."""
+    with _opening:
+        if root not in _opened:
+            _opened[root] = libvirt.open(f"qemu:///embed?root={quote(str(root))}")
+        return _opened[root]

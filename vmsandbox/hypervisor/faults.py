@@ -39,6 +39,8 @@ _BY_ERRNO: dict[int, type[VmsandboxError]] = {
     errno.ENOSPC: ResourceExhausted,
     errno.EADDRINUSE: ResourceExhausted,
     errno.EBUSY: ResourceExhausted,
+    errno.ECONNRESET: Unavailable,
+    errno.EPIPE: Unavailable,
     errno.EACCES: PermissionDenied,
     errno.EPERM: PermissionDenied,
     errno.ENOENT: FailedPrecondition,

@@ -15,6 +15,8 @@ from vmsandbox.hypervisor.events import EventHub
 
 DETACH_DEADLINE = 20.0
 """Seconds in which a guest lets a disk go."""
+_DYING = 2.0
+"""Seconds until libvirt has noticed that the QEMU which did not answer it is dead."""
 
 
 class LibvirtHypervisor:
@@ -106,16 +108,21 @@ class LibvirtHypervisor:
         return self._hub.listen()
 
     async def _detach(self, name: str, disk: PluggedDisk) -> None:
+        failure: VmsandboxError = DeadlineExceeded(f"the guest of {name} has not let disk {disk.serial} go")
+        deadline = DETACH_DEADLINE
         with self._hub.removal(name, disk.alias) as removed:
-            await self._connection.call(
-                f"libvirt cannot unplug disk {disk.serial} from machine {name}",
-                lambda opened: domains.ask_to_detach(opened, name, disk.alias),
-            )
+            try:
+                await self._connection.call(
+                    f"libvirt cannot unplug disk {disk.serial} from machine {name}",
+                    lambda opened: domains.ask_to_detach(opened, name, disk.alias),
+                )
+            except VmsandboxError as error:
+                failure, deadline = error, _DYING
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DETACH_DEADLINE):
+                async with asyncio.timeout(deadline):
                     await removed
         if await self._find_disk(name, disk.serial) is not None:
-            raise DeadlineExceeded(f"the guest of {name} has not let disk {disk.serial} go")
+            raise failure
 
     async def _find_disk(self, name: str, serial: str) -> PluggedDisk | None:
         disks = await self._connection.call(

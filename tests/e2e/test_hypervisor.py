@@ -1,0 +1,246 @@
+"""Machines of an embedded libvirt, with real QEMUs; most guests of these tests die before they have booted."""
+
+import asyncio
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.hypervisor_contract import HypervisorContract, Kill, NewSpec, next_event
+from tests.support.libvirt import Workshop, embedded_uri, kill_qemu, qemu_pid, workshop
+from vmsandbox.errors import FailedPrecondition
+from vmsandbox.guest.session import Session
+from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState, NetworkDevice, Share
+from vmsandbox.hypervisor.console import ConsoleReader
+from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
+from vmsandbox.protocol.messages import Event
+
+BOOT_DEADLINE = 120
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Workshop]:
+    with workshop() as made:
+        yield made
+
+
+@pytest.fixture
+async def hypervisor(shop: Workshop) -> AsyncIterator[LibvirtHypervisor]:
+    async with opened() as hypervisor:
+        yield hypervisor
+
+
+@contextlib.asynccontextmanager
+async def opened() -> AsyncIterator[LibvirtHypervisor]:
+    """The embedded libvirt, whose machines end with the context."""
+    async with LibvirtHypervisor.open(embedded_uri()) as hypervisor:
+        try:
+            yield hypervisor
+        finally:
+            for name in await hypervisor.list_names():
+                await hypervisor.destroy(name)
+
+
+class TestEmbeddedLibvirt(HypervisorContract):
+    @pytest.fixture
+    def kill(self) -> Kill:
+        return kill_qemu
+
+    @pytest.fixture
+    def new_spec(self, shop: Workshop) -> NewSpec:
+        return shop.new_spec
+
+    @pytest.fixture
+    def directory(self, shop: Workshop) -> Path:
+        return shop.directory
+
+    async def test_a_disk_that_qemu_may_not_read_is_an_error(
+        self, hypervisor: LibvirtHypervisor, machine: MachineSpec, disk: Disk
+    ) -> None:
+        disk.path.chmod(0o600)
+        with pytest.raises(FailedPrecondition, match="Permission denied"):
+            await hypervisor.attach_disk(machine.name, disk)
+        disk.path.chmod(0o644)
+        await hypervisor.attach_disk(machine.name, disk)
+
+
+async def answer(shop: Workshop, spec: MachineSpec) -> str:
+    """The release of a guest's kernel, when its agent answers."""
+    async with Session(shop.ways[spec.name], spec.name, _ignore) as session:
+        return (await session.connect(BOOT_DEADLINE)).kernel
+
+
+async def _ignore(_: Event) -> None:
+    return
+
+
+async def test_a_machine_with_everything_boots_and_qemu_has_no_rights(
+    hypervisor: LibvirtHypervisor, shop: Workshop, tap: str
+) -> None:
+    spec = await full_spec(shop, tap)
+    await hypervisor.create(spec)
+    async with ConsoleReader(spec.console) as console:
+        assert await answer(shop, spec), console.last_lines(20)
+        status = Path(f"/proc/{qemu_pid(spec.name)}/status").read_text()
+        fields = dict(line.split(":\t", 1) for line in status.splitlines())
+        assert "0" not in fields["Uid"].split() and "0" not in fields["Gid"].split()
+        assert int(fields["CapEff"], 16) == 0 and fields["Seccomp"] == "2" and fields["NoNewPrivs"] == "1"
+        assert not Path(f"/proc/{qemu_pid(spec.name)}/root/dev/sda").exists()
+        assert os.readlink(f"/proc/{qemu_pid(spec.name)}/ns/mnt") != os.readlink("/proc/self/ns/mnt")
+
+
+async def test_files_keep_their_owners(hypervisor: LibvirtHypervisor, shop: Workshop, tap: str) -> None:
+    spec = await full_spec(shop, tap)
+    assert spec.scratch is not None
+    files = (spec.image.kernel, spec.image.initramfs, spec.image.root, spec.scratch.path)
+    before = [(path.stat().st_uid, path.stat().st_gid, path.stat().st_mode) for path in files]
+    await hypervisor.create(spec)
+    assert [(path.stat().st_uid, path.stat().st_gid, path.stat().st_mode) for path in files] == before
+    await hypervisor.destroy(spec.name)
+    assert [(path.stat().st_uid, path.stat().st_gid, path.stat().st_mode) for path in files] == before
+
+
+async def full_spec(shop: Workshop, tap: str) -> MachineSpec:
+    spec = await shop.new_spec()
+    directory = spec.console.parent
+    scratch, share = directory / "scratch.img", directory / "share"
+    with scratch.open("wb") as file:
+        file.truncate(1 << 30)
+    scratch.chmod(0o666)
+    share.mkdir()
+    return replace(
+        spec,
+        scratch=Disk("vmsandbox-scratch", scratch, readonly=False),
+        share=Share("vmsandbox", share),
+        network=NetworkDevice(tap, "02:00:00:00:00:01", 1400),
+    )
+
+
+@pytest.fixture
+def tap() -> Iterator[str]:
+    name = f"vmt{os.getpid()}"
+    subprocess.run(["ip", "tuntap", "add", name, "mode", "tap", "vnet_hdr"], check=True)
+    yield name
+    subprocess.run(["ip", "link", "delete", name], check=True)
+
+
+async def test_a_guest_that_panics_has_crashed_and_its_console_says_why(
+    hypervisor: LibvirtHypervisor, shop: Workshop
+) -> None:
+    spec = await shop.new_spec()
+    no_root = shop.directory / f"{spec.name}.img"
+    no_root.write_bytes(bytes(1024 * 1024))
+    spec = replace(spec, image=replace(spec.image, root=no_root))
+    events = hypervisor.events()
+    await hypervisor.create(spec)
+    async with ConsoleReader(spec.console) as console:
+        event = await next_event(events, within=60)
+    assert (event.name, event.state, event.reason) == (spec.name, MachineState.CRASHED, "crashed (panicked)")
+    assert any("Kernel panic - not syncing: Attempted to kill init" in line for line in console.last_lines(60))
+    assert await hypervisor.state(spec.name) is not MachineState.RUNNING
+
+
+async def test_a_console_without_end_is_kept_bounded_and_the_machine_can_be_ended(
+    hypervisor: LibvirtHypervisor, shop: Workshop
+) -> None:
+    spec = replace(await shop.new_spec(), kernel_parameters="rdinit=/bin/busybox -- yes flood")
+    await hypervisor.create(spec)
+    async with ConsoleReader(spec.console) as console:
+        async with asyncio.timeout(60):
+            while console.last_lines(3) != ["flood"] * 3:
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
+        begin = time.process_time()
+        await asyncio.sleep(1)
+        assert time.process_time() - begin < 0.5, "reading it must not busy the host"
+        assert len(console.last_lines(1_000_000)) < 20_000
+        await hypervisor.destroy(spec.name)
+
+
+async def test_a_machine_that_cannot_start_says_what_qemu_said(hypervisor: LibvirtHypervisor, shop: Workshop) -> None:
+    spec = await shop.new_spec()
+    broken = replace(spec, image=replace(spec.image, kernel=Path("/etc/hostname")))
+    with pytest.raises(FailedPrecondition) as caught:
+        await hypervisor.create(broken)
+    assert "qemu" in caught.value.evidence["QEMU"].lower()
+    assert await hypervisor.state(spec.name) is MachineState.GONE
+
+
+async def test_a_process_has_one_embedded_libvirt(hypervisor: LibvirtHypervisor, tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="cannot have one at"):
+        async with LibvirtHypervisor.open(f"qemu:///embed?root={tmp_path}/libvirt"):
+            pass
+
+
+async def test_machines_go_on_without_the_connection(shop: Workshop) -> None:
+    spec = await shop.new_spec()
+    async with LibvirtHypervisor.open(embedded_uri()) as hypervisor:
+        await hypervisor.create(spec)
+    async with opened() as hypervisor:
+        assert spec.name in await hypervisor.list_names()
+        events = hypervisor.events()
+        kill_qemu(spec.name)
+        assert (await next_event(events)).name == spec.name
+
+
+CREATE_AND_DIE = textwrap.dedent(
+    """
+    import asyncio, os, pickle, signal, sys
+    from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
+
+    async def main():
+        async with LibvirtHypervisor.open(sys.argv[1]) as hypervisor:
+            await hypervisor.create(pickle.loads(sys.stdin.buffer.read()))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    asyncio.run(main())
+    """
+)
+
+FIND_AND_END = textwrap.dedent(
+    """
+    import asyncio, sys
+    from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
+
+    async def main():
+        async with LibvirtHypervisor.open(sys.argv[1]) as hypervisor:
+            events = hypervisor.events()
+            for name in await hypervisor.list_names():
+                await hypervisor.destroy(name)
+                print(await anext(events))
+
+    asyncio.run(main())
+    """
+)
+
+
+async def test_the_machines_of_a_killed_process_are_found_and_ended(hypervisor: LibvirtHypervisor) -> None:
+    """In processes of their own, as each process has but one embedded libvirt; this one reaps what they leave."""
+    with workshop() as shop:
+        uri = f"qemu:///embed?root={shop.directory}/libvirt"
+        spec = await shop.new_spec()
+        killed = await python(CREATE_AND_DIE, uri, stdin=pickle.dumps(spec))
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert qemu_pid(spec.name)
+        ended = await python(FIND_AND_END, uri)
+        assert ended.stdout.splitlines() == [str(MachineEvent(spec.name, MachineState.STOPPED, "destroyed"))]
+        assert ended.stderr == ""
+
+
+async def python(source: str, uri: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", source, uri]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = await process.communicate(stdin)
+    return subprocess.CompletedProcess(command, process.returncode or 0, out.decode(), err.decode())

@@ -1,0 +1,94 @@
+"""Machines without libvirt, held to the same suite as the real ones (`tests.fakes.hypervisor_contract`)."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, VmsandboxError
+from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState
+
+
+class FakeHypervisor:
+    """Remembers the machines that run. A test makes them die, panic, or fail to start."""
+
+    def __init__(self) -> None:
+        self.machines: dict[str, MachineSpec] = {}
+        self.disks: defaultdict[str, dict[str, Disk]] = defaultdict(dict)
+        """The disks that were plugged in, by machine and serial."""
+        self.create_error: VmsandboxError | None = None
+        """Raised by `create`, of which nothing is left."""
+        self.detach_error: VmsandboxError | None = None
+        """Raised by `detach_disk`, when the machine has the disk; it keeps it."""
+        self.destroy_error: VmsandboxError | None = None
+        """Raised by `destroy`, when there is the machine; it runs on."""
+        self._listeners: set[asyncio.Queue[MachineEvent]] = set()
+
+    async def create(self, spec: MachineSpec) -> None:
+        await asyncio.sleep(0)
+        if spec.name in self.machines:
+            raise AlreadyExists(f"machine {spec.name} exists")
+        if self.create_error is not None:
+            raise self.create_error
+        for path in (spec.image.kernel, spec.image.initramfs, spec.image.root):
+            _check_there(path)
+        self.machines[spec.name] = spec
+
+    async def destroy(self, name: str) -> None:
+        if name in self.machines and self.destroy_error is not None:
+            raise self.destroy_error
+        self.end(name, MachineState.STOPPED, "destroyed")
+
+    async def state(self, name: str) -> MachineState:
+        return MachineState.RUNNING if name in self.machines else MachineState.GONE
+
+    async def list_names(self) -> tuple[str, ...]:
+        return tuple(sorted(self.machines))
+
+    async def attach_disk(self, name: str, disk: Disk) -> None:
+        if name not in self.machines:
+            raise NotFound(f"there is no machine {name}")
+        if disk.serial not in self.disks[name]:
+            _check_there(disk.path)
+            self.disks[name][disk.serial] = disk
+
+    async def detach_disk(self, name: str, serial: str) -> None:
+        if serial in self.disks[name]:
+            if self.detach_error is not None:
+                raise self.detach_error
+            del self.disks[name][serial]
+
+    async def version(self) -> str:
+        return "fake 1.0"
+
+    def events(self) -> AsyncIterator[MachineEvent]:
+        queue: asyncio.Queue[MachineEvent] = asyncio.Queue()
+        self._listeners.add(queue)
+        return self._listen(queue)
+
+    def kill(self, name: str) -> None:
+        """The machine's QEMU dies."""
+        self.end(name, MachineState.CRASHED, "failed (QEMU has died)")
+
+    def panic(self, name: str) -> None:
+        """The machine's guest panics."""
+        self.end(name, MachineState.CRASHED, "crashed (panicked)")
+
+    def end(self, name: str, state: MachineState, reason: str) -> None:
+        """The machine ends, if it runs."""
+        self.disks.pop(name, None)
+        if self.machines.pop(name, None) is not None:
+            for queue in self._listeners:
+                queue.put_nowait(MachineEvent(name, state, reason))
+
+    async def _listen(self, queue: "asyncio.Queue[MachineEvent]") -> AsyncIterator[MachineEvent]:
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(queue)
+
+
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise FailedPrecondition(f"{path} does not exist")

@@ -1,0 +1,197 @@
+"""What every `Hypervisor` does: one suite, for the fake and for libvirt's."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound
+from vmsandbox.hypervisor.base import Disk, Hypervisor, MachineEvent, MachineSpec, MachineState
+
+NewSpec = Callable[[], Awaitable[MachineSpec]]
+Kill = Callable[[str], None]
+
+
+def new_name() -> str:
+    """A machine's name that no other has, in this run and in others on the host."""
+    return f"vmsandbox-test-{uuid.uuid4().hex[:12]}"
+
+
+async def next_event(events: AsyncIterator[MachineEvent], within: float = 5) -> MachineEvent:
+    """The next event, which has to come within that many seconds."""
+    async with asyncio.timeout(within):
+        return await anext(events)
+
+
+class HypervisorContract:
+    """Inherit from it, with fixtures `hypervisor`, `new_spec` and `kill`, which ends a machine's QEMU at once.
+
+    What the tests leave running is ended by the fixtures.
+    """
+
+    @pytest.fixture
+    async def machine(self, hypervisor: Hypervisor, new_spec: NewSpec) -> MachineSpec:
+        """A machine that runs."""
+        spec = await new_spec()
+        await hypervisor.create(spec)
+        return spec
+
+    @pytest.fixture
+    def directory(self, tmp_path: Path) -> Path:
+        """Where disks are, which QEMU's user can enter."""
+        return tmp_path
+
+    @pytest.fixture
+    def disk(self, directory: Path) -> Disk:
+        """A disk that can be plugged in: everybody may read it, as images of the store."""
+        path = directory / "disk.img"
+        path.write_bytes(bytes(1024 * 1024))
+        path.chmod(0o644)
+        return Disk(uuid.uuid4().hex, path)
+
+    async def test_a_created_machine_runs_and_is_listed(self, hypervisor: Hypervisor, machine: MachineSpec) -> None:
+        assert await hypervisor.state(machine.name) is MachineState.RUNNING
+        assert machine.name in await hypervisor.list_names()
+
+    async def test_a_destroyed_machine_is_gone(self, hypervisor: Hypervisor, machine: MachineSpec) -> None:
+        await hypervisor.destroy(machine.name)
+        assert await hypervisor.state(machine.name) is MachineState.GONE
+        assert machine.name not in await hypervisor.list_names()
+
+    async def test_destroying_what_is_gone_succeeds(self, hypervisor: Hypervisor, machine: MachineSpec) -> None:
+        await hypervisor.destroy(machine.name)
+        await hypervisor.destroy(machine.name)
+        await hypervisor.destroy(new_name())
+
+    async def test_destroying_twice_at_once_succeeds(self, hypervisor: Hypervisor, machine: MachineSpec) -> None:
+        await asyncio.gather(hypervisor.destroy(machine.name), hypervisor.destroy(machine.name))
+        assert await hypervisor.state(machine.name) is MachineState.GONE
+
+    async def test_what_never_was_is_gone(self, hypervisor: Hypervisor) -> None:
+        assert await hypervisor.state(new_name()) is MachineState.GONE
+
+    async def test_a_name_is_one_machine(self, hypervisor: Hypervisor, machine: MachineSpec, new_spec: NewSpec) -> None:
+        other = replace(await new_spec(), name=machine.name)
+        for spec in (machine, other):
+            with pytest.raises(AlreadyExists, match=machine.name):
+                await hypervisor.create(spec)
+        assert await hypervisor.state(machine.name) is MachineState.RUNNING
+
+    async def test_after_its_end_its_name_is_free(
+        self, hypervisor: Hypervisor, machine: MachineSpec, new_spec: NewSpec
+    ) -> None:
+        await hypervisor.destroy(machine.name)
+        events = hypervisor.events()
+        await hypervisor.create(replace(await new_spec(), name=machine.name))
+        await hypervisor.destroy(machine.name)
+        assert (await next_event(events)).name == machine.name
+
+    async def test_a_machine_without_its_image_leaves_nothing(self, hypervisor: Hypervisor, new_spec: NewSpec) -> None:
+        spec = await new_spec()
+        events = hypervisor.events()
+        broken = replace(spec, image=replace(spec.image, root=Path("/nonexistent/root.squashfs")))
+        with pytest.raises(FailedPrecondition, match=r"/nonexistent/root\.squashfs"):
+            await hypervisor.create(broken)
+        assert await hypervisor.state(spec.name) is MachineState.GONE
+        await hypervisor.create(replace(await new_spec(), name=spec.name))
+        await hypervisor.destroy(spec.name)
+        assert (await next_event(events)).reason == "destroyed", "what did not start has not ended"
+
+    @pytest.mark.parametrize("after", [0, 0.01, 0.1, 0.3])
+    async def test_a_cancelled_create_leaves_nothing(
+        self, hypervisor: Hypervisor, new_spec: NewSpec, after: float
+    ) -> None:
+        spec = await new_spec()
+        creating = asyncio.create_task(hypervisor.create(spec))
+        await asyncio.sleep(after)
+        if creating.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await creating
+            assert await hypervisor.state(spec.name) is MachineState.GONE
+
+    async def test_a_disk_is_plugged_in_and_out(self, hypervisor: Hypervisor, machine: MachineSpec, disk: Disk) -> None:
+        for _ in range(2):
+            await hypervisor.attach_disk(machine.name, disk)
+            await hypervisor.attach_disk(machine.name, disk)
+            await hypervisor.detach_disk(machine.name, disk.serial)
+            await hypervisor.detach_disk(machine.name, disk.serial)
+        assert await hypervisor.state(machine.name) is MachineState.RUNNING
+
+    async def test_disks_come_and_go_at_the_same_time(
+        self, hypervisor: Hypervisor, machine: MachineSpec, disk: Disk
+    ) -> None:
+        disks = [replace(disk, serial=uuid.uuid4().hex) for _ in range(20)]
+        await asyncio.gather(*(hypervisor.attach_disk(machine.name, each) for each in disks))
+        await asyncio.gather(*(hypervisor.detach_disk(machine.name, each.serial) for each in disks[::2]))
+        await asyncio.gather(*(hypervisor.attach_disk(machine.name, each) for each in disks))
+
+    async def test_a_disk_without_a_file_is_an_error(
+        self, hypervisor: Hypervisor, machine: MachineSpec, disk: Disk
+    ) -> None:
+        with pytest.raises(FailedPrecondition, match=r"/nonexistent\.img"):
+            await hypervisor.attach_disk(machine.name, replace(disk, path=Path("/nonexistent.img")))
+        await hypervisor.attach_disk(machine.name, disk)
+
+    async def test_without_a_machine_no_disk_is_plugged_in(self, hypervisor: Hypervisor, disk: Disk) -> None:
+        with pytest.raises(NotFound):
+            await hypervisor.attach_disk(new_name(), disk)
+
+    async def test_without_a_machine_every_disk_is_plugged_out(self, hypervisor: Hypervisor, disk: Disk) -> None:
+        await hypervisor.detach_disk(new_name(), disk.serial)
+
+    async def test_the_end_of_a_machine_is_told_once(
+        self, hypervisor: Hypervisor, new_spec: NewSpec, machine: MachineSpec
+    ) -> None:
+        events = hypervisor.events()
+        await hypervisor.destroy(machine.name)
+        assert await next_event(events) == MachineEvent(machine.name, MachineState.STOPPED, "destroyed")
+        other = await new_spec()
+        await hypervisor.create(other)
+        await hypervisor.destroy(other.name)
+        assert (await next_event(events)).name == other.name
+
+    async def test_every_listener_is_told_and_only_what_comes_after(
+        self, hypervisor: Hypervisor, new_spec: NewSpec, machine: MachineSpec
+    ) -> None:
+        one = hypervisor.events()
+        await hypervisor.destroy(machine.name)
+        await next_event(one)
+        two = hypervisor.events()
+        other = await new_spec()
+        await hypervisor.create(other)
+        await hypervisor.destroy(other.name)
+        for events in (one, two):
+            assert (await next_event(events)).name == other.name
+
+    async def test_a_machine_whose_qemu_is_killed_has_crashed_within_a_second(
+        self, hypervisor: Hypervisor, machine: MachineSpec, kill: Kill
+    ) -> None:
+        events = hypervisor.events()
+        kill(machine.name)
+        event = await next_event(events, within=1)
+        assert (event.name, event.state) == (machine.name, MachineState.CRASHED)
+        assert await hypervisor.state(machine.name) is MachineState.GONE
+        await hypervisor.destroy(machine.name)
+
+    async def test_a_machine_that_dies_lets_its_disks_go(
+        self, hypervisor: Hypervisor, machine: MachineSpec, kill: Kill, disk: Disk
+    ) -> None:
+        await hypervisor.attach_disk(machine.name, disk)
+        kill(machine.name)
+        async with asyncio.timeout(5):
+            await hypervisor.detach_disk(machine.name, disk.serial)
+
+    async def test_who_no_longer_listens_holds_nothing_up(self, hypervisor: Hypervisor, machine: MachineSpec) -> None:
+        listening = asyncio.create_task(anext(aiter(hypervisor.events())))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+        await hypervisor.destroy(machine.name)
+
+    async def test_it_names_its_version(self, hypervisor: Hypervisor) -> None:
+        assert any(character.isdigit() for character in await hypervisor.version())
