@@ -58,8 +58,9 @@ def _from(subject: Subject, container: Container, source: EnvVarSource) -> str |
 
 
 def _key(selector: KeySelector, kind: str, found: ConfigMap | Secret | None) -> str | None:
-    if found is not None and selector.key in found.content:
-        return _text(found.content[selector.key], selector.at)
+    values = _values(found)
+    if selector.key in values:
+        return _text(values[selector.key], selector.at)
     if selector.optional:
         return None
     if found is None:
@@ -82,7 +83,12 @@ def _all_of(manifest: Manifest, source: EnvFromSource) -> dict[str, str]:
 def _content(reference: ObjectReference, kind: str, found: ConfigMap | Secret | None) -> dict[str, bytes]:
     if found is None and not reference.optional:
         raise missing(reference.at.of("name"), kind, reference.name)
-    if isinstance(found, ConfigMap):  # binaryData is for files
+    return _values(found)
+
+
+def _values(found: ConfigMap | Secret | None) -> dict[str, bytes]:
+    """What can be a variable: binaryData of a ConfigMap is for files."""
+    if isinstance(found, ConfigMap):
         return {key: value.encode() for key, value in found.data.items()}
     return found.content if found else {}
 

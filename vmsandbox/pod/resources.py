@@ -48,11 +48,12 @@ class PodResources:
     def sandbox(self, spec: PodSpec) -> Resources:
         """The CRI resources of the sandbox; what the pod says nothing about stays unset: the machine's default."""
         requested = _peak(spec, lambda container: request(container.resources, "cpu"))
+        own = request(spec.resources, "cpu")
         cpu, memory = _declares(spec, "cpu"), _declares(spec, "memory")
         return Resources(
             cpu_period=_PERIOD if cpu else 0,
             cpu_quota=_quota(self.cpu) if cpu else 0,
-            cpu_shares=_shares(request(spec.resources, "cpu") or requested),
+            cpu_shares=_shares(own if own > ZERO else requested),
             memory_limit=self.memory.whole if memory else 0,
         )
 
