@@ -245,7 +245,11 @@ class FakeAgent:
         return Empty()
 
     async def _signal_container(self, request: SignalContainer) -> Empty:
-        self._process(request.container_id).signal(request.signal)
+        process = self._process(request.container_id)
+        process.signal(request.signal)
+        if request.container_id not in self._started and request.signal == signal.SIGKILL:
+            self._started.add(request.container_id)
+            self._spawn(self._run(process, request.container_id, ""))
         return Empty()
 
     async def _signal_exec(self, request: SignalExec) -> Empty:

@@ -236,10 +236,11 @@ class Sandbox:
 
     async def _boot(self) -> None:
         self._change(state=SandboxState.STARTING)
-        machine = self.on_machine()
+        machine = self._machine = self.on_machine()
         try:
             client = await machine.boot()
         except BaseException as error:
+            self._machine = None
             if machine.left_something:
                 self._change(state=SandboxState.NOTREADY, message=str(error))
             else:

@@ -1,0 +1,158 @@
+"""A host without a machine, a root user or a network: the real runtime service runs on it, against fake agents.
+
+What survives the death of the daemon lives in `FakeWorld`; a `Host` is made from it for each daemon.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fakes.agent import FakeAgent
+from tests.fakes.hypervisor import FakeHypervisor
+from tests.fakes.network import FakeNetwork
+from tests.fakes.runtime import FakeImages
+from tests.fakes.transport import UnixTransport
+from vmsandbox import aio
+from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
+from vmsandbox.hypervisor.base import Accelerator, GuestImage
+from vmsandbox.images import RootImage
+from vmsandbox.model import ContainerConfig, ContainerMetadata, Image, ImageConfig, PodSandboxConfig, PodSandboxMetadata
+from vmsandbox.sandbox.host import Host, MachineDefaults
+from vmsandbox.sandbox.layout import SandboxLayout
+from vmsandbox.sandbox.sizing import MachineSize
+from vmsandbox.state import State
+
+MIB = 1024 * 1024
+IMAGE = Image("sha256:" + "1" * 64, ("localhost/app:1",), config=ImageConfig(cmd=("run",)))
+
+
+class HoldingImages(FakeImages):
+    """Images whose root images can be held; `holders` counts those who do, by image id."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.holders: dict[str, int] = {}
+        self.root = directory / "root.img"
+        self.root.touch()
+
+    @contextlib.asynccontextmanager
+    async def hold(self, name_or_id: str) -> AsyncIterator[RootImage]:
+        image = self.find(name_or_id)
+        if image is None:
+            raise NotFound(f"there is no image {name_or_id}")
+        self.holders[image.id] = self.holders.get(image.id, 0) + 1
+        try:
+            yield RootImage(self.root, f"serial-{image.id[7:12]}", "squashfs", 1)
+        finally:
+            self.holders[image.id] -= 1
+            if not self.holders[image.id]:
+                del self.holders[image.id]
+
+
+class FakeTransports:
+    """Each transport leads to a fake agent of its own, which `prepare` may script before it is dialled."""
+
+    def __init__(self, directory: Path) -> None:
+        self.agents: dict[str, FakeAgent] = {}
+        self.prepare: Callable[[FakeAgent], None] = lambda agent: None
+        self.start_error: VmsandboxError | None = None
+        self.before_start: Callable[[], Awaitable[None]] | None = None
+        self._directory = directory
+        self._stack = contextlib.AsyncExitStack()
+
+    async def start(self, sandbox_id: str, directory: Path) -> UnixTransport:
+        assert directory.is_dir()
+        if self.before_start is not None:
+            await self.before_start()
+        if self.start_error is not None:
+            raise self.start_error
+        place = self._place(sandbox_id)
+        place.mkdir(parents=True)
+        agent = FakeAgent(place)
+        self.prepare(agent)
+        self._stack.push_async_exit(agent)
+        self.agents[sandbox_id] = agent
+        await aio.to_its_end(agent.listen())
+        return UnixTransport(place)
+
+    def reopen(self, sandbox_id: str, directory: Path) -> UnixTransport:
+        if sandbox_id not in self.agents:
+            raise FailedPrecondition(f"the vsock daemon of sandbox {sandbox_id} has ended")
+        return UnixTransport(self._place(sandbox_id))
+
+    def stop(self, sandbox_id: str, directory: Path) -> None:
+        self.agents.pop(sandbox_id, None)
+
+    async def aclose(self) -> None:
+        await self._stack.aclose()
+
+    def _place(self, sandbox_id: str) -> Path:
+        return self._directory / sandbox_id[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class FakeLayout(SandboxLayout):
+    """Files without mounts."""
+
+    def make(self, group: int) -> None:
+        for directory in (self.share, self.persistent):
+            directory.mkdir(parents=True)
+
+    async def make_scratch(self, size: int) -> None:
+        self.scratch.touch()
+
+
+@dataclass(frozen=True, slots=True)
+class FakeHost(Host):
+    def layout(self, sandbox_id: str) -> SandboxLayout:
+        return FakeLayout(self.runtime_directory / sandbox_id, self.persistent_directory / sandbox_id)
+
+
+class FakeWorld:
+    """All but the daemon."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        for name in ("run", "lib", "images"):
+            (directory / name).mkdir()
+        self.guest_image = directory / "guest.img"
+        self.guest_image.touch()
+        self.hypervisor = FakeHypervisor()
+        self.network = FakeNetwork()
+        self.transports = FakeTransports(directory / "a")
+        self.images = HoldingImages(directory / "images")
+        self.images.held[IMAGE.id] = IMAGE
+
+    def host(self, state: State, *, memory_budget: int = 0, boots_in_parallel: int = 0) -> Host:
+        image = self.guest_image
+        profile = MachineDefaults(MachineSize(1, 64 * MIB), 32 * MIB, 1, 10, Accelerator.TCG)
+        return FakeHost(
+            state=state,
+            hypervisor=self.hypervisor,
+            network=self.network,
+            transports=self.transports,  # type: ignore[arg-type]
+            images=self.images,  # type: ignore[arg-type]
+            guest_image=GuestImage(image, image, image, "", "test-build"),
+            profiles={"": profile, "large": profile},
+            runtime_directory=self.directory / "run",
+            persistent_directory=self.directory / "lib",
+            qemu_group=0,
+            memory_budget=memory_budget,
+            boots_in_parallel=boots_in_parallel,
+        )
+
+    def left(self) -> list[object]:
+        """What sandboxes have acquired and not given back."""
+        files = [*(self.directory / "run").iterdir(), *(self.directory / "lib").iterdir()]
+        return [
+            *self.hypervisor.machines, *self.network.attached(), *self.transports.agents, *files, *self.images.holders,
+        ]  # fmt: skip
+
+
+def pod(name: str = "web", attempt: int = 0, **more: object) -> PodSandboxConfig:
+    return PodSandboxConfig(PodSandboxMetadata(name, f"uid-{name}", "default", attempt), **more)  # type: ignore[arg-type]
+
+
+def app(name: str = "app", attempt: int = 0, **more: object) -> ContainerConfig:
+    return ContainerConfig(ContainerMetadata(name, attempt), IMAGE.id, **more)  # type: ignore[arg-type]

@@ -1,0 +1,696 @@
+"""The runtime service as a state machine, on a host of fakes."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.agent import Refusal
+from tests.fakes.host import IMAGE, MIB, FakeWorld, app, pod
+from tests.fakes.processes import FakeProcess
+from vmsandbox.errors import (
+    AlreadyExists,
+    Cancelled,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+    Unimplemented,
+    VmsandboxError,
+)
+from vmsandbox.model import (
+    ContainerEventKind,
+    ContainerSecurity,
+    ContainerState,
+    Device,
+    IdMapping,
+    Mount,
+    NamespaceMode,
+    Namespaces,
+    Resources,
+    SandboxState,
+    SecurityProfile,
+    UserNamespace,
+)
+from vmsandbox.protocol.messages import CreateContainer, MakeTmpfs
+from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
+from vmsandbox.service import RuntimeService
+from vmsandbox.state import State
+
+CREATED, RUNNING, EXITED = ContainerState.CREATED, ContainerState.RUNNING, ContainerState.EXITED
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
+    world = FakeWorld(tmp_path)
+    yield world
+    await world.transports.aclose()
+
+
+@pytest.fixture
+def state(tmp_path: Path):
+    with State(tmp_path / "state.db") as state:
+        yield state
+
+
+@pytest.fixture
+async def service(world: FakeWorld, state: State) -> AsyncIterator[RuntimeService]:
+    async with RuntimeService(world.host(state, memory_budget=1024 * MIB)).running() as service:
+        yield service
+
+
+@pytest.fixture
+async def sandbox(service: RuntimeService) -> str:
+    return await service.run_pod_sandbox(pod())
+
+
+def agent_of(world: FakeWorld, sandbox_id: str):
+    return world.transports.agents[sandbox_id]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def running(service: RuntimeService, sandbox_id: str, **more: object) -> str:
+    container_id = await service.create_container(sandbox_id, app(**more))
+    await service.start_container(container_id)
+    return container_id
+
+
+def made(world: FakeWorld, sandbox_id: str) -> CreateContainer:
+    """The last container that the agent was asked to make."""
+    return [r for r in agent_of(world, sandbox_id).requests if isinstance(r, CreateContainer)][-1]
+
+
+# Sandboxes
+
+
+async def test_a_sandbox_is_ready_with_its_address_and_kernel(service, sandbox):
+    status = service.pod_sandbox_status(sandbox)
+    assert (status.state, status.ips, status.kernel) == (SandboxState.READY, ("10.0.0.2",), "6.12.0")
+
+
+async def test_a_stopped_sandbox_has_given_everything_back_and_is_still_known(service, world, sandbox):
+    await service.stop_pod_sandbox(sandbox)
+    assert world.left() == []
+    assert service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY
+    await service.stop_pod_sandbox(sandbox)
+
+
+async def test_a_removed_sandbox_is_forgotten_with_its_containers(service, world, state, sandbox):
+    await running(service, sandbox)
+    await service.remove_pod_sandbox(sandbox)
+    await service.remove_pod_sandbox(sandbox)
+    assert (service.list_pod_sandboxes(), service.list_containers(), world.left()) == ((), (), [])
+    assert (state.all(SandboxRecord), state.all(ContainerRecord)) == ((), ())
+
+
+async def test_stopping_and_removing_what_nobody_knows_succeeds(service):
+    await service.stop_pod_sandbox("nobody")
+    await service.remove_pod_sandbox("nobody")
+    await service.stop_container("nobody", 1)
+    await service.remove_container("nobody")
+
+
+async def test_asking_for_what_nobody_knows_says_not_found(service):
+    for call in (lambda: service.pod_sandbox_status("nobody"), lambda: service.container_status("nobody")):
+        with pytest.raises(NotFound, match="nobody"):
+            call()
+    for work in (service.start_container("nobody"), service.create_container("nobody", app())):
+        with pytest.raises(NotFound, match="nobody"):
+            await work
+
+
+async def test_two_sandboxes_of_one_name_at_once_are_one(service, world):
+    first, second = await asyncio.gather(
+        service.run_pod_sandbox(pod()), service.run_pod_sandbox(pod()), return_exceptions=True
+    )
+    assert isinstance(second, AlreadyExists)
+    assert first in str(second)
+    assert len(world.hypervisor.machines) == 1
+    assert await service.run_pod_sandbox(pod(attempt=1)) != first
+
+
+async def test_the_name_of_a_sandbox_that_failed_is_free(service, world):
+    world.hypervisor.create_error = ResourceExhausted("no memory")
+    with pytest.raises(ResourceExhausted, match="pod default/web: no memory"):
+        await service.run_pod_sandbox(pod())
+    assert (world.left(), service.list_pod_sandboxes()) == ([], ())
+    world.hypervisor.create_error = None
+    await service.run_pod_sandbox(pod())
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (pod(namespaces=Namespaces(network=NamespaceMode.NODE)), "host's network"),
+        (pod(runtime_handler="nothing"), "no runtime handler 'nothing'"),
+        (pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.CONTAINER))), "container is none"),
+        (pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.POD))), "exactly one mapping"),
+        (
+            pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.POD, *[(IdMapping(1000, 1, 100),)] * 2))),
+            "begins with id 0",
+        ),
+        (
+            pod(
+                namespaces=Namespaces(
+                    pid=NamespaceMode.NODE, user=UserNamespace(NamespaceMode.POD, *[(IdMapping(1000, 0, 100),)] * 2)
+                )
+            ),
+            "cannot share the processes",
+        ),
+    ],
+)
+async def test_a_pod_that_no_machine_can_be_is_refused_before_anything_is_made(service, world, config, reason):
+    with pytest.raises(InvalidArgument, match=reason):
+        await service.run_pod_sandbox(config)
+    assert (world.left(), service.list_pod_sandboxes()) == ([], ())
+
+
+async def test_a_pod_s_user_namespace_reaches_the_guest(service, world):
+    mapping = (IdMapping(1000, 0, 100_000),)
+    sandbox = await service.run_pod_sandbox(
+        pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.POD, mapping, mapping)))
+    )
+    configured = next(r for r in agent_of(world, sandbox).requests if r.METHOD == "configure_guest")
+    assert (configured.user_namespace.first_uid, configured.user_namespace.gids) == (1000, 100_000)
+
+
+STEPS = ("network", "transport", "machine", "hello", "configure")
+
+
+def hang_at(world: FakeWorld, step: str) -> asyncio.Event:
+    """Have the boot wait at a step; the event tells that it does."""
+    reached = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    if step == "network":
+        world.network.set_up = hang  # type: ignore[method-assign]
+    elif step == "transport":
+        world.transports.before_start = hang
+    elif step == "machine":
+        world.hypervisor.create = hang  # type: ignore[method-assign]
+    elif step == "configure":
+        world.transports.prepare = lambda agent: agent.before.update(configure_guest=hang)
+    else:
+
+        def silent(agent) -> None:
+            agent._serve_controller = hang
+
+        world.transports.prepare = silent
+    return reached
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_boot_that_is_given_up_gives_everything_back(service, world, state, step):
+    reached = hang_at(world, step)
+    call = asyncio.create_task(service.run_pod_sandbox(pod()))
+    await reached.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (world.left(), service.list_pod_sandboxes(), state.all(SandboxRecord)) == ([], (), ())
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_stopping_a_sandbox_that_boots_ends_the_boot(service, world, state, step):
+    reached = hang_at(world, step)
+    call = asyncio.create_task(service.run_pod_sandbox(pod()))
+    await reached.wait()
+    (starting,) = service.list_pod_sandboxes()
+    assert starting.state is SandboxState.STARTING
+    await service.stop_pod_sandbox(starting.id)
+    with pytest.raises(Cancelled, match="stopped before it was ready"):
+        await call
+    assert (world.left(), service.list_pod_sandboxes(), state.all(SandboxRecord)) == ([], (), ())
+
+
+async def test_a_machine_that_dies_while_it_boots_ends_the_boot_with_the_reason(service, world):
+    reached = hang_at(world, "hello")
+    call = asyncio.create_task(service.run_pod_sandbox(pod()))
+    await reached.wait()
+    world.hypervisor.panic(next(iter(world.hypervisor.machines)))
+    with pytest.raises(Unavailable, match=r"crashed \(panicked\)"):
+        await call
+    assert world.left() == []
+
+
+async def test_what_a_failed_boot_cannot_give_back_is_kept_for_a_stop(service, world):
+    world.hypervisor.create_error = ResourceExhausted("no memory")
+    world.network.tear_down_error = Unavailable("the plugin hangs")
+    with pytest.raises(ResourceExhausted):
+        await service.run_pod_sandbox(pod())
+    (kept,) = service.list_pod_sandboxes()
+    assert (kept.state, "no memory" in kept.message) == (SandboxState.NOTREADY, True)
+    world.network.tear_down_error = None
+    await service.remove_pod_sandbox(kept.id)
+    assert (world.left(), service.list_pod_sandboxes()) == ([], ())
+
+
+async def test_a_stop_that_fails_can_be_repeated(service, world, sandbox):
+    world.network.tear_down_error = Unavailable("the plugin hangs")
+    with pytest.raises(Unavailable, match="giving back what sandbox"):
+        await service.stop_pod_sandbox(sandbox)
+    assert service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY
+    world.network.tear_down_error = None
+    await service.stop_pod_sandbox(sandbox)
+    assert world.left() == []
+
+
+async def test_a_stop_goes_on_when_its_caller_gives_up(service, world, sandbox):
+    await running(service, sandbox)
+    call = asyncio.create_task(service.stop_pod_sandbox(sandbox))
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert world.left() == []
+
+
+async def test_the_death_of_a_machine_ends_its_containers_and_is_told(service, world, sandbox):
+    container = await running(service, sandbox)
+    world.hypervisor.kill(f"vmsandbox-{sandbox}")
+    ended = await service.wait_container(container)
+    assert (ended.state, ended.exit_code, ended.reason) == (EXITED, 255, "SandboxDied")
+    assert "QEMU has died" in ended.message
+    status = service.pod_sandbox_status(sandbox)
+    assert (status.state, "QEMU has died" in status.message) == (SandboxState.NOTREADY, True)
+    with pytest.raises(FailedPrecondition, match="notready"):
+        await service.create_container(sandbox, app("other"))
+    await service.remove_pod_sandbox(sandbox)
+    assert world.left() == []
+
+
+@pytest.mark.parametrize(
+    "call", ["create_container", "start_container", "signal_container", "update_resources", "exec"]
+)
+async def test_the_death_of_a_machine_fails_a_call_that_waits_for_its_guest(service, world, sandbox, call):
+    reached = asyncio.Event()
+
+    async def hang(_: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    container = await service.create_container(sandbox, app("first"))
+    if call != "start_container":
+        await service.start_container(container)
+    agent_of(world, sandbox).before[call] = hang
+    calls: dict[str, Awaitable[object]] = {
+        "create_container": service.create_container(sandbox, app("second")),
+        "start_container": service.start_container(container),
+        "signal_container": service.stop_container(container, 10),
+        "update_resources": service.update_container_resources(container, Resources(cpu_shares=5)),
+        "exec": service.exec_sync(container, ("ls",), 10),
+    }
+    work = asyncio.ensure_future(calls.pop(call))
+    for other in calls.values():
+        other.close()  # type: ignore[attr-defined]
+    await reached.wait()
+    agent = world.transports.agents[sandbox]
+    world.hypervisor.kill(f"vmsandbox-{sandbox}")
+    await agent.stop_listening()
+    await agent.hang_up()
+    if call == "signal_container":
+        await work  # It has ended, whatever ended it.
+    else:
+        with pytest.raises(VmsandboxError):
+            await work
+    await service.remove_pod_sandbox(sandbox)
+    assert (world.left(), service.list_containers()) == ([], ())
+
+
+# Containers
+
+
+async def test_a_container_goes_through_its_states(service, world, sandbox):
+    container = await service.create_container(sandbox, app())
+    created = service.container_status(container)
+    assert (created.state, created.image_id, created.user.uid, created.started_at) == (CREATED, IMAGE.id, 0, 0)
+    await service.start_container(container)
+    assert service.container_status(container).state is RUNNING
+    await service.stop_container(container, 10)
+    ended = service.container_status(container)
+    assert (ended.state, ended.exit_code, ended.reason) == (EXITED, 128 + signal.SIGTERM, "Error")
+    assert ended.finished_at >= ended.started_at > 0
+    await service.stop_container(container, 10)
+    await service.remove_container(container)
+    await service.remove_container(container)
+    assert service.list_containers() == ()
+    assert world.images.holders == {}
+
+
+async def test_a_container_that_ends_well_is_completed(service, world, sandbox):
+    async def end(_: FakeProcess) -> int:
+        return 0
+
+    agent_of(world, sandbox).programs["run",] = end
+    ended = await service.wait_container(await running(service, sandbox))
+    assert (ended.exit_code, ended.reason) == (0, "Completed")
+
+
+async def test_a_container_starts_once(service, sandbox):
+    container = await service.create_container(sandbox, app())
+    done = await asyncio.gather(
+        service.start_container(container), service.start_container(container), return_exceptions=True
+    )
+    assert done[0] is None
+    assert isinstance(done[1], FailedPrecondition)
+    await service.stop_container(container, 0)
+    with pytest.raises(FailedPrecondition, match="exited"):
+        await service.start_container(container)
+
+
+async def test_a_start_that_is_refused_ends_the_container_with_the_reason(service, world, sandbox):
+    async def refuse(_: object) -> None:
+        raise Refusal("failed_precondition", "crun start: no such program")
+
+    agent_of(world, sandbox).before["start_container"] = refuse
+    container = await service.create_container(sandbox, app())
+    with pytest.raises(FailedPrecondition, match="no such program"):
+        await service.start_container(container)
+    ended = service.container_status(container)
+    assert (ended.state, ended.exit_code, ended.reason) == (EXITED, 128, "StartError")
+    assert "no such program" in ended.message
+    await service.remove_container(container)
+
+
+async def test_a_start_whose_connection_was_lost_after_it_was_done_succeeds(service, world, sandbox):
+    agent = agent_of(world, sandbox)
+    container = await service.create_container(sandbox, app())
+    carry_out = agent._start_container
+
+    async def start_and_hang_up(request):
+        await carry_out(request)
+        agent._spawn(agent.hang_up())
+        await asyncio.Event().wait()
+
+    agent._start_container = start_and_hang_up
+    await service.start_container(container)
+    assert service.container_status(container).state is RUNNING
+
+
+async def test_a_start_goes_on_when_its_caller_gives_up(service, world, sandbox):
+    reached, proceed = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: object) -> None:
+        reached.set()
+        await proceed.wait()
+
+    agent_of(world, sandbox).before["start_container"] = slow
+    container = await service.create_container(sandbox, app())
+    call = asyncio.create_task(service.start_container(container))
+    await reached.wait()
+    call.cancel()
+    proceed.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert service.container_status(container).state is RUNNING
+
+
+async def test_two_containers_of_one_name_at_once_are_one(service, sandbox):
+    first, second = await asyncio.gather(
+        service.create_container(sandbox, app()), service.create_container(sandbox, app()), return_exceptions=True
+    )
+    assert isinstance(second, AlreadyExists)
+    assert [status.id for status in service.list_containers()] == [first]
+    await service.create_container(sandbox, app(attempt=1))
+
+
+async def test_a_creation_that_is_given_up_leaves_nothing_and_is_listed_by_nobody(service, world, state, sandbox):
+    reached = asyncio.Event()
+
+    async def hang(_: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    agent_of(world, sandbox).before["create_container"] = hang
+    call = asyncio.create_task(service.create_container(sandbox, app()))
+    await reached.wait()
+    assert service.list_containers() == ()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (state.all(ContainerRecord), world.images.holders) == ((), {})
+    assert world.hypervisor.disks[f"vmsandbox-{sandbox}"] == {}
+    agent_of(world, sandbox).before.clear()
+    await service.create_container(sandbox, app())
+
+
+async def test_stopping_a_sandbox_while_a_container_is_created_ends_both(service, world, sandbox):
+    reached = asyncio.Event()
+
+    async def hang(_: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    agent_of(world, sandbox).before["create_container"] = hang
+    call = asyncio.create_task(service.create_container(sandbox, app()))
+    await reached.wait()
+    await service.stop_pod_sandbox(sandbox)
+    with pytest.raises(Unavailable):
+        await call
+    assert (world.left(), service.list_containers()) == ([], ())
+
+
+async def test_containers_of_one_image_share_its_disk_until_the_last_is_removed(service, world, sandbox):
+    first = await service.create_container(sandbox, app("first"))
+    second = await service.create_container(sandbox, app("second"))
+    disks = world.hypervisor.disks[f"vmsandbox-{sandbox}"]
+    assert len(disks) == 1
+    await service.remove_container(first)
+    assert len(disks) == 1
+    await service.remove_container(second)
+    assert disks == {}
+
+
+async def test_a_container_that_ignores_its_stop_signal_is_killed(service, world, sandbox):
+    async def stubborn(process: FakeProcess) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    agent_of(world, sandbox).programs["run",] = stubborn
+    container = await running(service, sandbox)
+    await service.stop_container(container, 0.01)
+    assert service.container_status(container).exit_code == 137
+
+
+async def test_a_container_is_told_to_stop_with_its_own_signal(service, world, sandbox):
+    container = await running(service, sandbox, stop_signal="SIGUSR1")
+    await service.stop_container(container, 10)
+    assert service.container_status(container).exit_code == 128 + signal.SIGUSR1
+
+
+async def test_a_container_that_was_only_created_can_be_stopped_and_removed(service, sandbox):
+    container = await service.create_container(sandbox, app())
+    await service.remove_container(container)
+    assert service.list_containers() == ()
+
+
+async def test_updating_changes_what_is_set_and_keeps_the_rest(service, world, sandbox):
+    container = await running(service, sandbox, resources=Resources(cpu_shares=512, memory_limit=64 * MIB))
+    await service.update_container_resources(container, Resources(memory_limit=128 * MIB))
+    wanted = service.container_status(container).config.resources
+    assert (wanted.cpu_shares, wanted.memory_limit) == (512, 128 * MIB)
+    sent = agent_of(world, sandbox).requests[-1].resources
+    assert (sent["cpu"], sent["memory"]["limit"]) == ({"shares": 512}, 128 * MIB)
+
+
+async def test_output_is_in_the_log_when_the_container_has_ended(service, world, tmp_path):
+    async def talk(process: FakeProcess) -> int:
+        await process.write(b"hello\n")
+        return 0
+
+    sandbox = await service.run_pod_sandbox(pod(log_directory=str(tmp_path / "logs")))
+    agent_of(world, sandbox).programs["run",] = talk
+    ended = await service.wait_container(await running(service, sandbox, log_path="app/0.log"))
+    assert ended.log_path == str(tmp_path / "logs/app/0.log")
+    assert Path(ended.log_path).read_text().endswith(" stdout F hello\n")
+
+
+async def test_a_command_runs_to_its_end_or_is_killed_at_its_deadline(service, world, sandbox):
+    async def talk(process: FakeProcess) -> int:
+        await process.write(b"out")
+        return 3
+
+    agent_of(world, sandbox).programs["talk",] = talk
+    container = await running(service, sandbox)
+    result = await service.exec_sync(container, ("talk",), 10)
+    assert (result.stdout, result.exit_code) == (b"out", 3)
+    with pytest.raises(DeadlineExceeded):
+        await service.exec_sync(container, ("sleep",), 0.05)
+
+
+async def test_a_long_call_on_one_pod_holds_up_no_other(service, world, sandbox):
+    async def hang(_: object) -> None:
+        await asyncio.Event().wait()
+
+    agent_of(world, sandbox).before["create_container"] = hang
+    call = asyncio.create_task(service.create_container(sandbox, app()))
+    other = await service.run_pod_sandbox(pod("other"))
+    await running(service, other)
+    await service.remove_pod_sandbox(other)
+    assert not call.done()
+    call.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await call
+
+
+async def test_events_tell_the_lives_of_containers(service, sandbox):
+    events = service.events()
+    container = await running(service, sandbox)
+    await service.stop_container(container, 0)
+    await service.remove_container(container)
+    await service.remove_pod_sandbox(sandbox)
+    seen = []
+    async with contextlib.aclosing(events):
+        async for event in events:
+            seen.append((event.container_id == container, event.kind))
+            if len(seen) == 6:
+                break
+    kinds = ContainerEventKind
+    assert seen == [
+        *((True, kind) for kind in (kinds.CREATED, kinds.STARTED, kinds.STOPPED, kinds.DELETED)),
+        (False, kinds.STOPPED),
+        (False, kinds.DELETED),
+    ]
+
+
+# What a container asks for
+
+
+@pytest.mark.parametrize(
+    ("config", "kind", "reason"),
+    [
+        (app(cdi_devices=("vendor.com/gpu=0",)), Unimplemented, "CDI devices vendor.com/gpu=0"),
+        (app(resources=Resources(hugepage_limits={"2MB": 4 * MIB})), Unimplemented, "no huge pages"),
+        (
+            app(security=ContainerSecurity(apparmor=SecurityProfile("localhost", "tight"))),
+            Unimplemented,
+            "AppArmor profile tight",
+        ),
+        (app(security=ContainerSecurity(add_capabilities=("FLY",))), InvalidArgument, "CAP_FLY"),
+        (app(security=ContainerSecurity(run_as_group=5)), InvalidArgument, "group is set without a user"),
+        (
+            app(security=ContainerSecurity(seccomp=SecurityProfile("localhost", "/no/profile.json"))),
+            InvalidArgument,
+            "profile.json cannot be read",
+        ),
+        (
+            app(
+                security=ContainerSecurity(
+                    namespaces=Namespaces(pid=NamespaceMode.TARGET, target_id="nobody"),
+                )
+            ),
+            NotFound,
+            "no container nobody",
+        ),
+        (app(mounts=(Mount("data", "/srv"),)), InvalidArgument, "not absolute"),
+        (app(mounts=(Mount("/data", image=IMAGE.id),)), InvalidArgument, "has to be read-only"),
+        (app(mounts=(Mount("/data", image="other", readonly=True),)), NotFound, "image other is not in the store"),
+        (
+            app(mounts=(Mount("/data", "/srv", recursive_read_only=True),)),
+            InvalidArgument,
+            "recursively read-only, but not read-only",
+        ),
+    ],
+)
+async def test_what_a_guest_cannot_give_is_refused_and_leaves_nothing(service, world, sandbox, config, kind, reason):
+    with pytest.raises(kind, match=reason):
+        await service.create_container(sandbox, config)
+    assert (service.list_containers(), world.images.holders) == ((), {})
+
+
+async def test_processes_are_shared_as_the_cri_says(service, world, sandbox):
+    shared = ContainerSecurity(namespaces=Namespaces(pid=NamespaceMode.POD))
+    first = await service.create_container(sandbox, app("first", security=shared))
+    assert made(world, sandbox).pid_namespace == "pod"
+    target = ContainerSecurity(namespaces=Namespaces(pid=NamespaceMode.TARGET, target_id=first))
+    await service.create_container(sandbox, app("second", security=target))
+    assert made(world, sandbox).pid_namespace == first
+
+
+async def test_devices_are_the_agents_to_find(service, world, sandbox):
+    await service.create_container(sandbox, app(devices=(Device("/dev/fuse", "/dev/fuse", "rw"),)))
+    assert [(d.path, d.source, d.permissions) for d in made(world, sandbox).devices] == [
+        ("/dev/fuse", "/dev/fuse", "rw")
+    ]
+    await service.create_container(sandbox, app("all", security=ContainerSecurity(privileged=True)))
+    assert made(world, sandbox).all_devices
+
+
+async def test_an_image_volume_is_plugged_in_and_mounted_read_only(service, world, sandbox):
+    other = "sha256:" + "2" * 64
+    world.images.held[other] = type(IMAGE)(other)
+    mount = Mount("/models", image=other, image_sub_path="a/./b", readonly=True)
+    container = await service.create_container(sandbox, app(mounts=(mount,)))
+    mounted = made(world, sandbox).spec["mounts"][-1]
+    assert mounted["source"] == "/run/vmsandbox/images/serial-22222/a/b"
+    assert "ro" in mounted["options"]
+    assert len(world.hypervisor.disks[f"vmsandbox-{sandbox}"]) == 2
+    await service.remove_container(container)
+    assert world.images.holders == {}
+
+
+async def test_a_volume_in_memory_lives_in_the_guest(service, world, sandbox):
+    await service.create_container(sandbox, app(mounts=(Mount("/cache", tmpfs="cache", tmpfs_size=MIB),)))
+    assert MakeTmpfs("cache", MIB) in agent_of(world, sandbox).requests
+    assert made(world, sandbox).spec["mounts"][-1]["source"] == "/run/vmsandbox/tmpfs/cache"
+
+
+async def test_the_default_seccomp_profile_is_in_the_spec(service, world, sandbox):
+    security = ContainerSecurity(seccomp=SecurityProfile("runtime_default"))
+    await service.create_container(sandbox, app(security=security))
+    assert made(world, sandbox).spec["linux"]["seccomp"]["syscalls"]
+
+
+# Admission
+
+
+async def test_a_machine_larger_than_the_budget_is_refused_at_once(world, state):
+    async with RuntimeService(world.host(state, memory_budget=95 * MIB)).running() as service:
+        with pytest.raises(ResourceExhausted, match="has 96 MiB, and all machines of this host together may have 95"):
+            await service.run_pod_sandbox(pod())
+
+
+async def test_a_sandbox_waits_until_the_memory_of_another_is_given_back(world, state):
+    async with RuntimeService(world.host(state, memory_budget=100 * MIB)).running() as service:
+        first = await service.run_pod_sandbox(pod("first"))
+        second = asyncio.create_task(service.run_pod_sandbox(pod("second")))
+        await until(lambda: len(service.list_pod_sandboxes()) == 2)
+        assert len(world.hypervisor.machines) == 1
+        await service.stop_pod_sandbox(first)
+        assert service.pod_sandbox_status(await second).state is SandboxState.READY
+
+
+async def test_sandboxes_boot_a_few_at_a_time_and_none_fails(world, state):
+    booting, most = 0, 0
+    create = world.hypervisor.create
+
+    async def slow(spec) -> None:
+        nonlocal booting, most
+        booting += 1
+        most = max(most, booting)
+        await asyncio.sleep(0.01)
+        await create(spec)
+        booting -= 1
+
+    world.hypervisor.create = slow  # type: ignore[method-assign]
+    host = world.host(state, memory_budget=10_000 * MIB, boots_in_parallel=3)
+    async with RuntimeService(host).running() as service:
+        ids = await asyncio.gather(*(service.run_pod_sandbox(pod(f"pod-{number}")) for number in range(20)))
+        assert (len(set(ids)), most) == (20, 3)
+        addresses = {status.ips for status in service.list_pod_sandboxes()}
+        assert len(addresses) == 20
+        await asyncio.gather(*(service.remove_pod_sandbox(each) for each in ids))
+    assert world.left() == []
