@@ -163,7 +163,7 @@ class Container:
 
     def lost(self, reason: str, message: str) -> None:
         """It is gone, and how it ended is not known, unless the agent has said so before."""
-        if not self._exit.is_set():
+        if not self._exit.is_set() and not self._ended.is_set():
             self.record = replace(self.record, exit_code=EXIT_UNKNOWN, reason=reason, finished_at=time.time_ns())
         self._set_exited(message=message)
 

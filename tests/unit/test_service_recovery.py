@@ -1,0 +1,309 @@
+"""A daemon that was killed at any moment, and what the next one makes of it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.host import IMAGE, MIB, FakeWorld, app, pod
+from tests.fakes.processes import FakeProcess
+from tests.unit.test_service import CREATED, EXITED, RUNNING, running, until
+from vmsandbox.errors import ResourceExhausted, Unavailable
+from vmsandbox.model import ContainerState, SandboxState
+from vmsandbox.protocol.messages import Exit
+from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
+from vmsandbox.service import RuntimeService
+from vmsandbox.state import State
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
+    world = FakeWorld(tmp_path)
+    yield world
+    await world.transports.aclose()
+
+
+@contextlib.asynccontextmanager
+async def daemon(world: FakeWorld, **more: Any) -> AsyncIterator[RuntimeService]:
+    """A daemon on the state database that the ones before have left."""
+    with State(world.directory / "state.db") as state:
+        service = RuntimeService(world.host(state, memory_budget=more.pop("memory_budget", 1024 * MIB)))
+        await service.recover()
+        async with service.running():
+            yield service
+
+
+def change(world: FakeWorld, kind: type, key: str, **changes: Any) -> None:
+    """Write a record as a daemon killed at another moment would have left it."""
+    with State(world.directory / "state.db") as state:
+        record = next(record for record in state.all(kind) if record.id == key)
+        state.put(key, replace(record, **changes))
+
+
+async def test_a_daemon_that_ends_leaves_its_machines_running(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+    assert list(world.hypervisor.machines) == [f"vmsandbox-{sandbox}"]
+    assert world.images.holders == {}
+
+
+async def test_a_sandbox_is_taken_back_as_it_was(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+        created = await service.create_container(sandbox, app("created"))
+        before = service.pod_sandbox_status(sandbox)
+    async with daemon(world) as service:
+        assert service.pod_sandbox_status(sandbox) == before
+        assert service.container_status(container).state is RUNNING
+        assert service.container_status(created).state is CREATED
+        assert world.images.holders == {IMAGE.id: 1}
+        await service.start_container(created)
+        await service.stop_container(container, 10)
+        assert service.container_status(container).exit_code == 128 + 15
+        await service.remove_pod_sandbox(sandbox)
+        assert (world.left(), service.list_containers()) == ([], ())
+
+
+async def test_the_output_goes_on_in_the_log_where_it_was_cut(world, tmp_path):
+    proceed = asyncio.Event()
+
+    async def talk(process: FakeProcess) -> int:
+        await process.write(b"before\npart")
+        await proceed.wait()
+        await process.write(b"ial\nafter\n")
+        return 4
+
+    world.transports.prepare = lambda agent: agent.programs.update({("run",): talk})
+    log = tmp_path / "logs/app.log"
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod(log_directory=str(log.parent)))
+        container = await running(service, sandbox, log_path=log.name)
+        await until(lambda: "before" in log.read_text())
+    proceed.set()
+    async with daemon(world) as service:
+        ended = await service.wait_container(container)
+        assert (ended.exit_code, ended.reason) == (4, "Error")
+    lines = [line.split(" ", 3)[3] for line in log.read_text().splitlines()]
+    assert lines == ["before", "partial", "after"]
+
+
+async def test_a_container_that_ended_meanwhile_is_exited(world):
+    proceed = asyncio.Event()
+
+    async def end(_: FakeProcess) -> int:
+        await proceed.wait()
+        return 7
+
+    world.transports.prepare = lambda agent: agent.programs.update({("run",): end})
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+    proceed.set()
+    await until(lambda: world.transports.agents[sandbox].events)
+    async with daemon(world) as service:
+        ended = await service.wait_container(container)
+        assert (ended.state, ended.exit_code, ended.reason) == (EXITED, 7, "Error")
+
+
+async def test_an_end_that_was_acknowledged_but_not_finished_is_remembered(world):
+    """The daemon was killed between the agent's event and the end of the output."""
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+        agent = world.transports.agents[sandbox]
+    process = agent.processes[container, ""]
+    process.signals.put_nowait(9)
+    await until(lambda: agent.events)
+    agent.events.clear()
+    change(world, ContainerRecord, container, exit_code=137, reason="OOMKilled", finished_at=5)
+    async with daemon(world) as service:
+        ended = await service.wait_container(container)
+        assert (ended.exit_code, ended.reason, ended.finished_at) == (137, "OOMKilled", 5)
+
+
+async def test_an_event_that_comes_again_changes_nothing(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+        await service.stop_container(container, 10)
+        before = service.container_status(container)
+        agent = world.transports.agents[sandbox]
+        await agent.emit(Exit(container, 1, 2))
+        await service.create_container(sandbox, app("other"))
+        assert service.container_status(container) == before
+
+
+async def test_a_start_that_was_not_recorded_is_found_in_the_guest(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+    change(world, ContainerRecord, container, state=CREATED, started_at=0)
+    async with daemon(world) as service:
+        status = service.container_status(container)
+        assert (status.state, status.started_at > 0) == (RUNNING, True)
+
+
+async def test_a_container_that_was_being_made_is_removed(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await service.create_container(sandbox, app())
+        agent = world.transports.agents[sandbox]
+    change(world, ContainerRecord, container, state=ContainerState.UNKNOWN)
+    async with daemon(world) as service:
+        assert (service.list_containers(), agent.processes) == ((), {})
+        await service.create_container(sandbox, app())
+
+
+async def test_a_container_that_nobody_knows_is_deleted_in_the_guest(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+        agent = world.transports.agents[sandbox]
+    with State(world.directory / "state.db") as state:
+        state.delete(ContainerRecord, container)
+    async with daemon(world) as service:
+        assert (service.list_containers(), agent.processes) == ((), {})
+
+
+async def test_a_container_that_the_guest_does_not_have_is_exited_with_the_reason(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+    world.transports.agents[sandbox].processes.clear()
+    async with daemon(world) as service:
+        ended = service.container_status(container)
+        assert (ended.state, ended.exit_code, ended.reason) == (EXITED, 255, "ContainerLost")
+
+
+async def test_commands_that_ran_are_ended(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+        agent = world.transports.agents[sandbox]
+        agent.processes[container, "old"] = FakeProcess(("sleep",), stdin=False, tty=False)
+    async with daemon(world):
+        assert list(agent.processes) == [(container, "")]
+
+
+async def test_an_image_removed_meanwhile_is_still_unplugged_with_its_last_container(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+    world.images.held.clear()
+    async with daemon(world) as service:
+        assert service.container_status(container).state is RUNNING
+        await service.remove_container(container)
+        assert world.hypervisor.disks[f"vmsandbox-{sandbox}"] == {}
+
+
+async def test_a_machine_that_ended_meanwhile_makes_its_sandbox_not_ready(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+    world.hypervisor.kill(f"vmsandbox-{sandbox}")
+    async with daemon(world) as service:
+        status = service.pod_sandbox_status(sandbox)
+        assert status.state is SandboxState.NOTREADY
+        assert "ended while nobody watched: it is gone" in status.message
+        assert service.container_status(container).reason == "SandboxDied"
+        await service.remove_pod_sandbox(sandbox)
+        assert (world.left(), service.list_pod_sandboxes()) == ([], ())
+
+
+async def test_a_guest_that_has_restarted_makes_its_sandbox_not_ready(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+    agent = world.transports.agents[sandbox]
+    agent.reply = replace(agent.reply, boot_id="another")
+    async with daemon(world) as service:
+        status = service.pod_sandbox_status(sandbox)
+        assert (status.state, "has restarted" in status.message) == (SandboxState.NOTREADY, True)
+        await service.stop_pod_sandbox(sandbox)
+        assert world.left() == []
+
+
+async def test_a_vsock_daemon_that_died_makes_its_sandbox_not_ready(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+    world.transports.agents.pop(sandbox)
+    async with daemon(world) as service:
+        status = service.pod_sandbox_status(sandbox)
+        assert (status.state, "vsock daemon" in status.message) == (SandboxState.NOTREADY, True)
+        await service.stop_pod_sandbox(sandbox)
+        assert world.left() == []
+
+
+async def test_a_machine_that_dies_after_it_was_taken_back_is_noticed(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+    with State(world.directory / "state.db") as state:
+        service = RuntimeService(world.host(state))
+        await service.recover()
+        world.hypervisor.kill(f"vmsandbox-{sandbox}")  # before anybody listens
+        async with service.running():
+            assert (await service.wait_container(container)).reason == "SandboxDied"
+
+
+async def test_a_sandbox_that_was_being_made_is_given_back(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+    change(world, SandboxRecord, sandbox, state=SandboxState.STARTING)
+    async with daemon(world) as service:
+        assert (service.list_pod_sandboxes(), world.left()) == ((), [])
+        await service.run_pod_sandbox(pod())
+
+
+async def test_a_sandbox_that_was_being_made_and_is_not_given_back_stays_for_a_stop(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+    change(world, SandboxRecord, sandbox, state=SandboxState.STARTING)
+    world.network.tear_down_error = Unavailable("the plugin hangs")
+    async with daemon(world) as service:
+        assert service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY
+        world.network.tear_down_error = None
+        await service.remove_pod_sandbox(sandbox)
+        assert (world.left(), service.list_pod_sandboxes()) == ([], ())
+
+
+async def test_a_stopped_sandbox_is_remembered_with_its_containers_until_it_is_removed(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+        await service.stop_pod_sandbox(sandbox)
+        before = service.container_status(container)
+    async with daemon(world) as service:
+        assert service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY
+        assert service.container_status(container) == before
+        await service.remove_container(container)
+        await service.remove_pod_sandbox(sandbox)
+    async with daemon(world) as service:
+        assert (service.list_pod_sandboxes(), service.list_containers()) == ((), ())
+
+
+async def test_the_memory_of_a_sandbox_taken_back_is_committed(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+    async with daemon(world, memory_budget=100 * MIB) as service:
+        waiting = asyncio.create_task(service.run_pod_sandbox(pod("other")))
+        await until(lambda: len(service.list_pod_sandboxes()) == 2)
+        assert len(world.hypervisor.machines) == 1
+        await service.remove_pod_sandbox(sandbox)
+        await waiting
+        with pytest.raises(ResourceExhausted):
+            await service.run_pod_sandbox(pod("huge", resources=replace(pod().resources, memory_limit=99 * MIB)))
+
+
+async def test_reclaiming_gives_back_everything_that_ran(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        await running(service, sandbox)
+    with State(world.directory / "state.db") as state:
+        await RuntimeService(world.host(state)).reclaim()
+        assert (state.all(SandboxRecord), state.all(ContainerRecord)) == ((), ())
+    assert world.left() == []
