@@ -10,13 +10,18 @@ from vmsandbox.network import PodNetwork
 from vmsandbox.protocol.messages import ConfigureGuest, Dns
 from vmsandbox.sandbox.host import Host, MachineDefaults
 from vmsandbox.sandbox.layout import SCRATCH_SERIAL, SHARE_TAG
-from vmsandbox.sandbox.possible import user_namespace
+from vmsandbox.sandbox.possible import LONGEST_HOSTNAME, user_namespace
 from vmsandbox.sandbox.sizing import MachineSize, machine_size
 
 
 def domain_name(sandbox_id: str) -> str:
     """The name of a sandbox's domain."""
     return f"vmsandbox-{sandbox_id}"
+
+
+def hostname_of(config: PodSandboxConfig) -> str:
+    """The pod's hostname; where none is given its name, cut to what Kubernetes lets a hostname have."""
+    return config.hostname or config.metadata.name[:LONGEST_HOSTNAME].rstrip("-.")
 
 
 def size_of(profile: MachineDefaults, config: PodSandboxConfig) -> MachineSize:
@@ -51,7 +56,7 @@ def guest_configuration(config: PodSandboxConfig, network: PodNetwork) -> Config
     """What makes the booted machine the pod."""
     dns = config.dns if config.dns is not None and config.dns != Dns() else network.dns
     return ConfigureGuest(
-        hostname=config.hostname or config.metadata.name,
+        hostname=hostname_of(config),
         clock=time.time_ns(),
         interfaces=(network.interface,),
         dns=dns,

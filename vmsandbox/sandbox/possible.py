@@ -4,6 +4,9 @@ from vmsandbox.errors import InvalidArgument, Unimplemented
 from vmsandbox.model import ContainerConfig, NamespaceMode, PodSandboxConfig, UserNamespace
 from vmsandbox.protocol import messages
 
+LONGEST_HOSTNAME = 63
+"""Characters, as of a label in DNS; Linux takes one more."""
+
 
 def check_pod(config: PodSandboxConfig) -> None:
     """Raise InvalidArgument for a pod that a virtual machine cannot be."""
@@ -13,6 +16,8 @@ def check_pod(config: PodSandboxConfig) -> None:
             f"{pod}: a virtual machine cannot have the host's network",
             hint="remove hostNetwork, or run the pod under another RuntimeClass",
         )
+    if len(config.hostname) > LONGEST_HOSTNAME:
+        raise InvalidArgument(f"{pod}: a hostname has at most {LONGEST_HOSTNAME} characters: {config.hostname}")
     if user_namespace(config) and config.namespaces.pid is NamespaceMode.NODE:
         raise InvalidArgument(f"{pod}: with a user namespace it cannot share the processes of its node")
 

@@ -7,6 +7,7 @@ from vmsandbox.errors import Unavailable
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.model import ContainerEvent, PodSandboxConfig
 from vmsandbox.sandbox.disks import ImageDisks
+from vmsandbox.sandbox.domain import hostname_of
 from vmsandbox.sandbox.layout import SandboxLayout
 from vmsandbox.sandbox.volumes import Volumes
 from vmsandbox.state import State
@@ -37,7 +38,7 @@ class Surroundings:
     @property
     def hostname(self) -> str:
         """Of the pod."""
-        return self.config.hostname or self.config.metadata.name
+        return hostname_of(self.config)
 
     def running(self) -> Guest:
         """The guest. Raises Unavailable when it is gone."""
