@@ -54,6 +54,13 @@ def test_of_long_evidence_the_end_is_kept():
     assert len(details) < EVIDENCE_KEPT + 100
 
 
+def test_lines_of_evidence_are_kept_whole():
+    lines = [f"line {number}" for number in range(1000)]
+    kept = details_of(Unavailable("x", evidence={"console": "\n".join(lines)})).splitlines()[2:]
+    assert kept == [f"  {line}" for line in lines[-len(kept) :]]
+    assert len(kept) > 50
+
+
 def test_a_code_that_has_no_error_is_internal():
     error = error_of(grpc.StatusCode.UNKNOWN, "")
     assert (type(error), error.message) == (errors.Internal, "UNKNOWN")

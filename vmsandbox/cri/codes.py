@@ -40,9 +40,15 @@ def details_of(error: VmsandboxError) -> str:
     """What the client's user reads: message and hint on the first line, then the evidence."""
     lines = [f"{error}{_TRY}{error.hint}" if error.hint else str(error)]
     for title, text in error.evidence.items():
-        kept = text.rstrip()[-EVIDENCE_KEPT:]
-        lines += [f"{title}:", *(f"  {line}" for line in kept.splitlines())]
+        lines += [f"{title}:", *(f"  {line}" for line in _end_of(text.rstrip()).splitlines())]
     return "\n".join(lines)
+
+
+def _end_of(text: str) -> str:
+    """The last of it: whole lines, unless a line is longer than all that is kept."""
+    kept = text[-EVIDENCE_KEPT:]
+    begun = kept.find("\n") + 1 if len(text) > len(kept) and text[-len(kept) - 1] != "\n" else 0
+    return kept[begun:]
 
 
 def error_of(code: grpc.StatusCode, details: str) -> VmsandboxError:
