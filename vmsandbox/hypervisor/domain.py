@@ -93,7 +93,7 @@ def _identity(domain: ET.Element, spec: MachineSpec) -> None:
     _add(domain, "name", spec.name)
     _add(domain, "uuid", spec.uuid)
     if spec.title:
-        _add(domain, "title", " ".join(spec.title.split()))
+        _add(domain, "title", "".join(filter(str.isprintable, spec.title)))  # no control character is XML
     _add(_add(domain, "metadata"), f"{{{METADATA}}}machine", build=spec.image.build)
 
 
@@ -104,7 +104,7 @@ def _memory_and_cpu(domain: ET.Element, spec: MachineSpec) -> None:
     _add(backing, "access", mode="shared")
     _add(domain, "vcpu", str(spec.vcpus), placement="static")
     if spec.accelerator is Accelerator.KVM:
-        _add(domain, "cpu", mode="host-passthrough", migratable="off")
+        _add(domain, "cpu", mode="host-passthrough")
     else:
         _add(domain, "cpu", mode="maximum")
 

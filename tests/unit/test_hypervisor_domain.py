@@ -1,0 +1,147 @@
+"""Domain XML, whole, against golden files; and what is read from libvirt's."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.support.golden import assert_golden
+from vmsandbox.errors import ResourceExhausted
+from vmsandbox.hypervisor.base import Accelerator, Disk, GuestImage, MachineSpec, NetworkDevice, Share
+from vmsandbox.hypervisor.domain import (
+    PluggedDisk,
+    disk_xml,
+    domain_xml,
+    free_target,
+    plugged_disks,
+    security_models,
+)
+from vmsandbox.model import Vsock
+
+GOLDEN = Path("tests/unit/golden/domain")
+IMAGE = GuestImage(
+    Path("/image/vmlinux"), Path("/image/initramfs.img"), Path("/image/root.squashfs"), "console=hvc0 quiet", "b1d"
+)
+SANDBOX = Path("/run/vmsandbox/sandboxes/6cf0e3d4")
+
+PROBE = MachineSpec(
+    name="vmsandbox-probe",
+    uuid="6cf0e3d4-6a55-4a9b-8ad0-3b5f8a1f2c01",
+    title="",
+    image=IMAGE,
+    vcpus=1,
+    memory=256 * 1024 * 1024,
+    accelerator=Accelerator.KVM,
+    vsock=Vsock(42),
+    console=SANDBOX / "console.sock",
+)
+POD = replace(
+    PROBE,
+    name="vmsandbox-6cf0e3d4",
+    title="default/web",
+    vcpus=2,
+    memory=384 * 1024 * 1024,
+    scratch=Disk("vmsandbox-scratch", Path("/var/lib/vmsandbox/sandboxes/6cf0e3d4/scratch.img"), readonly=False),
+    share=Share("vmsandbox", SANDBOX / "share"),
+    network=NetworkDevice("vms0123456789", "0a:58:0a:00:00:05"),
+)
+EMULATED = replace(
+    POD,
+    accelerator=Accelerator.TCG,
+    vsock=Vsock(42, SANDBOX / "vhost.sock"),
+    network=NetworkDevice("vms0123456789", "0a:58:0a:00:00:05", 1400),
+    kernel_parameters="loglevel=7",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "models"),
+    [
+        ("probe-kvm", PROBE, ("dac",)),
+        ("pod-kvm", POD, ("apparmor", "dac")),
+        ("pod-tcg-vhost-user", EMULATED, ("apparmor", "dac")),
+        ("pod-session", EMULATED, ("none",)),
+    ],
+)
+def test_domain(name: str, spec: MachineSpec, models: tuple[str, ...]) -> None:
+    assert_golden(GOLDEN / f"{name}.xml", domain_xml(spec, models))
+
+
+@pytest.mark.parametrize(
+    ("name", "disk"),
+    [
+        ("disk-image", Disk("0123456789abcdef0123456789abcdef", Path("/var/lib/vmsandbox/roots/image.sqfs"))),
+        ("disk-writable", Disk("data", Path("/data.img"), readonly=False)),
+    ],
+)
+def test_disk(name: str, disk: Disk) -> None:
+    assert_golden(GOLDEN / f"{name}.xml", disk_xml(disk, 27))
+
+
+def test_no_two_devices_share_a_slot() -> None:
+    for spec in (PROBE, POD, EMULATED):
+        slots = [address.get("slot") for address in ET.fromstring(domain_xml(spec)).iterfind(".//address[@type='pci']")]
+        assert len(slots) == len(set(slots)) and len(slots) >= 4
+
+
+def test_hostile_text_stays_text() -> None:
+    spec = replace(
+        EMULATED,
+        title="</title><devices/>\n\x01\x0c evil & co",
+        kernel_parameters="a='b' <c>",
+        vsock=Vsock(42, Path("/run/a,server=on/vhost.sock")),
+        share=Share("tag", Path("/run/'\"><x/>")),
+    )
+    domain = ET.fromstring(domain_xml(spec))
+    assert domain.findtext("title") == "</title><devices/> evil & co"
+    assert domain.findtext("os/cmdline") == "console=hvc0 quiet a='b' <c>"
+    assert domain.find("devices/filesystem/source").attrib == {"dir": "/run/'\"><x/>"}  # type: ignore[union-attr]
+    arguments = [element.get("value") for element in domain.iter("{http://libvirt.org/schemas/domain/qemu/1.0}arg")]
+    assert "socket,id=vsock,path=/run/a,,server=on/vhost.sock" in arguments
+    assert len(domain.findall("devices")) == 1
+
+
+def test_memory_is_not_less_than_asked_for() -> None:
+    memory = ET.fromstring(domain_xml(replace(PROBE, memory=1024 * 1000 + 1))).findtext("memory")
+    assert memory == "1001"
+
+
+def test_plugged_disks_are_read_from_the_domain_they_were_written_to() -> None:
+    domain = ET.fromstring(domain_xml(POD))
+    devices = domain.find("devices")
+    assert devices is not None
+    devices.append(ET.fromstring(disk_xml(Disk("image", Path("/image")), 5)))
+    for number, disk in enumerate(devices.iterfind("disk")):
+        ET.SubElement(disk, "alias", name=f"scsi0-{number}")
+    disks = plugged_disks(ET.tostring(domain, encoding="unicode"))
+    assert disks == (
+        PluggedDisk("vmsandbox-root", 0, "scsi0-0"),
+        PluggedDisk("vmsandbox-scratch", 1, "scsi0-1"),
+        PluggedDisk("image", 5, "scsi0-2"),
+    )
+    assert free_target(disks) == 2
+
+
+def test_a_machine_has_at_most_256_disks() -> None:
+    disks = [PluggedDisk(str(target), target, "") for target in range(256)]
+    assert free_target(disks[:200] + disks[201:]) == 200
+    with pytest.raises(ResourceExhausted, match="256 disks"):
+        free_target(disks)
+
+
+def test_every_target_has_a_name_of_its_own() -> None:
+    names = [re.findall(r'dev="(\w+)"', disk_xml(Disk("x", Path("/x")), target))[0] for target in range(256)]
+    assert len(set(names)) == 256
+    assert (names[0], names[25], names[26], names[51], names[52], names[255]) == (
+        "sda", "sdz", "sdaa", "sdaz", "sdba", "sdiv",
+    )  # fmt: skip
+
+
+def test_security_models_come_from_the_capabilities() -> None:
+    capabilities = """<capabilities><host><secmodel><model>apparmor</model><doi>0</doi></secmodel>
+        <secmodel><model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+108</baselabel></secmodel>
+        </host><guest/></capabilities>"""
+    assert security_models(capabilities) == ("apparmor", "dac")
+    assert security_models("<capabilities><host/></capabilities>") == ()
