@@ -206,11 +206,13 @@ class PortForward:
     def _take_data(self, number: int, data: bytes) -> list[PortEvent]:
         if number in self._open:
             return [PortInput(number, data)]
-        for pair in self._waiting.values():
-            if pair.data == number and len(pair.early) + len(data) <= EARLY_LIMIT:
-                pair.early += data
-                return []
-        self._multiplexer.consumed(number, len(data))
+        request = next((name for name, pair in self._waiting.items() if pair.data == number), None)
+        if request is None:
+            self._multiplexer.consumed(number, len(data))
+            return []
+        self._waiting[request].early += data
+        if len(self._waiting[request].early) > EARLY_LIMIT:
+            self._drop(self._waiting.pop(request))
         return []
 
     def _take_end(self, number: int) -> list[PortEvent]:
