@@ -83,7 +83,7 @@ containers:
       allowPrivilegeEscalation: false
       capabilities: {add: [NET_ADMIN], drop: [ALL]}
       seccompProfile: {type: Localhost, localhostProfile: profiles/a.json}
-      appArmorProfile: {type: Localhost, localhostProfile: mine}
+      appArmorProfile: {type: RuntimeDefault}
 """
 
 
@@ -127,6 +127,12 @@ def test_a_privileged_container_makes_the_sandbox_privileged_and_has_no_masked_p
     security = planned.container(planned.spec.containers[0], planned.subject).security
     assert planned.sandbox.privileged
     assert (security.masked_paths, security.readonly_paths) == ((), ())
+
+
+def test_a_pod_may_have_users_of_its_own():
+    user = plan("containers: [{name: a, image: b}]\nhostUsers: false").sandbox.namespaces.user
+    assert user is not None
+    assert [(mapping.container_id, mapping.host_id, mapping.length) for mapping in user.uids] == [(0, 65536, 65536)]
 
 
 @pytest.mark.parametrize(
@@ -405,6 +411,7 @@ class TestChecks:
             ("securityContext: {seccompProfile: {type: Localhost}}", "needs a localhostProfile"),
             ("securityContext: {seccompProfile: {type: Localhost, localhostProfile: ../x}}", "a path below"),
             ("securityContext: {seccompProfile: {type: Unconfined, localhostProfile: x}}", "belongs to type Localhost"),
+            ("securityContext: {appArmorProfile: {type: Localhost, localhostProfile: x}}", "no profiles of AppArmor"),
             ("restartPolicy: Never", "containers restart by the pod's restartPolicy"),
             ("lifecycle: {preStop: {}}", "a hook needs exactly one action"),
             ("livenessProbe: {}", "a probe needs exactly one action"),
@@ -442,7 +449,7 @@ class TestChecks:
         ("spec", "message"),
         [
             ("hostNetwork: true", "spec.hostNetwork: a virtual machine cannot have the host's network"),
-            ("hostUsers: false", "spec.hostUsers: user namespaces are not supported"),
+            ("hostUsers: false\nhostIPC: true", "spec.hostUsers: with hostPID or hostIPC"),
             ("hostPID: true\nshareProcessNamespace: true", "exclude each other"),
             ("os: {name: windows}", "pods are Linux machines"),
             ("activeDeadlineSeconds: 0", "it has to be positive"),

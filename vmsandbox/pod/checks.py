@@ -44,10 +44,8 @@ def _check_spec(spec: PodSpec) -> None:
         raise spec.at.of("containers").error("a pod has at least one container")
     if spec.host_network:
         raise spec.at.of("hostNetwork").error("a virtual machine cannot have the host's network")
-    if not spec.host_users:
-        raise spec.at.of("hostUsers").error(
-            "user namespaces are not supported yet", hint="the machine already isolates"
-        )
+    if not spec.host_users and (spec.host_pid or spec.host_ipc):
+        raise spec.at.of("hostUsers").error("with hostPID or hostIPC a pod has no users of its own")
     if spec.host_pid and spec.share_process_namespace:
         raise spec.at.of("shareProcessNamespace").error("hostPID and shareProcessNamespace exclude each other")
     if spec.os and spec.os.name != "linux":

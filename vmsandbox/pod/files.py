@@ -6,31 +6,28 @@ app -> ..data/app                          what the container opens
 """
 
 import contextlib
-import os
 import secrets
 import shutil
-import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from vmsandbox.pod.ownership import Owner
 from vmsandbox.pod.volume_plan import File
 
 _DATA = "..data"
-_READ_BY_GROUP = 0o440
-_PASSED_BY_GROUP = stat.S_ISGID | 0o550
 
 
-def write_files(directory: Path, files: Mapping[str, File], group: int | None) -> None:
+def write_files(directory: Path, files: Mapping[str, File], owner: Owner) -> None:
     """Make `directory` hold exactly these files; who reads meanwhile sees all of the old or all of the new.
 
     Args:
         directory: exists, and is written by this function alone.
         files: by their path below it.
-        group: fsGroup, which may read them; None: root's.
+        owner: of the files.
     """
     version = directory / f"..{time.strftime('%Y_%m_%d_%H_%M_%S')}.{secrets.token_hex(4)}"
-    _write_version(version, files, group)
+    _write_version(version, files, owner)
     old = _current(directory)
     _replace_link(directory / _DATA, version.name)
     _link_names({PurePosixPath(path).parts[0] for path in files}, directory)
@@ -38,32 +35,24 @@ def write_files(directory: Path, files: Mapping[str, File], group: int | None) -
         shutil.rmtree(directory / old, ignore_errors=True)
 
 
-def _write_version(version: Path, files: Mapping[str, File], group: int | None) -> None:
-    _make_directory(version, group)
+def _write_version(version: Path, files: Mapping[str, File], owner: Owner) -> None:
+    _make_directory(version, owner)
     for path, file in files.items():
         for parent in reversed(PurePosixPath(path).parents[:-1]):
             if not (version / parent).is_dir():
-                _make_directory(version / parent, group)
-        _write(version / path, file, group)
+                _make_directory(version / parent, owner)
+        _write(version / path, file, owner)
 
 
-def _make_directory(directory: Path, group: int | None) -> None:
+def _make_directory(directory: Path, owner: Owner) -> None:
     directory.mkdir()
-    _own(directory, 0o755, group, _PASSED_BY_GROUP)
+    owner.take(directory, 0o755, writable=False)
 
 
-def _write(path: Path, file: File, group: int | None) -> None:
+def _write(path: Path, file: File, owner: Owner) -> None:
     path.touch(mode=0o600, exist_ok=False)
     path.write_bytes(file.content)
-    _own(path, file.mode, group, _READ_BY_GROUP)
-
-
-def _own(path: Path, mode: int, group: int | None, for_group: int) -> None:
-    """chown first: it takes set-group-id away."""
-    if group is not None:
-        os.chown(path, -1, group)
-        mode |= for_group
-    path.chmod(mode)
+    owner.take(path, file.mode, writable=False)
 
 
 def _current(directory: Path) -> str:

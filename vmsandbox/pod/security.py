@@ -4,10 +4,12 @@ from pathlib import Path
 
 from vmsandbox.model import (
     ContainerSecurity,
+    IdMapping,
     NamespaceMode,
     Namespaces,
     SecurityProfile,
     SupplementalGroupsPolicy,
+    UserNamespace,
 )
 from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.api.pod import PodSpec
@@ -20,6 +22,15 @@ MASKED_PATHS = (
 )  # fmt: skip
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
+_RANGE = 65536
+_MAPPED = (IdMapping(host_id=_RANGE, container_id=0, length=_RANGE),)
+"""The second 65536 ids of the machine, the only pod of which has them for itself."""
+
+
+def owner(spec: PodSpec) -> int:
+    """The user and group id that root of the pod's containers has in its machine: what belongs to root is theirs."""
+    return 0 if spec.host_users else _RANGE
+
 
 def namespaces(spec: PodSpec) -> Namespaces:
     """CRI NamespaceOption of sandbox and containers."""
@@ -27,6 +38,7 @@ def namespaces(spec: PodSpec) -> Namespaces:
     return Namespaces(
         pid=NamespaceMode.NODE if spec.host_pid else pid,
         ipc=NamespaceMode.NODE if spec.host_ipc else NamespaceMode.POD,
+        user=None if spec.host_users else UserNamespace(uids=_MAPPED, gids=_MAPPED),
     )
 
 
@@ -82,7 +94,7 @@ def _seccomp(profile: Profile | None, directory: Path) -> SecurityProfile:
 
 def _apparmor(profile: Profile | None) -> SecurityProfile:
     if profile is not None and profile.type is ProfileType.LOCALHOST:
-        return SecurityProfile("localhost", _localhost(profile))
+        raise profile.at.of("type").error("the machine has no profiles of AppArmor", hint="RuntimeDefault, Unconfined")
     return _profile(profile)
 
 

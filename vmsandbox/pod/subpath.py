@@ -26,6 +26,8 @@ def open_below(root: Path, sub_path: str, *, create: bool) -> int:
         InvalidArgument: it leads out of the volume, is missing, or is in the way of a directory.
     """
     inside = _resolved(root, sub_path)
+    if not root.is_dir():
+        raise InvalidArgument(f"the volume {root} is no directory, and has no sub-paths")
     mode = stat.S_IMODE(root.stat().st_mode)
     at = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     for name in inside.parts:
@@ -52,6 +54,8 @@ def _step(at: int, name: str, sub_path: str, new_mode: int | None) -> int:
         raise InvalidArgument(f"there is no {sub_path[:80]!r} in the volume") from None
     except NotADirectoryError:
         raise InvalidArgument(f"the sub-path {sub_path[:80]!r} leads through a file") from None
+    except OSError as error:
+        raise InvalidArgument(f"the sub-path {sub_path[:80]!r} cannot be opened: {error.strerror}") from None
     if stat.S_ISLNK(os.fstat(below).st_mode):
         os.close(below)
         raise InvalidArgument(f"the sub-path {sub_path[:80]!r} was changed to a link while it was opened")

@@ -10,8 +10,6 @@ Both directories are open to root alone; a guest sees a volume through a mount o
 """
 
 import errno
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
 from vmsandbox.pod.api.volumes import EmptyDir, HostPath, Medium
 from vmsandbox.pod.files import write_files
 from vmsandbox.pod.host_paths import check_host_path
+from vmsandbox.pod.ownership import Owner
 from vmsandbox.pod.plan import PodPlan
 from vmsandbox.pod.volume_plan import Files
 from vmsandbox.process import run
@@ -63,7 +62,7 @@ class PodVolumes:
         """
         self.plan = plan
         self.directories = directories
-        self._group = plan.spec.security_context.fs_group
+        self._owner = Owner.of(plan.spec)
         self._guest_tmpfs = guest_tmpfs
 
     async def make(self) -> None:
@@ -84,7 +83,7 @@ class PodVolumes:
 
     def update(self, name: str, files: Files) -> None:
         """Give a configMap, secret, projected or downwardAPI volume new content, which containers see all at once."""
-        write_files(self.path(name), files.files, self._group)
+        write_files(self.path(name), files.files, self._owner)
 
     def path(self, name: str) -> Path:
         """Where a volume is that is neither the guest's memory nor an image."""
@@ -113,30 +112,23 @@ class PodVolumes:
             case HostPath() as host_path:
                 check_host_path(host_path)
             case Files() as files:
-                self._make_directory(name, 0o755)
+                self._make_directory(name, 0o755, writable=False)
                 self.update(name, files)
             case EmptyDir() as empty if not self.is_in_guest(name):
                 await self._make_empty(name, empty)
 
     async def _make_empty(self, name: str, empty: EmptyDir) -> None:
-        path = self._make_directory(name, 0o777)
+        path = self._make_directory(name, 0o777, writable=True)
         if empty.medium is Medium.MEMORY:
             options = f"size={self.memory_size(empty)},nosuid,nodev"
             await run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)])
-            self._own(path, 0o777)
+            self._owner.take(path, 0o777, writable=True)
 
-    def _make_directory(self, name: str, mode: int) -> Path:
+    def _make_directory(self, name: str, mode: int, *, writable: bool) -> Path:
         path = self.path(name)
         path.mkdir(parents=True)
-        self._own(path, mode)
+        self._owner.take(path, mode, writable=writable)
         return path
-
-    def _own(self, path: Path, mode: int) -> None:
-        """As the kubelet gives a volume to fsGroup; chown first, as it takes set-group-id away."""
-        if self._group is not None:
-            os.chown(path, -1, self._group)
-            mode |= stat.S_ISGID | 0o770
-        path.chmod(mode)
 
 
 def _of_the_disk(error: OSError) -> VmsandboxError:
