@@ -5,6 +5,7 @@ do not meet. All that is started here ends with the context, by process id.
 """
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,9 @@ from tests.support.registry import Registry
 START_DEADLINE = 120.0
 """Seconds until the daemon answers; the first start may probe what the host can do."""
 STOP_DEADLINE = 60.0
-BRIDGE = "vmsconf0"
+_NUMBER = os.getpid() % 250
+BRIDGE = f"vmsconf{_NUMBER}"
+"""Other tests, at the same time, have bridges and subnets of their own."""
 
 HANDLERS: Mapping[str, Mapping[str, Any]] = {"small": {"memory": "64Mi"}}
 """Beside the default: the smallest machine that a test's pod runs in."""
@@ -78,7 +81,11 @@ def configuration(directory: Path) -> dict[str, Any]:
         "images": {"registries_conf": str(directory / "registries.conf")},
         "network": {
             "config_directory": str(directory / "cni"),
-            "default": {"bridge": BRIDGE, "subnet_v4": "10.198.0.0/24", "subnet_v6": "fd76:6d73:636f:6e66::/64"},
+            "default": {
+                "bridge": BRIDGE,
+                "subnet_v4": f"10.198.{_NUMBER}.0/24",
+                "subnet_v6": f"fd76:6d73:636f:{_NUMBER:x}::/64",
+            },
         },
     }
 
