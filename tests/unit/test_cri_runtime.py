@@ -6,6 +6,7 @@ import json
 import grpc
 import pytest
 from cri_api.v1 import api_pb2 as api
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tests.support.cri import IMAGE, served
 from vmsandbox.errors import FailedPrecondition, Unavailable
@@ -179,6 +180,17 @@ async def test_a_container_goes_from_created_to_removed(cri):
     assert exited.created_at < exited.started_at < exited.finished_at
     await cri.runtime_stub.RemoveContainer(api.RemoveContainerRequest(container_id=container_id))
     assert (await failure(cri.runtime_stub.ContainerStatus(request)))[0] is grpc.StatusCode.NOT_FOUND
+
+
+async def test_the_image_of_a_volume_is_told_by_its_id(cri):
+    assert "image_ref" not in api.ImageSpec.DESCRIPTOR.fields_by_name, "the bindings have it: use it"
+    container_id = await cri.container(
+        await cri.sandbox(), mounts=[api.Mount(container_path="/m", image=api.ImageSpec(image=IMAGE.repo_tags[0]))]
+    )
+    status = (await cri.runtime_stub.ContainerStatus(api.ContainerStatusRequest(container_id=container_id))).status
+    (field,) = UnknownFieldSet(status.mounts[0].image)
+    assert (field.field_number, field.data) == (20, IMAGE.id.encode())
+    assert status.mounts[0].image.image == IMAGE.repo_tags[0]
 
 
 async def test_a_container_is_told_after_its_image_was_removed(cri):

@@ -58,8 +58,11 @@ class Calls:
         return ids.resolve(text, (status.id for status in self.service.list_containers()), "container")
 
     def container_to_wire(self, container: ContainerStatus) -> api.ContainerStatus:
-        """A container's status, with what its image adds."""
-        return status.container_status(container, self.service.images.find(container.image_id))
+        """A container's status, with what its images add."""
+        find = self.service.images.find
+        names = {mount.image for mount in container.config.mounts if mount.image}
+        volumes = {name: image.id for name in names if (image := find(name))}
+        return status.container_status(container, find(container.image_id), volumes)
 
     def statuses_in(self, sandbox_id: str) -> list[api.ContainerStatus]:
         """The statuses of a sandbox's containers."""

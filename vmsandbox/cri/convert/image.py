@@ -58,6 +58,16 @@ def registry_auth_to_wire(model: RegistryAuth) -> api.AuthConfig:
     )
 
 
+def set_image_ref(spec: api.ImageSpec, image_id: str) -> None:
+    """Set `image_ref`, by which a status tells the image of a volume: field 20, which the bindings do not have yet.
+
+    Protobuf keeps a field that it does not know, and sends it on.
+    """
+    value = image_id.encode()
+    assert len(value) < 0x80, "an id is a digest, whose length takes one byte"
+    spec.MergeFromString(bytes([0xA2, 0x01, len(value)]) + value)
+
+
 def image_spec_document(model: ImageConfig) -> dict[str, object]:
     """The configuration in the form of the OCI image-spec, as the verbose status has it."""
     members: dict[str, object] = {

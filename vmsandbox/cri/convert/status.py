@@ -1,17 +1,18 @@
 """What is told of sandboxes and containers: PodSandbox, PodSandboxStatus, Container, ContainerStatus, their events."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import enums
 from vmsandbox.cri.convert.container import container_metadata_to_wire, image_spec
+from vmsandbox.cri.convert.image import set_image_ref
 from vmsandbox.cri.convert.mounts import mount_to_wire
 from vmsandbox.cri.convert.namespaces import namespaces_to_wire
 from vmsandbox.cri.convert.pod import sandbox_metadata_to_wire
 from vmsandbox.cri.convert.resources import resources_to_wire
 from vmsandbox.cri.convert.signals import signal_to_wire
-from vmsandbox.model import ContainerEvent, ContainerStatus, ContainerUser, Image, SandboxState, SandboxStatus
+from vmsandbox.model import ContainerEvent, ContainerStatus, ContainerUser, Image, Mount, SandboxState, SandboxStatus
 
 
 def sandbox_item(status: SandboxStatus) -> api.PodSandbox:
@@ -61,12 +62,15 @@ def container_item(status: ContainerStatus) -> api.Container:
     )
 
 
-def container_status(status: ContainerStatus, image: Image | None) -> api.ContainerStatus:
+def container_status(
+    status: ContainerStatus, image: Image | None, volumes: Mapping[str, str] | None = None
+) -> api.ContainerStatus:
     """ContainerStatus.
 
     Args:
         status: the container's.
         image: its image, whose first tag names it and whose stop signal applies; None: not held any more.
+        volumes: ids of the images that are its volumes, by the names that its mounts have for them.
     """
     config = status.config
     spec = image_spec(config)
@@ -88,7 +92,7 @@ def container_status(status: ContainerStatus, image: Image | None) -> api.Contai
         message=status.message,
         labels=config.labels,
         annotations=config.annotations,
-        mounts=[mount_to_wire(mount) for mount in config.mounts if not mount.tmpfs],
+        mounts=[_mount(mount, volumes or {}) for mount in config.mounts if not mount.tmpfs],
         log_path=status.log_path,
         resources=api.ContainerResources(linux=resources_to_wire(config.resources)),
         stop_signal=signal_to_wire(stop_signal),
@@ -109,6 +113,13 @@ def event(
         pod_sandbox_status=sandbox_status(sandbox) if sandbox is not None else None,
         containers_statuses=containers,
     )
+
+
+def _mount(mount: Mount, volumes: Mapping[str, str]) -> api.Mount:
+    wire = mount_to_wire(mount)
+    if mount.image in volumes:
+        set_image_ref(wire.image, volumes[mount.image])
+    return wire
 
 
 def _user(user: ContainerUser) -> api.LinuxContainerUser:
