@@ -140,7 +140,7 @@ class TestSubPaths:
         swapper.start()
         try:
             opened = 0
-            for _ in range(2000):
+            for _ in range(300):
                 try:
                     descriptor = open_below(volume, "d/x", create=False)
                 except InvalidArgument:

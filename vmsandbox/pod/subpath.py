@@ -5,6 +5,7 @@ has to stay inside; then every directory on the way is opened from the one befor
 What was opened is what is mounted.
 """
 
+import errno
 import os
 import stat
 from pathlib import Path, PurePosixPath
@@ -25,18 +26,16 @@ def open_below(root: Path, sub_path: str, *, create: bool) -> int:
     Raises:
         InvalidArgument: it leads out of the volume, is missing, or is in the way of a directory.
     """
-    inside = _resolved(root, sub_path)
     if not root.is_dir():
         raise InvalidArgument(f"the volume {root} is no directory, and has no sub-paths")
-    mode = stat.S_IMODE(root.stat().st_mode)
-    at = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    for name in inside.parts:
-        try:
-            below = _step(at, name, sub_path, mode if create else None)
-        finally:
-            os.close(at)
-        at = below
-    return at
+    try:
+        return _walk(root, _resolved(root, sub_path), stat.S_IMODE(root.stat().st_mode) if create else None)
+    except FileNotFoundError:
+        raise InvalidArgument(f"there is no {sub_path[:80]!r} in the volume") from None
+    except NotADirectoryError:
+        raise InvalidArgument(f"the sub-path {sub_path[:80]!r} leads through a file") from None
+    except OSError as error:
+        raise InvalidArgument(f"the sub-path {sub_path[:80]!r} cannot be opened: {error.strerror}") from None
 
 
 def _resolved(root: Path, sub_path: str) -> PurePosixPath:
@@ -47,34 +46,38 @@ def _resolved(root: Path, sub_path: str) -> PurePosixPath:
     return PurePosixPath(real.relative_to(real_root))
 
 
-def _step(at: int, name: str, sub_path: str, new_mode: int | None) -> int:
-    try:
-        below = _open(at, name, new_mode)
-    except FileNotFoundError:
-        raise InvalidArgument(f"there is no {sub_path[:80]!r} in the volume") from None
-    except NotADirectoryError:
-        raise InvalidArgument(f"the sub-path {sub_path[:80]!r} leads through a file") from None
-    except OSError as error:
-        raise InvalidArgument(f"the sub-path {sub_path[:80]!r} cannot be opened: {error.strerror}") from None
-    if stat.S_ISLNK(os.fstat(below).st_mode):
-        os.close(below)
-        raise InvalidArgument(f"the sub-path {sub_path[:80]!r} was changed to a link while it was opened")
-    return below
+def _walk(root: Path, inside: PurePosixPath, new_mode: int | None) -> int:
+    """Open one name after the other, each from the directory before it; raises OSError where there is a link."""
+    at = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for name in inside.parts:
+        try:
+            below = _open(at, name, new_mode)
+        finally:
+            os.close(at)
+        at = below
+    return at
 
 
 def _open(at: int, name: str, new_mode: int | None) -> int:
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(name, flags, dir_fd=at)
+        return _open_no_link(at, name)
     except FileNotFoundError:
         if new_mode is None:
             raise
+    parent = os.fstat(at)
     os.mkdir(name, _NEW_DIRECTORY, dir_fd=at)
     made = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=at)
     try:
-        group = os.stat("..", dir_fd=made).st_gid
-        os.fchown(made, -1, group)
+        os.fchown(made, parent.st_uid, parent.st_gid)
         os.fchmod(made, new_mode)
     finally:
         os.close(made)
-    return os.open(name, flags, dir_fd=at)
+    return _open_no_link(at, name)
+
+
+def _open_no_link(at: int, name: str) -> int:
+    opened = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    if stat.S_ISLNK(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise OSError(errno.ELOOP, "it was made a link meanwhile")
+    return opened
