@@ -24,8 +24,9 @@ def resolve_user(root: Path, user: User) -> ProcessUser:
         AgentError: a name is unknown, or an id out of range.
     """
     name, _, group = user.user.partition(":")
+    name = name or "0"
     passwd = _records(root, "/etc/passwd", 4)
-    entry = _find(passwd, name or "0")
+    entry = _find(passwd, name)
     uid = _id(entry[2] if entry else name, f"the image's /etc/passwd has no user {name!r}")
     gid = _gid(root, user.group or group, entry)
     groups = {gid, *user.supplemental_groups}
