@@ -7,6 +7,7 @@ import grp
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from vmsandbox.guest.transport import Transport
 from vmsandbox.guest.transports import Transports, use_kernel
 from vmsandbox.guestimage.manifest import load_image
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
-from vmsandbox.hypervisor.embedded import QEMU_GROUP
+from vmsandbox.hypervisor.embedded import QEMU_GROUP, QEMU_USER
 
 MEMORY = 256 * 1024 * 1024
 
@@ -108,3 +109,77 @@ def workshop() -> Iterator[Workshop]:
             yield made
         finally:
             made.close()
+
+
+class OwnLibvirtd:
+    """A libvirtd apart from the host's: with directories, processes and mounts of its own, all of which end with it.
+
+    It runs under an init that reaps, as on a host, and is started again whenever it ends, as systemd would.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Keep everything in `directory`, which QEMU's user may enter."""
+        self.uri = f"qemu:///system?socket={directory}/run/libvirt-sock"
+        self._directory = directory
+        self._configuration = directory / "etc/libvirtd.conf"
+        self._made: list[Path] = []
+        self._init: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; it answers a moment later."""
+        for name, place in _PLACES.items():
+            (self._directory / name).mkdir()
+            if not place.exists():
+                place.mkdir()
+                self._made.append(place)
+        self._configuration.write_text(
+            f'unix_sock_dir = "{self._directory}/run"\nauth_unix_rw = "none"\nlog_outputs = "4:file:/dev/null"\n'
+        )
+        (self._directory / "etc/qemu.conf").write_text(
+            f'user = "{QEMU_USER}"\ngroup = "{QEMU_GROUP}"\nseccomp_sandbox = 1\ncgroup_controllers = [ ]\n'
+        )
+        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "tini", "--"]
+        places = [text for name, place in _PLACES.items() for text in (str(self._directory / name), str(place))]
+        self._init = subprocess.Popen([*apart, "sh", "-c", _LIBVIRTD, str(self._configuration), *places])
+
+    def kill(self) -> None:
+        """Kill libvirtd itself; machines go on, and another libvirtd comes."""
+        self._send(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Let it hang, until it is killed."""
+        self._send(signal.SIGSTOP)
+
+    def stop(self) -> None:
+        """End it, and every process that it has started."""
+        if self._init is not None:
+            self._init.kill()
+            self._init.wait()
+        for place in self._made:
+            place.rmdir()
+
+    def _send(self, number: signal.Signals) -> None:
+        for pid in _processes(f"--config={self._configuration}"):
+            os.kill(pid, number)
+
+
+_PLACES = {
+    "run": Path("/run/libvirt"),
+    "lib": Path("/var/lib/libvirt"),
+    "cache": Path("/var/cache/libvirt"),
+    "log": Path("/var/log/libvirt"),
+    "etc": Path("/etc/libvirt"),
+}
+"""Where libvirtd has its files, by the names that they have in a libvirtd's own directory."""
+
+_LIBVIRTD = """
+configuration=$0
+while [ $# != 0 ]; do
+    mount --bind "$1" "$2"
+    shift 2
+done
+virtlogd --daemon --pid-file=/run/libvirt/virtlogd.pid
+while :; do
+    libvirtd --pid-file=/run/libvirt/libvirtd.pid --config="$configuration"
+done 2>/dev/null
+"""

@@ -115,6 +115,21 @@ async def test_what_failed_to_start_has_not_ended(source: Libvirt) -> None:
     assert (await next_event(events)).name == "m"
 
 
+async def test_a_start_whose_event_was_lost_is_known_all_the_same(source: Libvirt) -> None:
+    source.hub.expect("m")
+    source.hub.started("m")
+    assert source.hub.running() == {"m"}
+
+
+async def test_a_machine_that_ended_while_it_was_created_does_not_run(source: Libvirt) -> None:
+    events = source.hub.listen()
+    await source.started("m")
+    await source.lifecycle("m", STOPPED)
+    source.hub.started("m")
+    assert source.hub.running() == frozenset()
+    assert (await next_event(events)).name == "m"
+
+
 async def test_forgetting_a_machine_that_runs_changes_nothing(source: Libvirt) -> None:
     """As when a second one of its name is refused."""
     events = source.hub.listen()

@@ -46,6 +46,11 @@ class EventHub:
         """A machine is about to be started; from its start on it is watched."""
         self._running.setdefault(name, False)
 
+    def started(self, name: str) -> None:
+        """A machine that was expected has started, unless it has ended since; its event may be on its way, or lost."""
+        if name in self._running:
+            self._running[name] = True
+
     def forget(self, name: str) -> None:
         """A machine that was expected did not start."""
         if not self._running.get(name, True):
@@ -100,8 +105,8 @@ class EventHub:
             self._loop.call_soon_threadsafe(handler, domain.name(), *rest)
 
     def _on_lifecycle(self, name: str, event: int, detail: int) -> None:
-        if event == libvirt.VIR_DOMAIN_EVENT_STARTED and name in self._running:
-            self._running[name] = True
+        if event == libvirt.VIR_DOMAIN_EVENT_STARTED:
+            self.started(name)
         elif event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
             self._ended(name, *_STOPPED.get(detail, (MachineState.STOPPED, "stopped")))
         elif event == libvirt.VIR_DOMAIN_EVENT_CRASHED:

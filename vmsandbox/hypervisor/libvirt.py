@@ -68,6 +68,7 @@ class LibvirtHypervisor:
         except BaseException:
             await aio.to_its_end(self._undo(spec))
             raise
+        self._hub.started(spec.name)
 
     async def destroy(self, name: str) -> None:
         """As `Hypervisor.destroy`."""
