@@ -61,13 +61,8 @@ class EventHub:
         return frozenset(name for name, started in self._running.items() if started)
 
     def reconcile(self, before: Collection[str], found: Collection[str]) -> None:
-        """Make good for events that were missed: of the machines that ran `before`, only those `found` still do.
-
-        Who waits for a removal looks for himself.
-        """
+        """Make good for events that were missed: of the machines that ran `before`, only those `found` still do."""
         self._running.update(dict.fromkeys(found, True))
-        for machine, alias in self._removals:
-            self._removed(machine, alias, None)
         for name in set(before) - set(found):
             self._ended(name, *_UNSEEN)
 
@@ -79,10 +74,9 @@ class EventHub:
 
     @contextlib.contextmanager
     def removal(self, name: str, alias: str) -> Iterator["asyncio.Future[None]"]:
-        """A future that is done when a device that is asked for within the context may be gone.
+        """A future that is done when a device, asked for within the context, is removed, or its machine has ended.
 
-        That is when it was removed, its machine has ended, or events were missed. It fails with FailedPrecondition when
-        the guest refuses.
+        It fails with FailedPrecondition when the guest refuses, and is never done when the event is missed.
         """
         future = self._removals[name, alias] = self._loop.create_future()
         try:
