@@ -572,6 +572,12 @@ async def test_events_tell_the_lives_of_containers(service, sandbox):
 @pytest.mark.parametrize(
     ("config", "kind", "reason"),
     [
+        (app(security=ContainerSecurity(privileged=True)), InvalidArgument, "is privileged, and its pod is not"),
+        (
+            app(mounts=(Mount("/data", image=IMAGE.id, image_sub_path="a/..", readonly=True),)),
+            InvalidArgument,
+            "leads out of the image volume",
+        ),
         (app(cdi_devices=("vendor.com/gpu=0",)), Unimplemented, "CDI devices vendor.com/gpu=0"),
         (app(resources=Resources(hugepage_limits={"2MB": 4 * MIB})), Unimplemented, "no huge pages"),
         (
@@ -625,8 +631,9 @@ async def test_devices_are_the_agents_to_find(service, world, sandbox):
     assert [(d.path, d.source, d.permissions) for d in made(world, sandbox).devices] == [
         ("/dev/fuse", "/dev/fuse", "rw")
     ]
-    await service.create_container(sandbox, app("all", security=ContainerSecurity(privileged=True)))
-    assert made(world, sandbox).all_devices
+    privileged = await service.run_pod_sandbox(pod("privileged", privileged=True))
+    await service.create_container(privileged, app(security=ContainerSecurity(privileged=True)))
+    assert made(world, privileged).all_devices
 
 
 async def test_an_image_volume_is_plugged_in_and_mounted_read_only(service, world, sandbox):

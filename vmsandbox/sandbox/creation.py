@@ -19,13 +19,14 @@ async def prepare(around: Surroundings, record: ContainerRecord) -> CreateContai
         NotFound: the store does not hold an image.
         VmsandboxError: the host or the guest refuses.
     """
-    check_container(record.config)
+    check_container(record.config, around.config)
     guest, config = around.running(), record.config
     profile = seccomp.build(config.security, machine=os.uname().machine, kernel=guest.kernel)
     user = spec.build_user(config, record.image_config)
     serial = await guest.disks.acquire(record.image_id, record.id)
     volumes = await guest.volumes.prepare(record.id, config.mounts)
-    inputs = spec.SpecInputs(record.id, config, record.image_config, around.hostname, volumes, profile)
+    mapped = user_namespace(around.config) is not None
+    inputs = spec.SpecInputs(record.id, config, record.image_config, around.hostname, volumes, profile, mapped)
     return CreateContainer(
         container_id=record.id,
         image_serial=serial,
@@ -35,7 +36,7 @@ async def prepare(around: Surroundings, record: ContainerRecord) -> CreateContai
         tty=config.tty,
         pid_namespace=_pid_namespace(around, config),
         devices=tuple(Device(each.container_path, each.host_path, each.permissions) for each in config.devices),
-        all_devices=config.security.privileged and user_namespace(around.config) is None,
+        all_devices=config.security.privileged and not mapped,
     )
 
 

@@ -13,6 +13,9 @@ from vmsandbox.sandbox.layout import SCRATCH_SERIAL, SHARE_TAG
 from vmsandbox.sandbox.possible import LONGEST_HOSTNAME, user_namespace
 from vmsandbox.sandbox.sizing import MachineSize, machine_size
 
+_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+"""What a pod gets where it does not say: low ports and ping need no privilege in it, as containerd has it."""
+
 
 def domain_name(sandbox_id: str) -> str:
     """The name of a sandbox's domain."""
@@ -60,7 +63,7 @@ def guest_configuration(config: PodSandboxConfig, network: PodNetwork) -> Config
         clock=time.time_ns(),
         interfaces=(network.interface,),
         dns=dns,
-        sysctls=config.sysctls,
+        sysctls={**_SYSCTLS, **config.sysctls},
         share_tag=SHARE_TAG,
         scratch_serial=SCRATCH_SERIAL,
         user_namespace=user_namespace(config),

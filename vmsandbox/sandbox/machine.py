@@ -69,6 +69,7 @@ class Machine:
         self._console = ConsoleReader(self._layout.console)
         self._stack = contextlib.AsyncExitStack()
         self._stopwatch = Stopwatch()
+        self._session: Session | None = None
         self._peer: HelloReply | None = None
 
     @property
@@ -113,7 +114,7 @@ class Machine:
         transport = self._host.transports.reopen(self._id, self._layout.runtime)
         try:
             await self._stack.enter_async_context(self._console)
-            session = await self._stack.enter_async_context(self._session(transport))
+            session = await self._open_session(transport)
             self._peer = await aio.unless(session.connect(_ANSWER_DEADLINE), self.failure)
             if self._peer.boot_id != boot_id:
                 raise Unavailable("the guest has restarted, and its containers are gone")
@@ -135,6 +136,11 @@ class Machine:
             self._add_console(error)
             self.failure.set_result(error)
 
+    def hang_up(self, error: VmsandboxError) -> None:
+        """Nobody need wait for the guest any more, e.g. for the rest of an output: it fails with `error`."""
+        if self._session is not None:
+            self._session.end(error)
+
     async def shut_down(self, client: GuestClient) -> None:
         """Let the guest end by itself, for a moment. A guest that does not is ended by `give_back`."""
         with contextlib.suppress(VmsandboxError, TimeoutError):
@@ -151,7 +157,7 @@ class Machine:
         assert self.network is not None
         with self._stopwatch.measure("machine"):
             await self._create(transport, self.network)
-        session = await self._stack.enter_async_context(self._session(transport))
+        session = await self._open_session(transport)
         self._peer = await self._connect(session)
         client = GuestClient(session)
         with self._stopwatch.measure("configure"):
@@ -181,9 +187,11 @@ class Machine:
         await self._stack.enter_async_context(self._console)
         await self._host.network.connect_tap(network)
 
-    def _session(self, transport: Transport) -> Session:
+    async def _open_session(self, transport: Transport) -> Session:
         name = f"pod {self._config.metadata.name}"
-        return Session(transport, name, self._on_event, build=self._host.guest_image.build)
+        session = Session(transport, name, self._on_event, build=self._host.guest_image.build)
+        self._session = await self._stack.enter_async_context(session)
+        return session
 
     async def _connect(self, session: Session) -> HelloReply:
         begin = time.monotonic()

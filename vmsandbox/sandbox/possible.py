@@ -22,13 +22,16 @@ def check_pod(config: PodSandboxConfig) -> None:
         raise InvalidArgument(f"{pod}: with a user namespace it cannot share the processes of its node")
 
 
-def check_container(config: ContainerConfig) -> None:
+def check_container(config: ContainerConfig, pod: PodSandboxConfig) -> None:
     """Raise an error for a container that asks for what the guest does not have.
 
     Raises:
+        InvalidArgument: it is privileged, and its pod is not (CRI LinuxSandboxSecurityContext).
         Unimplemented: a device of the host (CDI), huge pages, a profile of AppArmor.
     """
     container = f"container {config.metadata.name}"
+    if config.security.privileged and not pod.privileged:
+        raise InvalidArgument(f"{container} is privileged, and its pod is not")
     if config.cdi_devices:
         raise Unimplemented(
             f"{container}: the CDI devices {', '.join(config.cdi_devices)} are the host's, and no machine gets them"
@@ -64,3 +67,5 @@ def _check_mappings(wanted: UserNamespace) -> None:
     for mapping in (*wanted.uids, *wanted.gids):
         if mapping.container_id != 0 or mapping.length < 1:
             raise InvalidArgument("the mapping of a user namespace begins with id 0 in the container")
+    if wanted.uids != wanted.gids:
+        raise InvalidArgument("a user namespace maps gids as it maps uids")

@@ -101,6 +101,7 @@ class Prober:
         self._directory = runtime_directory / "probe"
         self._cache = state_directory / "accelerators.json"
         self._deadlines = deadlines
+        self._warned = False
         self._id = uuid.uuid5(uuid.NAMESPACE_URL, self._directory.as_uri()).hex
         """The same for every probe with this directory, so that the next one finds what a killed one has left."""
 
@@ -121,7 +122,7 @@ class Prober:
                 hint="accelerator: auto falls back to TCG, which is slow; `vmsandbox check` tries again",
                 evidence={"the attempt": kvm.report},
             )
-        _log.warning("machines are emulated (TCG), which is slow: %s; `vmsandbox check` tries KVM again", kvm.why_not)
+        self._warn(kvm.why_not)
         return Accelerator.TCG
 
     async def try_all(self) -> tuple[Attempt, ...]:
@@ -129,6 +130,11 @@ class Prober:
         attempts = tuple([await self._attempt(accelerator) for accelerator in Accelerator])
         self._remember(_Cache(await self._circumstances(), attempts))
         return attempts
+
+    def _warn(self, why_not: str) -> None:
+        if not self._warned:
+            _log.warning("machines are emulated (TCG), which is slow: %s; `vmsandbox check` tries KVM again", why_not)
+        self._warned = True
 
     async def _remembered(self, accelerator: Accelerator) -> Attempt:
         now = await self._circumstances()

@@ -223,6 +223,8 @@ class Sandbox:
         _log.error("sandbox %s: %s", self.record.id, message)
         self._change(state=SandboxState.NOTREADY, message=message)
         self._end_all(error)
+        if self._machine is not None:
+            self._machine.hang_up(Unavailable(str(error)))
         self._announce(ContainerEventKind.STOPPED)
 
     async def _start(self) -> None:

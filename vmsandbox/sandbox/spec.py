@@ -6,7 +6,7 @@ that containers share, the agent fills in.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import ContainerConfig, ImageConfig, NamespaceMode
@@ -32,8 +32,10 @@ class SpecInputs:
     hostname: str
     volumes: Sequence[Source] = ()
     """Of each of `config.mounts`, in their order."""
-    seccomp: JSON = field(default=None)
+    seccomp: JSON = None
     """`linux.seccomp` (see `seccomp.build`)."""
+    mapped_users: bool = False
+    """Whether the pod has a user namespace."""
 
 
 def build_spec(inputs: SpecInputs) -> JSON:
@@ -61,7 +63,7 @@ def build_spec(inputs: SpecInputs) -> JSON:
         "ociVersion": "1.0.2",
         "process": build_process(inputs, command_line(inputs.config, inputs.image)),
         "root": {"path": "rootfs", "readonly": security.readonly_rootfs},
-        "mounts": spec_mounts.build_mounts(inputs.config, inputs.volumes),
+        "mounts": spec_mounts.build_mounts(inputs.config, inputs.volumes, mapped_users=inputs.mapped_users),
         "linux": linux,
     }
 

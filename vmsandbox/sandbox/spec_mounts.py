@@ -8,17 +8,18 @@ from vmsandbox.protocol.codec import JSON
 from vmsandbox.sandbox.volumes import Source
 
 
-def build_mounts(config: ContainerConfig, sources: Sequence[Source]) -> list[JSON]:
+def build_mounts(config: ContainerConfig, sources: Sequence[Source], *, mapped_users: bool = False) -> list[JSON]:
     """The default mounts, without those that a volume stands in for, then the volumes, parents first.
 
     Args:
         config: the container.
         sources: of each of `config.mounts`.
+        mapped_users: whether the pod has a user namespace.
     """
     volumes = [_volume(mount, source) for mount, source in zip(config.mounts, sources, strict=True)]
     volumes.sort(key=lambda mount: mount["destination"].count("/"))
     taken = {mount["destination"] for mount in volumes}
-    return [mount for mount in _defaults(config) if mount["destination"] not in taken] + volumes
+    return [mount for mount in _defaults(config, mapped_users) if mount["destination"] not in taken] + volumes
 
 
 def root_propagation(config: ContainerConfig) -> str:
@@ -28,7 +29,7 @@ def root_propagation(config: ContainerConfig) -> str:
     return next((mode.value for mode in modes if mode in wanted), "")
 
 
-def _defaults(config: ContainerConfig) -> list[JSON]:
+def _defaults(config: ContainerConfig, mapped_users: bool) -> list[JSON]:
     security = config.security
     system = "rw" if security.privileged else "ro"
     files = {"/etc/hosts": paths.HOSTS, "/etc/hostname": paths.HOSTNAME, "/etc/resolv.conf": paths.RESOLV_CONF}
@@ -39,19 +40,30 @@ def _defaults(config: ContainerConfig) -> list[JSON]:
         _mount(
             "/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
         ),
-        _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
-        _mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", system),
+        _of_guest("/dev/mqueue", "mqueue", mapped_users),
+        _of_guest("/sys", "sysfs", mapped_users, system),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", system),
         _shared_memory(security.namespaces.ipc),
         *(_mount(target, "bind", source, *file_options) for target, source in files.items()),
     ]
 
 
+def _of_guest(path: str, kind: str, mapped_users: bool, *more: str) -> JSON:
+    """What shows the guest's network or IPC. Root of a user namespace does not own these, and may only bind it."""
+    options = ("nosuid", "noexec", "nodev", *more)
+    # Private, or what is mounted on it in the container would be mounted in the guest.
+    return (
+        _mount(path, "bind", path, "rbind", "rprivate", *options)
+        if mapped_users
+        else _mount(path, kind, kind, *options)
+    )
+
+
 def _shared_memory(ipc: NamespaceMode) -> JSON:
     options = ("nosuid", "nodev", "noexec")
     if ipc is NamespaceMode.CONTAINER:
         return _mount("/dev/shm", "tmpfs", "shm", *options, "mode=1777", "size=65536k")
-    return _mount("/dev/shm", "bind", paths.SHM, "rbind", "rw", *options)
+    return _mount("/dev/shm", "bind", paths.SHM, "rbind", "rprivate", "rw", *options)
 
 
 def _volume(mount: Mount, source: Source) -> JSON:

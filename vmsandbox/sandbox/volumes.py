@@ -42,6 +42,8 @@ def check(mount: Mount) -> None:
         raise InvalidArgument(f"the mount at {path} is to be recursively read-only, with propagation")
     if mount.image and not mount.readonly:
         raise InvalidArgument(f"the image volume at {path} has to be read-only")
+    if ".." in mount.image_sub_path.split("/"):
+        raise InvalidArgument(f"the path {mount.image_sub_path} leads out of the image volume at {path}")
 
 
 class Volumes:

@@ -82,7 +82,7 @@ def test_containers_in_the_nodes_namespace_see_every_process_of_the_guest(node_p
 
 
 def test_a_container_joins_the_processes_of_the_one_it_targets(pod: Pod) -> None:
-    target = pod.start("sleep", "1234")
+    target = pod.start("sleep", "1234", security=modes(pid=pb.CONTAINER))
     options = {"namespace_options": {"pid": pb.TARGET, "target_id": target.id}}
     debugger = pod.start(security=options)
     assert "sleep 1234" in processes(debugger)

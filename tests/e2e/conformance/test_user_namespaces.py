@@ -39,7 +39,7 @@ def test_a_mapped_container_owns_its_files(mapped_pod: Pod) -> None:
     ended = mapped_pod.run(
         "sh",
         "-c",
-        "touch /new && stat -c %u /new /etc/passwd /proc/self && chown 33 /new",
+        "touch /new && stat -c %u /new /etc/passwd /proc/self/ && chown 33 /new",
         security=security(mapped_pod),
     )
     assert (ended.status.exit_code, ended.stdout) == (0, "0\n0\n0\n")
