@@ -21,8 +21,9 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """The session ends with what it found: no process, link, namespace, mount, loop device, lease or rule more."""
     before = leftovers.resources()
     yield
+    if not request.config.getoption("--leftovers"):
+        return
     deadline = time.monotonic() + _SETTLE
     while (left := leftovers.resources() - before) and time.monotonic() < deadline:
         time.sleep(0.2)  # for processes that were killed: their reaper is not ours to wait for
-    if request.config.getoption("--leftovers"):
-        assert not left, "the tests left behind:\n" + "\n".join(sorted(left))
+    assert not left, "the tests left behind:\n" + "\n".join(sorted(left))

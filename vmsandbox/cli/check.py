@@ -20,7 +20,7 @@ def check(options: Global, output: str) -> None:
 
     Exit status 1 when something is missing that pods need.
     """
-    found = execution.run(_look(options.config(), output))
+    found = execution.run(_look(options.config("warning"), output))
     if output == "json":
         terminal.result_json([asdict(section) for section in found])
     if not all(finding.ok for section in found for finding in section.findings):

@@ -73,7 +73,7 @@ def pull(options: Global, name: str, username: str, password_stdin: bool, output
         with terminal.step(f"Pulling {name}") as update:
             return await store.pull(name, auth, _report(update))
 
-    pulled = _with_store(options.config(), work)
+    pulled = _with_store(options.config("warning"), work)
     _print_one(pulled, output)
 
 
@@ -89,7 +89,7 @@ def load(options: Global, archive: Path, name: str, output: str) -> None:
         with terminal.step(f"Loading {archive}") as update:
             return await store.load(archive, name, _report(update))
 
-    loaded = _with_store(options.config(), work)
+    loaded = _with_store(options.config("warning"), work)
     if output == "json":
         terminal.result_json([asdict(one) for one in loaded])
         return
@@ -106,7 +106,7 @@ def list_images(options: Global, output: str) -> None:
     async def work(store: ImageStore) -> tuple[Image, ...]:
         return store.list()
 
-    print_images(_with_store(options.config(), work), output)
+    print_images(_with_store(options.config("warning"), work), output)
 
 
 @image.command()
@@ -119,7 +119,7 @@ def remove(options: Global, names: tuple[str, ...]) -> None:
         for name in names:
             await store.remove(name)
 
-    _with_store(options.config(), work)
+    _with_store(options.config("warning"), work)
 
 
 @image.command()
@@ -131,7 +131,7 @@ def inspect(options: Global, name: str) -> None:
     async def work(store: ImageStore) -> Image:
         return store.inspect(name)
 
-    terminal.result_json(asdict(_with_store(options.config(), work)))
+    terminal.result_json(asdict(_with_store(options.config("warning"), work)))
 
 
 def print_images(images: tuple[Image, ...], output: str) -> None:

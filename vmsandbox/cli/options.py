@@ -22,13 +22,17 @@ class Global:
     config_file: Path | None
     log_level: str | None
 
-    def config(self) -> Config:
-        """The configuration, read now; logging follows it. Ends the process where it is not valid."""
+    def config(self, log_level: str = "") -> Config:
+        """The configuration, read now; logging follows it. Ends the process where it is not valid.
+
+        Args:
+            log_level: of a command that speaks to a person by itself, where the command line does not say.
+        """
         try:
             read = config.load(self.config_file)
         except VmsandboxError as error:
             execution.fail(error, execution.FAILED)
-        log.configure(self.log_level or read.log_level)
+        log.configure(self.log_level or log_level or read.log_level)
         return read
 
 

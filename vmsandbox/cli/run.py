@@ -38,7 +38,7 @@ def run(options: Global, files: tuple[Path, ...], timings: bool) -> None:
     Exit status: the pod's (0, or that of the container that failed first); 125 when it could not be run. Ctrl-C asks
     the containers to end, as long as terminationGracePeriodSeconds; Ctrl-C again ends them at once.
     """
-    result = execution.run(_run(options.config(), files, timings), failed=execution.RUN_FAILED)
+    result = execution.run(_run(options.config("warning"), files, timings), failed=execution.RUN_FAILED)
     if result.reason:
         terminal.note(f"the pod failed: {result.reason}")
     raise SystemExit(result.exit_code)

@@ -155,6 +155,12 @@ class Session:
             await self._changed.wait()
         return self._unavailable()
 
+    def end(self, reason: VmsandboxError) -> None:
+        """The machine is gone: all who wait for its agent fail with the reason, and nobody dials any more."""
+        if self._task is not None:
+            self._task.cancel()
+        self._close(reason)
+
     async def aclose(self) -> None:
         """Close the session; its pending requests fail with Unavailable. Can be repeated."""
         task, self._task = self._task, None
@@ -213,7 +219,7 @@ class Session:
         self._set(RunState.CONNECTED)
 
     def _lose(self, reason: VmsandboxError) -> None:
-        log.warning("%s: %s; reconnecting", self.name, reason)
+        log.info("%s: %s; reconnecting", self.name, reason)
         self._control = None
         self._reason = reason
         self._set(RunState.LOST)
