@@ -70,7 +70,7 @@ class Workshop:
         self.ways: dict[str, Transport] = {}
         """To the agents of the machines, by name."""
         self.directory = directory
-        self._transports = Transports(
+        self.transports = Transports(
             directory / "cids", kernel=use_kernel("auto"), program=vhost_device_program(), group=_group()
         )
 
@@ -80,7 +80,7 @@ class Workshop:
         name = f"vmsandbox-test-{identity.hex[:12]}"
         directory = self.directory / name
         directory.mkdir(mode=0o711)
-        self.ways[name] = await self._transports.start(name, directory)
+        self.ways[name] = await self.transports.start(name, directory)
         return MachineSpec(
             name=name,
             uuid=str(identity),
@@ -96,7 +96,7 @@ class Workshop:
     def close(self) -> None:
         """Give back the transports, when the machines have ended."""
         for name in self.ways:
-            self._transports.stop(name, self.directory / name)
+            self.transports.stop(name, self.directory / name)
 
 
 @contextlib.contextmanager

@@ -71,6 +71,12 @@ async def test_what_was_printed_before_the_machine_died_is_there(console: Consol
         assert reader.last_lines(5) == ["Kernel panic - not syncing"]
 
 
+async def test_of_a_panic_the_lines_that_led_to_it_are_the_last(console: Console) -> None:
+    async with ConsoleReader(console.path) as reader:
+        console.print(b"cannot mount /dev/sda\nKernel panic - not syncing: no init\nCPU: 0\nRAX: 0\n")
+        assert reader.last_lines(2) == ["cannot mount /dev/sda", "Kernel panic - not syncing: no init"]
+
+
 async def test_what_nobody_asked_for_is_there_after_the_context(console: Console) -> None:
     async with ConsoleReader(console.path) as reader:
         console.print(b"last words\n")

@@ -18,6 +18,7 @@ _PAUSE = 0.1
 """Seconds between two reads: a guest that prints without end costs the host little. What it prints meanwhile waits in
 the socket, and then QEMU drops it, without holding the guest up."""
 
+_PANIC = "Kernel panic - not syncing"
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-~])")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -56,9 +57,14 @@ class ConsoleReader:
         self._close()
 
     def last_lines(self, count: int) -> list[str]:
-        """The last `count` lines that the guest has printed, up to this moment, as safe text."""
+        """The last `count` lines that the guest has printed, up to this moment, as safe text.
+
+        They end with the first line of a kernel's panic: what led to it says why, not the registers printed after it.
+        """
         self._read()
-        return [line for line in map(_clean, self._text().split("\n")) if line][-count:]
+        lines = [line for line in map(_clean, self._kept.decode(errors="replace").split("\n")) if line]
+        panics = [number for number, line in enumerate(lines) if _PANIC in line]
+        return lines[: panics[-1] + 1 if panics else None][-count:]
 
     def _listen(self) -> None:
         if self._socket is not None:
@@ -95,9 +101,6 @@ class ConsoleReader:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
-
-    def _text(self) -> str:
-        return self._kept.decode(errors="replace")
 
 
 def _clean(line: str) -> str:
