@@ -19,7 +19,7 @@ CONFIG_MAP = """\
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: settings}
-data: {LEVEL: debug, "bad=name": x, file.txt: "text\\n"}
+data: {LEVEL: debug, file.txt: "text\\n"}
 binaryData: {blob: AAE=}
 """
 SECRET = """\
@@ -339,7 +339,7 @@ class TestVolumes:
 
     def test_a_config_map_is_a_file_for_every_key(self):
         assert self.files("configMap: {name: settings}", CONFIG_MAP) == {
-            "LEVEL": File(b"debug", 0o644), "bad=name": File(b"x", 0o644), "file.txt": File(b"text\n", 0o644),
+            "LEVEL": File(b"debug", 0o644), "file.txt": File(b"text\n", 0o644),
             "blob": File(b"\0\1", 0o644),
         }  # fmt: skip
 
@@ -387,6 +387,9 @@ class TestVolumes:
             ("downwardAPI: {items: [{path: x, fieldRef: {fieldPath: status.podIP}}]}", "there is no field"),
             ("downwardAPI: {items: [{path: x, resourceFieldRef: {resource: limits.cpu}}]}", "there is no container ''"),
             ("emptyDir: {}, hostPath: {path: /x}", "a volume needs exactly one source"),
+            ("emptyDir: {sizeLimit: -1}", "sizeLimit: it cannot be negative"),
+            ("hostPath: {path: var/run}", "a path of the host is absolute"),
+            ("hostPath: {path: /var/../etc}", "a path of the host is absolute, without .."),
             ("emptyDir: {medium: HugePages}", "'HugePages' is not one of '', 'Memory'"),
         ],
     )
@@ -465,6 +468,19 @@ class TestChecks:
     )
     def test_a_pod_that_cannot_be_is_an_error(self, spec, message):
         assert message in error_of(f"containers: [{{name: a, image: b}}]\n{spec}")
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ("kind: ConfigMap\ndata: {a/b: c}", "data['a/b']: a key has letters"),
+            ("kind: ConfigMap\ndata: {..: c}", "data['..']: a key has letters"),
+            ("kind: ConfigMap\ndata: {a: c}\nbinaryData: {a: AA==}", "binaryData.a: this key is in data as well"),
+            ("kind: Secret\nstringData: {'': c}", "stringData['']: a key has letters"),
+        ],
+    )
+    def test_an_object_that_cannot_be_is_an_error(self, fields, message):
+        text = f"apiVersion: v1\nmetadata: {{name: c}}\n{fields}"
+        assert message in error_of("containers: [{name: a, image: b}]", text)
 
     def test_a_pod_without_containers_is_an_error(self):
         assert error_of("containers: []").endswith("spec.containers: a pod has at least one container")

@@ -261,6 +261,20 @@ class TestCancellation:
             await run
         assert "ended a 137 Error" in running.observer.events
 
+    async def test_while_pulling_nothing_is_left(self, running: Running) -> None:
+        async def pull(name, auth, progress):
+            running.runtime.calls.append("pulling")
+            await asyncio.Event().wait()
+
+        running.runtime.pull_image = pull
+        run = asyncio.create_task(running.run(plan(ONE.replace("a:1", "b:1"))))
+        while not running.runtime.calls:
+            await asyncio.sleep(0)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+        assert running.nothing_is_left()
+
     async def test_at_boot_nothing_is_left(self, running: Running) -> None:
         running.runtime.boot = asyncio.Event()
         run = asyncio.create_task(running.run(plan(ONE)))
@@ -338,6 +352,11 @@ class TestFailures:
             await running.run(plan(ONE.replace("a:1", "b:1")))
         assert running.runtime.calls == ["pull localhost/b:1"]
         assert running.nothing_is_left()
+
+    async def test_an_image_that_cannot_be_pulled_but_is_held_says_how_it_is_used(self, running: Running) -> None:
+        with pytest.raises(NotFound) as raised:
+            await running.run(plan("containers: [{name: a, image: 'localhost/a:1', imagePullPolicy: Always}]"))
+        assert "IfNotPresent" in raised.value.hint
 
     async def test_an_image_that_may_not_be_pulled_has_to_be_held(self, running: Running) -> None:
         with pytest.raises(NotFound, match="imagePullPolicy is Never"):

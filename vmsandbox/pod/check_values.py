@@ -9,6 +9,7 @@ from vmsandbox.pod.tree import Node
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 SUBDOMAIN = re.compile(rf"(?=.{{1,253}}$){LABEL.pattern}(\.{LABEL.pattern})*")
+KEY = re.compile(r"(?!\.\.?$)[-._a-zA-Z0-9]{1,253}")
 SYSCTL = re.compile(r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?([./][a-z0-9]([-_a-z0-9]*[a-z0-9])?)*")
 _KNOWN_RESOURCES = ("cpu", "memory")
 

@@ -1,10 +1,12 @@
 """What Kubernetes' validation would refuse, and what a machine cannot give; found before anything starts."""
 
 from vmsandbox.pod.api.container import Container, RestartPolicy
-from vmsandbox.pod.api.pod import Pod, PodSpec
+from vmsandbox.pod.api.pod import ConfigMap, Pod, PodSpec, Secret
 from vmsandbox.pod.api.probes import Lifecycle
+from vmsandbox.pod.api.volumes import Volume
 from vmsandbox.pod.check_container import check_container
-from vmsandbox.pod.check_values import LABEL, SUBDOMAIN, SYSCTL, check_id, check_resources, matches, unique
+from vmsandbox.pod.check_values import KEY, LABEL, SUBDOMAIN, SYSCTL, check_id, check_resources, matches, unique
+from vmsandbox.pod.quantity import ZERO
 
 
 def check_pod(pod: Pod) -> None:
@@ -15,6 +17,8 @@ def check_pod(pod: Pod) -> None:
     _check_spec(spec)
     _check_names(spec)
     volumes = {volume.name for volume in spec.volumes}
+    for volume in spec.volumes:
+        _check_volume(volume)
     for container in spec.init_containers:
         _check_init_container(container)
     for container in spec.containers:
@@ -22,6 +26,27 @@ def check_pod(pod: Pod) -> None:
             raise container.at.of("restartPolicy").error("containers restart by the pod's restartPolicy")
     for container in (*spec.init_containers, *spec.containers):
         check_container(container, volumes)
+
+
+def check_object(found: ConfigMap | Secret) -> None:
+    """Raise InvalidArgument for the first thing that a ConfigMap or a Secret cannot be."""
+    matches(found.metadata.at.of("name"), SUBDOMAIN, found.metadata.name)
+    fields = {"data": found.data.keys()}
+    fields |= {"binaryData": found.binary_data.keys()} if isinstance(found, ConfigMap) else {}
+    fields |= {"stringData": found.string_data.keys()} if isinstance(found, Secret) else {}
+    for name, keys in fields.items():
+        for key in keys:
+            if not KEY.fullmatch(key):
+                raise found.at.of(name).of(key).error("a key has letters, digits, -, _ and . only, and is not . or ..")
+    if isinstance(found, ConfigMap) and (both := found.data.keys() & found.binary_data.keys()):
+        raise found.at.of("binaryData").of(min(both)).error("this key is in data as well")
+
+
+def _check_volume(volume: Volume) -> None:
+    if volume.host_path and (not volume.host_path.path.startswith("/") or ".." in volume.host_path.path.split("/")):
+        raise volume.host_path.at.of("path").error("a path of the host is absolute, without ..")
+    if volume.empty_dir and volume.empty_dir.size_limit and volume.empty_dir.size_limit < ZERO:
+        raise volume.empty_dir.at.of("sizeLimit").error("it cannot be negative")
 
 
 def _check_init_container(container: Container) -> None:

@@ -76,8 +76,9 @@ def _all_of(manifest: Manifest, source: EnvFromSource) -> dict[str, str]:
     else:
         assert source.secret_ref
         content = _content(source.secret_ref, "Secret", manifest.secrets.get(source.secret_ref.name))
-    named = {source.prefix + key: value for key, value in content.items()}
-    return {name: _text(value, source.at) for name, value in named.items() if _NAME.fullmatch(name)}
+    if not _NAME.fullmatch(source.prefix or "X"):
+        raise source.at.of("prefix").error(f"{source.prefix[:80]!r} cannot begin the name of a variable")
+    return {source.prefix + key: _text(value, source.at) for key, value in content.items()}
 
 
 def _content(reference: ObjectReference, kind: str, found: ConfigMap | Secret | None) -> dict[str, bytes]:

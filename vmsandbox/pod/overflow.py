@@ -14,9 +14,9 @@ _LOOK = 300.0
 async def overflown(volumes: PodVolumes) -> str:
     """Wait until a volume holds more than its limit, and say which; for ever, where none has one."""
     limits = {
-        name: volume.size_limit.whole
+        name: volume.limit
         for name, volume in volumes.plan.volumes.items()
-        if isinstance(volume, EmptyDir) and volume.medium is Medium.DEFAULT and volume.size_limit
+        if isinstance(volume, EmptyDir) and volume.medium is Medium.DEFAULT and volume.limit
     }
     while True:
         await asyncio.sleep(INTERVAL)

@@ -18,8 +18,8 @@ from vmsandbox.model import (
 )
 from vmsandbox.pod import dns, security
 from vmsandbox.pod.api.container import Container, RestartPolicy
-from vmsandbox.pod.api.pod import PodSpec
-from vmsandbox.pod.checks import check_pod
+from vmsandbox.pod.api.pod import ConfigMap, PodSpec, Secret
+from vmsandbox.pod.checks import check_object, check_pod
 from vmsandbox.pod.documents import Manifest
 from vmsandbox.pod.environment import environment
 from vmsandbox.pod.expansion import expand
@@ -97,6 +97,9 @@ def plan_pod(manifest: Manifest, settings: PlanSettings) -> PodPlan:
         InvalidArgument: what the manifest says cannot be, with its file, line and field.
     """
     check_pod(manifest.pod)
+    objects: list[ConfigMap | Secret] = [*manifest.config_maps.values(), *manifest.secrets.values()]
+    for found in objects:
+        check_object(found)
     spec = manifest.pod.spec
     subject = Subject(manifest, settings, pod_resources(spec, settings.vcpus, settings.memory))
     plan = PodPlan(subject, _sandbox(subject), plan_images(manifest), plan_volumes(subject))

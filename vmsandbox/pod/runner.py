@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from vmsandbox import aio
-from vmsandbox.errors import FailedPrecondition, NotFound
+from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.images.progress import PullProgress
 from vmsandbox.model import Image
 from vmsandbox.pod.api.volumes import PullPolicy
@@ -98,7 +98,12 @@ async def _get_image(wanted: ImagePlan, runtime: PodRuntime, observer: PodObserv
         raise NotFound(
             f"image {wanted.name} is not held, and imagePullPolicy is Never", hint="load it, or let it be pulled"
         )
-    pulled = await runtime.pull_image(wanted.name, wanted.auth, report)
+    try:
+        pulled = await runtime.pull_image(wanted.name, wanted.auth, report)
+    except VmsandboxError as error:
+        if held is not None:
+            error.hint = "an image of this name is held: with imagePullPolicy IfNotPresent it is used"
+        raise
     observer.image_ready(wanted.name, pulled, pulled=True)
     return pulled
 

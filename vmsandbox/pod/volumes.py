@@ -105,7 +105,7 @@ class PodVolumes:
     def memory_size(self, empty: EmptyDir) -> int:
         """Bytes of a memory volume: at most what the pod may use in all, as the kubelet has it."""
         memory = self.plan.subject.resources.memory.whole
-        return min(empty.size_limit.whole, memory) if empty.size_limit else memory
+        return min(empty.limit or memory, memory)
 
     async def _make(self, name: str) -> None:
         match self.plan.volumes[name]:

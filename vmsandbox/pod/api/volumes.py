@@ -27,6 +27,11 @@ class EmptyDir(Located):
     medium: Medium = Medium.DEFAULT
     size_limit: Quantity | None = None
 
+    @property
+    def limit(self) -> int | None:
+        """Bytes; 0 is no limit, as in Kubernetes."""
+        return self.size_limit.whole or None if self.size_limit else None
+
 
 class HostPathType(enum.Enum):
     """HostPathType: what has to be there, or is made."""
