@@ -204,7 +204,7 @@ class Container:
     def wait(self, timeout: float = 60) -> Ended:
         """Its end."""
         status = eventually(lambda: _exited(self.status()), timeout)
-        return Ended(status, read_log(self.log_file) if self.log_file.exists() else [])
+        return Ended(status, read_log(self.log_file) if self.log_file.is_file() else [])
 
 
 def _exited(status: pb.ContainerStatus) -> pb.ContainerStatus | None:
