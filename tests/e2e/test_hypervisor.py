@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,12 +21,15 @@ from tests.support.libvirt import Workshop, embedded_uri, kill_qemu, qemu_pid, w
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.session import Session
 from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState, NetworkDevice, Share
+from vmsandbox.hypervisor.bindings import libvirt
+from vmsandbox.hypervisor.connection import Connection
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.protocol.messages import Event
 
 BOOT_DEADLINE = 120
 CHECKOUT = Path(__file__).parents[2]
+GOLDEN = CHECKOUT / "tests/unit/golden/domain"
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +99,7 @@ async def test_a_machine_with_everything_boots_and_qemu_has_no_rights(
         fields = dict(line.split(":\t", 1) for line in status.splitlines())
         assert "0" not in fields["Uid"].split() and "0" not in fields["Gid"].split()
         assert int(fields["CapEff"], 16) == 0 and fields["Seccomp"] == "2" and fields["NoNewPrivs"] == "1"
-        assert not Path(f"/proc/{qemu_pid(spec.name)}/root/dev/sda").exists()
+        assert b"pcie-root-port" not in Path(f"/proc/{qemu_pid(spec.name)}/cmdline").read_bytes()
         assert os.readlink(f"/proc/{qemu_pid(spec.name)}/ns/mnt") != os.readlink("/proc/self/ns/mnt")
 
 
@@ -175,6 +179,16 @@ async def test_a_machine_that_cannot_start_says_what_qemu_said(hypervisor: Libvi
         await hypervisor.create(broken)
     assert "qemu" in caught.value.evidence["QEMU"].lower()
     assert await hypervisor.state(spec.name) is MachineState.GONE
+
+
+@pytest.mark.parametrize("golden", sorted(GOLDEN.glob("p*.xml")), ids=lambda path: path.stem)
+async def test_libvirt_takes_every_golden_domain_and_its_schema_does(golden: Path) -> None:
+    async with Connection.opened(embedded_uri(), lambda _: []) as connection:
+
+        def define(opened: Any) -> None:
+            opened.defineXMLFlags(golden.read_text(), libvirt.VIR_DOMAIN_DEFINE_VALIDATE).undefine()
+
+        await connection.call("libvirt does not take the domain", define)
 
 
 async def test_a_process_has_one_embedded_libvirt(hypervisor: LibvirtHypervisor, tmp_path: Path) -> None:
