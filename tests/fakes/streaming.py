@@ -1,4 +1,4 @@
-"""A runtime for the streaming server: commands are processes of this host, "attach" joins one, ports are this host's."""
+"""A runtime for the streaming server: commands are processes of this host, attach joins one, ports are this host's."""
 
 import asyncio
 import contextlib
@@ -23,6 +23,8 @@ class LocalProcess:
     def __init__(self, process: asyncio.subprocess.Process, terminal: int | None) -> None:
         self.process = process
         self.outputs = (Stream.STDOUT,) if terminal is not None else (Stream.STDOUT, Stream.STDERR)
+        self.taken = 0
+        """Bytes of output that the server has taken."""
         self._terminal = terminal
 
     async def output(self, stream: Stream) -> AsyncGenerator[bytes, None]:
@@ -33,6 +35,7 @@ class LocalProcess:
         pipe = self.process.stdout if stream is Stream.STDOUT else self.process.stderr
         assert pipe is not None
         while data := await pipe.read(CHUNK):
+            self.taken += len(data)
             yield data
 
     async def write(self, data: bytes) -> None:
@@ -137,11 +140,10 @@ class LocalTargets:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process._transport.close()  # type: ignore[attr-defined] # Its pipes, read to their ends or not.
             await process.wait()
             if terminal is not None:
                 os.close(terminal)
-            if process.stdin is not None:
-                process.stdin.close()
             self.ended += 1
 
     @contextlib.asynccontextmanager

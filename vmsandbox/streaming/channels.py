@@ -97,6 +97,10 @@ class WebSocketChannels:
     def consumed(self, stream: int, count: int) -> None:
         """See `Multiplexer`: there are no windows."""
 
+    def heartbeat(self) -> None:
+        """See `Multiplexer`."""
+        self._socket.heartbeat()
+
     def close(self, reason: str = "") -> None:
         """See `Multiplexer`."""
         self._socket.close(reason)

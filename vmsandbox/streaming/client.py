@@ -47,6 +47,9 @@ class _Client:
     def take_output(self) -> bytes:
         return self.multiplexer.output()
 
+    def heartbeat(self) -> None:
+        self.multiplexer.heartbeat()
+
 
 class CommandClient:
     """A command that runs, or a container that is attached to. `command` makes it."""

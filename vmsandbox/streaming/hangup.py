@@ -2,7 +2,8 @@
 
 asyncio notices the end of a connection only by reading. But where a client is held back because nobody takes what it
 sends, its end must still be noticed: the process that takes nothing is to be told. epoll(7) reports EPOLLRDHUP for that
-without a byte being read, and an epoll descriptor can itself be watched by the event loop.
+without a byte being read, and an epoll descriptor can itself be watched by the event loop. (The FIN of a client that
+was killed waits behind what we do not take in; a heartbeat makes its kernel answer with RST at once.)
 """
 
 import asyncio

@@ -93,6 +93,10 @@ class Multiplexer(Protocol):
         """Say that `count` bytes of a stream's data have been dealt with, so that the peer may send as many more."""
         ...
 
+    def heartbeat(self) -> None:
+        """Send something that means nothing and is not answered: where the peer is gone, its kernel says so."""
+        ...
+
     def close(self, reason: str = "") -> None:
         """End the connection in order; with a reason, because of an error."""
         ...

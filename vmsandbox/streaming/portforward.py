@@ -115,6 +115,10 @@ class PortForward:
         """Take what is to be sent to the client now."""
         return self._multiplexer.output()
 
+    def heartbeat(self) -> None:
+        """Have something sent to the client that means nothing."""
+        self._multiplexer.heartbeat()
+
     def room(self, number: int) -> int:
         """Bytes that may be sent to the client now."""
         return self._multiplexer.room(number)

@@ -109,7 +109,8 @@ class _Session:
         pipe.put(data)
         if pipe.full:
             patience = STALL_TIMEOUT if len(self._tasks) > 1 else None
-            if not await self._wire.hold(pipe.drained(), patience):
+            if not await self._wire.hold(pipe.drained(), patience) and number in self._inputs:
+                self._forget_input(number)
                 self._tasks[number].cancel()
                 self._fail(number, f"the port took nothing for {STALL_TIMEOUT:g} s, and others wait")
 
@@ -124,7 +125,7 @@ class _Session:
             pass  # `read` notices, too.
         finally:
             del self._tasks[number]
-            self._wire.machine.consumed(number, self._inputs.pop(number).size)
+            self._forget_input(number)
             self._wire.flush_soon()
 
     async def _exchange(self, number: int, connection: Port) -> None:
@@ -157,6 +158,11 @@ class _Session:
             await self._wire.deliver(data, lambda: machine.room(number), lambda part: machine.send(number, part))
         machine.end(number)
         self._wire.flush_soon()
+
+    def _forget_input(self, number: int) -> None:
+        """Throw away what was not taken, and what still comes."""
+        if (pipe := self._inputs.pop(number, None)) is not None:
+            self._wire.machine.consumed(number, pipe.size)
 
     def _fail(self, number: int, message: str) -> None:
         _log.info("a client of port-forward is told: %s", message)

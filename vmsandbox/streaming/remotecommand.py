@@ -110,6 +110,10 @@ class RemoteCommand:
         """Take what is to be sent to the client now."""
         return self._multiplexer.output()
 
+    def heartbeat(self) -> None:
+        """Have something sent to the client that means nothing."""
+        self._multiplexer.heartbeat()
+
     def room(self, stream: Stream) -> int:
         """Bytes of output that may be sent now."""
         number = self._streams.get(stream.value)

@@ -61,6 +61,10 @@ class Tunnel:
         """See `Multiplexer`."""
         self._session.consumed(stream, count)
 
+    def heartbeat(self) -> None:
+        """See `Multiplexer`."""
+        self._socket.heartbeat()
+
     def close(self, reason: str = "") -> None:
         """See `Multiplexer`: both sessions end."""
         self._session.close(reason)

@@ -7,7 +7,7 @@ answered. A close is answered, and ends the connection.
 from dataclasses import dataclass
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.frame_protocol import CloseReason
 
 MESSAGE_LIMIT = 32 * 1024
@@ -82,6 +82,11 @@ class WebSocket:
         if self._connection.state is ConnectionState.OPEN:
             event = BytesMessage(message) if isinstance(message, bytes) else TextMessage(message)
             self._output += self._connection.send(event)
+
+    def heartbeat(self) -> None:
+        """Send an unsolicited pong, which is not answered (RFC 6455, 5.5.3)."""
+        if self._connection.state is ConnectionState.OPEN:
+            self._output += self._connection.send(Pong())
 
     def close(self, reason: str = "", code: CloseReason = CloseReason.NORMAL_CLOSURE) -> None:
         """Send a close, once; with a reason, because of an error."""

@@ -14,6 +14,8 @@ from vmsandbox.streaming.hangup import hangup_of
 
 IDLE_TIMEOUT = 4 * 3600.0
 """Seconds without a byte in either direction after which a connection is ended, as the kubelet has it."""
+HEARTBEAT = 5.0
+"""Seconds between heartbeats to a client that is not read from."""
 LINGER = 5.0
 """Seconds that a client has for taking in the end, before the connection is closed on it."""
 
@@ -40,6 +42,10 @@ class Machine(Protocol[E]):
 
     def take_output(self) -> bytes:
         """Take what is to be sent."""
+        ...
+
+    def heartbeat(self) -> None:
+        """Have something sent that means nothing and is not answered."""
         ...
 
 
@@ -106,9 +112,7 @@ class Wire(Generic[M]):
 
     def flush_soon(self) -> None:
         """Send what the machine has to send, without waiting; for what is little."""
-        data = self.machine.take_output()
-        if data and not self._writer.is_closing():
-            self._writer.write(data)
+        if self._write():
             self._active = asyncio.get_running_loop().time()
 
     async def flush_answers(self) -> None:
@@ -128,8 +132,12 @@ class Wire(Generic[M]):
         try:
             with hangup_of(peer) as gone:
                 both: set[asyncio.Future[Any]] = {waiting, gone}
+                beating = asyncio.create_task(self._beat())
                 timeout = self._idle_timeout if patience is None else patience
-                await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                try:
+                    await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    beating.cancel()
             if waiting.done():
                 waiting.result()
                 return True
@@ -152,6 +160,14 @@ class Wire(Generic[M]):
                     self.machine.receive(data)
                     self.flush_soon()
 
+    async def _beat(self) -> None:
+        """Have the client's kernel tell its end, which it cannot as long as what it sent before is not taken in."""
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            if not self._writer.transport.get_write_buffer_size():
+                self.machine.heartbeat()
+                self._write()
+
     async def _read(self) -> bytes:
         """Bytes of the client; none when it hung up. Raises ClientGone when nothing comes or goes for too long."""
         loop = asyncio.get_running_loop()
@@ -167,6 +183,12 @@ class Wire(Generic[M]):
             else:
                 self._active = loop.time()
                 return data
+
+    def _write(self) -> bool:
+        data = self.machine.take_output()
+        if data and not self._writer.is_closing():
+            self._writer.write(data)
+        return bool(data)
 
     def _wake(self) -> None:
         self._received.set()

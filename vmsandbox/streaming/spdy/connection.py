@@ -131,10 +131,10 @@ class SpdyConnection:
         if credit := self._session_receive.consumed(count):
             self._output += frames.window_update(0, credit)
 
-    def ping(self) -> None:
-        """Have the peer answer, so that the connection carries something. The answer makes no event."""
+    def heartbeat(self) -> None:
+        """See `Multiplexer`: SETTINGS without any. A PING would have to be answered by a peer that perhaps cannot."""
         if not self._over:
-            self._output += frames.ping(1 + self._peer_parity)
+            self._output += frames.settings()
 
     def close(self, reason: str = "") -> None:
         """See `Multiplexer`."""
@@ -151,17 +151,11 @@ class SpdyConnection:
         found = self._streams.get(frame.stream)
         if found is None or not found.receiving:
             return self._on_stray_data(frame, found)
-        in_session = self._session_receive.received(len(frame.data))
-        if not found.receive.received(len(frame.data)) and self._windows_known:
-            return self._break(frame.stream, Status.FLOW_CONTROL_ERROR)
-        if not in_session and self._session_window_known:
-            raise SpdyError("the window of the session was overrun")
         events: list[Event] = [Data(frame.stream, frame.data)] if frame.data else []
         return events + (self._finish(frame.stream, found) if frame.fin else [])
 
     def _on_stray_data(self, frame: DataFrame, found: _Stream | None) -> list[Event]:
         """Data on a stream that is gone, never was, or was closed by the peer itself."""
-        self._session_receive.received(len(frame.data))
         self.consumed(frame.stream, len(frame.data))
         if found is not None:
             return self._break(frame.stream, Status.STREAM_ALREADY_CLOSED)

@@ -176,6 +176,11 @@ def rst_stream(stream: int, status: Status) -> bytes:
     return control(Kind.RST_STREAM, _TWO_WORDS.pack(stream, status))
 
 
+def settings() -> bytes:
+    """SETTINGS (2.6.4), of which none is set."""
+    return control(Kind.SETTINGS, _WORD.pack(0))
+
+
 def ping(number: int) -> bytes:
     """PING (2.6.5): the peer sends it back."""
     return control(Kind.PING, _WORD.pack(number))

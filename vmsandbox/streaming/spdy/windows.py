@@ -3,7 +3,9 @@
 The peers that Kubernetes has (moby/spdystream) know no windows: they send no WINDOW_UPDATE, overrun ours, and ignore
 what we send. So windows hold the sender back only since the peer has shown that it knows them, by a WINDOW_UPDATE (of
 a stream for those of streams, of the session for that one) or an initial window size; the bytes are counted from the
-beginning. What comes in is credited always, so that a peer which knows windows never waits for us in vain.
+beginning. What comes in is credited always, so that a peer which knows windows never waits for us in vain. That the
+peer overruns our windows is no error, against the draft: it cannot know from the first byte whether we mean them.
+What holds it back then is that its connection is not read.
 """
 
 INITIAL = 64 * 1024
@@ -29,17 +31,11 @@ class SendWindow:
 
 
 class ReceiveWindow:
-    """How much the peer may send; credit is given when half of the window has been consumed."""
+    """What the peer is to be credited: in one piece when half of the window has been consumed."""
 
     def __init__(self) -> None:
-        """Begin with the initial size."""
-        self.room = INITIAL
+        """Begin with nothing consumed."""
         self._consumed = 0
-
-    def received(self, count: int) -> bool:
-        """Count bytes that came in; whether the window allowed them."""
-        self.room -= count
-        return self.room >= 0
 
     def consumed(self, count: int) -> int:
         """Count bytes that were dealt with; return the credit to be sent now, or 0."""
@@ -47,5 +43,4 @@ class ReceiveWindow:
         if self._consumed < INITIAL // 2:
             return 0
         credit, self._consumed = self._consumed, 0
-        self.room += credit
         return credit
