@@ -335,5 +335,5 @@ async def test_progress_counts_up_to_the_size_of_the_layers(store: ImageStore, r
     assert {report.total for report in loading} == {size}
     assert [report.done for report in loading] == sorted(report.done for report in loading)
     assert loading[-1].done == size
-    assert [report.phase for report in seen][0] is PullPhase.RESOLVING
-    assert [report.phase for report in seen][-1] is PullPhase.BUILDING
+    assert seen[0].phase is PullPhase.RESOLVING
+    assert seen[-1].phase is PullPhase.BUILDING

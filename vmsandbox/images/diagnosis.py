@@ -4,6 +4,7 @@ skopeo tells failures apart in text only, so one table of patterns is unavoidabl
 it against the real program. Only the last line counts; of a pull through mirrors, what the registry itself said.
 """
 
+import errno
 import json
 import re
 from collections.abc import Iterable
@@ -90,6 +91,13 @@ def diagnose(stderr: str, secrets: Iterable[str] = ()) -> VmsandboxError:
         if case.pattern.search(own):
             return case.kind(case.summary, hint=case.hint, evidence=evidence)
     return Internal("skopeo failed", evidence=evidence)
+
+
+def of_the_disk(error: OSError) -> VmsandboxError:
+    """The error for what the store's file system answered."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceExhausted("the disk is full", hint=NO_SPACE_HINT)
+    return Internal(f"the image store cannot be used: {error}")
 
 
 def message_of(stderr: str) -> str:

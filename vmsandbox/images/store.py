@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -11,10 +10,8 @@ from pathlib import Path
 
 from vmsandbox.errors import (
     DeadlineExceeded,
-    Internal,
     InvalidArgument,
     NotFound,
-    ResourceExhausted,
     Unavailable,
     VmsandboxError,
 )
@@ -22,7 +19,7 @@ from vmsandbox.images.archive import Found, images_in
 from vmsandbox.images.blobs import disk_bytes
 from vmsandbox.images.collection import collect
 from vmsandbox.images.credentials import secrets_of, write_authfile
-from vmsandbox.images.diagnosis import NO_SPACE_HINT
+from vmsandbox.images.diagnosis import of_the_disk
 from vmsandbox.images.index import ImageRecord
 from vmsandbox.images.locks import locked, try_lock
 from vmsandbox.images.parts import Parts
@@ -231,7 +228,7 @@ class ImageStore:
                 f"{what} took longer than {seconds:g} s", hint="what was fetched is kept for a while; try again"
             ) from None
         except OSError as error:
-            raise _of_the_disk(error).at(what) from error
+            raise of_the_disk(error).at(what) from error
 
     @contextlib.asynccontextmanager
     async def _adding(self) -> AsyncIterator[Path]:
@@ -267,10 +264,3 @@ class ImageStore:
         with try_lock(self._parts.store_lock) as alone:
             if alone:
                 collect(self._parts)
-
-
-def _of_the_disk(error: OSError) -> VmsandboxError:
-    """The error for what the store's file system answered."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ResourceExhausted("the disk is full", hint=NO_SPACE_HINT)
-    return Internal(f"the image store cannot be written: {error}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from vmsandbox.errors import VmsandboxError
+from vmsandbox.images.diagnosis import of_the_disk
 from vmsandbox.images.rootfs.job import Failure, Job
 from vmsandbox.images.rootfs.layers import Budget, Layer
 from vmsandbox.images.rootfs.merge import merge
@@ -23,9 +24,15 @@ def main() -> int:
     try:
         _build(job)
     except VmsandboxError as error:
-        sys.stderr.write(Failure.of(error).to_line() + "\n")
-        return 1
+        return _failed(error)
+    except OSError as error:
+        return _failed(of_the_disk(error))
     return 0
+
+
+def _failed(error: VmsandboxError) -> int:
+    sys.stderr.write(Failure.of(error).to_line() + "\n")
+    return 1
 
 
 def _build(job: Job) -> None:

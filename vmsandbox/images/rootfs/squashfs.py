@@ -3,14 +3,14 @@
 It runs as a child of the program that merges, not of the daemon; when that one dies, its input ends, and so does it.
 """
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from vmsandbox.errors import FailedPrecondition, Internal, ResourceExhausted, VmsandboxError
-from vmsandbox.images.diagnosis import NO_SPACE_HINT
+from vmsandbox.errors import FailedPrecondition, Internal
 
 _COMPRESSION = ("--compressor", "zstd", "--comp-extra", "level=3")
 _STDERR_KEPT = 8192
@@ -21,12 +21,12 @@ def write_squashfs(stream: Iterable[bytes], destination: Path) -> None:
 
     Raises:
         FailedPrecondition: tar2sqfs is not installed.
-        ResourceExhausted: the disk is full.
+        OSError: the disk is full, or the like.
         Internal: tar2sqfs failed; what it printed is the evidence.
         Exception: what `stream` raises; tar2sqfs has ended then.
     """
     command = ["tar2sqfs", "--quiet", "--no-skip", "--force", *_COMPRESSION, str(destination)]
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log, destination.open("wb") as made:
         try:
             tool = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         except FileNotFoundError:
@@ -35,8 +35,10 @@ def write_squashfs(stream: Iterable[bytes], destination: Path) -> None:
             ) from None
         _feed(tool, stream)
         if tool.wait() != 0:
+            _write_more(made)
             log.seek(0)
-            raise _failure(log.read(_STDERR_KEPT).decode(errors="replace"))
+            stderr = log.read(_STDERR_KEPT).decode(errors="replace")
+            raise Internal("tar2sqfs cannot write the root image", evidence={"tar2sqfs": stderr})
 
 
 def _feed(tool: subprocess.Popen[bytes], stream: Iterable[bytes]) -> None:
@@ -59,7 +61,11 @@ def _write(sink: IO[bytes], stream: Iterable[bytes]) -> None:
                 return
 
 
-def _failure(stderr: str) -> VmsandboxError:
-    if "No space left on device" in stderr or "Disk quota exceeded" in stderr:
-        return ResourceExhausted("the disk is full", hint=NO_SPACE_HINT)
-    return Internal("tar2sqfs cannot write the root image", evidence={"tar2sqfs": stderr})
+def _write_more(made: IO[bytes]) -> None:
+    """Find out what tar2sqfs keeps to itself ("I/O error"): what the disk answers who writes on.
+
+    The file, even removed, takes its room as long as it is open here.
+    """
+    made.seek(0, os.SEEK_END)
+    made.write(bytes(1 << 20))
+    made.flush()
