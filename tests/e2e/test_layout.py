@@ -1,5 +1,6 @@
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def volume(tmp_path) -> Path:
 
 def test_a_volume_is_seen_through_the_share_and_survives_its_removal(layout, volume):
     layout.make(0)
-    mounts.bind(volume, layout.volume("c", 0), readonly=False)
+    mounts.bind(volume, layout.volume("c", 0))
     assert (layout.volume("c", 0) / "file").read_text() == "content"
     layout.remove()
     assert (volume / "file").read_text() == "content"
@@ -36,14 +37,69 @@ def test_a_volume_is_seen_through_the_share_and_survives_its_removal(layout, vol
 
 def test_a_read_only_volume_cannot_be_written_on_the_host_either(layout, volume):
     layout.make(0)
-    mounts.bind(volume, layout.volume("c", 0), readonly=True)
+    mounts.bind(volume, layout.volume("c", 0), mounts.Access(readonly=True))
     with pytest.raises(OSError, match="Read-only"):
         (layout.volume("c", 0) / "file").write_text("changed")
 
 
+@pytest.fixture
+def mounted_on(volume) -> Iterator[Path]:
+    """Another file system below the volume, in a subdirectory."""
+    below = volume / "below"
+    below.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", below], check=True)
+    yield below
+    subprocess.run(["umount", "-l", below], check=True)
+
+
+def test_what_is_mounted_below_a_volume_is_part_of_it(layout, volume, mounted_on):
+    layout.make(0)
+    (mounted_on / "deep").touch()
+    mounts.bind(volume, layout.volume("c", 0))
+    assert (layout.volume("c", 0) / "below/deep").exists()
+
+
+def test_only_a_recursively_read_only_volume_is_read_only_all_the_way_down(layout, volume, mounted_on):
+    layout.make(0)
+    mounts.bind(volume, layout.volume("c", 0), mounts.Access(readonly=True))
+    mounts.bind(volume, layout.volume("c", 1), mounts.Access(readonly=True, recursive=True))
+    (layout.volume("c", 0) / "below/new").touch()
+    with pytest.raises(OSError, match="Read-only"):
+        (layout.volume("c", 1) / "below/new").write_text("no")
+    (mounted_on / "written by the host").touch()
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_volume_follows_its_source_only_where_that_is_asked_for_and_never_leads_it(layout, volume, follows):
+    layout.make(0)
+    subprocess.run(["mount", "--bind", volume, volume], check=True)
+    subprocess.run(["mount", "--make-shared", volume], check=True)
+    target = layout.volume("c", 0)
+    (volume / "later").mkdir()
+    (volume / "elsewhere").mkdir()
+    try:
+        mounts.bind(volume, target, mounts.Access(follows=follows))
+        subprocess.run(["mount", "-t", "tmpfs", "none", volume / "later"], check=True)
+        (volume / "later/file").touch()
+        assert (target / "later/file").exists() == follows
+        subprocess.run(["mount", "-t", "tmpfs", "none", target / "elsewhere"], check=True)
+        (target / "elsewhere/file").touch()
+        assert not (volume / "elsewhere/file").exists()
+    finally:
+        layout.remove()
+        subprocess.run(["umount", "-Rl", volume], check=True)
+
+
+def test_a_link_to_a_volume_is_followed(layout, volume, tmp_path):
+    layout.make(0)
+    os.symlink(volume, tmp_path / "link")
+    mounts.bind(tmp_path / "link", layout.volume("c", 0))
+    assert (layout.volume("c", 0) / "file").read_text() == "content"
+
+
 def test_a_single_file_can_be_a_volume(layout, volume):
     layout.make(0)
-    mounts.bind(volume / "file", layout.volume("c", 0), readonly=False)
+    mounts.bind(volume / "file", layout.volume("c", 0))
     assert layout.volume("c", 0).read_text() == "content"
     layout.remove_volumes("c")
     assert not (layout.share / "c").exists()
@@ -53,12 +109,12 @@ def test_a_single_file_can_be_a_volume(layout, volume):
 def test_a_volume_that_is_not_there_is_an_invalid_argument(layout):
     layout.make(0)
     with pytest.raises(InvalidArgument, match="/nowhere does not exist"):
-        mounts.bind(Path("/nowhere"), layout.volume("c", 0), readonly=False)
+        mounts.bind(Path("/nowhere"), layout.volume("c", 0))
 
 
 def test_set_user_id_programs_and_devices_in_a_volume_mean_nothing_on_the_host(layout, volume):
     layout.make(0)
-    mounts.bind(volume, layout.volume("c", 0), readonly=False)
+    mounts.bind(volume, layout.volume("c", 0))
     options = next(
         line.split()[5]
         for line in Path("/proc/self/mountinfo").read_text().splitlines()
@@ -78,7 +134,7 @@ def test_mounts_made_later_propagate_out_of_the_share(layout, volume):
         text=True,
     ) as other:
         assert other.stdout.readline() == "ready\n"
-        mounts.bind(volume, layout.volume("c", 0), readonly=False)
+        mounts.bind(volume, layout.volume("c", 0))
         seen, _ = other.communicate("go\n")
     assert seen == "content"
 

@@ -106,3 +106,18 @@ def test_a_kill_at_any_byte_loses_nothing_and_repeats_nothing(tmp_path_factory, 
     for stream, data in sent.items():
         rotated = content(directory / "0.log.1", stream.value) if rotate else b""
         assert rotated + content(path, stream.value) == data
+
+
+def test_what_the_disk_refuses_is_lost_and_the_rest_goes_on(tmp_path, caplog):
+    with ContainerLog(tmp_path / "log", tmp_path / "position") as log:
+        log.write(Stream.STDOUT, b"before\n")
+        full = os.open("/dev/full", os.O_WRONLY)
+        kept, log._fd = log._fd, full
+        log.write(Stream.STDOUT, b"lost\n")
+        log.write(Stream.STDOUT, b"lost\n")
+        os.close(full)
+        log._fd = kept
+        log.write(Stream.STDOUT, b"after\n")
+        assert log.offset(Stream.STDOUT) == len(b"before\nlost\nlost\nafter\n")
+    assert [line.split()[3] for line in (tmp_path / "log").read_text().splitlines()] == ["before", "after"]
+    assert caplog.text.count("output is lost") == 1

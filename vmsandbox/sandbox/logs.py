@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from vmsandbox import log
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.protocol import codec
 from vmsandbox.protocol.messages import Stream
+
+_log = log.get(__name__)
 
 LINE_LIMIT = 16 * 1024
 """Bytes of content in one log line, as containerd has it; a longer line is written in pieces."""
@@ -56,6 +59,7 @@ class ContainerLog:
         if path is not None:
             _truncate_to(path, recorded)
         self._fd = self._open()
+        self._refused = False
         self._write_position()
 
     def offset(self, stream: Stream) -> int:
@@ -63,7 +67,10 @@ class ContainerLog:
         return self._offsets[stream]
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """Take output in and write the lines that it completes."""
+        """Take output in and write the lines that it completes.
+
+        What the disk refuses (it is full) is lost, with a warning: a container is not to stop for its log.
+        """
         pending = self._pending[stream]
         pending += data
         entries = bytearray()
@@ -111,7 +118,13 @@ class ContainerLog:
             raise InvalidArgument(f"the log {path} cannot be opened: {error.strerror}") from None
 
     def _append(self, stream: Stream, entries: bytes, taken: int) -> None:
-        _write_all(self._fd, entries)
+        try:
+            _write_all(self._fd, entries)
+            self._refused = False
+        except OSError as error:
+            if not self._refused:
+                _log.warning("output is lost, since %s cannot be written: %s", self._path, error.strerror)
+            self._refused = True
         self._offsets[stream] += taken
         if taken:
             self._write_position()

@@ -62,11 +62,14 @@ def translate(profile: JSON, of: Filtered) -> JSON:
     if not isinstance(profile, dict) or not isinstance(profile.get("defaultAction"), str):
         raise InvalidArgument("a seccomp profile is a JSON object with a defaultAction")
     kept = ("defaultAction", "defaultErrnoRet", "flags")
-    return {
-        **{key: profile[key] for key in kept if profile.get(key) is not None},
-        "architectures": list(_architectures(profile, of.machine)),
-        "syscalls": [_rule(rule) for rule in profile.get("syscalls") or () if _applies(rule, of)],
-    }
+    try:
+        return {
+            **{key: profile[key] for key in kept if profile.get(key) is not None},
+            "architectures": list(_architectures(profile, of.machine)),
+            "syscalls": [_rule(rule) for rule in profile.get("syscalls") or () if _applies(rule, of)],
+        }
+    except (TypeError, AttributeError, KeyError) as error:
+        raise InvalidArgument(f"a seccomp profile is not formed as one: {error}") from None
 
 
 def _read(path: Path) -> JSON:

@@ -1,0 +1,116 @@
+"""The sources of mounts, made on a host with real mounts, for a guest of which only the requests count."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vmsandbox.model import Mount, PropagationMode
+from vmsandbox.protocol.messages import MakeTmpfs
+from vmsandbox.sandbox import mounts
+from vmsandbox.sandbox.layout import SandboxLayout
+from vmsandbox.sandbox.volumes import Source, Volumes
+
+if os.geteuid() != 0:
+    pytest.skip("mounts need root", allow_module_level=True)
+
+SIZE = 4 * 1024 * 1024
+
+
+class Client:
+    def __init__(self) -> None:
+        self.made: list[MakeTmpfs] = []
+
+    async def make_tmpfs(self, request: MakeTmpfs) -> None:
+        self.made.append(request)
+
+
+@pytest.fixture
+def layout(tmp_path) -> Iterator[SandboxLayout]:
+    layout = SandboxLayout(tmp_path / "runtime" / "s", tmp_path / "persistent" / "s")
+    layout.make(0)
+    yield layout
+    layout.remove()
+    assert mounts.mounts_below(tmp_path / "runtime") == []
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+@pytest.fixture
+def volumes(layout, client) -> Volumes:
+    return Volumes(layout, client, None)
+
+
+@pytest.fixture
+def pods(tmp_path) -> Iterator[Path]:
+    """A kubelet's directory of a pod, with an emptyDir in memory."""
+    pod = tmp_path / "kubelet/pods/1234"
+    cache = pod / "volumes/kubernetes.io~empty-dir/cache"
+    cache.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=2770,gid=1000", "tmpfs", cache], check=True)
+    yield pod
+    subprocess.run(["umount", "-l", cache], check=True)
+
+
+async def test_a_directory_is_a_volume_of_the_share(volumes, client, tmp_path):
+    assert await volumes.prepare("c", [Mount("/data", str(tmp_path))]) == [
+        Source("/run/vmsandbox/share/c/0", readonly=False)
+    ]
+    assert client.made == []
+
+
+async def test_an_empty_dir_in_memory_is_a_tmpfs_of_the_guest(volumes, client, pods):
+    path = str(pods / "volumes/kubernetes.io~empty-dir/cache")
+    (source,) = await volumes.prepare("c", [Mount("/cache", path, readonly=True)])
+    assert source == Source("/run/vmsandbox/tmpfs/emptydir.cache", readonly=True)
+    assert client.made == [MakeTmpfs("emptydir.cache", SIZE, 0o2770, 1000)]
+
+
+async def test_a_part_of_an_empty_dir_in_memory_is_made_in_the_guest(volumes, client, pods):
+    (pods / "volumes/kubernetes.io~empty-dir/cache/a/b").mkdir(parents=True)
+    part = pods / "volume-subpaths/cache/app/0"
+    part.mkdir(parents=True)
+    subprocess.run(["mount", "--bind", pods / "volumes/kubernetes.io~empty-dir/cache/a/b", part], check=True)
+    try:
+        (source,) = await volumes.prepare("c", [Mount("/cache", str(part))])
+    finally:
+        subprocess.run(["umount", "-l", part], check=True)
+    assert source.path == "/run/vmsandbox/tmpfs/emptydir.cache/a/b"
+    assert client.made == [MakeTmpfs("emptydir.cache", SIZE, 0o2770, 1000, "a/b")]
+
+
+async def test_an_empty_dir_on_disk_is_shared_like_any_directory(volumes, client, tmp_path):
+    disk = tmp_path / "kubelet/pods/1234/volumes/kubernetes.io~empty-dir/disk"
+    disk.mkdir(parents=True)
+    (source,) = await volumes.prepare("c", [Mount("/disk", str(disk))])
+    assert (source.path, client.made) == ("/run/vmsandbox/share/c/0", [])
+
+
+@pytest.mark.parametrize(
+    ("mount", "readonly"),
+    [
+        ({"readonly": True}, False),  # The guest sees one file system, of which only the top is read-only.
+        ({"readonly": True, "recursive_read_only": True}, True),
+        ({}, False),
+    ],
+)
+async def test_the_guest_mounts_read_only_what_is_read_only_all_the_way_down(volumes, tmp_path, pods, mount, readonly):
+    (source,) = await volumes.prepare("c", [Mount("/data", str(tmp_path / "kubelet"), **mount)])
+    assert source.readonly == readonly
+
+
+async def test_what_follows_the_host_is_read_only_by_the_host_alone(volumes, tmp_path):
+    follows = PropagationMode.HOST_TO_CONTAINER
+    plain, following = await volumes.prepare(
+        "c",
+        [
+            Mount("/plain", str(tmp_path / "persistent"), readonly=True),
+            Mount("/follows", str(tmp_path / "persistent"), readonly=True, propagation=follows),
+        ],
+    )
+    assert (plain.readonly, following.readonly) == (True, False)
