@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vmsandbox import typed_yaml
 from vmsandbox.errors import FailedPrecondition, NotFound
-from vmsandbox.typed_yaml import Size
+from vmsandbox.typed_yaml import Node, Size
 
 DEFAULT_FILE = Path("/etc/vmsandbox/config.yaml")
 _MIB = 1024 * 1024
@@ -160,18 +160,17 @@ def parse(text: str, source: str) -> Config:
     Raises:
         InvalidArgument: as `load`.
     """
-    documents = list(typed_yaml.compose(text, source))
+    documents = typed_yaml.read(text, source)
     if not documents:
         return Config()
     if len(documents) > 1:
-        raise documents[1][1].error("a configuration is a single document")
-    config = typed_yaml.decode(Config, *documents[0])
-    _check(config, source)
+        raise documents[1].error("a configuration is a single document")
+    config = typed_yaml.decode(Config, documents[0])
+    _check(config, documents[0])
     return config
 
 
-def _check(config: Config, source: str) -> None:
-    place = typed_yaml.Place(source, 1)
+def _check(config: Config, place: Node) -> None:
     for handler in ("", *config.handlers):
         machine, name = config.machine_of(handler), handler or "machine"
         if machine.vcpus < 1:

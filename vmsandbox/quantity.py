@@ -1,40 +1,61 @@
-"""Quantities as Kubernetes writes them (apimachinery, resource.Quantity): 100m, 1.5, 64Mi, 1e3."""
+"""Quantities of Kubernetes (apimachinery `resource.Quantity`): 100m, 1.5, 64Mi, 1e3, 12E."""
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-_FORM = re.compile(r"([+-]?)(\d+\.?\d*|\.\d+)(?:([eE][+-]?\d{1,3})|([KMGTPE]i|[numkMGTPE]))?", re.ASCII)
+MOST = 2**63 - 1
+"""The largest quantity there is, as in Kubernetes."""
 
-_SUFFIXES: dict[str, Fraction] = {
-    **{suffix: Fraction(1000) ** power for power, suffix in enumerate("num", start=-3)},
-    **{suffix: Fraction(1000) ** power for power, suffix in enumerate("kMGTPE", start=1)},
-    **{f"{suffix}i": Fraction(1024) ** power for power, suffix in enumerate("KMGTPE", start=1)},
-}
+_FORM = re.compile(
+    r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:[eE](?P<exponent>[+-]?[0-9]{1,3})|(?P<suffix>[A-Za-z]{1,2}))?"
+)
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+_LONGEST = 64
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Quantity:
-    """An exact number."""
+    """An exact amount: of bytes, of CPUs, of whatever its resource counts."""
 
     value: Fraction
 
     @classmethod
     def parse(cls, text: str) -> "Quantity":
-        """The quantity that a text says. Raises ValueError where it says none."""
-        match = _FORM.fullmatch(text)
-        if match is None:
-            raise ValueError(f"{text!r} is no quantity, such as 100m, 2 or 64Mi")
-        sign, digits, exponent, suffix = match.groups()
-        scale = Fraction(10) ** int(exponent[1:]) if exponent else _SUFFIXES.get(suffix, Fraction(1))
-        return cls((-1 if sign == "-" else 1) * Fraction(digits.rstrip(".")) * scale)
+        """The quantity that `text` says.
 
+        Raises:
+            ValueError: it says none, or one beyond what Kubernetes can hold; the message ends a sentence.
+        """
+        match = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
+        suffix = (match["suffix"] or "") if match else ""
+        if match is None or (suffix not in _DECIMAL and suffix not in _BINARY):
+            raise ValueError(f"{text[:_LONGEST]!r} is no quantity such as 500m, 1.5 or 64Mi")
+        exponent = int(match["exponent"]) if match["exponent"] else _DECIMAL.get(suffix, 0)
+        value = Fraction(match["number"]) * Fraction(10) ** exponent * 2 ** _BINARY.get(suffix, 0)
+        if abs(value) > MOST:
+            raise ValueError(f"{text!r} is larger than any quantity can be")
+        return cls(value)
+
+    @property
     def whole(self) -> int:
-        """Rounded up to a whole number, as Kubernetes rounds bytes. Raises ValueError where it is negative."""
-        if self.value < 0:
-            raise ValueError("a size is not negative")
-        return -(-self.value.numerator // self.value.denominator)
+        """In units, rounded up: bytes of memory, whole CPUs."""
+        return math.ceil(self.value)
 
+    @property
     def milli(self) -> int:
-        """Thousandths, rounded up: of CPUs."""
-        return -(-1000 * self.value.numerator // self.value.denominator)
+        """In thousandths, rounded up: millicores."""
+        return math.ceil(self.value * 1000)
+
+    def __add__(self, other: "Quantity") -> "Quantity":
+        """The sum."""
+        return Quantity(self.value + other.value)
+
+    def over(self, divisor: "Quantity") -> int:
+        """How many of `divisor` it is, rounded up (resourceFieldRef)."""
+        return math.ceil(self.value / divisor.value)
+
+
+ZERO = Quantity(Fraction(0))

@@ -3,7 +3,6 @@ import pytest
 from tests.support.manifests import CHECKOUT, manifest, pod
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.pod.documents import read_manifest
-from vmsandbox.pod.tree import MOST_BYTES, read
 
 HEAD = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"
 CONTAINER = "containers: [{name: a, image: b}]\n"
@@ -19,12 +18,6 @@ def spec_error(spec: str, *more: str) -> str:
     with pytest.raises(InvalidArgument) as raised:
         pod(spec, *more)
     return str(raised.value)
-
-
-def values(text: str) -> dict[str, object]:
-    (document,) = read(text, "x.yaml")
-    assert isinstance(document.value, dict)
-    return {key: node.value for key, node in document.value.items()}
 
 
 def test_every_example_is_a_manifest():
@@ -85,64 +78,6 @@ def test_the_hint_for_an_unquoted_string_is_the_quoted_one():
     with pytest.raises(InvalidArgument) as raised:
         pod("containers: [{name: a, image: b, args: [8080]}]")
     assert raised.value.hint == '"8080"'
-
-
-def test_scalars_mean_what_they_mean_to_kubernetes():
-    text = (
-        "a: 0644\nb: 0o644\nc: 12:30:45\nd: 2026-11-24\ne: 0x1F\nf: on\ng: .5\nh: ~\ni: =\nj: !!str 5\nk: -1_000\nl:\n"
-    )
-    assert values(text) == {
-        "a": 0o644, "b": 0o644, "c": "12:30:45", "d": "2026-11-24", "e": 31, "f": True, "g": 0.5, "h": None, "i": "=",
-        "j": "5", "k": -1000, "l": None,
-    }  # fmt: skip
-
-
-def test_a_tag_of_python_is_refused():
-    assert "has no meaning" in error_of("a: !!python/object/apply:os.system [ls]")
-    assert "has no meaning" in error_of("a: !secret b")
-
-
-def test_a_key_given_twice_is_an_error_with_its_line():
-    assert error_of(HEAD + "metadata: {name: q}\n") == "pod.yaml:4: metadata: this key is given twice"
-
-
-def test_merge_keys_and_anchors_work_and_own_keys_win():
-    text = "base: &b {x: 1, y: 1}\nmore: &m {y: 2, z: 2}\nall: {<<: [*b, *m], x: 3}\n"
-    (document,) = read(text, "x.yaml")
-    assert {key: node.value for key, node in document.of("all").value.items()} == {"x": 3, "y": 1, "z": 2}
-
-
-def laughs(first: str, multiplied: str) -> str:
-    """Eight levels, each of which says the level below ten times."""
-    pairs = zip("abcdefgh", "bcdefghi", strict=True)
-    levels = (f"{c}: &{c} " + multiplied.format(", ".join([f"*{p}"] * 10)) for p, c in pairs)
-    return "\n".join([f"a: &a {first}", *levels])
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        laughs("[x]", "[{}]"),
-        laughs("{}", "{{<<: [{}]}}"),
-        "a: &a [*a]",
-        "a: &a {<<: *a}",
-        "[" * 2000 + "]" * 2000,
-        "[" * 100 + "]" * 100,
-        "a: " + "x" * MOST_BYTES,
-    ],
-    ids=["billion laughs", "merged laughs", "recursive", "merges itself", "deep", "nested", "large"],
-)  # fmt: skip
-def test_a_hostile_file_ends_in_an_error(text):
-    with pytest.raises(InvalidArgument, match=r"x\.yaml"):
-        read(text, "x.yaml")
-
-
-@pytest.mark.parametrize(
-    "text", ["a: [", "a: b: c", "\x00", "a: *unknown", "? [x]\n: y", "true: x", "%YAML 3.0\n---\na: b", "a:\n\t- b"]
-)
-def test_what_is_no_yaml_names_the_file(text):
-    with pytest.raises(InvalidArgument, match=r"x\.yaml"):
-        read(text, "x.yaml")
 
 
 def test_documents_of_several_files_belong_together():

@@ -6,7 +6,7 @@ from vmsandbox.pod.api.probes import Lifecycle
 from vmsandbox.pod.api.volumes import Volume
 from vmsandbox.pod.check_container import check_container
 from vmsandbox.pod.check_values import KEY, LABEL, SUBDOMAIN, SYSCTL, check_id, check_resources, matches, unique
-from vmsandbox.pod.quantity import ZERO
+from vmsandbox.quantity import ZERO
 
 
 def check_pod(pod: Pod) -> None:

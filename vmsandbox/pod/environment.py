@@ -9,7 +9,7 @@ from vmsandbox.pod.api.references import KeySelector, ObjectReference
 from vmsandbox.pod.documents import Manifest
 from vmsandbox.pod.expansion import expand
 from vmsandbox.pod.subject import Subject
-from vmsandbox.pod.tree import Node
+from vmsandbox.typed_yaml.tree import Node
 
 _NAME = re.compile(r"[ -<>-~]+")
 """Printable ASCII but `=`, as Kubernetes has it since 1.30."""

@@ -24,10 +24,10 @@ from vmsandbox.pod.documents import Manifest
 from vmsandbox.pod.environment import environment
 from vmsandbox.pod.expansion import expand
 from vmsandbox.pod.images import ImagePlan, plan_images
-from vmsandbox.pod.quantity import ZERO
 from vmsandbox.pod.resources import pod_resources
 from vmsandbox.pod.subject import PlanSettings, Subject
 from vmsandbox.pod.volume_plan import VolumePlan, plan_volumes
+from vmsandbox.quantity import ZERO
 
 
 @dataclass(frozen=True, slots=True)

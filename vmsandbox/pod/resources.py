@@ -7,7 +7,7 @@ from fractions import Fraction
 from vmsandbox.model import Resources
 from vmsandbox.pod.api.container import Container, ResourceRequirements
 from vmsandbox.pod.api.pod import PodSpec
-from vmsandbox.pod.quantity import ZERO, Quantity
+from vmsandbox.quantity import ZERO, Quantity
 
 _PERIOD = 100_000
 """Microseconds of a CFS period, as the kubelet has it."""
@@ -74,9 +74,7 @@ class PodResources:
             return _NEVER_KILLED
         if self.best_effort:
             return _KILLED_FIRST
-        share = (
-            request(container.resources, "memory").amount / self.memory.amount if self.memory.amount else Fraction(0)
-        )
+        share = request(container.resources, "memory").value / self.memory.value if self.memory.value else Fraction(0)
         return min(max(_KILLED_FIRST - int(1000 * share), 3), _KILLED_FIRST - 1)
 
 

@@ -8,9 +8,9 @@ from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.api.pod import Pod
 from vmsandbox.pod.api.references import ObjectFieldSelector, ResourceFieldSelector
 from vmsandbox.pod.documents import Manifest
-from vmsandbox.pod.quantity import Quantity
 from vmsandbox.pod.resources import PodResources
 from vmsandbox.protocol.messages import Dns
+from vmsandbox.quantity import Quantity
 
 _ENTRY = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _ONE = Quantity.parse("1")
@@ -88,7 +88,7 @@ class Subject:
             raise selector.at.of("resource").error(f"{selector.resource[:80]!r} is not one of {', '.join(_RESOURCES)}")
         kind, _, name = selector.resource.partition(".")
         divisor = selector.divisor or _ONE
-        if divisor.amount <= 0:
+        if divisor.value <= 0:
             raise selector.at.of("divisor").error("the divisor has to be positive")
         amount = self.resources.of(container, kind, name)
         return str(amount.over(divisor))

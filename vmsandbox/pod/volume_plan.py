@@ -17,7 +17,7 @@ from vmsandbox.pod.api.volumes import (
 )
 from vmsandbox.pod.environment import missing
 from vmsandbox.pod.subject import Subject
-from vmsandbox.pod.tree import Node
+from vmsandbox.typed_yaml.tree import Node
 
 DEFAULT_MODE = 0o644
 

@@ -9,8 +9,8 @@ from vmsandbox.pod.api.probes import Lifecycle, MessagePolicy, Probe
 from vmsandbox.pod.api.references import KeySelector, ObjectFieldSelector, ObjectReference, ResourceFieldSelector
 from vmsandbox.pod.api.security import SecurityContext
 from vmsandbox.pod.api.volumes import PullPolicy, VolumeMount
-from vmsandbox.pod.decode import Located
-from vmsandbox.pod.quantity import Quantity
+from vmsandbox.quantity import Quantity
+from vmsandbox.typed_yaml.decode import Located
 
 
 class RestartPolicy(enum.Enum):

@@ -8,8 +8,8 @@ from typing import ClassVar
 from vmsandbox.pod.api.container import Container, ResourceRequirements, RestartPolicy
 from vmsandbox.pod.api.security import PodSecurityContext
 from vmsandbox.pod.api.volumes import Volume
-from vmsandbox.pod.decode import Located
-from vmsandbox.pod.quantity import Quantity
+from vmsandbox.quantity import Quantity
+from vmsandbox.typed_yaml.decode import Located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

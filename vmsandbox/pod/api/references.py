@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vmsandbox.pod.decode import Located
-from vmsandbox.pod.quantity import Quantity
+from vmsandbox.quantity import Quantity
+from vmsandbox.typed_yaml.decode import Located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

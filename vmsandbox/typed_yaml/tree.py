@@ -1,4 +1,4 @@
-"""YAML text as a tree whose every value knows its file, line and field: what errors about a manifest point at.
+"""YAML text as a tree whose every value knows its file, line and field: what errors about a file point at.
 
 Sizes are bounded: a file of aliases of aliases ends in an error, not in all the memory there is.
 """
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import yaml
 
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.pod.scalars import PREFIX, Loader, Scalar, scalar_of
+from vmsandbox.typed_yaml.scalars import PREFIX, Loader, Scalar, scalar_of
 
 MOST_BYTES = 4 * 1024 * 1024
-"""Bytes of one file; a Kubernetes object has at most 1.5 MiB."""
+"""Characters of one file; a Kubernetes object has at most 1.5 MiB."""
 
 MOST_NODES = 100_000
 """Values in one file, with those that aliases repeat."""

@@ -1,8 +1,9 @@
-"""From the tree of a manifest to the dataclasses of `pod.api`, strictly.
+"""From the tree of a YAML file to dataclasses, strictly.
 
-A dataclass declares the fields that are honoured, in snake_case, and two tables for the rest of its Kubernetes type:
-`REFUSED` names fields that this runner does not honour, each with the reason; `IGNORED` those that mean nothing to a
-single machine. Anything else is unknown, and an error as well.
+A plain dataclass has the keys of its fields. One of `Located` stands for a type of Kubernetes: its keys are in
+camelCase, and besides the fields that are honoured it may declare two tables: `REFUSED` names fields of the Kubernetes
+type that are not honoured, each with the reason, `IGNORED` those that mean nothing here. Any other key is unknown, and
+an error.
 """
 
 import base64
@@ -13,18 +14,22 @@ import enum
 import functools
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, NewType, TypeVar
 
-from vmsandbox.pod.quantity import Quantity
-from vmsandbox.pod.tree import NOWHERE, Node
+from vmsandbox.quantity import Quantity
+from vmsandbox.typed_yaml.tree import NOWHERE, Node
 
 T = TypeVar("T")
+
+Size = NewType("Size", int)
+"""Bytes, written as a number or as a Kubernetes quantity: 256Mi."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Located:
-    """Base of what a manifest holds: it knows where it stands."""
+    """Base of what a manifest of Kubernetes holds: it knows where it stands."""
 
     REFUSED: ClassVar[Mapping[str, str]] = types.MappingProxyType({})
     IGNORED: ClassVar[frozenset[str]] = frozenset()
@@ -41,17 +46,19 @@ def decode(kind: type[T], node: Node) -> T:
     return typing.cast(T, _decode(kind, node))
 
 
-def yaml_name(field: dataclasses.Field[Any]) -> str:
-    """The name that a field has in a manifest: camelCase, or what its metadata says."""
+def _camel_case(field: dataclasses.Field[Any]) -> str:
+    """The name that a field has in a manifest: its own in camelCase, or what its metadata says."""
     first, *rest = field.name.split("_")
     return str(field.metadata.get("key") or first + "".join(word.capitalize() for word in rest))
 
 
 @functools.cache
 def _fields(kind: Any) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
+    """The fields of a dataclass and their types, by the keys that they have in a file."""
     hints = typing.get_type_hints(kind)
     fields = (field for field in dataclasses.fields(kind) if field.name != "at")
-    return {yaml_name(field): (field, hints[field.name]) for field in fields}
+    located = issubclass(kind, Located)
+    return {_camel_case(field) if located else field.name: (field, hints[field.name]) for field in fields}
 
 
 def _decode(kind: Any, node: Node) -> Any:
@@ -62,14 +69,14 @@ def _decode(kind: Any, node: Node) -> Any:
         return tuple(_decode(args[0], item) for item in _sequence(node))
     if origin is dict:
         return {key: _decode(args[1], value) for key, value in _mapping(node).items()}
-    if issubclass(kind, Located):
+    if dataclasses.is_dataclass(kind) and kind is not Quantity:
         return _decode_dataclass(kind, node)
-    if issubclass(kind, enum.Enum):
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return _decode_enum(kind, node)
     return _SCALARS[kind](node)
 
 
-def _decode_dataclass(kind: Any, node: Node) -> Located:
+def _decode_dataclass(kind: Any, node: Node) -> Any:
     fields = _fields(kind)
     values: dict[str, Any] = {}
     for key, value in _mapping(node).items():
@@ -81,15 +88,16 @@ def _decode_dataclass(kind: Any, node: Node) -> Located:
     for key, (field, _) in fields.items():
         if field.name not in values and field.default is field.default_factory is dataclasses.MISSING:
             raise node.of(key).error("this field is required")
-    return typing.cast(Located, kind(at=node, **values))
+    return kind(at=node, **values) if issubclass(kind, Located) else kind(**values)
 
 
 def _check_ignored(kind: Any, key: str, value: Node) -> None:
-    if key in kind.IGNORED or (key in kind.REFUSED and value.value in (None, (), {})):
+    refused, ignored = (kind.REFUSED, kind.IGNORED) if issubclass(kind, Located) else ({}, ())
+    if key in ignored or (key in refused and value.value in (None, (), {})):
         return
-    if key in kind.REFUSED:
-        raise value.error(f"this field is not supported: {kind.REFUSED[key]}")
-    near = difflib.get_close_matches(key, [*_fields(kind), *kind.REFUSED, *kind.IGNORED], n=1)
+    if key in refused:
+        raise value.error(f"this field is not supported: {refused[key]}")
+    near = difflib.get_close_matches(key, [*_fields(kind), *refused, *ignored], n=1)
     raise value.error("there is no such field", hint=f"did you mean {near[0]}?" if near else "")
 
 
@@ -145,6 +153,12 @@ def _integer(node: Node) -> int:
     return node.value
 
 
+def _number(node: Node) -> float:
+    if type(node.value) not in (int, float):
+        raise node.error(f"expected a number, not {_described(node)}")
+    return float(node.text.replace("_", "")) if type(node.value) is float else float(_integer(node))
+
+
 def _boolean(node: Node) -> bool:
     if type(node.value) is not bool:
         raise node.error(f"expected true or false, not {_described(node)}")
@@ -167,9 +181,23 @@ def _quantity(node: Node) -> Quantity:
         raise node.error(str(error)) from None
 
 
-_SCALARS: dict[Any, Any] = {
-    str: _string, int: _integer, bool: _boolean, bytes: _bytes, Quantity: _quantity,
-}  # fmt: skip
+def _size(node: Node) -> int:
+    size = _quantity(node).whole
+    if size < 0:
+        raise node.error("a size is not negative")
+    return size
+
+
+_SCALARS: dict[Any, Callable[[Node], Any]] = {
+    str: _string,
+    int: _integer,
+    float: _number,
+    bool: _boolean,
+    bytes: _bytes,
+    Path: lambda node: Path(_string(node)),
+    Quantity: _quantity,
+    Size: _size,
+}
 
 _NAMES = {str: "a string", int: "an integer", bool: "a boolean", float: "a number", dict: "a mapping", tuple: "a list"}
 
