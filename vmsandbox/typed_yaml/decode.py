@@ -53,7 +53,7 @@ def _camel_case(field: dataclasses.Field[Any]) -> str:
 
 
 @functools.cache
-def _fields(kind: Any) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
+def fields_of(kind: Any) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
     """The fields of a dataclass and their types, by the keys that they have in a file."""
     hints = typing.get_type_hints(kind)
     fields = (field for field in dataclasses.fields(kind) if field.name != "at")
@@ -77,7 +77,7 @@ def _decode(kind: Any, node: Node) -> Any:
 
 
 def _decode_dataclass(kind: Any, node: Node) -> Any:
-    fields = _fields(kind)
+    fields = fields_of(kind)
     values: dict[str, Any] = {}
     for key, value in _mapping(node).items():
         if key not in fields:
@@ -97,7 +97,7 @@ def _check_ignored(kind: Any, key: str, value: Node) -> None:
         return
     if key in refused:
         raise value.error(f"this field is not supported: {refused[key]}")
-    near = difflib.get_close_matches(key, [*_fields(kind), *refused, *ignored], n=1)
+    near = difflib.get_close_matches(key, [*fields_of(kind), *refused, *ignored], n=1)
     raise value.error("there is no such field", hint=f"did you mean {near[0]}?" if near else "")
 
 
