@@ -28,6 +28,9 @@ OUTPUT_LIMIT = 16 * 1024 * 1024
 HANGUP_GRACE = 5.0
 """Seconds between SIGHUP and SIGKILL for a command whose caller has left."""
 
+CLOSE_GRACE = 2.0
+"""Seconds that commands without a caller have when the daemon ends."""
+
 CLEAR_DEADLINE = 60.0
 """Seconds for a killed command to end and its output to be taken; only one stuck in the guest's kernel needs them."""
 
@@ -177,7 +180,9 @@ class Execs:
                 ended.exception()  # Seen, also where nobody waits for it.
 
     async def close(self) -> None:
-        """Stop caring for commands whose callers have left."""
+        """Stop caring for commands whose callers have left, after a moment for those that are just being ended."""
+        if self._clearing:
+            await asyncio.wait(self._clearing, timeout=CLOSE_GRACE)
         tasks = tuple(self._clearing)
         for task in tasks:
             task.cancel()
