@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -20,6 +21,7 @@ from tests.fakes.hypervisor_contract import HypervisorContract, Kill, NewSpec, n
 from tests.support.libvirt import Workshop, embedded_uri, kill_qemu, qemu_pid, workshop
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.session import Session
+from vmsandbox.hypervisor import embedded
 from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState, NetworkDevice, Share
 from vmsandbox.hypervisor.bindings import libvirt
 from vmsandbox.hypervisor.connection import Connection
@@ -189,6 +191,19 @@ async def test_libvirt_takes_every_golden_domain_and_its_schema_does(golden: Pat
             opened.defineXMLFlags(golden.read_text(), libvirt.VIR_DOMAIN_DEFINE_VALIDATE).undefine()
 
         await connection.call("libvirt does not take the domain", define)
+
+
+async def test_a_machines_log_is_cut_and_goes_on(hypervisor: LibvirtHypervisor, shop: Workshop, tap: str) -> None:
+    spec = await full_spec(shop, tap)
+    await hypervisor.create(spec)
+    root = Path(parse_qs(urlsplit(embedded_uri()).query)["root"][0])
+    log = root / f"log/qemu/{spec.name}.log"
+    with log.open("ab") as file:
+        file.write(b"x" * (embedded.LOG_LIMIT + 1))
+    embedded.cut_logs(root)
+    assert log.stat().st_size == 0
+    await hypervisor.destroy(spec.name)
+    assert "terminating on signal" in log.read_text()[:200]
 
 
 async def test_a_process_has_one_embedded_libvirt(hypervisor: LibvirtHypervisor, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class Connection:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(connection._pool.shutdown)
             if connection._root is not None:
-                stack.enter_context(embedded.prepared(connection._root))
+                await stack.enter_async_context(embedded.prepared(connection._root))
             _start_event_loop()
             stack.push_async_callback(lambda: aio.to_its_end(connection._close()))
             await connection._open()
@@ -229,5 +229,5 @@ def _embedded_root(uri: str) -> Path | None:
 
 def _hint(uri: str) -> str:
     if "embed" in uri:
-        return "`vmsandbox check` lists what this host needs"
+        return "`make setup` makes QEMU's user and groups; `vmsandbox check` lists what this host needs"
     return "is libvirtd running? `vmsandbox run` with the embedded libvirt needs none"

@@ -4,9 +4,11 @@ A process has one, opened once and for good: libvirt (9.0) registers its driver 
 twenty.
 """
 
+import asyncio
 import contextlib
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,21 +32,23 @@ namespaces = [ "mount" ]
 cgroup_controllers = [ ]
 # There is no virtlogd.
 stdio_handler = "file"
-# Nothing is emulated by a TPM, but its user must exist.
-swtpm_user = "root"
-swtpm_group = "root"
 """
 
+
+LOG_LIMIT = 1024 * 1024
+"""Bytes of a machine's log, which a guest may have something to say in."""
+_LOOK_AT_LOGS = 5.0
+"""Seconds; virtlogd would do it at once."""
 
 _opened: dict[Path, "libvirt.virConnect"] = {}
 _opening = threading.Lock()
 
 
-@contextlib.contextmanager
-def prepared(root: Path) -> Iterator[None]:
-    """Have a libvirt's directory at `root`, which is kept, and reap its daemons while the context lasts.
+@contextlib.asynccontextmanager
+async def prepared(root: Path) -> AsyncIterator[None]:
+    """Have a libvirt's directory at `root`, which is kept; reap its daemons, and cut its logs, while the context lasts.
 
-    QEMU's user passes through it to its own files.
+    QEMU's user passes through it to its own files. The logs of machines that ended earlier are removed.
 
     Raises:
         FailedPrecondition: this process has an embedded libvirt elsewhere.
@@ -53,11 +57,14 @@ def prepared(root: Path) -> Iterator[None]:
         raise FailedPrecondition(
             f"this process has an embedded libvirt at {other.pop()}, and cannot have one at {root}"
         )
-    (root / "etc").mkdir(parents=True, exist_ok=True)
-    root.chmod(0o711)
-    (root / "etc/qemu.conf").write_text(_CONFIGURATION)
+    _make(root)
     with reaping():
-        yield
+        cutting = asyncio.create_task(_keep_cutting(root), name=f"logs of {root}")
+        try:
+            yield
+        finally:
+            cutting.cancel()
+            await asyncio.gather(cutting, return_exceptions=True)
 
 
 def connection(root: Path) -> "libvirt.virConnect":
@@ -66,3 +73,29 @@ def connection(root: Path) -> "libvirt.virConnect":
         if root not in _opened:
             _opened[root] = libvirt.open(f"qemu:///embed?root={quote(str(root))}")
         return _opened[root]
+
+
+def _make(root: Path) -> None:
+    (root / "etc").mkdir(parents=True, exist_ok=True)
+    root.chmod(0o711)
+    (root / "etc/qemu.conf").write_text(_CONFIGURATION)
+    for log in _logs(root):
+        log.unlink()
+
+
+async def _keep_cutting(root: Path) -> None:
+    while True:
+        await asyncio.sleep(_LOOK_AT_LOGS)
+        cut_logs(root)
+
+
+def cut_logs(root: Path) -> None:
+    """Empty the logs that are too long. Their writers append, so they go on at the beginning."""
+    for log in _logs(root):
+        with contextlib.suppress(FileNotFoundError):
+            if log.stat().st_size > LOG_LIMIT:
+                os.truncate(log, 0)
+
+
+def _logs(root: Path) -> list[Path]:
+    return list((root / "log/qemu").glob("*.log"))
