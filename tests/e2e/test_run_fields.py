@@ -76,9 +76,13 @@ spec:
     - name: sidecar
       image: IMAGE
       restartPolicy: Always
-      command: [sh, -c, "touch /tmp/up; trap 'echo bye; exit 0' TERM; while true; do sleep 1; done"]
-      startupProbe: {exec: {command: [test, -e, /tmp/up]}, periodSeconds: 1, timeoutSeconds: 20}
-      lifecycle: {preStop: {exec: {command: [sh, -c, "echo stopping >/proc/1/fd/1 || true"]}}}
+      command: [sh, -c, "httpd -p 8080 -h /; trap 'echo bye; exit 0' TERM; while true; do sleep 1; done"]
+      ports: [{name: web, containerPort: 8080}]
+      startupProbe: {httpGet: {port: web, path: /etc/passwd}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 30}
+      livenessProbe: {tcpSocket: {port: web}, periodSeconds: 1, timeoutSeconds: 5}
+      lifecycle:
+        postStart: {exec: {command: [sh, -c, "echo begun >/memory/hook"]}}
+        preStop: {exec: {command: [sh, -c, "grep begun /memory/hook && touch /memory/stopped"]}}
       volumeMounts: [{name: memory, mountPath: /memory}]
   containers:
     - name: main
@@ -111,7 +115,7 @@ spec:
           ok fsGroup "$(stat -c %a:%g /disk)" 2777:3000
           ok subPathExpr "$(touch /logs/x && ls /disk/fields)" x
           ok memory "$(df -P /memory | awk 'NR==2 {print $2}')" 4096
-          ok sharedMemory "$(touch /memory/main && ls /memory)" main
+          ok sharedMemory "$(touch /memory/main && ls /memory/main)" /memory/main
           ok imageVolume "$(test -e /image/bin/busybox && echo there)" there
           ok sharedProcesses "$(ps | grep -c '[w]hile true')" 1
           echo finished >/dev/termination-log
