@@ -1,6 +1,7 @@
 """A `PodObserver` that remembers what it was told, as lines that a test can compare."""
 
 import asyncio
+from collections.abc import Sequence
 
 from vmsandbox.images.progress import PullProgress
 from vmsandbox.model import ContainerStatus, Image, SandboxStatus
@@ -42,9 +43,11 @@ class RecordingObserver:
     def warning(self, message: str) -> None:
         self._note(f"warning: {message}")
 
-    async def output(self, line: OutputLine) -> None:
-        self.lines.append(line)
-        self._note(f"{line.container}: {line.text.decode()}")
+    async def output(self, lines: Sequence[OutputLine]) -> None:
+        assert len({(line.container, line.stream) for line in lines}) == 1
+        for line in lines:
+            self.lines.append(line)
+            self._note(f"{line.container}: {line.text.decode()}")
 
     async def until(self, event: str) -> None:
         """Wait until an event was told."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import BinaryIO, Self
 
@@ -92,10 +92,11 @@ class PodView:
         """A line."""
         terminal.warning(message)
 
-    async def output(self, line: OutputLine) -> None:
-        """The line, as soon as whoever reads ours takes it."""
-        target = sys.stderr.buffer if line.stream is Stream.STDERR else sys.stdout.buffer
-        await asyncio.to_thread(_write, target, self._prefix(line.container) + line.text + b"\n")
+    async def output(self, lines: Sequence[OutputLine]) -> None:
+        """The lines, as soon as whoever reads ours takes them."""
+        target = sys.stderr.buffer if lines[0].stream is Stream.STDERR else sys.stdout.buffer
+        prefix = self._prefix(lines[0].container)
+        await asyncio.to_thread(_write, target, b"".join(prefix + line.text + b"\n" for line in lines))
 
     def _end_step(self) -> None:
         self._step.close()

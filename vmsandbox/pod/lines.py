@@ -69,8 +69,8 @@ async def tell_lines(container: str, pieces: AsyncGenerator[Output, None], obser
     splitters = {stream: LineSplitter(container, stream) for stream in (Stream.STDOUT, Stream.STDERR)}
     async for piece in pieces:
         tail.feed(piece.data)
-        for line in splitters[piece.stream].feed(piece.data):
-            await observer.output(line)
+        if lines := list(splitters[piece.stream].feed(piece.data)):
+            await observer.output(lines)
     for splitter in splitters.values():
-        for line in splitter.end():
-            await observer.output(line)
+        if lines := list(splitter.end()):
+            await observer.output(lines)

@@ -1,5 +1,6 @@
 """Who watches a pod run: the command line prints, tests assert."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,6 +59,6 @@ class PodObserver(Protocol):
         """Something went wrong that does not end the pod, e.g. a preStop hook."""
         ...
 
-    async def output(self, line: OutputLine) -> None:
-        """A container has printed a line."""
+    async def output(self, lines: Sequence[OutputLine]) -> None:
+        """A container has printed these lines, in this order; they are all of one of its streams."""
         ...
