@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.support.images import BuiltImage, write_layout
 from vmsandbox.images.rootfs.entry import Kind
-from vmsandbox.images.rootfs.tree import Node, Tree
+from vmsandbox.images.rootfs.node import Node
+from vmsandbox.images.rootfs.tree import Tree
 
 
 @dataclass(frozen=True)

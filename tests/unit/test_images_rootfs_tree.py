@@ -7,7 +7,8 @@ from vmsandbox.errors import ResourceExhausted
 from vmsandbox.images.documents import Malformed
 from vmsandbox.images.rootfs.entry import Kind
 from vmsandbox.images.rootfs.layers import RootLimit
-from vmsandbox.images.rootfs.tree import Node, Tree
+from vmsandbox.images.rootfs.node import Node
+from vmsandbox.images.rootfs.tree import Tree
 
 
 def node(tree: Tree, name: str) -> Node:

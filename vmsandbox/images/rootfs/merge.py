@@ -7,9 +7,10 @@ from vmsandbox.errors import VmsandboxError
 from vmsandbox.images.documents import Malformed
 from vmsandbox.images.rootfs.entry import Entry
 from vmsandbox.images.rootfs.layers import Budget, Layer, RootLimit
+from vmsandbox.images.rootfs.names import clean, shown
 from vmsandbox.images.rootfs.reader import read_entries
 from vmsandbox.images.rootfs.stream import CheckedStream
-from vmsandbox.images.rootfs.tree import Tree, clean, shown
+from vmsandbox.images.rootfs.tree import Tree
 
 _WHITEOUT = b".wh."
 _META = _WHITEOUT + _WHITEOUT

@@ -9,49 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from vmsandbox.images.documents import Malformed
-from vmsandbox.images.rootfs.entry import Content, Entry, Kind
+from vmsandbox.images.rootfs.entry import Entry, Kind
 from vmsandbox.images.rootfs.layers import Budget
-from vmsandbox.images.rootfs.xattrs import kept
-
-_MAX_NAME, _MAX_PATH, _MAX_HOPS = 255, 4095, 40
-_MAX_XATTRS, _RECORD = 48 << 10, 24
-"""Bytes: tar2sqfs takes a PAX header of 64 KiB, in which there are two names of 4 KiB, too; and what a record adds."""
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """A file of the tree: what Linux calls an inode. Hard links are several names for one node."""
-
-    kind: Kind
-    mode: int = 0o755
-    uid: int = 0
-    gid: int = 0
-    mtime: int = 0
-    xattrs: tuple[tuple[bytes, bytes], ...] = ()
-    target: bytes = b""
-    """Of symbolic links."""
-    device: tuple[int, int] = (0, 0)
-    layer: int = 0
-    """Which layer has the content."""
-    content: Content | None = None
-    children: "dict[bytes, Node] | None" = None
-    """Of directories."""
-
-    @classmethod
-    def directory(cls) -> "Node":
-        """A directory that no layer describes."""
-        return cls(Kind.DIRECTORY, children={})
-
-    def describe(self, entry: Entry) -> None:
-        """Take over an entry's attributes.
-
-        Raises:
-            Malformed: its extended attributes are larger than a root image can hold.
-        """
-        self.mode, self.uid, self.gid = entry.mode, entry.uid, entry.gid
-        self.mtime, self.xattrs = entry.mtime, kept(entry.xattrs, entry.kind)
-        if sum(len(key) + len(value) + _RECORD for key, value in self.xattrs) > _MAX_XATTRS:
-            raise Malformed(f"the extended attributes of {shown(entry.name)} are larger than {_MAX_XATTRS} bytes")
+from vmsandbox.images.rootfs.names import check_name, clean, shown
+from vmsandbox.images.rootfs.node import Node
+from vmsandbox.images.rootfs.place import Place
 
 
 @dataclass(slots=True)
@@ -75,7 +37,7 @@ class Tree:
         if not parts:
             return self.root
         parent = self._walk(parts[:-1], create=False)
-        return _children(parent).get(parts[-1]) if parent else None
+        return parent.entries.get(parts[-1]) if parent else None
 
     def add(self, entry: Entry) -> None:
         """Put an entry of the present layer in its place, over what is there.
@@ -90,22 +52,22 @@ class Tree:
             return
         parent = self._parent(parts)
         name = parts[-1]
-        old = _children(parent).get(name)
+        old = parent.entries.get(name)
         if entry.kind is Kind.DIRECTORY and old and old.kind is Kind.DIRECTORY:
             old.describe(entry)
         else:
-            _children(parent)[name] = self._linked(entry) if entry.kind is Kind.HARD_LINK else self._made(entry)
+            parent.entries[name] = self._linked(entry) if entry.kind is Kind.HARD_LINK else Node.of(entry, self._layer)
         self._touch(parent, name)
 
     def whiteout(self, directory: bytes, name: bytes) -> None:
         """Remove what lower layers have under a name (OCI layer.md, "Whiteouts")."""
         parent = self._walk(clean(directory), create=False)
-        if parent is None or name not in _children(parent):
+        if parent is None or name not in parent.entries:
             return
         if name in self._touched.get(parent, ()):
-            self._prune(_children(parent)[name])
+            self._prune(parent.entries[name])
         else:
-            del _children(parent)[name]
+            del parent.entries[name]
 
     def opaque(self, directory: bytes) -> None:
         """Remove what lower layers have in a directory (OCI layer.md, "Opaque Whiteout")."""
@@ -128,15 +90,6 @@ class Tree:
             raise Malformed("it replaces the root directory by something else")
         self.root.describe(entry)
 
-    def _made(self, entry: Entry) -> Node:
-        node = Node(entry.kind, layer=self._layer, content=entry.content, device=entry.device)
-        node.describe(entry)
-        if entry.kind is Kind.DIRECTORY:
-            node.children = {}
-        elif entry.kind is Kind.SYMLINK:
-            node.target = _checked_target(entry)
-        return node
-
     def _linked(self, entry: Entry) -> Node:
         """The node that a hard link names; its own attributes are the node's already, as with umoci."""
         node = self.find(entry.linkname)
@@ -145,51 +98,45 @@ class Tree:
         return node
 
     def _parent(self, parts: list[bytes]) -> Node:
-        if len(parts[-1]) > _MAX_NAME:
-            raise Malformed(f"the name {shown(parts[-1])} is longer than {_MAX_NAME} bytes")
+        check_name(parts[-1])
         parent = self._walk(parts[:-1], create=True, after=len(parts[-1]))
         assert parent is not None
         return parent
 
     def _walk(self, parts: list[bytes], *, create: bool, after: int = 0) -> Node | None:
-        """The directory of this name, with symbolic links followed; made where it is missing if `create` says so."""
-        path: list[tuple[bytes, Node]] = []
-        waiting, hops, length = deque(parts), 0, after
+        """The directory of this name, symbolic links followed; made where it is missing if `create` says so.
+
+        `after` bytes of a name are to come behind it.
+        """
+        here = Place(self.root, after)
+        waiting, hops = deque(parts), 0
         while waiting:
             part = waiting.popleft()
-            node = path[-1][1] if path else self.root
-            if part in (b"", b"."):
-                continue
-            if part == b"..":
-                length -= len(path.pop()[0]) + 1 if path else 0
-                continue
-            child = _children(node).get(part)
-            if child and child.kind is Kind.SYMLINK:
+            child = here.node.entries.get(part)
+            if part in (b"", b".", b".."):
+                here.step(part)
+            elif child and child.kind is Kind.SYMLINK:
                 hops += 1
-                if hops > _MAX_HOPS:
-                    raise Malformed(f"there are too many symbolic links on the way to {shown(b'/'.join(parts))}")
-                if child.target.startswith(b"/"):
-                    path, length = [], after
-                waiting.extendleft(reversed(child.target.split(b"/")))
-                continue
-            if child is None or child.kind is not Kind.DIRECTORY:
-                if not create:
-                    return None
-                child = self._imply(node, part)
-            if create:
-                self._touch(node, part)
-            path.append((part, child))
-            length += len(part) + 1
-            if length > _MAX_PATH:
-                raise Malformed(f"the name {shown(b'/'.join(parts))} is longer than {_MAX_PATH} bytes")
-        return path[-1][1] if path else self.root
+                waiting.extendleft(reversed(here.follow(child.target, hops)))
+            elif create:
+                here.down(part, self._entered(here.node, part))
+            elif child and child.kind is Kind.DIRECTORY:
+                here.down(part, child)
+            else:
+                return None
+        return here.node
+
+    def _entered(self, parent: Node, name: bytes) -> Node:
+        """The directory of this name, which the present layer passes through; made if it is missing."""
+        child = parent.entries.get(name)
+        self._touch(parent, name)
+        return child if child and child.kind is Kind.DIRECTORY else self._imply(parent, name)
 
     def _imply(self, parent: Node, name: bytes) -> Node:
         """A directory that no entry makes, but that one lies in; it takes a file's place, as with umoci."""
-        if len(name) > _MAX_NAME:
-            raise Malformed(f"the name {shown(name)} is longer than {_MAX_NAME} bytes")
+        check_name(name)
         self.budget.spend_entries()
-        node = _children(parent)[name] = Node.directory()
+        node = parent.entries[name] = Node.directory()
         return node
 
     def _touch(self, directory: Node, name: bytes) -> None:
@@ -205,30 +152,3 @@ class Tree:
             if node.children:
                 prefix = path + b"/" if path else b""
                 waiting += [(prefix + name, node.children[name]) for name in sorted(node.children, reverse=True)]
-
-
-def clean(path: bytes) -> list[bytes]:
-    """The components of a name, taken from the root: `..` goes up, and stays where there is no more up."""
-    parts: list[bytes] = []
-    for part in path.split(b"/"):
-        if part == b"..":
-            del parts[-1:]
-        elif part not in (b"", b"."):
-            parts.append(part)
-    return parts
-
-
-def shown(name: bytes) -> str:
-    """A name for an error's text."""
-    return repr(name[:200].decode(errors="replace"))
-
-
-def _children(node: Node) -> dict[bytes, Node]:
-    assert node.children is not None
-    return node.children
-
-
-def _checked_target(entry: Entry) -> bytes:
-    if not 0 < len(entry.linkname) <= _MAX_PATH:
-        raise Malformed(f"the symbolic link {shown(entry.name)} has a target of {len(entry.linkname)} bytes")
-    return entry.linkname

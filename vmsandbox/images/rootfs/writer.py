@@ -2,8 +2,8 @@
 
 from vmsandbox.images.rootfs.entry import Kind
 from vmsandbox.images.rootfs.header import BLOCK
+from vmsandbox.images.rootfs.node import Node
 from vmsandbox.images.rootfs.pax import XATTR
-from vmsandbox.images.rootfs.tree import Node
 
 END = bytes(2 * BLOCK)
 _MAX_MTIME = 2**32 - 1

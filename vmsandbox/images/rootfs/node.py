@@ -1,0 +1,74 @@
+"""A file of the merged tree."""
+
+from dataclasses import dataclass
+
+from vmsandbox.images.documents import Malformed
+from vmsandbox.images.rootfs.entry import Content, Entry, Kind
+from vmsandbox.images.rootfs.names import MAX_PATH, shown
+from vmsandbox.images.rootfs.xattrs import kept
+
+_MAX_XATTRS, _RECORD = 48 << 10, 24
+"""Bytes: tar2sqfs takes a PAX header of 64 KiB, in which there are two names of 4 KiB, too; and what a record adds."""
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A file of the tree: what Linux calls an inode. Hard links are several names for one node."""
+
+    kind: Kind
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+    target: bytes = b""
+    """Of symbolic links."""
+    device: tuple[int, int] = (0, 0)
+    layer: int = 0
+    """Which layer has the content."""
+    content: Content | None = None
+    children: "dict[bytes, Node] | None" = None
+    """Of directories."""
+
+    @classmethod
+    def directory(cls) -> "Node":
+        """A directory that no layer describes."""
+        return cls(Kind.DIRECTORY, children={})
+
+    @classmethod
+    def of(cls, entry: Entry, layer: int) -> "Node":
+        """The node that an entry of a layer makes; no hard link.
+
+        Raises:
+            Malformed: its attributes are larger than a root image can hold.
+        """
+        node = cls(entry.kind, layer=layer, content=entry.content, device=entry.device)
+        node.describe(entry)
+        if entry.kind is Kind.DIRECTORY:
+            node.children = {}
+        elif entry.kind is Kind.SYMLINK:
+            node.target = _checked_target(entry)
+        return node
+
+    @property
+    def entries(self) -> "dict[bytes, Node]":
+        """The children; only directories have some."""
+        assert self.children is not None
+        return self.children
+
+    def describe(self, entry: Entry) -> None:
+        """Take over an entry's attributes.
+
+        Raises:
+            Malformed: its extended attributes are larger than a root image can hold.
+        """
+        self.mode, self.uid, self.gid = entry.mode, entry.uid, entry.gid
+        self.mtime, self.xattrs = entry.mtime, kept(entry.xattrs, entry.kind)
+        if sum(len(key) + len(value) + _RECORD for key, value in self.xattrs) > _MAX_XATTRS:
+            raise Malformed(f"the extended attributes of {shown(entry.name)} are larger than {_MAX_XATTRS} bytes")
+
+
+def _checked_target(entry: Entry) -> bytes:
+    if not 0 < len(entry.linkname) <= MAX_PATH:
+        raise Malformed(f"the symbolic link {shown(entry.name)} has a target of {len(entry.linkname)} bytes")
+    return entry.linkname
