@@ -40,6 +40,7 @@ async def test_a_sub_path_is_mounted_as_it_is_now(directories: PodDirectories) -
         containers:
           - name: a
             image: b
+            env: [{name: NAME, value: web}]
             volumeMounts:
               - {name: disk, mountPath: /one, subPathExpr: $(NAME)/logs}
               - {name: files, mountPath: /etc/k, subPath: k}

@@ -7,10 +7,11 @@ import pytest
 from tests.support.golden import assert_golden
 from tests.support.manifests import SETTINGS, plan
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.model import Mount
+from vmsandbox.model import ImageConfig, Mount
 from vmsandbox.pod.api.volumes import PullPolicy
 from vmsandbox.pod.dns import hosts_file
 from vmsandbox.pod.plan import PodPlan
+from vmsandbox.pod.security import with_image_user
 from vmsandbox.pod.volume_plan import File, Files
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.messages import Dns
@@ -290,6 +291,17 @@ def requests(resources: str) -> str:
     return f"containers: [{{name: a, image: b, resources: {{requests: {{{resources}}}}}}}]"
 
 
+@pytest.mark.parametrize(
+    ("image_user", "user", "name"),
+    [("", 0, ""), ("5", 5, ""), ("5:6", 5, ""), ("www", None, "www"), ("www:6", None, "www")],
+)
+def test_a_group_without_a_user_is_the_group_of_the_images_user(image_user, user, name):
+    planned = plan("containers: [{name: a, image: b}]\nsecurityContext: {runAsGroup: 7}")
+    security = planned.container(planned.spec.containers[0], planned.subject).security
+    chosen = with_image_user(security, ImageConfig(user=image_user))
+    assert (chosen.run_as_user, chosen.run_as_username, chosen.run_as_group) == (user, name, 7)
+
+
 class TestNames:
     @pytest.mark.parametrize(
         ("more", "hostname"),
@@ -447,6 +459,37 @@ class TestChecks:
     def test_a_mount_that_cannot_be_is_an_error(self, mount, message):
         container = f"{{name: a, image: b, volumeMounts: [{{name: v, {mount}}}]}}"
         assert message in error_of(f"containers: [{container}]\nvolumes: [{{name: v, emptyDir: {{}}}}]")
+
+    @pytest.mark.parametrize(
+        ("field", "message"),
+        [
+            ("subPathExpr: $(NONE)", "subPathExpr: there is no variable 'NONE'"),
+            ("subPathExpr: $(UP)/x", "subPathExpr: '../x' is no path below the volume"),
+            ("subPathExpr: $(KEY)x", "subPathExpr: there is no 'LEVELx' in the volume"),
+            ("subPath: none", "subPath: there is no 'none' in the volume"),
+            ("subPath: LEVEL/x", "subPath: there is no 'LEVEL/x' in the volume"),
+        ],
+    )
+    def test_a_sub_path_that_cannot_be_is_an_error_before_anything_starts(self, field, message):
+        spec = f"""
+        containers:
+          - name: a
+            image: b
+            env: [{{name: UP, value: ..}}, {{name: KEY, value: LEVEL}}]
+            volumeMounts: [{{name: v, mountPath: /v, {field}}}]
+        volumes: [{{name: v, configMap: {{name: settings}}}}]
+        """
+        assert message in error_of(spec, CONFIG_MAP)
+
+    def test_sub_paths_that_are_there_are_accepted(self):
+        spec = """
+        containers:
+          - name: a
+            image: b
+            volumeMounts: [{name: v, mountPath: /v, subPath: d}, {name: v, mountPath: /w, subPath: ./d//e}]
+        volumes: [{name: v, configMap: {name: settings, items: [{key: LEVEL, path: d/e}]}}]
+        """
+        plan(spec, CONFIG_MAP)
 
     @pytest.mark.parametrize(
         ("spec", "message"),

@@ -443,6 +443,16 @@ class TestHooks:
         assert running.events("warning:") == ["warning: container a: preStop hook failed: down: no such command"]
         assert "ended a 143 Error" in running.observer.events
 
+    async def test_a_container_that_ends_during_its_pre_stop_hook_is_not_waited_for(self, running: Running) -> None:
+        running.runtime.scripts = {"a": [Script(runs=0.3)]}
+        run = asyncio.create_task(running.run(plan(HOOKED.format("preStop: {sleep: {seconds: 25}}"))))
+        await running.observer.until("started a 0")
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with asyncio.timeout(5):
+                await run
+        assert "ended a 0 Completed" in running.observer.events
+
     async def test_a_container_that_ends_during_its_post_start_hook_is_not_waited_for(self, running: Running) -> None:
         async with asyncio.timeout(5):
             result = await running.run(plan(HOOKED.format("postStart: {sleep: {seconds: 600}}")))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.manifests import plan
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.model import Mount, PropagationMode
+from vmsandbox.model import Image, Mount, PropagationMode
 from vmsandbox.pod.files import write_files
 from vmsandbox.pod.mounting import PodMounts
 from vmsandbox.pod.ownership import Owner
@@ -164,7 +164,7 @@ class TestVolumes:
         planned = plan(spec, *more)
         volumes = PodVolumes(planned, directories, guest_tmpfs=True)
         await volumes.make()
-        return PodMounts(volumes, planned.subject, {"i:1": "sha256:1"})
+        return PodMounts(volumes, planned.subject, {"i:1": Image("sha256:1")})
 
     async def test_mounts_follow_the_order_of_the_container(self, directories: PodDirectories) -> None:
         mounts = await self.made(
@@ -267,24 +267,6 @@ class TestVolumes:
         else:
             await self.made(directories, spec)
             assert (tmp_path / name).exists()
-
-    @pytest.mark.parametrize(
-        ("expression", "message"),
-        [("$(NONE)", "there is no variable 'NONE'"), ("$(UP)/x", "is no path below the volume")],
-    )
-    async def test_an_expression_that_gives_no_sub_path_is_an_error(
-        self, directories: PodDirectories, expression: str, message: str
-    ) -> None:
-        mounts = await self.made(
-            directories,
-            f"""
-            containers:
-              - {{name: a, image: b, volumeMounts: [{{name: v, mountPath: /v, subPathExpr: {expression}}}]}}
-            volumes: [{{name: v, emptyDir: {{}}}}]
-            """,
-        )
-        with pytest.raises(InvalidArgument, match=message):
-            mounts.of(mounts.volumes.plan.spec.containers[0], {"UP": ".."})
 
     async def test_a_volume_at_etc_hosts_wins_over_the_pods_own(self, directories: PodDirectories) -> None:
         mounts = await self.made(

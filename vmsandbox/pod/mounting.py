@@ -8,15 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.model import ContainerStatus, Mount, PropagationMode
+from vmsandbox.model import ContainerStatus, Image, Mount, PropagationMode
 from vmsandbox.pod import dns
 from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.api.probes import MessagePolicy
-from vmsandbox.pod.api.volumes import EmptyDir, ImageVolume, Propagation, RecursiveReadOnly, VolumeMount
-from vmsandbox.pod.expansion import expand, unknown_names
+from vmsandbox.pod.api.volumes import EmptyDir, ImageVolume, Propagation, RecursiveReadOnly
 from vmsandbox.pod.subject import Subject
 from vmsandbox.pod.subpath import open_below
-from vmsandbox.pod.volume_plan import Files
+from vmsandbox.pod.volume_plan import Files, sub_path_of
 from vmsandbox.pod.volumes import PodVolumes
 from vmsandbox.sandbox import mounts
 
@@ -36,8 +35,8 @@ class PodMounts:
     volumes: PodVolumes
     subject: Subject
     """The pod, with its addresses."""
-    images: Mapping[str, str]
-    """Ids of images, by the names that the pod has for them."""
+    images: Mapping[str, Image]
+    """By the names that the pod has for them."""
 
     def of(self, container: Container, environment: Mapping[str, str]) -> tuple[Mount, ...]:
         """The mounts of one attempt at running a container: its volumes in their order, then the pod's files.
@@ -70,7 +69,7 @@ class PodMounts:
     def _mount(self, container: Container, index: int, environment: Mapping[str, str]) -> Mount:
         mount = container.volume_mounts[index]
         volume = self.volumes.plan.volumes[mount.name]
-        sub_path = _sub_path(mount, environment)
+        sub_path = sub_path_of(mount, environment)
         common = Mount(
             mount.mount_path,
             readonly=mount.read_only or isinstance(volume, (Files, ImageVolume)),
@@ -79,7 +78,7 @@ class PodMounts:
         )
         if isinstance(volume, ImageVolume):
             name = volume.reference
-            return replace(common, image=self.images[name], user_specified_image=name, image_sub_path=sub_path)
+            return replace(common, image=self.images[name].id, user_specified_image=name, image_sub_path=sub_path)
         if isinstance(volume, EmptyDir) and self.volumes.is_in_guest(mount.name):
             return replace(common, tmpfs=mount.name, tmpfs_size=self.volumes.memory_size(volume))
         root = self.volumes.path(mount.name)
@@ -137,15 +136,3 @@ class PodMounts:
 
 def _has_message(container: Container) -> bool:
     return bool(container.termination_message_path or container.termination_message_policy)
-
-
-def _sub_path(mount: VolumeMount, environment: Mapping[str, str]) -> str:
-    if not mount.sub_path_expr:
-        return mount.sub_path
-    at = mount.at.of("subPathExpr")
-    if unknown := unknown_names(mount.sub_path_expr, environment):
-        raise at.error(f"there is no variable {unknown[0][:80]!r}")
-    path = expand(mount.sub_path_expr, environment)
-    if path.startswith("/") or ".." in path.split("/"):
-        raise at.error(f"{path[:80]!r} is no path below the volume")
-    return path

@@ -26,7 +26,7 @@ from vmsandbox.pod.expansion import expand
 from vmsandbox.pod.images import ImagePlan, plan_images
 from vmsandbox.pod.resources import pod_resources
 from vmsandbox.pod.subject import PlanSettings, Subject
-from vmsandbox.pod.volume_plan import VolumePlan, plan_volumes
+from vmsandbox.pod.volume_plan import VolumePlan, check_sub_path, plan_volumes
 from vmsandbox.quantity import ZERO
 
 
@@ -104,7 +104,9 @@ def plan_pod(manifest: Manifest, settings: PlanSettings) -> PodPlan:
     subject = Subject(manifest, settings, pod_resources(spec, settings.vcpus, settings.memory))
     plan = PodPlan(subject, _sandbox(subject), plan_images(manifest), plan_volumes(subject))
     for container in (*spec.init_containers, *spec.containers):
-        plan.container(container, subject)  # finds what its variables refer to in vain
+        envs = plan.container(container, subject).envs  # finds what its variables refer to in vain
+        for mount in container.volume_mounts:
+            check_sub_path(mount, plan.volumes[mount.name], envs)
     return plan
 
 

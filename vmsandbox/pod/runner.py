@@ -57,8 +57,7 @@ async def run_pod(
         stack.push_async_callback(_to_its_end, _remove_sandbox, runtime, sandbox_id)
         status = await runtime.pod_sandbox_status(sandbox_id)
         observer.sandbox_ready(status)
-        ids = {name: image.id for name, image in images.items()}
-        mounts = PodMounts(volumes, plan.subject.with_ips(status.ips), ids)
+        mounts = PodMounts(volumes, plan.subject.with_ips(status.ips), images)
         around = Sandboxed(plan, sandbox_id, runtime, observer, mounts, backoff or BackoffSettings())
         return await PodLife(around).run()
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from vmsandbox.errors import VmsandboxError
+from vmsandbox.model import ContainerStatus
 from vmsandbox.pod import actions
 from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.api.probes import LifecycleHandler, Probe
@@ -16,6 +17,8 @@ _LEAST_GRACE = 2.0
 """Seconds that a container has to end after its preStop hook, however long that took, as the kubelet has it."""
 _HTTP_HOOK = 30.0
 """Seconds that a postStart hook waits for the answer to its HTTP request."""
+
+_Begin = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
 
 class RunningContainer:
@@ -57,10 +60,8 @@ class RunningContainer:
                     events.discard(telling)
             if ended.done():
                 return
-            if stopped.done():
-                await self._stop(self._stop_deadline())
-            else:
-                await self._end(watched.result())
+            deadline = self._stop_deadline() if stopped.done() else self._given_up(watched.result())
+            await self._stop(deadline, begin, ended)
 
     async def _watch(self, started: asyncio.Event) -> ProbeFailure | None:
         """Its postStart hook, then its probes; returns why it has to be ended, None where the hook failed."""
@@ -83,24 +84,30 @@ class RunningContainer:
             return False
         return True
 
-    async def _end(self, failure: ProbeFailure | None) -> None:
+    def _given_up(self, failure: ProbeFailure | None) -> float:
+        """Tell why the container is ended, and until when it may take."""
         grace: float = self._around.plan.spec.termination_grace_period_seconds
         if failure is not None:
             self._warn(f"{failure.message}; the container is ended")
             own = failure.probe.termination_grace_period_seconds
             grace = grace if own is None else own
-        await self._stop(asyncio.get_running_loop().time() + grace)
+        return asyncio.get_running_loop().time() + grace
 
-    async def _stop(self, deadline: float) -> None:
+    async def _stop(self, deadline: float, begin: _Begin, ended: "asyncio.Task[ContainerStatus]") -> None:
         """Run the preStop hook and let it end, by force at the deadline."""
         hook, grace = self._container.lifecycle.pre_stop, self._remaining(deadline)
         if hook and grace > 0:
-            try:
-                await self._hook(hook, grace)
-            except VmsandboxError as error:
-                self._warn(f"preStop hook failed: {error}")
+            await self._pre_stop(begin(self._hook(hook, grace)), ended)
             grace = max(self._remaining(deadline), _LEAST_GRACE)
         await self._around.runtime.stop_container(self._id, grace)
+
+    async def _pre_stop(self, hook: "asyncio.Task[None]", ended: "asyncio.Task[ContainerStatus]") -> None:
+        await asyncio.wait({hook, ended}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if hook.done():
+                hook.result()
+        except VmsandboxError as error:
+            self._warn(f"preStop hook failed: {error}")
 
     async def _hook(self, hook: LifecycleHandler, timeout: float) -> None:
         if hook.exec:
@@ -127,7 +134,7 @@ class RunningContainer:
 
 
 @contextlib.asynccontextmanager
-async def _all_cancelled() -> AsyncIterator[Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]]:
+async def _all_cancelled() -> AsyncIterator[_Begin]:
     """Begins tasks, which are cancelled at the end."""
     tasks: list[asyncio.Task[Any]] = []
 

@@ -11,6 +11,7 @@ from vmsandbox.pod.observer import PodObserver
 from vmsandbox.pod.plan import PodPlan
 from vmsandbox.pod.restarts import BackoffSettings
 from vmsandbox.pod.runtime import PodRuntime
+from vmsandbox.pod.security import with_image_user
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +43,6 @@ class Sandboxed:
         subject, images = self.mounts.subject, self.mounts.images
         mounts = self.mounts.of(container, environment(subject, container))
         config = self.plan.container(container, subject, mounts, attempt)
-        return replace(config, image=images[container.image], user_specified_image=container.image)
+        image = images[container.image]
+        security = with_image_user(config.security, image.config)
+        return replace(config, image=image.id, user_specified_image=container.image, security=security)

@@ -1,10 +1,12 @@
 """securityContext of pod and container, as the CRI has it; the defaults are the kubelet's."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox.model import (
     ContainerSecurity,
     IdMapping,
+    ImageConfig,
     NamespaceMode,
     Namespaces,
     SecurityProfile,
@@ -71,6 +73,14 @@ def container_security(spec: PodSpec, container: Container, seccomp_directory: P
         seccomp=_seccomp(own.seccomp_profile or pod.seccomp_profile, seccomp_directory),
         apparmor=_apparmor(own.app_armor_profile or pod.app_armor_profile),
     )
+
+
+def with_image_user(security: ContainerSecurity, image: ImageConfig) -> ContainerSecurity:
+    """The same, with the image's user where a group is given without one: the CRI wants both."""
+    if security.run_as_group is None or security.run_as_user is not None:
+        return security
+    user = image.user.partition(":")[0] or "0"
+    return replace(security, run_as_user=int(user)) if user.isdecimal() else replace(security, run_as_username=user)
 
 
 def must_not_be_root(spec: PodSpec, container: Container) -> bool:

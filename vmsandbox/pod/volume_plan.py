@@ -1,6 +1,6 @@
 """What the volumes of a pod hold: a pure function of its manifest. `volumes` makes them on the host."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -14,8 +14,10 @@ from vmsandbox.pod.api.volumes import (
     ProjectedSource,
     ProjectedVolume,
     Volume,
+    VolumeMount,
 )
 from vmsandbox.pod.environment import missing
+from vmsandbox.pod.expansion import expand, unknown_names
 from vmsandbox.pod.subject import Subject
 from vmsandbox.typed_yaml.tree import Node
 
@@ -47,6 +49,33 @@ def plan_volumes(subject: Subject) -> dict[str, VolumePlan]:
         InvalidArgument: a volume has no source or several, or refers to what does not exist.
     """
     return {volume.name: _plan(subject, volume) for volume in subject.pod.spec.volumes}
+
+
+def sub_path_of(mount: VolumeMount, environment: Mapping[str, str]) -> str:
+    """The sub-path of a mount in a container with these variables; empty: the whole volume.
+
+    Raises:
+        InvalidArgument: an expression refers to a variable that is not there, or gives no path below the volume.
+    """
+    if not mount.sub_path_expr:
+        return mount.sub_path
+    at = mount.at.of("subPathExpr")
+    if unknown := unknown_names(mount.sub_path_expr, environment):
+        raise at.error(f"there is no variable {unknown[0][:80]!r}")
+    path = expand(mount.sub_path_expr, environment)
+    if path.startswith("/") or ".." in path.split("/"):
+        raise at.error(f"{path[:80]!r} is no path below the volume")
+    return path
+
+
+def check_sub_path(mount: VolumeMount, volume: VolumePlan, environment: Mapping[str, str]) -> None:
+    """Raise InvalidArgument for a sub-path that is none, or that is not among the files of a configMap or the like."""
+    wanted = PurePosixPath(sub_path_of(mount, environment))
+    if isinstance(volume, Files) and wanted.parts:
+        there = {path for name in volume.files for path in (PurePosixPath(name), *PurePosixPath(name).parents)}
+        if wanted not in there:
+            at = mount.at.of("subPathExpr" if mount.sub_path_expr else "subPath")
+            raise at.error(f"there is no {str(wanted)[:80]!r} in the volume")
 
 
 def _plan(subject: Subject, volume: Volume) -> VolumePlan:
