@@ -1,8 +1,12 @@
 """The store on disk: removal, holds, archives, kills and full disks, with a real registry behind it."""
 
 import asyncio
+import contextlib
+import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +147,49 @@ async def test_usage_is_what_du_counts(store: ImageStore, registry: Registry) ->
     assert usage.inodes == sum(1 for _ in store.directory.rglob("*")) + 1
 
 
+async def test_usage_is_counted_while_files_come_and_go(store: ImageStore) -> None:
+    done = threading.Event()
+
+    def churn() -> None:
+        while not done.is_set():
+            directory = Path(tempfile.mkdtemp(dir=store.directory / "staging"))
+            (directory / "x").mkdir()
+            shutil.rmtree(directory)
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(200):
+            assert store.usage().inodes >= 6
+    finally:
+        done.set()
+        thread.join()
+
+
+async def test_pinned_images_are_told_by_their_names(registry: Registry, tmp_path: Path) -> None:
+    one, two = build_image([{"pinned": b"p"}]), build_image([{"pinned": b"q"}])
+    names = [registry.push("pinned:1", one), registry.push("pinned:2", two)]
+    conf = insecure(tmp_path, registry.address).registries_conf
+    store = await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=conf, pinned=(names[0], "busybox")))
+    assert [(await store.pull(name)).pinned for name in names] == [True, False]
+    assert {image.id: image.pinned for image in store.list()} == {one.config: True, two.config: False}
+    await store.remove(one.config)
+    assert store.find(names[0]) is None
+
+
+async def test_a_pinned_name_that_is_none_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="Not A Name"):
+        await ImageStore.open(tmp_path / "store", ImageSettings(pinned=("Not A Name",)))
+
+
+async def test_a_removed_image_has_no_root_image(store: ImageStore) -> None:
+    with pytest.raises(NotFound, match="no image gone"):
+        await store.root_image("gone")
+    with pytest.raises(NotFound, match="no image gone"):
+        async with store.hold("gone"):
+            pass
+
+
 _PULL = """
 import asyncio, sys
 from pathlib import Path
@@ -265,6 +312,19 @@ async def test_a_full_disk_is_said_and_nothing_stays_on_it(
     with pytest.raises(ResourceExhausted, match="disk is full"):
         await store.load(write_layout(tmp_path / "layout", {"a:1": big_image(7)}))
     assert store.usage() == before
+
+
+async def test_an_image_can_be_removed_when_the_disk_is_full(
+    registry: Registry, small_disk: Path, tmp_path: Path
+) -> None:
+    store = await ImageStore.open(small_disk / "store", insecure(tmp_path, registry.address))
+    image = await store.pull(registry.push("fits", build_image([{"f": incompressible(9)[:300_000]}])))
+    with (small_disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
+    await store.remove(image.id)
+    assert store.list() == ()
+    assert content(store) == {"index.json"}
 
 
 async def test_an_image_larger_than_allowed_is_refused_before_it_is_fetched(registry: Registry, tmp_path: Path) -> None:

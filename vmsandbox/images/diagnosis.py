@@ -21,6 +21,8 @@ from vmsandbox.errors import (
     VmsandboxError,
 )
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What a disk answers that has no room."""
 NO_SPACE_HINT = "free space where the image store is, e.g. with `vmsandbox image remove`"
 
 
@@ -95,7 +97,7 @@ def diagnose(stderr: str, secrets: Iterable[str] = ()) -> VmsandboxError:
 
 def of_the_disk(error: OSError) -> VmsandboxError:
     """The error for what the store's file system answered."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return ResourceExhausted("the disk is full", hint=NO_SPACE_HINT)
     return Internal(f"the image store cannot be used: {error}")
 

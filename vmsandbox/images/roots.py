@@ -105,6 +105,12 @@ class Roots:
         finally:
             os.close(fd)
 
+    def drop(self, chain_id: str) -> None:
+        """Remove a root image that is not held; who needs it makes it again."""
+        path = self.path(chain_id)
+        if path.exists():
+            _drop(path)
+
     def collect(self, used: frozenset[str]) -> None:
         """Remove what is neither the root image of one of these chain ids nor held.
 
@@ -112,9 +118,8 @@ class Roots:
         """
         kept = {self.path(chain_id) for chain_id in used}
         for path in self.directory.glob(f"*.{FILESYSTEM}"):
-            if path not in kept and not _held(path):
-                _seal_path(path).unlink(missing_ok=True)
-                path.unlink()
+            if path not in kept:
+                _drop(path)
         for path in self.directory.iterdir():
             if not path.with_suffix(f".{FILESYSTEM}").exists():
                 path.unlink()
@@ -137,6 +142,12 @@ def _finish(made: Path, path: Path) -> None:
     made.chmod(0o444)
     made.replace(path)
     _write_seal(path, digest)
+
+
+def _drop(path: Path) -> None:
+    if not _held(path):
+        _seal_path(path).unlink(missing_ok=True)
+        path.unlink()
 
 
 def _held(path: Path) -> bool:

@@ -50,4 +50,6 @@ class ImageSettings:
     """Seconds one pull may take, all in all."""
     max_root_size: int = 32 << 30
     """Bytes that an image's files may have together, unpacked."""
+    pinned: tuple[str, ...] = ()
+    """Names of images that are told to be pinned: the kubelet does not remove those when it needs room."""
     platform: Platform = field(default_factory=Platform.of_host)

@@ -2,26 +2,17 @@
 
 import asyncio
 import contextlib
-import shutil
-import tempfile
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.errors import (
-    DeadlineExceeded,
-    InvalidArgument,
-    NotFound,
-    Unavailable,
-    VmsandboxError,
-)
+from vmsandbox.errors import InvalidArgument, NotFound
 from vmsandbox.images.archive import Found, images_in
 from vmsandbox.images.blobs import disk_bytes
-from vmsandbox.images.collection import collect
 from vmsandbox.images.credentials import secrets_of, write_authfile
-from vmsandbox.images.diagnosis import of_the_disk
+from vmsandbox.images.diagnosis import FULL
 from vmsandbox.images.index import ImageRecord
-from vmsandbox.images.locks import locked, try_lock
 from vmsandbox.images.parts import Parts
 from vmsandbox.images.progress import Report, silent
 from vmsandbox.images.pull import Pull
@@ -29,6 +20,7 @@ from vmsandbox.images.reference import Reference
 from vmsandbox.images.roots import RootImage
 from vmsandbox.images.settings import DEFAULT_DIRECTORY, ImageSettings
 from vmsandbox.images.skopeo import Skopeo
+from vmsandbox.images.work import Work, step
 from vmsandbox.model import Image, ImageConfig, RegistryAuth
 
 
@@ -50,6 +42,8 @@ class ImageStore:
     def __init__(self, parts: Parts) -> None:
         """Use `ImageStore.open`."""
         self._parts = parts
+        self._work = Work(parts)
+        self._pinned = frozenset(str(Reference.parse(name)) for name in parts.settings.pinned)
         self._configs: dict[str, ImageConfig] = {}
 
     @classmethod
@@ -57,13 +51,15 @@ class ImageStore:
         """Open the store in a directory, which is made where there is none, and clear away what a crash left.
 
         Raises:
-            InvalidArgument: the directory's name cannot be given to skopeo.
+            InvalidArgument: the directory's name cannot be given to skopeo, or a pinned image's is no name.
             FailedPrecondition: a newer version of this program wrote the store.
+            Internal: the directory cannot be made.
         """
         store = cls(Parts.at(directory, settings or ImageSettings()))
-        store._parts.make()
-        store._parts.index.read()
-        await store._collect()
+        with step(f"opening the image store {directory}"):
+            store._parts.make()
+            store._parts.index.read()
+            await store._work.tidy()
         return store
 
     @property
@@ -92,7 +88,7 @@ class ImageStore:
             Internal: the registry gave something else than the digests say.
         """
         name = Reference.parse(reference)
-        async with self._adding() as staging, self._step(f"pulling {name}"):
+        async with self._work.adding(f"pulling {name}") as staging:
             authfile = staging / "auth.json"
             write_authfile(authfile, name.registry, auth, self._parts.settings.authfile)
             skopeo = Skopeo(self._parts.settings, staging, authfile, secrets_of(auth))
@@ -116,7 +112,7 @@ class ImageStore:
         override = Reference.parse(name) if name else None
         if override and override.digest:
             raise InvalidArgument("an image is loaded under a tag, not under a digest")
-        async with self._adding() as staging, self._step(f"loading {archive}"):
+        async with self._work.adding(f"loading {archive}") as staging:
             skopeo = Skopeo(self._parts.settings, staging, staging / "no-auth.json")
             found = await images_in(archive, skopeo)
             if override and len(found) != 1:
@@ -159,15 +155,26 @@ class ImageStore:
         A root image that is held stays until it is released; blobs that other images share stay with them.
         """
         record = self._parts.index.read().find(name_or_id)
-        if record:
+        with step(f"removing {name_or_id}"):
+            if record:
+                await self._forget(record)
+                self._configs.pop(record.id, None)
+            await self._work.tidy()
+
+    async def _forget(self, record: ImageRecord) -> None:
+        """Take an image out of the index; where the disk is too full for that, its root image makes room first."""
+        try:
             await self._parts.index.update(lambda index: index.removing(record.id))
-            self._configs.pop(record.id, None)
-        await self._collect()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._parts.roots.drop(record.chain_id)
+            await self._parts.index.update(lambda index: index.removing(record.id))
 
     def usage(self) -> Usage:
-        """What the store takes from its file system, counted anew."""
-        paths = [self._parts.directory, *self._parts.directory.rglob("*")]
-        return Usage(sum(map(disk_bytes, paths)), len(paths))
+        """What the store takes from its file system, counted anew: blocks and inodes, as du(1) does."""
+        paths = [Path(top, name) for top, dirs, files in os.walk(self._parts.directory) for name in (*dirs, *files)]
+        return Usage(sum(map(disk_bytes, [self._parts.directory, *paths])), len(paths) + 1)
 
     async def root_image(self, name_or_id: str) -> RootImage:
         """The image's root image; where it is missing or damaged, it is made again.
@@ -177,9 +184,9 @@ class ImageStore:
         Raises:
             NotFound: the image is not held.
         """
-        record = self._record(name_or_id)
-        async with self._staging() as staging:
-            return await self._parts.root(record, staging)
+        with step(f"the root image of {name_or_id}"):
+            async with self._work.staging() as staging:
+                return await self._parts.root(self._record(name_or_id), staging)
 
     @contextlib.asynccontextmanager
     async def hold(self, name_or_id: str) -> AsyncIterator[RootImage]:
@@ -190,14 +197,15 @@ class ImageStore:
         Raises:
             NotFound: the image is not held.
         """
-        record = self._record(name_or_id)
         async with contextlib.AsyncExitStack() as holding:
-            async with self._staging() as staging:
-                root = await self._parts.root(record, staging)
-                holding.enter_context(self._parts.roots.hold(root))
+            with step(f"the root image of {name_or_id}"):
+                async with self._work.staging() as staging:
+                    record = self._record(name_or_id)
+                    root = await self._parts.root(record, staging)
+                    holding.enter_context(self._parts.roots.hold(root))
             yield root
         if self._parts.index.read().get(record.id) is None:
-            await self._collect()
+            await self._work.tidy()
 
     def _record(self, name_or_id: str) -> ImageRecord:
         record = self._parts.index.read().find(name_or_id)
@@ -213,54 +221,5 @@ class ImageStore:
         if record.id not in self._configs:
             self._configs[record.id] = self._parts.config(record).run
         size = self._parts.blobs.occupied(record.blobs) + self._parts.roots.occupied(record.chain_id)
-        return Image(record.id, record.repo_tags, record.repo_digests, size=size, config=self._configs[record.id])
-
-    @contextlib.asynccontextmanager
-    async def _step(self, what: str) -> AsyncIterator[None]:
-        seconds = self._parts.settings.pull_timeout
-        try:
-            async with asyncio.timeout(seconds):
-                yield
-        except VmsandboxError as error:
-            raise error.at(what) from None
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"{what} took longer than {seconds:g} s", hint="what was fetched is kept for a while; try again"
-            ) from None
-        except OSError as error:
-            raise of_the_disk(error).at(what) from error
-
-    @contextlib.asynccontextmanager
-    async def _adding(self) -> AsyncIterator[Path]:
-        """A directory of one's own, and afterwards the removal of what came to nothing.
-
-        Layers that were fetched whole before the registry went away are kept for the next try.
-        """
-        try:
-            async with self._staging() as staging:
-                yield staging
-        except (Unavailable, DeadlineExceeded):
-            raise
-        except BaseException:
-            await self._collect()
-            raise
-        await self._collect()
-
-    @contextlib.asynccontextmanager
-    async def _staging(self) -> AsyncIterator[Path]:
-        """A directory of one's own; until it goes, nothing in the store is collected."""
-        async with locked(self._parts.store_lock, shared=True):
-            staging = Path(tempfile.mkdtemp(dir=self._parts.staging))
-            try:
-                yield staging
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-
-    async def _collect(self) -> None:
-        """Remove all that no image needs, unless somebody is adding: who does, collects at the end."""
-        await asyncio.to_thread(self._collect_now)
-
-    def _collect_now(self) -> None:
-        with try_lock(self._parts.store_lock) as alone:
-            if alone:
-                collect(self._parts)
+        pinned = not self._pinned.isdisjoint(record.repo_tags + record.repo_digests)
+        return Image(record.id, record.repo_tags, record.repo_digests, size, pinned, self._configs[record.id])

@@ -13,5 +13,6 @@ async def open_images(config: Config) -> ImageStore:
         authfile=images.authfile,
         pull_timeout=images.pull_timeout,
         max_root_size=images.max_root_size,
+        pinned=images.pinned,
     )
     return await ImageStore.open(images.directory or config.state_directory / "images", settings)

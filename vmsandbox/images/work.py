@@ -1,0 +1,88 @@
+"""What frames all work on a store: a directory of its own, a deadline, errors with their step, and tidying up."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox.errors import DeadlineExceeded, Unavailable, VmsandboxError
+from vmsandbox.images.collection import collect
+from vmsandbox.images.diagnosis import of_the_disk
+from vmsandbox.images.locks import locked, try_lock
+from vmsandbox.images.parts import Parts
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[None]:
+    """Errors of the body name the step; what the disk answered is translated.
+
+    Raises:
+        ResourceExhausted: the disk is full.
+        Internal: it cannot be used.
+    """
+    try:
+        yield
+    except VmsandboxError as error:
+        raise error.at(what) from None
+    except OSError as error:
+        raise of_the_disk(error).at(what) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Work on one store."""
+
+    parts: Parts
+
+    @contextlib.asynccontextmanager
+    async def adding(self, what: str) -> AsyncIterator[Path]:
+        """For a pull or a load: a directory of one's own, and afterwards the removal of what came to nothing.
+
+        Layers that were fetched whole before the registry went away are kept for the next try.
+
+        Raises:
+            DeadlineExceeded: the body took longer than `pull_timeout`.
+        """
+        with step(what):
+            try:
+                async with self.staging() as staging, self._deadline():
+                    yield staging
+            except (Unavailable, DeadlineExceeded):
+                raise
+            except BaseException:
+                await self.tidy()
+                raise
+            await self.tidy()
+
+    @contextlib.asynccontextmanager
+    async def _deadline(self) -> AsyncIterator[None]:
+        seconds = self.parts.settings.pull_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"it took longer than {seconds:g} s", hint="what was fetched is kept for a while; try again"
+            ) from None
+
+    @contextlib.asynccontextmanager
+    async def staging(self) -> AsyncIterator[Path]:
+        """A directory of one's own; until it goes, nothing in the store is collected."""
+        async with locked(self.parts.store_lock, shared=True):
+            staging = Path(tempfile.mkdtemp(dir=self.parts.staging))
+            try:
+                yield staging
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+
+    async def tidy(self) -> None:
+        """Remove all that no image needs, unless somebody is adding: who does, tidies up at the end."""
+        await asyncio.to_thread(self._tidy)
+
+    def _tidy(self) -> None:
+        with try_lock(self.parts.store_lock) as alone:
+            if alone:
+                collect(self.parts)
