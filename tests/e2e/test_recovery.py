@@ -1,0 +1,174 @@
+"""`vmsandbox serve` is killed and started again while its pods run: nothing of theirs is lost, and nothing comes twice.
+
+The machines are a libvirtd's, which outlives the daemon.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from cri_api.v1 import api_pb2 as pb
+
+from tests.standins.registry import registries_conf, running_stand_ins
+from tests.support import conformance
+from tests.support.conformance_client import Container, Cri, Pod, eventually
+from tests.support.libvirt import OwnLibvirtd, kill_qemu
+
+if os.geteuid() != 0:
+    pytest.skip("machines and their networks need root", allow_module_level=True)
+
+COUNT = "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); echo line $i; done; sleep 1000"
+
+
+class Node:
+    """A daemon that can be killed, and started again on what it left."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.process: subprocess.Popen[bytes] | None = None
+        self.stack = contextlib.ExitStack()
+        self.cri: Cri
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "vmsandbox", "--config", str(self.directory / "config.yaml"), "serve"]
+        with (self.directory / "serve.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.cri = self.stack.enter_context(Cri.connect(self.directory / "cri.sock", self.directory / "logs"))
+        conformance._wait_ready(self.cri, self.process, self.directory)
+
+    def end(self, number: int) -> None:
+        assert self.process is not None
+        self.stack.close()
+        self.process.send_signal(number)
+        self.process.wait(60)
+        self.process = None
+
+    def restart(self, number: int = signal.SIGKILL) -> None:
+        self.end(number)
+        self.start()
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(conformance._private_directory())
+        (directory / "registry").mkdir()
+        (directory / "libvirtd").mkdir()
+        registry = stack.enter_context(running_stand_ins(directory / "registry"))
+        (directory / "registries.conf").write_text(registries_conf(registry))
+        libvirtd = OwnLibvirtd(directory / "libvirtd")
+        stack.callback(libvirtd.stop)
+        libvirtd.start()
+        settings = {**conformance.configuration(directory), "libvirt": libvirtd.uri}
+        (directory / "config.yaml").write_text(yaml.safe_dump(settings))
+        stack.callback(subprocess.run, ["ip", "link", "delete", settings["network"]["default"]["bridge"]], check=False)
+        node = Node(directory)
+        eventually((directory / "libvirtd/run/libvirt-sock").exists)
+        node.start()
+        yield node
+        node.cri.remove_everything()
+        node.end(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def shared(node: Node) -> Iterator[Pod]:
+    """The pod that the tests share."""
+    yield node.cri.run_pod()
+
+
+@pytest.fixture
+def pod(node: Node, shared: Pod) -> Pod:
+    """The shared pod, by the connection of now."""
+    return Pod(node.cri, shared.id, shared.config)
+
+
+def again(node: Node, container: Container) -> Container:
+    """A container, by the connection of now."""
+    return Container(Pod(node.cri, container.pod.id, container.pod.config), container.id, container.config)
+
+
+def sandboxes(node: Node) -> set[Path]:
+    """The directories of sandboxes that have something on this host."""
+    return {path for path in (node.directory / "run").rglob("sandboxes/*") if path.is_dir()}
+
+
+def lines(container: Container) -> list[str]:
+    path = Path(container.pod.config.log_directory) / container.config.log_path
+    return [line.split(" ", 3)[3] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_pod_is_as_it_was_after_the_daemon_was_killed(node: Node, pod: Pod) -> None:
+    container = pod.start()
+    before = pod.status()
+    node.restart()
+    container = again(node, container)
+    assert container.pod.status() == before
+    assert container.status().state == pb.CONTAINER_RUNNING
+    assert container.output("echo", "still here") == "still here\n"
+    container.remove()
+    assert Pod(node.cri, pod.id, pod.config).run("echo", "new").stdout == "new\n"
+
+
+def test_output_is_neither_lost_nor_repeated_though_the_daemon_is_killed_again_and_again(node: Node, pod: Pod) -> None:
+    container = pod.start("sh", "-c", COUNT)
+    for count in (100, 1000, 2500):
+        eventually(lambda count=count: len(lines(container)) > count)
+        node.restart()
+    container = again(node, container)
+    eventually(lambda: len(lines(container)) >= 4000)
+    assert lines(container) == [f"line {number}" for number in range(1, 4001)]
+    container.remove()
+
+
+def test_a_container_that_ended_while_there_was_no_daemon_is_told_as_it_ended(node: Node, pod: Pod) -> None:
+    container = pod.start("sh", "-c", "sleep 1; echo last words; exit 7")
+    node.end(signal.SIGKILL)
+    time.sleep(2)
+    node.start()
+    container = again(node, container)
+    status = eventually(lambda: (s := container.status()).state == pb.CONTAINER_EXITED and s)
+    assert (status.exit_code, status.reason, lines(container)) == (7, "Error", ["last words"])
+    container.remove()
+
+
+def test_a_daemon_that_is_asked_to_end_leaves_its_pods_running(node: Node, pod: Pod) -> None:
+    container = pod.start()
+    node.restart(signal.SIGTERM)
+    container = again(node, container)
+    assert container.status().state == pb.CONTAINER_RUNNING
+    container.remove()
+
+
+def test_a_daemon_killed_while_a_pod_boots_gives_it_back(node: Node) -> None:
+    config = node.cri.pod_config()
+    request = pb.RunPodSandboxRequest(config=config)
+    call = node.cri.runtime.RunPodSandbox.future(request)
+    before = sandboxes(node)
+    eventually(lambda: sandboxes(node) - before and list((sandboxes(node) - before).pop().glob("console.sock")))
+    node.restart()
+    assert call.exception() is not None
+    assert config.metadata.name not in {pod.metadata.name for pod in node.cri.list_pods()}
+    assert sandboxes(node) == before
+    node.cri.run_pod_of(config).remove()
+
+
+def test_a_machine_that_died_while_there_was_no_daemon_is_told(node: Node) -> None:
+    pod = node.cri.run_pod()
+    container = pod.start()
+    node.end(signal.SIGKILL)
+    kill_qemu(f"vmsandbox-{pod.id}")
+    node.start()
+    container = again(node, container)
+    assert container.pod.status().state == pb.SANDBOX_NOTREADY
+    status = container.status()
+    assert (status.state, status.exit_code) == (pb.CONTAINER_EXITED, 255)
+    assert re.search("ended while nobody watched", status.message)
+    container.pod.remove()
