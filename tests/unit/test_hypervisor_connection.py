@@ -19,6 +19,10 @@ class Daemon:
 
     def __init__(self) -> None:
         self.runs = True
+        self.hangs = threading.Event()
+        """Cleared while it hangs."""
+        self.hangs.set()
+        self.dials = 0
         self.connections: list[Daemon.Client] = []
 
     class Client:
@@ -50,6 +54,8 @@ class Daemon:
 
     def open(self, uri: str) -> "Daemon.Client":
         assert threading.current_thread() is not threading.main_thread()
+        self.dials += 1
+        self.hangs.wait(10)
         if not self.runs:
             raise lost()
         self.connections.append(self.Client())
@@ -195,6 +201,26 @@ async def test_a_daemon_that_stays_away_is_an_error(daemon: Daemon, monkeypatch:
         with pytest.raises(Unavailable, match="has not answered") as caught:
             await connection.call("it", alive)
         assert "libvirtd" in caught.value.hint
+
+
+async def test_a_daemon_that_hangs_is_an_error(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "OPEN_DEADLINE", 0.1)
+    daemon.hangs.clear()
+    with pytest.raises(Unavailable, match=r"has not answered for 0\.1 s"):
+        async with opened():
+            pass
+    daemon.hangs.set()
+
+
+async def test_a_daemon_that_hangs_holds_no_end_up(daemon: Daemon) -> None:
+    async with asyncio.timeout(5), opened():
+        daemon.stop()
+        daemon.runs = True
+        daemon.hangs.clear()
+        async with asyncio.timeout(5):
+            while daemon.dials < 2:
+                await asyncio.sleep(0.01)
+    daemon.hangs.set()
 
 
 async def test_a_failure_to_catch_up_does_not_end_the_watch(daemon: Daemon) -> None:

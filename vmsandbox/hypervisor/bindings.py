@@ -1,12 +1,33 @@
-"""Libvirt's Python bindings, quiet: every error is raised, and shall not be written to stderr as well.
+"""Libvirt's Python bindings, quiet, and its event loop, of which a process has one for all connections.
 
-Who wants to see what libvirt does sets LIBVIRT_LOG_OUTPUTS and LIBVIRT_LOG_FILTERS (docs/debugging.md).
+Every error is raised, and shall not be written to stderr as well. Who wants to see what libvirt does sets
+LIBVIRT_LOG_OUTPUTS and LIBVIRT_LOG_FILTERS (docs/debugging.md).
 """
 
 import os
+import threading
 
 os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")  # read once, when the library is loaded
 
 import libvirt
 
-__all__ = ["libvirt"]
+__all__ = ["libvirt", "start_event_loop"]
+
+_starting = threading.Lock()
+_event_loop: threading.Thread | None = None
+
+
+def start_event_loop() -> None:
+    """Run libvirt's event loop in a thread that never ends. Has to be called before the first connection is opened."""
+    global _event_loop  # noqa: PLW0603 - libvirt's own is global, too
+    with _starting:
+        if _event_loop is None:
+            libvirt.registerErrorHandler(lambda *_: None, None)
+            libvirt.virEventRegisterDefaultImpl()
+            _event_loop = threading.Thread(target=_run, name="libvirt events", daemon=True)
+            _event_loop.start()
+
+
+def _run() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()

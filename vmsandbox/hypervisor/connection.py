@@ -1,4 +1,4 @@
-"""The one place that opens libvirt: its event loop in one thread, its calls in a few, none of them in asyncio's.
+"""The one place that opens libvirt, and calls it: in a few threads, none of them asyncio's.
 
 `qemu:///system` and `qemu:///session` talk to a daemon, which may be restarted; the connection is then made again.
 With `qemu:///embed?root=DIR` libvirt runs in this process, whose QEMUs go on when it ends.
@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from vmsandbox import aio, log
 from vmsandbox.errors import InvalidArgument, Unavailable, VmsandboxError
-from vmsandbox.hypervisor import embedded
+from vmsandbox.hypervisor import bindings, embedded
 from vmsandbox.hypervisor.bindings import libvirt
 from vmsandbox.hypervisor.faults import translated
 
@@ -29,6 +29,8 @@ Subscribe = Callable[["libvirt.virConnect"], list[int]]
 Reconnected = Callable[[], Awaitable[None]]
 
 CALLS_AT_ONCE = 8
+OPEN_DEADLINE = 20.0
+"""Seconds that a daemon has to answer in; one that hangs never does."""
 RECONNECT_DEADLINE = 20.0
 """Seconds that a call waits for a daemon that is being restarted."""
 _KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT = 5, 3
@@ -46,6 +48,7 @@ class Connection:
         self._pool = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="libvirt")
         self._connection: Any = None
         self._callbacks: list[int] = []
+        self._loop = asyncio.get_running_loop()
         self._opened = asyncio.Event()
         self._lost = asyncio.Event()
 
@@ -71,7 +74,7 @@ class Connection:
             stack.callback(connection._pool.shutdown)
             if connection._root is not None:
                 await stack.enter_async_context(embedded.prepared(connection._root))
-            _start_event_loop()
+            bindings.start_event_loop()
             stack.push_async_callback(lambda: aio.to_its_end(connection._close()))
             await connection._open()
             keeper = asyncio.create_task(connection._keep_open(reconnected), name=f"connection to {uri}")
@@ -128,29 +131,32 @@ class Connection:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def _open(self) -> None:
-        loop = asyncio.get_running_loop()
-
-        def on_close(*_: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the event loop has ended
-                loop.call_soon_threadsafe(self._lost.set)
-
-        def open_in_thread() -> None:
-            if self._root is not None:
-                connection = embedded.connection(self._root)
-            else:
-                connection = libvirt.open(self.uri)
-                connection.registerCloseCallback(on_close, None)
-                connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
-            self._callbacks = self._subscribe(connection)
-            self._connection = connection
-
         try:
-            await aio.to_its_end(self._in_thread(open_in_thread))
+            async with asyncio.timeout(OPEN_DEADLINE):
+                opened = await _in_daemon_thread(self._dial)
+            await aio.to_its_end(self._in_thread(lambda: self._adopt(opened)))
+        except TimeoutError:
+            raise Unavailable(f"{self.uri} has not answered for {OPEN_DEADLINE:g} s", hint=_hint(self.uri)) from None
         except libvirt.libvirtError as error:
             failure = translated(error, f"cannot open {self.uri}")
             failure.hint = failure.hint or _hint(self.uri)
             raise failure from None
         self._opened.set()
+
+    def _dial(self) -> "libvirt.virConnect":
+        return libvirt.open(self.uri) if self._root is None else embedded.connection(self._root)
+
+    def _adopt(self, connection: "libvirt.virConnect") -> None:
+        if self._root is None:
+            connection.registerCloseCallback(self._on_close, None)
+            connection.setKeepAlive(_KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT)
+        self._callbacks = self._subscribe(connection)
+        self._connection = connection
+
+    def _on_close(self, *_: object) -> None:
+        """In libvirt's thread."""
+        with contextlib.suppress(RuntimeError):  # the event loop has ended
+            self._loop.call_soon_threadsafe(self._lost.set)
 
     async def _keep_open(self, reconnected: Reconnected | None) -> None:
         """Open again whenever the daemon has gone, for as long as it takes: pauses grow from 0.1 to 2 s."""
@@ -187,30 +193,24 @@ class Connection:
                 connection.close()
 
 
+async def _in_daemon_thread(work: Callable[[], T]) -> T:
+    """The result of `work`, which may hang: when nobody waits any more it is left alone, and holds no process up."""
+    done: Future[T] = Future()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="opening libvirt", daemon=True).start()
+    return await asyncio.wrap_future(done)
+
+
 async def _cancel(task: "asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-_event_loop = threading.Lock()
-_event_loop_runs = False
-
-
-def _start_event_loop() -> None:
-    """Run libvirt's event loop, of which a process has one for all connections, in a thread that is never ended."""
-    global _event_loop_runs  # noqa: PLW0603 - libvirt's own is global, too
-    with _event_loop:
-        if _event_loop_runs:
-            return
-        libvirt.registerErrorHandler(lambda *_: None, None)  # every error is raised as well
-        libvirt.virEventRegisterDefaultImpl()
-        threading.Thread(target=_run_events, name="libvirt events", daemon=True).start()
-        _event_loop_runs = True
-
-
-def _run_events() -> None:
-    while True:
-        libvirt.virEventRunDefaultImpl()
 
 
 def _embedded_root(uri: str) -> Path | None:
