@@ -1,14 +1,17 @@
-"""Bind mounts on the host, made with the kernel's own calls; teardown follows no link.
+"""Bind mounts, made with the kernel's own calls; teardown follows no link.
 
-A volume of a container is a bind mount below the sandbox's share, which is a shared mount, so that mounts made while
-the machine runs propagate to virtiofsd and appear in the guest.
+A volume of a container is a bind mount below the sandbox's share, in the mount namespace of the virtiofsd that serves
+it, as a container's mounts are in the container's. So the host does not see it, may remove what is mounted (rmdir(2)
+gives EBUSY for a mount point of one's own namespace alone), and the mounts end with the machine. A virtiofsd without a
+namespace of its own has the host's mounts: the share is a shared mount, so that they appear in the guest all the same.
 """
 
 import contextlib
 import ctypes
 import os
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,8 @@ _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
+
+_CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,8 +55,10 @@ def make_shared(directory: Path) -> None:
     _mount("none", directory, _MS_SHARED)
 
 
-def bind(source: Path, target: Path, access: Access = Access()) -> None:
+def bind(source: Path, target: Path, access: Access = Access(), share: Path | None = None) -> None:
     """Mount `source`, a directory or a file, at `target`, which is made; the caller owns the mount.
+
+    With `share`, a directory above `target` that a virtiofsd serves, it is mounted where that one sees it.
 
     It appears at its place as it is going to be: nobody sees it writable, or as a peer of its source, before. The
     guest's root acts as root on what is mounted, so set-user-id bits and device nodes in it have no meaning on the
@@ -73,8 +80,11 @@ def bind(source: Path, target: Path, access: Access = Access()) -> None:
         _set_attributes(tree, source, _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV, _AT_RECURSIVE, propagation)
         if access.readonly:
             _set_attributes(tree, source, _MOUNT_ATTR_RDONLY, _AT_RECURSIVE if access.recursive else 0)
-        moved = _call(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
-        _check(moved, f"cannot mount {source} at {target}")
+        with _namespace_of_server(share) as namespace:
+            if share is None or namespace is None:
+                _attach(tree, source, target)
+            else:
+                _within(namespace, lambda: _attach(tree, source, Path("/") / target.relative_to(share)))
 
 
 def unmount_below(directory: Path) -> None:
@@ -134,6 +144,52 @@ def _copy_of(source: Path) -> Iterator[int]:
         yield tree
     finally:
         os.close(tree)
+
+
+def _attach(tree: int, source: Path, target: Path) -> None:
+    moved = _call(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+    _check(moved, f"cannot mount {source} at {target}")
+
+
+@contextlib.contextmanager
+def _namespace_of_server(share: Path | None) -> Iterator[int | None]:
+    """The mount namespace of the process whose root directory the share is; None where that is ours, or none is."""
+    if share is None:
+        yield None
+        return
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if not os.path.samestat((process / "root").stat(), share.stat()):
+                continue
+            namespace = os.open(process / "ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # it has ended, or is somebody's whom we may not look at
+            continue
+        try:
+            ours = os.path.samestat(os.fstat(namespace), Path("/proc/self/ns/mnt").stat())
+            yield None if ours else namespace
+        finally:
+            os.close(namespace)
+        return
+    yield None
+
+
+def _within(namespace: int, work: Callable[[], None]) -> None:
+    """Do `work` in a mount namespace, in a thread of its own, which ends with it: its root is the namespace's then."""
+    failures: list[BaseException] = []
+
+    def enter_and_work() -> None:
+        try:
+            _check(_libc.unshare(_CLONE_FS), "cannot leave the process's root directory")
+            _check(_libc.setns(namespace, _CLONE_NEWNS), "cannot enter virtiofsd's mount namespace")
+            work()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=enter_and_work, name="mounting")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
 
 
 def _set_attributes(tree: int, source: Path, attributes: int, flags: int, propagation: int = 0) -> None:

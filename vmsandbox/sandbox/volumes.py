@@ -84,9 +84,11 @@ class Volumes:
     def _bind(self, container_id: str, index: int, mount: Mount) -> Source:
         target = self._layout.volume(container_id, index)
         follows = mount.propagation is not PropagationMode.PRIVATE
-        mounts.bind(Path(mount.host_path), target, mounts.Access(mount.readonly, mount.recursive_read_only, follows))
+        source, access = Path(mount.host_path), mounts.Access(mount.readonly, mount.recursive_read_only, follows)
+        mounts.bind(source, target, access, self._layout.share)
         # The guest sees one file system: where only the top of it is read-only, that is left to the host.
-        all_readonly = mount.recursive_read_only or (not follows and len(mounts.mounts_below(target)) == 1)
+        single = not set(mounts.mounts_below(source.resolve())) - {source.resolve()}
+        all_readonly = mount.recursive_read_only or (not follows and single)
         return Source(f"{paths.SHARE}/{target.relative_to(self._layout.share)}", mount.readonly and all_readonly)
 
 
