@@ -72,7 +72,8 @@ def _descriptor(value: object, what: str) -> Descriptor:
 def is_index(raw: bytes) -> bool:
     """Whether a document is an index; the field `manifests` tells it where no media type does."""
     document = load(raw, "the manifest")
-    return document.get("mediaType") in _INDEX_TYPES or ("manifests" in document and "layers" not in document)
+    media_type = member(document, "mediaType", str, "the manifest")
+    return media_type in _INDEX_TYPES or ("manifests" in document and "layers" not in document)
 
 
 def parse_index(raw: bytes) -> tuple[IndexEntry, ...]:
