@@ -56,7 +56,7 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(directory: Path, streaming: StreamingUrls | None = None) -> AsyncIterator[Served]:
+async def served(directory: Path, streaming: StreamingUrls | None = None, *, grace: float = 0) -> AsyncIterator[Served]:
     images = FakeImages(directory / "images")
     images.directory.mkdir()
     (directory / "sandboxes").mkdir()
@@ -70,7 +70,7 @@ async def served(directory: Path, streaming: StreamingUrls | None = None) -> Asy
     node = Node(("", "small"), network_ready, directory / "sandboxes", {"state_directory": directory})
     path = directory / "cri.sock"
     async with (
-        serving(runtime, path, node, streaming, grace=0),
+        serving(runtime, path, node, streaming, grace=grace),
         grpc.aio.insecure_channel(f"unix:{path}", options=[("grpc.max_receive_message_length", -1)]) as channel,
     ):
         yield Served(

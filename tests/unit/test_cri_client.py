@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.cri import IMAGE, served
 from vmsandbox.cri.client import connected
-from vmsandbox.errors import Cancelled, NotFound, Unavailable, Unimplemented
+from vmsandbox.errors import NotFound, Unavailable, Unimplemented
 from vmsandbox.model import (
     AttachRequest,
     ContainerConfig,
@@ -95,13 +95,15 @@ async def test_events_are_followed(cri):
 
 async def test_events_of_a_daemon_that_ends_are_an_error(tmp_path):
     async with AsyncExitStack() as stack:
-        async with served(tmp_path) as cri:
+        async with served(tmp_path, grace=60) as cri:
             client = await stack.enter_async_context(connected(cri.path))
             listening = asyncio.ensure_future(anext(client.events()))
             async with asyncio.timeout(5):
                 while not cri.runtime.listeners:
                     await asyncio.sleep(0.01)
-        with pytest.raises((Unavailable, Cancelled)):
+            ended = asyncio.timeout(30)
+            await stack.enter_async_context(ended)
+        with pytest.raises(Unavailable, match="the daemon ends"):
             await listening
 
 

@@ -9,7 +9,7 @@ from importlib import metadata
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox import log
+from vmsandbox import aio, log
 from vmsandbox.cri.calls import Calls
 from vmsandbox.cri.convert import status
 from vmsandbox.cri.guard import Context
@@ -75,7 +75,8 @@ class AboutCalls(Calls):
         """What happens from now on; the headers say that the subscription stands."""
         async with aclosing(self.service.events()) as events:
             await context.send_initial_metadata(())
-            async for event in events:
+            while True:
+                event = await aio.unless(anext(events), self.ending)
                 yield status.event(event, self._sandbox_of(event), self.statuses_in(event.sandbox_id))
 
     def _sandbox_of(self, event: ContainerEvent) -> SandboxStatus | None:

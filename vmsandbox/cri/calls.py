@@ -1,5 +1,6 @@
 """What the calls of the runtime service have in common."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,9 @@ class Calls:
 
     service: RuntimeService
     node: Node
-    streaming: StreamingUrls | None = None
+    streaming: StreamingUrls | None
+    ending: asyncio.Future[BaseException]
+    """Comes when the server is to end: what a call that never ends by itself is to raise."""
 
     def sandbox_id(self, text: str) -> str:
         """See `ids.resolve`."""

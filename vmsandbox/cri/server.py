@@ -1,5 +1,6 @@
 """The gRPC server on its Unix socket."""
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -17,7 +18,7 @@ from vmsandbox.cri.calls import Node, StreamingUrls
 from vmsandbox.cri.guard import Guard
 from vmsandbox.cri.images import ImageServicer
 from vmsandbox.cri.runtime import RuntimeServicer
-from vmsandbox.errors import FailedPrecondition, InvalidArgument
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vmsandbox.service import RuntimeService
 
 _log = log.get(__name__)
@@ -42,8 +43,8 @@ async def serving(
     """Serve the CRI on a Unix socket while the context lasts.
 
     The socket is there, with mode 0660, when the body starts, and gone when the context is left. A socket that a
-    killed daemon left is replaced. Calls that run when the context is left have `grace` seconds to end; then they
-    are cancelled.
+    killed daemon left is replaced. When the context is left, streams of events end, and other calls that run have
+    `grace` seconds to end; then they are cancelled.
 
     Args:
         service: sandboxes and containers; it and its images are the caller's.
@@ -65,7 +66,8 @@ async def serving(
                 ("grpc.max_send_message_length", MESSAGE_LIMIT),
             ],
         )
-        runtime = RuntimeServicer(service, node, streaming)
+        ending: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        runtime = RuntimeServicer(service, node, streaming, ending)
         api_pb2_grpc.add_RuntimeServiceServicer_to_server(runtime, server)
         api_pb2_grpc.add_ImageServiceServicer_to_server(ImageServicer(service.images, node), server)
         server.add_insecure_port(f"unix:{bound}")
@@ -78,6 +80,7 @@ async def serving(
             yield
         finally:
             _remove(path)
+            ending.set_result(Unavailable("the daemon ends"))
             await server.stop(grace)
 
 
