@@ -11,10 +11,21 @@ from click.shell_completion import get_completion_class
 from vmsandbox.cli.options import Global
 
 _COMMANDS = {
+    "attach": "exec:attach",
     "check": "check:check",
+    "events": "listing:events",
+    "exec": "exec:exec_",
     "image": "image:image",
+    "images": "listing:images",
+    "inspect": "listing:inspect",
+    "logs": "logs:logs",
+    "pods": "listing:pods",
+    "port-forward": "port_forward:port_forward_",
+    "ps": "listing:ps",
+    "rm": "stopping:rm",
     "run": "run:run",
     "serve": "serve:serve",
+    "stop": "stopping:stop",
 }
 """Each command and where it is, `module:function`: imported when it is used, since some take long to import."""
 

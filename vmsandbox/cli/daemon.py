@@ -1,0 +1,77 @@
+"""Commands that talk to the daemon, and how they name what they mean."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from vmsandbox.cli import execution
+from vmsandbox.cli.options import Global
+from vmsandbox.cri.client import CriClient, connected
+from vmsandbox.errors import InvalidArgument, NotFound
+from vmsandbox.model import ContainerState, ContainerStatus, SandboxState, SandboxStatus
+
+T = TypeVar("T")
+
+_SHOWN_ID = 13
+
+
+def ask(options: Global, work: Callable[[CriClient], Awaitable[T]], *, failed: int = execution.FAILED) -> T:
+    """The result of `work` with a client of the daemon; see `execution.run`."""
+    config = options.config("warning")
+
+    async def connect() -> T:
+        async with connected(config.socket) as client:
+            return await work(client)
+
+    return execution.run(connect(), failed=failed)
+
+
+def short(identifier: str) -> str:
+    """An id as tables show it; as long as no other begins so, it names the same."""
+    return identifier.removeprefix("sha256:")[:_SHOWN_ID]
+
+
+async def find_container(client: CriClient, name: str) -> ContainerStatus:
+    """The container of an id, the beginning of one, `CONTAINER`, `POD/CONTAINER`, or a pod that has only one.
+
+    A name that several have means the one that runs.
+
+    Raises:
+        NotFound: nothing is called so.
+        InvalidArgument: several are.
+    """
+    pods = {pod.id: pod.config.metadata.name for pod in await client.list_pod_sandboxes()}
+    containers = await client.list_containers()
+    named = [one for one in containers if name in _names(one, pods.get(one.sandbox_id, "")) or one.id.startswith(name)]
+    running = [one for one in named if one.state is ContainerState.RUNNING]
+    return _only(running or named, name, "container", [f"{short(one.id)} {one.config.metadata.name}" for one in named])
+
+
+async def find_pod(client: CriClient, name: str) -> SandboxStatus:
+    """The sandbox of an id, the beginning of one, `POD`, or `NAMESPACE/POD`; the READY one, where several are.
+
+    Raises:
+        NotFound, InvalidArgument: as `find_container`.
+    """
+    named = [pod for pod in await client.list_pod_sandboxes() if pod.id.startswith(name) or name in _pod_names(pod)]
+    ready = [pod for pod in named if pod.state is SandboxState.READY]
+    return _only(ready or named, name, "pod", [f"{short(pod.id)} {pod.config.metadata.name}" for pod in named])
+
+
+def _names(container: ContainerStatus, pod: str) -> tuple[str, ...]:
+    own = container.config.metadata.name
+    return (own, f"{pod}/{own}", pod)
+
+
+def _pod_names(pod: SandboxStatus) -> tuple[str, str]:
+    metadata = pod.config.metadata
+    return (metadata.name, f"{metadata.namespace}/{metadata.name}")
+
+
+def _only(found: list[T], name: str, kind: str, choices: list[str]) -> T:
+    if not found:
+        raise NotFound(
+            f"there is no {kind} {name}", hint="`vmsandbox ps --all` and `vmsandbox pods` list what there is"
+        )
+    if len(found) > 1:
+        raise InvalidArgument(f"{name} is the name of {len(found)} {kind}s", hint=f"one of: {', '.join(choices)}")
+    return found[0]

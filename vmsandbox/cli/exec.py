@@ -1,0 +1,58 @@
+"""vmsandbox exec and attach: a person and a container."""
+
+import sys
+
+import click
+
+from vmsandbox.cli import execution
+from vmsandbox.cli.daemon import ask, find_container
+from vmsandbox.cli.options import Global
+from vmsandbox.cli.tty import converse
+from vmsandbox.cri.client import CriClient
+from vmsandbox.model import AttachRequest, ExecRequest
+from vmsandbox.streaming.client import command as connect
+from vmsandbox.streaming.remotecommand import Wanted
+
+
+@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.option("-i", "--stdin", is_flag=True, help="Our standard input is the command's.")
+@click.option("-t", "--tty", is_flag=True, help="The command has a terminal.")
+@click.argument("name")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_obj
+def exec_(options: Global, stdin: bool, tty: bool, name: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND in container NAME: exec -it web sh.
+
+    Exit status: the command's; 125 when it could not be run.
+    """
+
+    async def work(client: CriClient) -> int:
+        container = await find_container(client, name)
+        wanted = Wanted(stdin=stdin, stdout=True, stderr=not tty, tty=tty)
+        request = ExecRequest(container.id, command, tty=tty, stdin=stdin, stdout=True, stderr=not tty)
+        async with connect(await client.exec_url(request), wanted) as process:
+            return await converse(process, stdin=stdin, terminal=tty)
+
+    sys.exit(ask(options, work, failed=execution.RUN_FAILED))
+
+
+@click.command()
+@click.option("-i", "--stdin", is_flag=True, help="Our standard input is the container's (made with stdin: true).")
+@click.option("-t", "--tty", is_flag=True, help="The container has a terminal (was made with tty: true).")
+@click.argument("name")
+@click.pass_obj
+def attach(options: Global, stdin: bool, tty: bool, name: str) -> None:
+    """See what container NAME prints from now on, until it ends; with -i type into it.
+
+    Exit status: the container's. Ctrl-C without a terminal lets go of it, and it runs on.
+    """
+
+    async def work(client: CriClient) -> int:
+        container = await find_container(client, name)
+        wanted = Wanted(stdin=stdin, stdout=True, stderr=not tty, tty=tty)
+        request = AttachRequest(container.id, tty=tty, stdin=stdin, stdout=True, stderr=not tty)
+        async with connect(await client.attach_url(request), wanted) as process:
+            await converse(process, stdin=stdin, terminal=tty)
+        return (await client.wait_container(container.id)).exit_code
+
+    sys.exit(ask(options, work, failed=execution.RUN_FAILED))

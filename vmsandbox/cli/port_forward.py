@@ -1,0 +1,106 @@
+"""vmsandbox port-forward: ports of a pod on this host."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import click
+
+from vmsandbox import aio
+from vmsandbox.cli import terminal
+from vmsandbox.cli.daemon import ask, find_pod
+from vmsandbox.cli.options import Global
+from vmsandbox.cri.client import CriClient
+from vmsandbox.errors import FailedPrecondition, VmsandboxError
+from vmsandbox.model import PortForwardRequest
+from vmsandbox.streaming.client import PortConnection, PortForwardClient, port_forward
+
+_CHUNK = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """A port of this host that leads to one of the pod; local 0 is any free one."""
+
+    local: int
+    remote: int
+
+
+def parse(text: str) -> Forwarding:
+    """The forwarding of PORT, LOCAL:REMOTE or :REMOTE. Raises click.BadParameter."""
+    local, colon, remote = text.rpartition(":")
+    try:
+        forwarding = Forwarding(int(local or 0) if colon else int(remote), int(remote))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is none of PORT, LOCAL:REMOTE and :REMOTE") from None
+    if not (0 <= forwarding.local < 65536 and 0 < forwarding.remote < 65536):
+        raise click.BadParameter(f"{text!r}: a port is a number from 1 to 65535")
+    return forwarding
+
+
+@click.command("port-forward")
+@click.argument("pod")
+@click.argument("ports", nargs=-1, required=True, type=parse, metavar="[LOCAL:]REMOTE...")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.pass_obj
+def port_forward_(options: Global, pod: str, ports: tuple[Forwarding, ...], address: str) -> None:
+    """Listen on ports of this host, and connect whoever comes to ports of POD: 8080, 8080:80, :80 (any free one).
+
+    Also those that listen on the pod's localhost alone. Until Ctrl-C.
+    """
+
+    async def work(client: CriClient) -> None:
+        sandbox = await find_pod(client, pod)
+        request = PortForwardRequest(sandbox.id, tuple(port.remote for port in ports))
+        async with contextlib.AsyncExitStack() as stack:
+            forward = await stack.enter_async_context(port_forward(await client.port_forward_url(request)))
+            for port in ports:
+                await _listen(stack, address, port, forward)
+            await asyncio.get_running_loop().create_future()
+
+    ask(options, work)
+
+
+async def _listen(stack: contextlib.AsyncExitStack, address: str, port: Forwarding, forward: PortForwardClient) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with forward.connect(port.remote) as connection:
+                await _join(reader, writer, connection)
+        except (VmsandboxError, OSError) as error:
+            terminal.warning(f"port {port.remote}: {error}")
+        finally:
+            writer.close()
+
+    try:
+        server = await asyncio.start_server(accept, address, port.local)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"cannot listen on {address}:{port.local}: {error.strerror}", hint="choose another port: LOCAL:REMOTE"
+        ) from None
+    await stack.enter_async_context(server)
+    terminal.note(f"{address}:{server.sockets[0].getsockname()[1]} leads to port {port.remote} of the pod")
+
+
+async def _join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: PortConnection) -> None:
+    """Both ways, each to its own end."""
+
+    async def to_pod() -> None:
+        await _copy(lambda: reader.read(_CHUNK), connection.write)
+        await connection.close_write()
+
+    async def from_pod() -> None:
+        async def write(data: bytes) -> None:
+            writer.write(data)
+            await writer.drain()
+
+        await _copy(connection.read, write)
+        if writer.can_write_eof():
+            writer.write_eof()
+
+    await aio.together(to_pod(), from_pod())
+
+
+async def _copy(read: Callable[[], Awaitable[bytes]], write: Callable[[bytes], Awaitable[None]]) -> None:
+    while data := await read():
+        await write(data)
