@@ -33,6 +33,7 @@ from vmsandbox.model import (
 )
 from vmsandbox.sandbox.admission import Admission, available_memory, default_boots
 from vmsandbox.sandbox.attach import Attachment
+from vmsandbox.sandbox.broadcast import Broadcast
 from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.domain import domain_name, size_of
 from vmsandbox.sandbox.execs import ExecProcess
@@ -46,9 +47,6 @@ from vmsandbox.sandbox.teardown import give_back
 
 _log = log.get(__name__)
 
-EVENTS_AHEAD = 1024
-"""Events that wait for a listener; one who is further behind misses the newest."""
-
 
 class RuntimeService:
     """Sandboxes and containers. It owns them; `host` is the caller's, and outlives it."""
@@ -58,7 +56,7 @@ class RuntimeService:
         self._host = host
         self._admission = Admission(host.memory_budget or available_memory(), host.boots_in_parallel or default_boots())
         self._sandboxes: dict[str, Sandbox] = {}
-        self._listeners: set[asyncio.Queue[ContainerEvent]] = set()
+        self._broadcast = Broadcast()
 
     @property
     def images(self) -> ImageStore:
@@ -93,7 +91,7 @@ class RuntimeService:
         memory = size_of(self._host.profile(config.runtime_handler), config).memory
         self._check_is_new(config)
         record = SandboxRecord(uuid.uuid4().hex, config, SandboxState.STARTING, time.time_ns(), memory)
-        sandbox = self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, self._publish)
+        sandbox = self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, self._broadcast.publish)
         try:
             await sandbox.start()
         except BaseException:
@@ -238,9 +236,7 @@ class RuntimeService:
 
     def events(self) -> AsyncGenerator[ContainerEvent, None]:
         """What happens to sandboxes and containers from now on (CRI GetContainerEvents)."""
-        queue: asyncio.Queue[ContainerEvent] = asyncio.Queue(EVENTS_AHEAD)
-        self._listeners.add(queue)
-        return self._listen(queue)
+        return self._broadcast.listen()
 
     async def recover(self) -> None:
         """Take back the sandboxes of a process that ended or crashed, as far as they are still there.
@@ -248,7 +244,7 @@ class RuntimeService:
         Raises:
             Internal: a record of the state database is damaged.
         """
-        for sandbox in await recover(self._host, self._admission, self._publish):
+        for sandbox in await recover(self._host, self._admission, self._broadcast.publish):
             self._sandboxes[sandbox.record.id] = sandbox
 
     async def reclaim(self) -> None:
@@ -259,13 +255,6 @@ class RuntimeService:
             _log.warning("giving back what sandbox %s of a process that crashed acquired", record.id)
             await give_back(self._host, record.id)
             self._host.state.delete(SandboxRecord, record.id)
-
-    async def _listen(self, queue: asyncio.Queue[ContainerEvent]) -> AsyncGenerator[ContainerEvent, None]:
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._listeners.discard(queue)
 
     async def _watch_machines(self, events: AsyncIterator[MachineEvent]) -> None:
         async for event in events:
@@ -281,11 +270,6 @@ class RuntimeService:
                 state = await self._host.hypervisor.state(name)
                 if state is not MachineState.RUNNING:
                     sandbox.machine_ended(MachineEvent(name, state, state.value))
-
-    def _publish(self, event: ContainerEvent) -> None:
-        for queue in self._listeners:
-            with contextlib.suppress(asyncio.QueueFull):
-                queue.put_nowait(event)
 
     def _sandbox(self, sandbox_id: str) -> Sandbox:
         try:

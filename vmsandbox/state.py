@@ -6,13 +6,18 @@ only a power cut makes necessary; a power cut ends the machines too. A write tak
 done in the event loop.
 """
 
+import contextlib
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from vmsandbox.errors import FailedPrecondition, Internal
+from vmsandbox import log
+from vmsandbox.errors import FailedPrecondition, Internal, ResourceExhausted
 from vmsandbox.protocol import codec
+
+_log = log.get(__name__)
 
 SCHEMA = 1
 """Version of the tables and of every record in them."""
@@ -35,6 +40,7 @@ class State:
         Raises:
             FailedPrecondition: another version of vmsandbox wrote it, or it is no database.
         """
+        self._path = path
         self._database = sqlite3.connect(path, isolation_level=None)
         try:
             self._prepare()
@@ -57,13 +63,26 @@ class State:
         self._database.executescript(f"{_TABLES} PRAGMA user_version={SCHEMA};")
 
     def put(self, key: str, record: Any) -> None:
-        """Write the record of that id, replacing the one before; its kind is its class."""
+        """Write the record of that id, replacing the one before; its kind is its class.
+
+        Raises:
+            ResourceExhausted: the disk is full, or does not take it.
+        """
         body = json.dumps(codec.encode(record))
-        self._database.execute("REPLACE INTO record VALUES (?, ?, ?)", (type(record).__name__, key, body))
+        with self._writing():
+            self._database.execute("REPLACE INTO record VALUES (?, ?, ?)", (type(record).__name__, key, body))
+
+    def note(self, key: str, record: Any) -> None:
+        """As `put`, for what has happened already: where it cannot be written, that is logged, and life goes on."""
+        try:
+            self.put(key, record)
+        except ResourceExhausted as error:
+            _log.error("%s %s is not recorded: %s", type(record).__name__, key, error)
 
     def delete(self, kind: type, key: str) -> None:
-        """Forget a record. Does nothing where there is none."""
-        self._database.execute("DELETE FROM record WHERE kind = ? AND id = ?", (kind.__name__, key))
+        """Forget a record. Does nothing where there is none. Raises as `put`."""
+        with self._writing():
+            self._database.execute("DELETE FROM record WHERE kind = ? AND id = ?", (kind.__name__, key))
 
     def all(self, kind: type[T]) -> tuple[T, ...]:
         """Every record of a kind, in the order of their ids.
@@ -73,6 +92,15 @@ class State:
         """
         rows = self._database.execute("SELECT id, body FROM record WHERE kind = ? ORDER BY id", (kind.__name__,))
         return tuple(_parse(kind, key, body) for key, body in rows)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise ResourceExhausted(
+                f"the state database {self._path} cannot be written: {error}", hint="is its disk full?"
+            ) from None
 
     def close(self) -> None:
         """Close the database; the files stay."""

@@ -67,7 +67,7 @@ def test_the_spec_of_a_container_with_everything():
             masked_paths=("/proc/kcore",), readonly_paths=("/proc/sys",),
         ),
     )  # fmt: skip
-    sources = (Source("/share/0", readonly=False), Source("/share/1", readonly=True), Source("/share/2", readonly=False))
+    sources = [Source(f"/share/{index}", readonly=index == 1) for index in range(3)]
     golden("spec-full.json", spec(config, sources=sources, seccomp={"defaultAction": "SCMP_ACT_ALLOW"}))
 
 
@@ -105,8 +105,8 @@ def test_a_user_of_the_container_stands_before_the_image_s():
     [
         ("", 3), ("SIGTERM", 15), ("usr1", 10), ("9", 9), ("KILL", 9), ("SIGRTMIN+3", 37), ("RTMAX-1", 63),
         ("0", None), ("65", None), ("SIGRTMIN+31", None), ("SIGNOTHING", None),
-    ],  # fmt: skip
-)
+    ],
+)  # fmt: skip
 def test_stop_signals_are_found_by_name_and_number(name, number):
     config = replace(PLAIN, stop_signal=name)
     if number is None:

@@ -566,6 +566,24 @@ async def test_events_tell_the_lives_of_containers(service, sandbox):
     ]
 
 
+async def test_a_full_disk_holds_back_only_the_acknowledgement_of_an_end(service, world, state, sandbox, monkeypatch):
+    container = await running(service, sandbox)
+    put = state.put
+
+    def full(key: str, record: object) -> None:
+        raise ResourceExhausted("the disk is full")
+
+    monkeypatch.setattr(state, "put", full)
+    await service.stop_container(container, 10)
+    agent = agent_of(world, sandbox)
+    assert (service.container_status(container).state, len(agent.events)) == (EXITED, 1)
+    with pytest.raises(ResourceExhausted):
+        await service.create_container(sandbox, app("other"))
+    monkeypatch.setattr(state, "put", put)
+    await until(lambda: not agent.events)
+    assert state.all(ContainerRecord)[0].state is EXITED
+
+
 # What a container asks for
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from vmsandbox.errors import FailedPrecondition, Internal
+from vmsandbox.errors import FailedPrecondition, Internal, ResourceExhausted
 from vmsandbox.state import State
 
 
@@ -63,6 +63,16 @@ def test_a_damaged_record_is_named(state, tmp_path):
     other.close()
     with pytest.raises(Internal, match="Fruit a is damaged"):
         state.all(Fruit)
+
+
+def test_a_database_that_takes_no_more_says_so_and_what_has_happened_is_only_logged(tmp_path, caplog):
+    with State(tmp_path / "state.db") as state:
+        state._database.execute("PRAGMA max_page_count=4")
+        with pytest.raises(ResourceExhausted, match=r"state\.db cannot be written"):
+            state.put("a", Fruit("apple" * 10_000, 1))
+        state.note("a", Fruit("apple" * 10_000, 1))
+        assert state.all(Fruit) == ()
+    assert "Fruit a is not recorded" in caplog.text
 
 
 WRITER = """

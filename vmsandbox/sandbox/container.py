@@ -148,12 +148,17 @@ class Container:
             self._following.pump.log.reopen()
 
     def exited(self, event: Exit) -> None:
-        """The agent says that its process has ended; it may say so again. Recorded before it is acknowledged."""
+        """The agent says that its process has ended; it may say so again.
+
+        Raises:
+            ResourceExhausted: it is not recorded, and so must not be acknowledged; the call may be repeated.
+        """
         if not self._exit.is_set():
             reason = "OOMKilled" if event.oom_killed else "Error" if event.exit_code else "Completed"
             self.record = replace(self.record, exit_code=event.exit_code, reason=reason, finished_at=event.at)
-            self._save()
             self._exit.set()
+        if self.record.state is not ContainerState.UNKNOWN:  # It is being made, or was removed.
+            self._save()
 
     def machine_died(self, error: BaseException) -> None:
         """Its machine is gone, and so is what of its output had not arrived. One that is being made fails by itself."""
@@ -274,7 +279,7 @@ class Container:
 
     def _change(self, kind: ContainerEventKind, **changes: Any) -> None:
         self.record = replace(self.record, **changes)
-        self._save()
+        self._around.state.note(self.record.id, self.record)
         self._publish(kind)
 
     def _save(self) -> None:

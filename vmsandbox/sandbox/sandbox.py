@@ -2,16 +2,16 @@
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from tenacity import retry, retry_if_exception_type, wait_fixed
+
 from vmsandbox import aio, log
-from vmsandbox.errors import AlreadyExists, Cancelled, NotFound, Unavailable, VmsandboxError
+from vmsandbox.errors import Cancelled, ResourceExhausted, Unavailable, VmsandboxError
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.streams import PortStream
 from vmsandbox.hypervisor.base import MachineEvent
@@ -23,7 +23,6 @@ from vmsandbox.model import (
     ContainerUsage,
     ExecRequest,
     ExecResult,
-    NamespaceMode,
     SandboxState,
     SandboxStatus,
 )
@@ -35,19 +34,21 @@ from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.execs import ExecProcess, Execs
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.machine import Machine
-from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
-from vmsandbox.sandbox.states import (
-    ContainerCall,
-    SandboxCall,
-    require_container,
-    require_sandbox,
-)
+from vmsandbox.sandbox.new_container import new_record
+from vmsandbox.sandbox.records import SandboxRecord
+from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
 from vmsandbox.sandbox.surroundings import Guest, Surroundings
 from vmsandbox.sandbox.teardown import give_back
 from vmsandbox.sandbox.usage import usage
 from vmsandbox.sandbox.volumes import Volumes
 
 _log = log.get(__name__)
+
+_DISK_PAUSE = 1.0
+"""Seconds until recording an end is tried again."""
+
+_END_DEADLINE = 15.0
+"""Seconds that killed containers have to end; after them the machine ends, and how they ended stays unknown."""
 
 
 class Sandbox:
@@ -113,13 +114,11 @@ class Sandbox:
 
         Raises:
             FailedPrecondition: the sandbox is not READY.
-            AlreadyExists: a container of that name and attempt exists.
-            NotFound: the store does not hold its image; the sandbox has not the container whose processes it shares.
+            VmsandboxError: as `new_record`, or it cannot be made; nothing of it is left then.
         """
         require_sandbox(SandboxCall.CREATE_CONTAINER, self.record.id, self.record.state)
-        self._check_name_is_free(config)
-        self._check_target(config)
-        record = self._new_record(config)
+        others = [container.record for container in self.containers.values()]
+        record = new_record(config, self.record, others, self._host.images)
         container = self.containers[record.id] = Container(self._around, record)
         try:
             await container.create()
@@ -237,7 +236,7 @@ class Sandbox:
             raise
 
     async def _boot(self) -> None:
-        self._change(state=SandboxState.STARTING)
+        self._host.state.put(self.record.id, self.record)
         machine = self._machine = self.on_machine()
         try:
             client = await machine.boot()
@@ -300,8 +299,9 @@ class Sandbox:
         await self._cancel_watch()
         guest = self._around.guest
         if guest is not None and not machine.failure.done():
-            with contextlib.suppress(VmsandboxError):
-                await aio.unless(self._end_containers(), machine.failure)
+            with contextlib.suppress(VmsandboxError, TimeoutError):
+                async with asyncio.timeout(_END_DEADLINE):
+                    await aio.unless(self._end_containers(), machine.failure)
             await machine.shut_down(guest.client)
         self._end_all(Unavailable("the sandbox was stopped"))
         await machine.close()
@@ -322,39 +322,17 @@ class Sandbox:
             if self._execs is not None:
                 self._execs.exited(event)
         elif container := self.containers.get(event.container_id):
-            container.exited(event)
-
-    def _new_record(self, config: ContainerConfig) -> ContainerRecord:
-        image = self._host.images.find(config.image)
-        if image is None:
-            raise NotFound(f"image {config.image} is not in the store", hint=f"vmsandbox image pull {config.image}")
-        return ContainerRecord(
-            id=secrets.token_hex(16),
-            sandbox_id=self.record.id,
-            config=config,
-            image_id=image.id,
-            image_ref=next(iter(image.repo_digests), image.id),
-            image_config=image.config,
-            created_at=time.time_ns(),
-            log_path=str(Path(self.record.config.log_directory) / config.log_path) if config.log_path else "",
-        )
-
-    def _check_name_is_free(self, config: ContainerConfig) -> None:
-        for container in self.containers.values():
-            if container.record.config.metadata == config.metadata:
-                raise AlreadyExists(
-                    f"sandbox {self.record.id} has a container {config.metadata.name}, attempt "
-                    f"{config.metadata.attempt}: {container.record.id}"
-                )
-
-    def _check_target(self, config: ContainerConfig) -> None:
-        wanted = config.security.namespaces
-        if wanted.pid is NamespaceMode.TARGET and wanted.target_id not in self.containers:
-            raise NotFound(f"sandbox {self.record.id} has no container {wanted.target_id}, whose processes to share")
+            await _recorded(container, event)
 
     def _announce(self, kind: ContainerEventKind) -> None:
         self._publish(ContainerEvent(self.record.id, self.record.id, kind, time.time_ns()))
 
     def _change(self, **changes: Any) -> None:
         self.record = replace(self.record, **changes)
-        self._host.state.put(self.record.id, self.record)
+        self._host.state.note(self.record.id, self.record)
+
+
+@retry(retry=retry_if_exception_type(ResourceExhausted), wait=wait_fixed(_DISK_PAUSE))
+async def _recorded(container: Container, event: Event) -> None:
+    """Return when the end of a container is on disk; a disk that is full now has room again some time."""
+    container.exited(event)
