@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.images import BuiltImage, archive_of, build_image, build_index, write_layout
+from tests.support.images import BuiltImage, archive_of, build_image, build_index, compress, tar_of, write_layout
 from tests.support.registry import Registry, running_registry
 from tests.support.stalling import StallingProxy, stalling
-from vmsandbox.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound, ResourceExhausted
+from vmsandbox.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound, ResourceExhausted, VmsandboxError
 from vmsandbox.images.progress import PullPhase, PullProgress
 from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.store import ImageStore
@@ -334,6 +334,35 @@ async def test_an_image_larger_than_allowed_is_refused_before_it_is_fetched(regi
     with pytest.raises(ResourceExhausted):
         await store.pull(registry.push("not-allowed", built))
     assert registry.fetched(built.layers[0]) == 0
+
+
+HOSTILE = {
+    "a bomb": (build_image([{"zeros": bytes(BIG)}]), ResourceExhausted, "unpacks to more"),
+    "another diff_id": (build_image(damage=lambda _: compress(tar_of({"y": b"y"}), "gzip")), Internal, "diff_id"),
+    "cut gzip": (
+        build_image([{"x": incompressible(1)[:9000]}], damage=lambda b: b[:5000]),
+        InvalidArgument,
+        "cut short",
+    ),
+    "no archive": (build_image([b"?" * 1000]), InvalidArgument, "header"),
+    "a whiteout of ..": (build_image([{".wh...": b""}]), InvalidArgument, "whiteout"),
+}
+
+
+@pytest.mark.parametrize(("built", "error", "words"), HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("way", ["pulled", "loaded"])
+async def test_a_hostile_image_is_refused_and_leaves_nothing(
+    registry: Registry, tmp_path: Path, built: BuiltImage, error: type[VmsandboxError], words: str, way: str
+) -> None:
+    conf = insecure(tmp_path, registry.address).registries_conf
+    store = await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=conf, max_root_size=BIG // 2))
+    with pytest.raises(error, match=f"layer 1 of 1: .*{words}"):
+        if way == "pulled":
+            await store.pull(registry.push("hostile", built))
+        else:
+            await store.load(write_layout(tmp_path / "layout", {"hostile:1": built}))
+    assert content(store) == set()
+    assert list((store.directory / "staging").iterdir()) == []
 
 
 @pytest.mark.parametrize("form", ["directory", "archive"])

@@ -6,7 +6,7 @@ import io
 import json
 import subprocess
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,14 @@ def build_image(
     compression: str = "gzip",
     architecture: str = "amd64",
     run: Mapping[str, Any] | None = None,
+    damage: Callable[[bytes], bytes] = bytes,
 ) -> BuiltImage:
-    """An image with these layers, of files or as tars, and this `config` of its configuration."""
+    """An image with these layers, of files or as tars, and this `config` of its configuration.
+
+    `damage` is done to the compressed layers; the manifest describes what it makes of them.
+    """
     tars = [layer if isinstance(layer, bytes) else tar_of(layer) for layer in layers]
-    packed = [compress(layer, compression) for layer in tars]
+    packed = [damage(compress(layer, compression)) for layer in tars]
     config = json.dumps(
         {
             "architecture": architecture,
