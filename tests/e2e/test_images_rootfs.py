@@ -96,6 +96,17 @@ def test_a_real_root_file_system_is_what_umoci_makes_of_it(rootfs: Path, tmp_pat
     assert_as_umoci([snapshot(rootfs, *options)], tmp_path)
 
 
+def test_the_kernel_reads_what_is_in_a_root_image(rootfs: Path, tmp_path: Path) -> None:
+    image = build([snapshot(rootfs, *XATTRS)], tmp_path)
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    subprocess.run(["mount", "-t", "squashfs", "-o", "loop,ro,nodev,nosuid", image, mounted], check=True)
+    try:
+        assert_same(files_of(mounted), files_of(rootfs))
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
 def umoci(*command: str | Path) -> None:
     subprocess.run(["umoci", *command], check=True, capture_output=True, text=True)
 
