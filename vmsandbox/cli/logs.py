@@ -27,7 +27,7 @@ def logs(options: Global, name: str, following: bool, tail: int | None, timestam
     """Print what container NAME has printed: its stdout to stdout, its stderr to stderr."""
 
     async def work(client: CriClient) -> None:
-        container = await find_container(client, name)
+        container = await client.container_status((await find_container(client, name)).id)
         if not container.log_path:
             raise FailedPrecondition(f"container {name} was made without a log")
         path = Path(container.log_path)
