@@ -310,6 +310,19 @@ async def test_a_corrupted_blob_is_refused_and_can_be_pulled_once_repaired(
     assert (await store.pull(name)).id == built.config
 
 
+async def test_a_registry_that_sends_more_than_it_said_cannot_fill_the_disk(
+    store: ImageStore, registry: Registry
+) -> None:
+    built = build_image([{"longer": os.urandom(5000)}])
+    name = registry.push("longer", built)
+    with registry.blob_file(built.layers[0]).open("ab") as blob:
+        blob.truncate(100 << 20)
+    before = files_in(store.directory)
+    with pytest.raises(Internal, match="more than the manifest says"):
+        await store.pull(name)
+    assert files_in(store.directory) == before
+
+
 async def test_a_policy_that_rejects_is_obeyed(tmp_path: Path, registry: Registry, registries_conf: Path) -> None:
     policy = tmp_path / "policy.json"
     policy.write_text('{"default": [{"type": "reject"}]}')

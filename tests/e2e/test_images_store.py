@@ -139,6 +139,23 @@ async def test_a_root_image_that_was_only_touched_is_kept(store: ImageStore, reg
     assert (await store.root_image(built.config)).path.stat().st_ino == inode
 
 
+async def test_a_damaged_configuration_hides_no_image_and_is_healed_by_removing_and_pulling(
+    store: ImageStore, registry: Registry
+) -> None:
+    built, other = build_image([{"dam": b"1"}]), build_image([{"other": b"2"}])
+    name = registry.push("dam", built)
+    await store.pull(name)
+    await store.pull(registry.push("other", other))
+    (store.directory / "blobs/sha256" / built.config.removeprefix("sha256:")).write_bytes(b"{}")
+    again = await ImageStore.open(store.directory, insecure(store.directory.parent, registry.address))
+    assert {image.id: image.config.cmd for image in again.list()} == {built.config: (), other.config: ("/hello",)}
+    with pytest.raises(Internal, match="digest"):
+        again.inspect(name)
+    await again.remove(name)
+    await again.pull(name)
+    assert again.inspect(name).config.cmd == ("/hello",)
+
+
 async def test_usage_is_what_du_counts(store: ImageStore, registry: Registry) -> None:
     await store.pull(registry.push("usage", big_image(1)))
     du = subprocess.run(["du", "-s", "-B1", store.directory], capture_output=True, text=True, check=True)

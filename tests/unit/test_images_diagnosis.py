@@ -43,6 +43,7 @@ CASES: list[tuple[str, type[VmsandboxError], str]] = [
     ("reading manifest 1 in r/x: toomanyrequests: You have reached your pull rate limit", Unavailable, "limits"),
     ("reading blob sha256:aa: Digest did not match, expected sha256:aa, got sha256:bb", Internal, "other content"),
     ("writing blob: happened during read: digest did not match", Internal, "other content"),
+    ("writing blob: write /x/oci-put-blob1: file too large", Internal, "sends more"),
     ("writing blob: write /x/oci-put-blob1: no space left on device", ResourceExhausted, "disk is full"),
     ("Source image rejected: Running image docker://r/x is rejected by policy.", PermissionDenied, "policy"),
     ("loading registries configuration \"/x/registries.conf\": toml: line 2", FailedPrecondition, "registries conf"),

@@ -39,9 +39,11 @@ def _case(pattern: str, kind: type[VmsandboxError], summary: str, hint: str) -> 
 
 
 _CASES = (
-    _case(r"setpriv: failed to execute", FailedPrecondition,
+    _case(r"(setpriv|prlimit): failed to execute", FailedPrecondition,
           "skopeo is not installed", "`vmsandbox check` lists what this host needs"),
-    _case(r"no space left on device|disk quota exceeded|file too large", ResourceExhausted,
+    _case(r"file too large", Internal,
+          "the registry sends more than the manifest says", "the registry is damaged; push the image again"),
+    _case(r"no space left on device|disk quota exceeded", ResourceExhausted,
           "the disk is full", NO_SPACE_HINT),
     _case(r"loading registries configuration|unmarshaling registries", FailedPrecondition,
           "the registries configuration cannot be read", "see containers-registries.conf(5)"),

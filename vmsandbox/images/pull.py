@@ -89,7 +89,7 @@ class Pull:
         blobs = self.parts.blobs
         if not all(map(blobs.holds, layers)):
             async with watching(blobs, layers, self.skopeo.layout, self.report):
-                await self.skopeo.copy_blobs(manifest, blobs.directory)
+                await self.skopeo.copy_blobs(manifest, blobs.directory, max(layer.size for layer in layers))
             blobs.sync()
         _check_all_held(blobs.holds(layer) for layer in layers)
 

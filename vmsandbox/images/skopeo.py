@@ -13,6 +13,9 @@ from vmsandbox.images.settings import ImageSettings
 _POLICY = Path("/etc/containers/policy.json")
 _INHERITED = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
+_OWN_FILES = 16 << 20
+"""Bytes that any other file which skopeo writes may have: manifests, configurations, its notes of where blobs are."""
+
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """When this process is killed, its locks are gone at once: skopeo must not go on writing."""
 
@@ -45,8 +48,10 @@ class Skopeo:
         """The configuration of the image that a registry has under a digest, byte for byte."""
         return await self._registry(reference, "inspect", "--config", "--raw")
 
-    async def copy_blobs(self, reference: Reference, blobs: Path) -> None:
+    async def copy_blobs(self, reference: Reference, blobs: Path, largest: int) -> None:
         """Fetch the layers that `blobs` lacks; each appears there whole, checked against its digest.
+
+        A registry that sends more than `largest` bytes of one is not listened to any longer.
 
         skopeo writes an OCI layout whose blobs are shared. It turns docker's manifest and configuration into
         OCI ones, of other digests; those are of no use, and the next collection takes them.
@@ -55,6 +60,7 @@ class Skopeo:
             "copy", "--quiet", "--remove-signatures", "--dest-oci-accept-uncompressed-layers",
             f"--dest-shared-blob-dir={blobs}", f"--src-authfile={self.authfile}",
             f"docker://{reference}", f"oci:{self.layout}",
+            prefix=("prlimit", f"--fsize={max(largest, _OWN_FILES)}"),
         )  # fmt: skip
 
     @property
@@ -72,10 +78,10 @@ class Skopeo:
     async def _registry(self, reference: Reference, *command: str) -> bytes:
         return await self._run(*command, f"--authfile={self.authfile}", f"docker://{reference}")
 
-    async def _run(self, *command: str) -> bytes:
+    async def _run(self, *command: str, prefix: tuple[str, ...] = ()) -> bytes:
         try:
             done = await process.run(
-                [*_ENDS_WITH_US, "skopeo", *self._globals(), *command],
+                [*_ENDS_WITH_US, *prefix, "skopeo", *self._globals(), *command],
                 timeout=self.settings.pull_timeout,
                 env=self._environment(),
             )

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.errors import InvalidArgument, NotFound
+from vmsandbox import log
+from vmsandbox.errors import InvalidArgument, NotFound, VmsandboxError
 from vmsandbox.images.archive import Found, images_in
 from vmsandbox.images.blobs import disk_bytes
 from vmsandbox.images.credentials import secrets_of, write_authfile
@@ -22,6 +23,8 @@ from vmsandbox.images.settings import DEFAULT_DIRECTORY, ImageSettings
 from vmsandbox.images.skopeo import Skopeo
 from vmsandbox.images.work import Work, step
 from vmsandbox.model import Image, ImageConfig, RegistryAuth
+
+_log = log.get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +132,8 @@ class ImageStore:
         return record
 
     def list(self) -> tuple[Image, ...]:
-        """All images."""
-        return tuple(self._image(record) for record in self._parts.index.read().images)
+        """All images; of one whose configuration is lost or damaged, what the index knows."""
+        return tuple(self._listed(record) for record in self._parts.index.read().images)
 
     def find(self, name_or_id: str) -> Image | None:
         """The image of this id (with or without `sha256:`, or its beginning), tag or digest; None: not held.
@@ -217,9 +220,19 @@ class ImageStore:
         """The record with all the names that the index has for the image."""
         return self._parts.index.read().get(record.id) or record
 
+    def _listed(self, record: ImageRecord) -> Image:
+        try:
+            return self._image(record)
+        except VmsandboxError as error:
+            _log.warning("image %s is damaged: %s; remove it and pull it again", record.id, error)
+            return self._described(record, ImageConfig())
+
     def _image(self, record: ImageRecord) -> Image:
         if record.id not in self._configs:
             self._configs[record.id] = self._parts.config(record).run
+        return self._described(record, self._configs[record.id])
+
+    def _described(self, record: ImageRecord, config: ImageConfig) -> Image:
         size = self._parts.blobs.occupied(record.blobs) + self._parts.roots.occupied(record.chain_id)
         pinned = not self._pinned.isdisjoint(record.repo_tags + record.repo_digests)
-        return Image(record.id, record.repo_tags, record.repo_digests, size, pinned, self._configs[record.id])
+        return Image(record.id, record.repo_tags, record.repo_digests, size, pinned, config)

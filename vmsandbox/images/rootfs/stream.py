@@ -106,5 +106,5 @@ class CheckedStream:
         if found != diff_id:
             raise Internal(
                 f"it unpacks to {found}, not to the diff_id {diff_id} that the image's configuration names",
-                hint="the image is damaged; build or push it again",
+                hint="the image is damaged: remove it and pull it again; if that does not help, build it again",
             )
