@@ -484,6 +484,8 @@ def test_an_update_leaves_what_it_does_not_name(old, update):
         ("1003:1004", 1003, ""),
         ("www-data", None, "www-data"),
         ("www-data:1004", None, "www-data"),
+        ("4294967296", None, "4294967296"),
+        ("9" * 6000, None, "9" * 6000),
     ],
 )
 def test_the_user_of_an_image_is_a_number_or_a_name(user, uid, username):

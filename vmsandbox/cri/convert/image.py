@@ -5,6 +5,9 @@ from cri_api.v1 import api_pb2 as api
 from vmsandbox.model import Image, ImageConfig, RegistryAuth
 
 
+_MAX_UID = 2**32
+
+
 def image_to_wire(model: Image) -> api.Image:
     """An image; the user of its configuration is told as a number or as a name, without the group."""
     wire = api.Image(
@@ -16,7 +19,7 @@ def image_to_wire(model: Image) -> api.Image:
         pinned=model.pinned,
     )
     user = model.config.user.partition(":")[0]
-    if user.isdecimal():
+    if user.isdecimal() and int(user[:20]) < _MAX_UID:  # the image may say anything; what is too large is a name
         wire.uid.value = int(user)
     else:
         wire.username = user
