@@ -4,7 +4,6 @@ from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.model import Image, ImageConfig, RegistryAuth
 
-
 _MAX_UID = 2**32
 
 
@@ -19,7 +18,7 @@ def image_to_wire(model: Image) -> api.Image:
         pinned=model.pinned,
     )
     user = model.config.user.partition(":")[0]
-    if user.isdecimal() and int(user[:20]) < _MAX_UID:  # the image may say anything; what is too large is a name
+    if user.isdecimal() and len(user) <= 10 and int(user) < _MAX_UID:  # an image may say anything
         wire.uid.value = int(user)
     else:
         wire.username = user
