@@ -1,8 +1,11 @@
 """vmsandbox run: a pod from a YAML file."""
 
 import os
+import shutil
 import sys
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import click
@@ -11,6 +14,8 @@ from vmsandbox.cli import execution, terminal
 from vmsandbox.cli.options import Global
 from vmsandbox.cli.pod_view import PodView
 from vmsandbox.config import Config
+from vmsandbox.cri.client import CriClient, connected_if_served
+from vmsandbox.cri.pod_runtime import DaemonRuntime
 from vmsandbox.errors import NotFound
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import Instance, claim
@@ -19,7 +24,7 @@ from vmsandbox.pod.documents import read_manifest
 from vmsandbox.pod.plan import PodPlan, plan_pod
 from vmsandbox.pod.pod_life import PodResult
 from vmsandbox.pod.runner import run_pod
-from vmsandbox.pod.runtime import ServiceRuntime
+from vmsandbox.pod.runtime import PodRuntime, ServiceRuntime
 from vmsandbox.pod.subject import PlanSettings
 from vmsandbox.pod.volumes import PodDirectories
 from vmsandbox.service import RuntimeService
@@ -31,6 +36,8 @@ from vmsandbox.service import RuntimeService
 @click.pass_obj
 def run(options: Global, files: tuple[Path, ...], timings: bool) -> None:
     """Run the Pod in FILES (- is standard input) in its own virtual machine, and end when its containers have.
+
+    The daemon runs it where one serves this node, else this process does, with a libvirt of its own.
 
     FILES hold one Pod of core/v1, and the ConfigMaps and Secrets that it uses, as further documents. A field that is
     not supported is an error before anything starts.
@@ -45,21 +52,42 @@ def run(options: Global, files: tuple[Path, ...], timings: bool) -> None:
 
 
 async def _run(config: Config, files: tuple[Path, ...], timings: bool) -> PodResult:
-    plan = plan_pod(read_manifest([_read(path) for path in files]), _settings(config))
-    spec = plan.spec
-    names = tuple(container.name for container in (*spec.init_containers, *spec.containers))
-    with PodView(names, timings) as view, claim(config.run_directory, config.state_directory) as instance:
-        return await _embedded(config, instance, plan, view)
+    manifest = read_manifest([_read(path) for path in files])
+    plan_pod(manifest, _settings(config))  # what is wrong with it is said before anything is done
+    with claim(config.run_directory, config.state_directory) as instance:
+        directories = PodDirectories(instance.runtime / "pod", instance.persistent / "pod")
+        await directories.remove()
+        async with connected_if_served(config.socket) as client:
+            if client is None:
+                plan, opened = plan_pod(manifest, _settings(config)), _embedded(config, instance)
+            else:
+                plan, opened = plan_pod(manifest, _settings(config, str(instance.logs))), _daemon(client, instance)
+            async with opened as runtime:
+                with PodView(_names(plan), timings) as view:
+                    return await run_pod(plan, runtime, view, directories)
 
 
-async def _embedded(config: Config, instance: Instance, plan: PodPlan, view: PodView) -> PodResult:
-    """With a libvirt inside this process, which ends with it."""
+@asynccontextmanager
+async def _embedded(config: Config, instance: Instance) -> AsyncIterator[PodRuntime]:
+    """A runtime in this process, whose libvirt ends with it."""
     async with open_host(config, instance, instance.embedded_libvirt) as host:
         service = RuntimeService(host)
         await service.reclaim()
-        directories = PodDirectories(instance.runtime / "pod", instance.persistent / "pod")
         async with service.running():
-            return await run_pod(plan, ServiceRuntime(service), view, directories)
+            yield ServiceRuntime(service)
+
+
+@asynccontextmanager
+async def _daemon(client: CriClient, instance: Instance) -> AsyncIterator[PodRuntime]:
+    """The daemon; it writes logs, which are read and then removed."""
+    try:
+        yield DaemonRuntime(client)
+    finally:
+        shutil.rmtree(instance.logs, ignore_errors=True)
+
+
+def _names(plan: PodPlan) -> tuple[str, ...]:
+    return tuple(container.name for container in (*plan.spec.init_containers, *plan.spec.containers))
 
 
 def _read(path: Path) -> tuple[str, str]:
@@ -71,9 +99,10 @@ def _read(path: Path) -> tuple[str, str]:
         raise NotFound(f"{path} cannot be read: {error}") from None
 
 
-def _settings(config: Config) -> PlanSettings:
+def _settings(config: Config, logs: str = "") -> PlanSettings:
     return PlanSettings(
         uid=str(uuid.uuid4()),
+        log_directory=logs,
         dns=host_dns(),
         node_name=os.uname().nodename,
         vcpus=config.machine.vcpus,

@@ -7,6 +7,8 @@ daemon. What the daemon refuses is raised as the error of `vmsandbox.errors` tha
 import asyncio
 import contextlib
 import json
+import os
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
@@ -57,6 +59,17 @@ async def connected(path: Path) -> AsyncIterator["CriClient"]:
         except TimeoutError:
             raise Unavailable(f"no daemon serves {path}", hint="start it: `vmsandbox serve`") from None
         yield CriClient(channel)
+
+
+@contextlib.asynccontextmanager
+async def connected_if_served(path: Path) -> AsyncIterator["CriClient | None"]:
+    """As `connected`; None where no daemon listens on the socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(os.fspath(path)) != 0:
+            yield None
+            return
+    async with connected(path) as client:
+        yield client
 
 
 def _exists(path: Path) -> bool:

@@ -37,6 +37,11 @@ class Instance:
         return self.persistent / _STATE
 
     @property
+    def logs(self) -> Path:
+        """Of the containers of a pod that the daemon runs for this process."""
+        return self.persistent / "logs"
+
+    @property
     def embedded_libvirt(self) -> str:
         """The URI of a libvirt inside this process, which needs no libvirtd."""
         return f"qemu:///embed?root={self.runtime / 'libvirt'}"
