@@ -8,7 +8,9 @@ import pytest
 from tests.guest.client import CONTAINER, AgentRefused, Client, process_spec
 from vmsandbox.protocol.messages import (
     DeleteContainer,
+    EndExecs,
     Exec,
+    ListContainers,
     Resize,
     SignalContainer,
     SignalExec,
@@ -137,3 +139,17 @@ async def test_execs_whose_output_nobody_takes_are_limited(running: Client) -> N
     await running.acknowledge(MAX_EXECS)
     await running.exec("true", "more")
     await running.call(DeleteContainer(CONTAINER))
+
+
+async def test_execs_are_ended_for_a_host_that_knows_none_of_them(client: Client) -> None:
+    await client.create("exec sleep 1000")
+    await client.call(StartContainer(CONTAINER))
+    await client.exec("yes", "e1")  # It fills its buffer, which nobody reads.
+    await client.exec("exec sleep 1000", "e2")
+    await client.call(EndExecs())
+    ended = {(await client.events.get())[1].exec_id for _ in range(2)}
+    assert ended == {"e1", "e2"}
+    with pytest.raises(AgentRefused, match="has no exec e1"):
+        await client.stream(Stream.STDOUT, exec_id="e1")
+    await client.exec("true", "e1")
+    assert (await client.call(ListContainers())).containers[0].status == "running"

@@ -12,6 +12,7 @@ from vmsandbox.protocol.messages import (
     POD_NAMESPACE,
     DeleteContainer,
     Device,
+    MakeTmpfs,
     SignalContainer,
     StartContainer,
     Stream,
@@ -144,3 +145,35 @@ async def test_containers_of_a_pod_share_its_user_namespace(mapped: Client) -> N
     script = "readlink /proc/self/ns/user"
     first = await run(mapped, script, "c1")
     assert await run(mapped, script, "c2", pid_namespace=POD_NAMESPACE) == first
+
+
+async def volume_in_memory(client: Client, path: str) -> str:
+    spec = runtime_spec("touch /volume/file && stat -c '%a %g' /volume")
+    source = f"{client.directory}/state/tmpfs/cache/{path}"
+    spec["mounts"].append({"destination": "/volume", "type": "bind", "source": source, "options": ["rbind", "rw"]})
+    return await run(client, "", spec=spec)
+
+
+async def test_a_part_of_a_volume_in_memory_is_made_and_mounted(client: Client) -> None:
+    await client.call(MakeTmpfs("cache", 1 << 20, 0o2770, 1000, "a/b"))
+    await client.call(MakeTmpfs("cache", 1 << 20, 0o2770, 1000, "a/b"))
+    assert await volume_in_memory(client, "a/b") == "2770 1000\n"
+
+
+async def test_no_link_in_a_volume_in_memory_leads_out_of_it(client: Client) -> None:
+    await client.call(MakeTmpfs("cache", 1 << 20, 0o777))
+    await run(client, "", spec=linking(client))
+    await client.exit()
+    await client.call(DeleteContainer(CONTAINER))
+    with pytest.raises(AgentRefused, match="volume cache has no out"):
+        await volume_in_memory(client, "out")
+    with pytest.raises(AgentRefused):
+        await client.call(MakeTmpfs("cache", 1 << 20, 0o777, 0, "out/below"))
+
+
+def linking(client: Client) -> dict[str, Any]:
+    """Makes a link to the guest's own directory in the volume, as a hostile container would."""
+    spec = runtime_spec(f"ln -s {client.directory} /volume/out")
+    source = f"{client.directory}/state/tmpfs/cache"
+    spec["mounts"].append({"destination": "/volume", "type": "bind", "source": source, "options": ["rbind", "rw"]})
+    return spec
