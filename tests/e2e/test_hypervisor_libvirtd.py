@@ -8,7 +8,7 @@ import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tests.fakes.hypervisor_contract import next_event
-from tests.support.libvirt import OwnLibvirtd, Workshop, kill_qemu, workshop
+from tests.support.libvirt import OwnLibvirtd, Workshop, kill_qemu, qemu_runs, workshop
 from vmsandbox.errors import Unavailable
 from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.bindings import libvirt
@@ -88,13 +88,14 @@ async def test_the_end_of_a_machine_is_told_though_libvirtd_did_not_see_it(
     assert await hypervisor.state(machine.name) is MachineState.GONE
 
 
-@pytest.mark.parametrize("after", [0.05, 0.4])
 async def test_of_a_machine_that_was_being_created_when_libvirtd_died_nothing_is_left(
-    hypervisor: LibvirtHypervisor, libvirtd: OwnLibvirtd, shop: Workshop, after: float
+    hypervisor: LibvirtHypervisor, libvirtd: OwnLibvirtd, shop: Workshop
 ) -> None:
     spec = await shop.new_spec()
     creating = asyncio.create_task(hypervisor.create(spec))
-    await asyncio.sleep(after)
+    async with asyncio.timeout(_START_DEADLINE):
+        while not qemu_runs(spec.name):
+            await asyncio.sleep(0.01)
     libvirtd.kill()
     with pytest.raises(Unavailable):
         await creating

@@ -48,6 +48,11 @@ def kill_qemu(name: str) -> None:
     os.kill(qemu_pid(name), signal.SIGKILL)
 
 
+def qemu_runs(name: str) -> bool:
+    """Whether a machine has a process."""
+    return next(_processes(f"guest={name},"), None) is not None
+
+
 def qemu_pid(name: str) -> int:
     """The process of a machine, as seen from here."""
     return next(_processes(f"guest={name},"))

@@ -71,6 +71,7 @@ def test_more_lines_are_evidence() -> None:
 
 
 def test_an_error_that_the_bindings_have_lost_is_told_all_the_same() -> None:
+    libvirt.virResetLastError()
     error = libvirt.libvirtError("virDomainCreateXML() failed")
     error.err = None
     assert str(translated(error, "it")) == "it: virDomainCreateXML() failed"
