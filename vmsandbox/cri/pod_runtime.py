@@ -10,12 +10,8 @@ from vmsandbox.cri.client import CriClient
 from vmsandbox.images import PullPhase, PullProgress, Report
 from vmsandbox.model import (
     BootTimings,
-    ContainerConfig,
-    ContainerStatus,
-    ExecResult,
     Image,
     Output,
-    PodSandboxConfig,
     RegistryAuth,
     SandboxStatus,
 )

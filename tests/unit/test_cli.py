@@ -1,0 +1,117 @@
+"""The command line without a daemon: help, errors, exit statuses, what programs read."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from vmsandbox.cli import execution, terminal
+from vmsandbox.cli.main import main
+from vmsandbox.cli.options import duration, size
+from vmsandbox.cli.port_forward import Forwarding, parse
+from vmsandbox.errors import NotFound
+
+COMMANDS = sorted(main.list_commands(click.Context(main)))
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["image", "build-guest"], ["image", "pull"]])
+def test_every_command_explains_itself(command: list[str]) -> None:
+    shown = CliRunner().invoke(main, [*command, "--help"])
+    assert shown.exit_code == 0
+    assert "Usage: " in shown.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_has_a_completion_script(shell: str) -> None:
+    assert "_VMSANDBOX_COMPLETE" in CliRunner().invoke(main, ["completion", shell]).output
+
+
+def test_a_wrong_command_line_has_status_2() -> None:
+    assert CliRunner().invoke(main, ["--no-such-option"]).exit_code == 2
+    assert CliRunner().invoke(main, ["no-such-command"]).exit_code == 2
+
+
+@pytest.mark.parametrize("command", [["pods"], ["ps"], ["images"], ["events"], ["logs", "x"], ["exec", "x", "true"]])
+def test_without_a_daemon_commands_say_so(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(f"socket: {tmp_path}/absent.sock")
+    ran = CliRunner().invoke(main, ["--config", str(tmp_path / "config.yaml"), *command])
+    assert ran.exit_code == (execution.RUN_FAILED if command[0] == "exec" else execution.FAILED)
+    assert "no daemon serves" in capfd.readouterr().err + ran.output
+
+
+def test_a_wrong_configuration_is_an_error_with_its_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("\nmachine: {vcpu: 1}")
+    ran = CliRunner().invoke(main, ["--config", str(tmp_path / "config.yaml"), "image", "list"])
+    assert ran.exit_code == execution.FAILED
+    assert "config.yaml:2: machine.vcpu" in capfd.readouterr().err + ran.output
+
+
+def test_an_error_is_reported_whole_and_ends_with_its_status(capfd: pytest.CaptureFixture[str]) -> None:
+    async def work() -> None:
+        raise NotFound("there is no [it]", hint="look elsewhere", evidence={"stderr": "nothing"})
+
+    with pytest.raises(SystemExit) as ended:
+        execution.run(work(), failed=7)
+    assert ended.value.code == 7
+    assert capfd.readouterr().err == "error: there is no [it]\nstderr:\n  nothing\ntry: look elsewhere\n"
+
+
+def test_a_defect_is_reported_without_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    async def work() -> None:
+        raise KeyError("absent")
+
+    with pytest.raises(SystemExit):
+        execution.run(work())
+    said = capfd.readouterr().err
+    assert "this is a defect of vmsandbox: KeyError: 'absent'" in said
+    assert "Traceback" not in said
+
+
+def test_ctrl_c_cancels_the_work_each_time_it_comes() -> None:
+    heard: list[str] = []
+
+    async def work() -> None:
+        for moment in ("first", "second"):
+            asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGINT)
+            try:
+                await asyncio.sleep(10)
+            except asyncio.CancelledError:
+                heard.append(moment)
+        raise asyncio.CancelledError
+
+    with pytest.raises(SystemExit) as ended:
+        execution.run(work())
+    assert (ended.value.code, heard) == (130, ["first", "second"])
+
+
+def test_a_table_cuts_nothing_where_it_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.OUT.capture() as shown:
+        terminal.table(("NAME", "STATE"), [("x" * 200, "[ready]"), ("y", "notready")])
+    lines = shown.get().splitlines()
+    assert lines[1].split() == ["x" * 200, "[ready]"]
+    assert lines[0].index("STATE") == lines[2].index("notready")
+
+
+@pytest.mark.parametrize(
+    ("text", "forwarding"),
+    [("8080", Forwarding(8080, 8080)), ("8080:80", Forwarding(8080, 80)), (":80", Forwarding(0, 80))],
+)
+def test_ports_are_written_as_for_kubectl(text: str, forwarding: Forwarding) -> None:
+    assert parse(text) == forwarding
+
+
+@pytest.mark.parametrize("text", ["", "web", "80:", "0", "1:70000", "-1:80", "1:2:3"])
+def test_what_is_no_port_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        parse(text)
+
+
+def test_ages_and_sizes_are_read_by_people() -> None:
+    assert [duration(seconds) for seconds in (5, 600, 36_000, 864_000)] == ["5s", "10m", "10h", "10d"]
+    assert [size(count) for count in (5, 1500, 25_000_000, 3.2e12)] == ["5B", "1.5kB", "25MB", "3.2TB"]
