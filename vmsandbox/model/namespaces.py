@@ -1,0 +1,44 @@
+"""Namespaces of containers, users among them."""
+
+import enum
+from dataclasses import dataclass
+
+
+class NamespaceMode(enum.Enum):
+    """CRI NamespaceMode. The pod is the guest: NODE means the guest's root namespace."""
+
+    POD = "pod"
+    CONTAINER = "container"
+    NODE = "node"
+    TARGET = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class IdMapping:
+    """CRI IDMapping: `length` ids from `container_id` on are those from `host_id` on; here the guest is the host."""
+
+    host_id: int
+    container_id: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class UserNamespace:
+    """CRI UserNamespace: NODE is none of its own, POD is one for the pod with these mappings."""
+
+    mode: NamespaceMode = NamespaceMode.POD
+    uids: tuple[IdMapping, ...] = ()
+    gids: tuple[IdMapping, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """CRI NamespaceOption."""
+
+    network: NamespaceMode = NamespaceMode.POD
+    pid: NamespaceMode = NamespaceMode.CONTAINER
+    ipc: NamespaceMode = NamespaceMode.POD
+    target_id: str = ""
+    """Of the container whose PID namespace is shared, where `pid` is TARGET."""
+    user: UserNamespace | None = None
+    """Of the sandbox; None, like NODE: its users are the guest's own."""

@@ -1,0 +1,49 @@
+"""What a sandbox is made from."""
+
+from dataclasses import dataclass, field
+
+from vmsandbox.model.namespaces import Namespaces
+from vmsandbox.model.resources import Resources
+from vmsandbox.protocol.messages import Dns
+
+
+@dataclass(frozen=True, slots=True)
+class PodSandboxMetadata:
+    """CRI PodSandboxMetadata: the four together name a sandbox."""
+
+    name: str
+    uid: str
+    namespace: str
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PortMapping:
+    """CRI PortMapping: a port of the host that leads to one of the pod."""
+
+    container_port: int
+    host_port: int
+    protocol: str = "tcp"
+    host_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodSandboxConfig:
+    """CRI PodSandboxConfig, with its LinuxPodSandboxConfig folded in."""
+
+    metadata: PodSandboxMetadata
+    hostname: str = ""
+    log_directory: str = ""
+    dns: Dns | None = None
+    port_mappings: tuple[PortMapping, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    cgroup_parent: str = ""
+    sysctls: dict[str, str] = field(default_factory=dict)
+    namespaces: Namespaces = field(default_factory=Namespaces)
+    privileged: bool = False
+    resources: Resources = field(default_factory=Resources)
+    """What the pod's containers may use together (CRI `resources`); the machine is sized for it."""
+    overhead: Resources = field(default_factory=Resources)
+    runtime_handler: str = ""
+    """Of RunPodSandboxRequest: the profile in config.yaml that shapes the machine; empty is the default one."""
