@@ -392,6 +392,16 @@ def test_only_what_survives_is_in_the_stream() -> None:
     assert files == {"kept": b"kept", "replaced": b"new"}
 
 
+def test_long_names_count_as_further_entries_where_they_are_held_in_memory() -> None:
+    deep = "/".join(["d" * 200] * 19)
+    archive = layer_tar(
+        [directory(deep), Member("l", tarfile.SYMTYPE, linkname=deep), *(file(f"l/{n}") for n in range(50))]
+    )
+    tree = merged_tars(archive)
+    with pytest.raises(ResourceExhausted):
+        list(pack(tree, [], [], Budget(RootLimit(entries=150))))
+
+
 def test_files_of_more_users_than_squashfs_can_hold_are_refused() -> None:
     tree = merged_tars(layer_tar([file(f"f{n}", uid=n, gid=n + 33_000) for n in range(33_000)], tarfile.USTAR_FORMAT))
     with pytest.raises(ResourceExhausted, match="65535 users"):

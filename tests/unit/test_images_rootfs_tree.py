@@ -1,5 +1,7 @@
 """Merging layers, by what the OCI image-spec says of changesets; tests/e2e compares the same with umoci."""
 
+import time
+
 import pytest
 
 from tests.support.layers import directory, file, hard_link, merged, names, opaque, symlink, whiteout
@@ -244,6 +246,14 @@ def test_large_attributes_count_as_further_entries() -> None:
     layer = [file(f"f{n}", xattrs={"user.x": b"x" * 40_000}) for n in range(10)]
     with pytest.raises(ResourceExhausted):
         merged(layer, limit=RootLimit(entries=200))
+
+
+def test_whiteouts_that_are_repeated_cost_nothing_more() -> None:
+    files = [file(f"d/f{n}") for n in range(20_000)]
+    upper = [directory("d"), *files, *([opaque("d"), whiteout("d")] * 10_000)]
+    started = time.monotonic()
+    assert len(names(merged([directory("d"), file("d/low")], upper))) == 20_001
+    assert time.monotonic() - started < 60, "each looks at all files again"
 
 
 def test_an_error_names_the_layer() -> None:

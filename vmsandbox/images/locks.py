@@ -16,14 +16,14 @@ def try_lock(path: Path) -> Iterator[bool]:
     """Hold the lock alone, if nobody holds it now; yields whether."""
     fd = os.open(path, _FLAGS, 0o600)
     try:
-        yield _try(fd)
+        yield _try(fd, fcntl.LOCK_EX)
     finally:
         os.close(fd)
 
 
-def _try(fd: int) -> bool:
+def _try(fd: int, operation: int) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -44,7 +44,9 @@ def locked_briefly(path: Path) -> Iterator[None]:
 async def locked(path: Path, *, shared: bool = False) -> AsyncIterator[None]:
     """Hold the lock, alone or shared, however long it takes to get; waiting can be cancelled."""
     fd = os.open(path, _FLAGS, 0o600)
-    await _acquire(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    if not _try(fd, operation):
+        await _acquire(fd, operation)
     try:
         yield
     finally:

@@ -30,6 +30,7 @@ def pack(tree: Tree, layers: Sequence[Layer], blobs: Sequence[IO[bytes]], budget
     yield member(b"./", tree.root)
     for name, node, first in _named(tree):
         ids |= {node.uid, node.gid}
+        budget.spend_entries(1 + len(name) // 1024)
         if first != name:
             links.append((name, first, node))
         elif node.kind is Kind.FILE:

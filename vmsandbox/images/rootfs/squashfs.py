@@ -13,7 +13,7 @@ from typing import IO
 from vmsandbox.errors import FailedPrecondition, Internal
 
 _COMPRESSION = ("--compressor", "zstd", "--comp-extra", "level=3")
-_STDERR_KEPT = 8192
+_STDERR_KEPT = 2048
 
 
 def write_squashfs(stream: Iterable[bytes], destination: Path) -> None:

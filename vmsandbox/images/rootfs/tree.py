@@ -24,12 +24,15 @@ class Tree:
     root: Node = field(default_factory=Node.directory)
     _touched: dict[Node, set[bytes]] = field(default_factory=dict, init=False)
     """By directory, the names that the present layer has made or passed through: whiteouts do not apply to them."""
+    _pruned: set[Node] = field(default_factory=set, init=False)
+    """Directories in which nothing is left that the present layer has not touched: to look once is enough."""
     _layer: int = field(default=-1, init=False)
 
     def next_layer(self) -> None:
         """What is applied from now on belongs to the layer above."""
         self._layer += 1
         self._touched.clear()
+        self._pruned.clear()
 
     def find(self, path: bytes) -> Node | None:
         """The node of this name, symbolic links in its directory part followed, or None."""
@@ -80,7 +83,8 @@ class Tree:
         waiting = [top]
         while waiting:
             node = waiting.pop()
-            if node.children is not None:
+            if node.children is not None and node not in self._pruned:
+                self._pruned.add(node)
                 touched = self._touched.get(node, ())
                 node.children = {name: child for name, child in node.children.items() if name in touched}
                 waiting += node.children.values()
