@@ -91,7 +91,7 @@ def test_moving_code_between_files_changes_the_agent_build(checkout: Path) -> No
 
 def test_the_agents_sources_are_the_agent_and_the_protocol() -> None:
     names = set(inputs.agent_sources())
-    assert {"vmsandbox/__init__.py", "vmsandbox/protocol/messages.py", "vmsandbox_agent/__init__.py"} <= names
+    assert {"vmsandbox/__init__.py", "vmsandbox/protocol/messages/guest.py", "vmsandbox_agent/__init__.py"} <= names
     assert all(name.startswith(("vmsandbox_agent/", "vmsandbox/protocol/", "vmsandbox/__init__")) for name in names)
 
 

@@ -1,0 +1,126 @@
+"""The messages of the control channel (docs/protocol.md tells their order and meaning).
+
+The host dials `CONTROL_PORT` and sends one `Hello`; the agent answers `HelloReply`. Then requests, responses,
+cancellations, events and acknowledgements travel as `Envelope`s in any order. Every request dataclass names the
+dataclass of its result, so that both ends look the method up in one table, `REQUESTS`.
+"""
+
+from vmsandbox.protocol.messages.containers import (
+    POD_NAMESPACE,
+    Containers,
+    ContainerState,
+    CreateContainer,
+    Created,
+    DeleteContainer,
+    Device,
+    Exit,
+    ListContainers,
+    MeasureContainers,
+    Measured,
+    Measures,
+    ProcessUser,
+    SignalContainer,
+    StartContainer,
+    UpdateResources,
+    User,
+)
+from vmsandbox.protocol.messages.envelope import CONTROL_PORT, STREAM_PORT, VERSION, Envelope, Hello, HelloReply, Kind
+from vmsandbox.protocol.messages.guest import (
+    AttachImage,
+    ConfigureGuest,
+    DetachImage,
+    Dns,
+    Empty,
+    Interface,
+    MakeTmpfs,
+    Route,
+    Shutdown,
+    UserNamespace,
+)
+from vmsandbox.protocol.messages.streams import (
+    EndExecs,
+    Exec,
+    OpenPort,
+    OpenStream,
+    Resize,
+    SignalExec,
+    Stream,
+    StreamToken,
+)
+
+__all__ = [
+    "CONTROL_PORT",
+    "EVENTS",
+    "POD_NAMESPACE",
+    "REQUESTS",
+    "STREAM_PORT",
+    "VERSION",
+    "AttachImage",
+    "ConfigureGuest",
+    "ContainerState",
+    "Containers",
+    "CreateContainer",
+    "Created",
+    "DeleteContainer",
+    "DetachImage",
+    "Device",
+    "Dns",
+    "Empty",
+    "EndExecs",
+    "Envelope",
+    "Event",
+    "Exec",
+    "Exit",
+    "Hello",
+    "HelloReply",
+    "Interface",
+    "Kind",
+    "ListContainers",
+    "MakeTmpfs",
+    "MeasureContainers",
+    "Measured",
+    "Measures",
+    "OpenPort",
+    "OpenStream",
+    "ProcessUser",
+    "Request",
+    "Resize",
+    "Route",
+    "Shutdown",
+    "SignalContainer",
+    "SignalExec",
+    "StartContainer",
+    "Stream",
+    "StreamToken",
+    "UpdateResources",
+    "User",
+    "UserNamespace",
+]
+
+Request = (
+    ConfigureGuest
+    | MakeTmpfs
+    | AttachImage
+    | DetachImage
+    | CreateContainer
+    | StartContainer
+    | SignalContainer
+    | DeleteContainer
+    | UpdateResources
+    | Exec
+    | SignalExec
+    | EndExecs
+    | Resize
+    | OpenStream
+    | OpenPort
+    | ListContainers
+    | MeasureContainers
+    | Shutdown
+)
+
+REQUESTS: dict[str, type[Request]] = {kind.METHOD: kind for kind in Request.__args__}
+"""Every method and its request."""
+
+Event = Exit
+EVENTS: dict[str, type[Event]] = {Exit.EVENT: Exit}
+"""Every event's name and its dataclass."""
