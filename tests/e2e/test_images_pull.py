@@ -1,6 +1,7 @@
 """Pulling from a real registry: names, credentials, forms of images, and what is fetched how often."""
 
 import asyncio
+import contextlib
 import json
 import os
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from tests.support.images import build_image, build_index
 from tests.support.registry import Registry, running_registry
+from tests.support.stalling import stalling
 from vmsandbox.errors import (
     FailedPrecondition,
     Internal,
@@ -194,6 +196,35 @@ async def test_credentials_are_nowhere_in_the_store_afterwards(store: ImageStore
     secrets = (PASSWORD.encode(), b64encode(f"{USER}:{PASSWORD}".encode()))
     for path in (p for p in store.directory.rglob("*") if p.is_file()):
         assert not any(secret in path.read_bytes() for secret in secrets)
+
+
+async def test_credentials_are_on_no_command_line_in_no_environment_and_in_no_log(
+    tmp_path: Path, locked_registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    built = build_image([{"watched": os.urandom(3_000_000)}])
+    locked_registry.push("watched", built)
+    secrets = (PASSWORD, b64encode(f"{USER}:{PASSWORD}".encode()).decode())
+    with stalling(locked_registry.address, 1_000_000) as slow:
+        conf = tmp_path / "slow.conf"
+        conf.write_text(f'[[registry]]\nlocation = "{slow.address}"\ninsecure = true\n')
+        store = await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=conf))
+        pull = asyncio.create_task(store.pull(f"{slow.address}/watched", RegistryAuth(USER, PASSWORD)))
+        await asyncio.to_thread(slow.stalled.wait)
+        seen = list(said_by_processes("skopeo"))
+        slow.go_on.set()
+        assert (await pull).id == built.config
+    assert seen
+    assert not [text for text in seen for secret in secrets if secret in text]
+    assert not any(secret in caplog.text for secret in secrets)
+
+
+def said_by_processes(program: str) -> Iterator[str]:
+    """Command line and environment of every process of this name."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (path / "comm").read_text().strip() == program:
+                yield (path / "cmdline").read_text() + (path / "environ").read_text()
 
 
 async def test_an_authfile_in_the_settings_serves_pulls_without_credentials(
