@@ -3,9 +3,13 @@
 import time
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.support import leftovers
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no defect
+hypothesis.settings.load_profile("unhurried")
 
 _SETTLE = 10.0
 """Seconds in which what was killed has to be gone."""

@@ -21,6 +21,7 @@ class VmsandboxError(Exception):
     code: ClassVar[str] = "internal"
 
     def __init__(self, message: str, *, hint: str = "", evidence: Mapping[str, str] | None = None) -> None:
+        """See the class."""
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -1,4 +1,4 @@
-"""The guest image built for real, out of Debian packages: what is in it, and that the same inputs give the same bytes."""
+"""The guest image built for real, out of Debian packages: what is in it, and the same bytes from the same inputs."""
 
 import os
 import subprocess
