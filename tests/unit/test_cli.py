@@ -1,8 +1,10 @@
 """The command line without a daemon: help, errors, exit statuses, what programs read."""
 
 import asyncio
+import logging
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -14,6 +16,17 @@ from vmsandbox.cli.main import main
 from vmsandbox.cli.options import duration, size
 from vmsandbox.cli.port_forward import Forwarding, parse
 from vmsandbox.errors import NotFound
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Commands set up logging for their process; here it is that of all tests."""
+    logger = logging.getLogger("vmsandbox")
+    before = (list(logger.handlers), logger.level, logger.propagate)
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
+
 
 COMMANDS = sorted(main.list_commands(click.Context(main)))
 
