@@ -16,6 +16,7 @@ from vmsandbox import aio
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, NotFound, ResourceExhausted, VmsandboxError
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.stdin import InputStream
+from vmsandbox.guest.streams import OutputStream
 from vmsandbox.model import ExecResult
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import Exec, Exit, Stream
@@ -24,6 +25,10 @@ from vmsandbox.sandbox.spec import SpecInputs, build_process
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
 """Bytes that a command may print on each stream, as containerd's ExecSync has it."""
+
+ACKNOWLEDGED_AT_ONCE = 64 * 1024
+"""Bytes of output after which the agent is told that they were taken: a quarter of what it keeps. Each telling costs
+it as much as a piece of output does."""
 
 HANGUP_GRACE = 5.0
 """Seconds between SIGHUP and SIGKILL for a command whose caller has left."""
@@ -65,11 +70,16 @@ class ExecProcess:
             ) as source:
                 async for data in source:
                     yield data
-                    source.acknowledge(source.offset)
-                    self._taken[stream] = source.offset
+                    if source.offset - self._taken[stream] >= ACKNOWLEDGED_AT_ONCE:
+                        self._acknowledge(stream, source)
+                self._acknowledge(stream, source)
         except NotFound:
             pass  # It has ended, and the agent had nothing (more) for us to take.
         self._to_the_end.add(stream)
+
+    def _acknowledge(self, stream: Stream, source: OutputStream) -> None:
+        source.acknowledge(source.offset)
+        self._taken[stream] = source.offset
 
     async def write(self, data: bytes) -> None:
         """Give it input. Raises FailedPrecondition when it takes none (any more), Unavailable."""
