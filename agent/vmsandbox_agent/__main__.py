@@ -26,7 +26,7 @@ from vmsandbox_agent.server import Server  # noqa: E402
 from vmsandbox_agent.settings import Settings, build_id  # noqa: E402
 from vmsandbox_agent.setup.mounts import delegate_cgroups, make_directories, mount_all  # noqa: E402
 from vmsandbox_agent.syscalls import power_off  # noqa: E402
-from vmsandbox_agent.transport import listen_vsock  # noqa: E402
+from vmsandbox_agent.transport import announce_by_vsock, listen_vsock  # noqa: E402
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -59,7 +59,7 @@ async def _serve() -> None:
     loop.set_exception_handler(_report)
     reaper = Reaper()
     reaper.attach()
-    await Server(Guest(Settings(build=build_id()), reaper, power_off), STARTED).run(listen_vsock)
+    await Server(Guest(Settings(build=build_id()), reaper, power_off), STARTED).run(listen_vsock, announce_by_vsock)
 
 
 def _report(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

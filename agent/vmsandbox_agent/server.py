@@ -31,10 +31,12 @@ class Server:
         self._controller: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, listen: Listen) -> None:
-        """Listen, and accept for ever."""
+    async def run(self, listen: Listen, announce: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Listen, and accept for ever; `announce` tells the host that it may dial."""
         control, stream = listen(CONTROL_PORT), listen(STREAM_PORT)
         console.info(f"ready, {self._started:.2f} s after the kernel")
+        if announce is not None:
+            await announce()
         await asyncio.gather(
             self._accept(control, self._serve_controller, MAX_CONNECTIONS),
             self._accept(stream, self._guest.streams.serve, MAX_CONNECTIONS + MAX_STREAMS),

@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 
 from vmsandbox.protocol.framing import MAX_FRAME, STREAM_CHUNK, FrameReader, ProtocolError, pack
+from vmsandbox.protocol.messages import READY_PORT
 
 SEND = STREAM_CHUNK
 """Bytes of one send(2) at most: vhost-device-vsock 0.3 hangs on guest packets of several descriptors."""
@@ -15,6 +16,9 @@ CHUNK = SEND - 4
 """Bytes of a chunk that leaves in one send together with its length."""
 
 HOST_CID = 2
+_ANNOUNCEMENT = 5.0
+"""Seconds for the host to answer."""
+
 _BACKLOG = 64
 _RECEIVE = 64 * 1024
 _OFFSET = struct.Struct(">Q")
@@ -98,6 +102,14 @@ def listen_vsock(port: int) -> socket.socket:
     sock.bind((socket.VMADDR_CID_ANY, port))
     sock.listen(_BACKLOG)
     return sock
+
+
+async def announce_by_vsock() -> None:
+    """Tell a host that waits for it that this guest listens; one that does not refuses, or says nothing."""
+    with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as sock, contextlib.suppress(OSError, TimeoutError):
+        sock.setblocking(False)
+        async with asyncio.timeout(_ANNOUNCEMENT):
+            await asyncio.get_running_loop().sock_connect(sock, (HOST_CID, READY_PORT))
 
 
 def is_host(sock: socket.socket) -> bool:

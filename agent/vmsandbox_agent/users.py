@@ -27,7 +27,7 @@ def resolve_user(root: Path, user: User) -> ProcessUser:
     name = name or "0"
     passwd = _records(root, "/etc/passwd", 4)
     entry = _find(passwd, name)
-    uid = _id(entry[2] if entry else name, f"the image's /etc/passwd has no user {name!r}")
+    uid = _id(entry[2] if entry else name or "0", f"the image's /etc/passwd has no user {name!r}")
     gid = _gid(root, user.group or group, entry)
     groups = {gid, *user.supplemental_groups}
     if user.merge_image_groups and entry is not None:

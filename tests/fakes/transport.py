@@ -17,6 +17,9 @@ class UnixTransport:
         self.dials = 0
         self._directory = directory
 
+    async def ready(self) -> None:
+        """The fake agent listens from the beginning."""
+
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         self.dials += 1
         if self.broken is not None:

@@ -54,6 +54,7 @@ def test_without_the_files_ids_still_work(tmp_path: Path) -> None:
     assert resolved(tmp_path, User()) == (0, 0, [0])
     assert resolved(tmp_path, User(":5")) == (0, 5, [5])
     assert resolved(tmp_path, User("12:13", supplemental_groups=(9,))) == (12, 13, [9, 13])
+    assert resolved(tmp_path, User()) == (0, 0, [0])
     with pytest.raises(AgentError, match="no user 'web'"):
         resolve_user(tmp_path, User("web"))
 

@@ -44,6 +44,36 @@ async def test_a_dial_before_the_machine_is_there_can_be_retried(device: VhostDe
     assert device.identity.alive()
 
 
+async def test_the_guest_is_ready_when_the_daemon_says_that_it_connects(device: VhostDevice, tmp_path: Path) -> None:
+    ready = asyncio.create_task(device.ready())
+    await asyncio.sleep(0.05)
+    assert not ready.done()
+    _, writer = await asyncio.open_unix_connection(str(tmp_path / "vsock.sock_1026"))
+    await ready
+    writer.close()
+    await writer.wait_closed()
+    await device.ready()  # and stays so
+    await VhostDevice(tmp_path, 42, device.identity).ready()
+
+
+async def test_a_guest_is_never_ready_when_its_daemon_has_died(device: VhostDevice) -> None:
+    ready = asyncio.create_task(device.ready())
+    await asyncio.sleep(0)
+    os.kill(device.identity.pid, signal.SIGKILL)
+    with pytest.raises(TransportBroken, match=f"pid {device.identity.pid}"):
+        await ready
+
+
+async def test_waiting_for_a_guest_can_be_given_up_and_begun_again(device: VhostDevice, tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await device.ready()
+    _, writer = await asyncio.open_unix_connection(str(tmp_path / "vsock.sock_1026"))
+    await device.ready()
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_the_death_of_the_daemon_is_noticed_and_named(device: VhostDevice) -> None:
     watch = asyncio.create_task(device.wait_ended())
     assert await device.diagnose() is None

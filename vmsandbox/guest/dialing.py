@@ -22,9 +22,11 @@ async def dial_within(deadline: float, transport: Transport, hello: Callable[[],
         TransportBroken: there is no way to the guest any more.
         FailedPrecondition: it does not speak our protocol.
     """
-    seen = ["nothing"]
+    seen = ["the guest has not said that it listens"]
     try:
         async with asyncio.timeout(deadline):
+            await transport.ready()
+            seen.append("nothing")
             return await dial_until_answered(transport, hello, lambda error: seen.append(str(error)))
     except TimeoutError:
         raise DeadlineExceeded(

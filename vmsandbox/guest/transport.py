@@ -30,6 +30,14 @@ class Transport(Protocol):
         """What the guest's domain needs for it."""
         ...
 
+    async def ready(self) -> None:
+        """Return when a guest that boots may be dialled: when it listens, where the transport knows.
+
+        Raises:
+            TransportBroken: it never will.
+        """
+        ...
+
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to a port on which the guest listens. The caller closes the writer.
 

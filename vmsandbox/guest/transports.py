@@ -10,7 +10,7 @@ from vmsandbox.guest.vsock import KernelVsock, cid_is_taken, kernel_has_vhost_vs
 
 
 class Transports:
-    """Makes and ends the transports of all sandboxes; holds nothing but files and processes named after them."""
+    """Makes and ends the transports of all sandboxes, which another process can take up and end as well."""
 
     def __init__(self, cids: Path, *, kernel: bool, program: Path = DEFAULT_PROGRAM, group: int | None = None) -> None:
         """Nothing is made before the first call.
@@ -25,6 +25,7 @@ class Transports:
         self._kernel = kernel
         self._program = program
         self._group = group
+        self._started: dict[str, VhostDevice] = {}
 
     async def start(self, sandbox_id: str, directory: Path) -> Transport:
         """Claim a CID and make the way to it. On failure the caller calls `stop`, as for a whole one.
@@ -36,7 +37,9 @@ class Transports:
         cid = self._cids.allocate(sandbox_id)
         if self._kernel:
             return KernelVsock(cid)
-        return await VhostDevice.start(directory, cid, group=self._group, program=self._program)
+        device = await VhostDevice.start(directory, cid, group=self._group, program=self._program)
+        self._started[sandbox_id] = device
+        return device
 
     def reopen(self, sandbox_id: str, directory: Path) -> Transport:
         """The transport of a sandbox whose machine runs, after this process was restarted.
@@ -55,7 +58,9 @@ class Transports:
     def stop(self, sandbox_id: str, directory: Path) -> None:
         """Give back the CID and the daemon, when the machine has ended. Succeeds where there is neither."""
         cid = self._cid(sandbox_id)
-        if cid and (identity := VhostDevice.find(directory, cid)):
+        if device := self._started.pop(sandbox_id, None):
+            device.stop()
+        elif cid and (identity := VhostDevice.find(directory, cid)):
             VhostDevice(directory, cid, identity).stop()
         self._cids.release(sandbox_id)
 

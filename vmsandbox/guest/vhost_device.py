@@ -2,6 +2,9 @@
 
 The process outlives ours. Its sockets and its log lie in the sandbox's directory, so that a directory and a CID
 are all that is needed to find it again.
+
+Version 0.3 must not be dialled while the guest's driver sets its queues up: its one worker then ends with an error, and
+the daemon takes connections that it never answers. So the guest is dialled only when it has said that it listens.
 """
 
 import asyncio
@@ -18,6 +21,7 @@ from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, InvalidArgume
 from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.model import Vsock
 from vmsandbox.process import ProcessIdentity, start_daemon
+from vmsandbox.protocol.messages import READY_PORT
 
 DEFAULT_PROGRAM = Path("vhost-device-vsock")
 START_TIMEOUT = 10.0
@@ -44,6 +48,7 @@ class VhostDevice:
         """
         self.device = Vsock(cid, vhost_socket(directory))
         self.identity = identity
+        self._announcement: socket.socket | None = None
         self._directory = directory
         self._dial_socket = _dial_socket(directory)
 
@@ -75,6 +80,7 @@ class VhostDevice:
         identity = await start_daemon([str(program), *_arguments(directory, cid)], _log(directory))
         device = cls(directory, cid, identity)
         try:
+            device._announcement = _listen(_ready_socket(directory))
             await device._listening()
             if gid is not None:
                 os.chown(vhost_socket(directory), -1, gid)
@@ -94,6 +100,24 @@ class VhostDevice:
                     if (entry / "cmdline").read_bytes().partition(b"\0")[2].rstrip(b"\0") == wanted:
                         return ProcessIdentity.of(int(entry.name))
         return None
+
+    async def ready(self) -> None:
+        """As `Transport.ready`: the guest connects when it listens. At once for a daemon that was taken up."""
+        if self._announcement is None:
+            return
+        loop = asyncio.get_running_loop()
+        accepting = asyncio.ensure_future(loop.sock_accept(self._announcement))
+        ending = asyncio.ensure_future(self.wait_ended())
+        try:
+            await asyncio.wait([accepting, ending], return_when=asyncio.FIRST_COMPLETED)
+            if not accepting.done():
+                raise await self.diagnose() or TransportBroken("the vsock daemon has died")
+            accepting.result()[0].close()
+        finally:
+            for task in (accepting, ending):
+                task.cancel()
+            await asyncio.gather(accepting, ending, return_exceptions=True)
+        self._let_go()
 
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """As `Transport.dial`."""
@@ -153,7 +177,13 @@ class VhostDevice:
     def stop(self) -> None:
         """Kill the daemon and remove its sockets; its log stays. Succeeds where it has ended."""
         self.identity.kill()
+        self._let_go()
         _remove_sockets(self._directory)
+
+    def _let_go(self) -> None:
+        if self._announcement is not None:
+            self._announcement.close()
+            self._announcement = None
 
     async def _listening(self) -> None:
         """The daemon tells nobody that it is ready, so its sockets are looked for until they listen."""
@@ -194,6 +224,23 @@ def _dial_socket(directory: Path) -> Path:
     return directory / "vsock.sock"
 
 
+def _ready_socket(directory: Path) -> Path:
+    """Where the daemon connects when the guest connects to that port of the host."""
+    return directory / f"{_dial_socket(directory).name}_{READY_PORT}"
+
+
+def _listen(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.bind(str(path))
+        sock.listen(1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def _log(directory: Path) -> Path:
     return directory / "vsock.log"
 
@@ -207,7 +254,7 @@ def _arguments(directory: Path, cid: int) -> list[str]:
 
 
 def _check_length(directory: Path) -> None:
-    longest = max((vhost_socket(directory), _dial_socket(directory)), key=lambda path: len(os.fsencode(path)))
+    longest = _ready_socket(directory)
     length = len(os.fsencode(longest))
     if length > _LONGEST_PATH:
         raise InvalidArgument(
@@ -217,7 +264,7 @@ def _check_length(directory: Path) -> None:
 
 
 def _remove_sockets(directory: Path) -> None:
-    for path in (vhost_socket(directory), _dial_socket(directory)):
+    for path in (vhost_socket(directory), _dial_socket(directory), _ready_socket(directory)):
         path.unlink(missing_ok=True)
 
 

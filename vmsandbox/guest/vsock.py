@@ -29,6 +29,9 @@ class KernelVsock:
         """Dial `cid`, claimed by the caller (`cids.CidAllocator`)."""
         self.device = Vsock(cid)
 
+    async def ready(self) -> None:
+        """As `Transport.ready`: the kernel answers for a guest that does not listen yet."""
+
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """As `Transport.dial`."""
         try:

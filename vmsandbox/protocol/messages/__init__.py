@@ -24,7 +24,16 @@ from vmsandbox.protocol.messages.containers import (
     UpdateResources,
     User,
 )
-from vmsandbox.protocol.messages.envelope import CONTROL_PORT, STREAM_PORT, VERSION, Envelope, Hello, HelloReply, Kind
+from vmsandbox.protocol.messages.envelope import (
+    CONTROL_PORT,
+    READY_PORT,
+    STREAM_PORT,
+    VERSION,
+    Envelope,
+    Hello,
+    HelloReply,
+    Kind,
+)
 from vmsandbox.protocol.messages.guest import (
     AttachImage,
     ConfigureGuest,
@@ -52,6 +61,7 @@ __all__ = [
     "CONTROL_PORT",
     "EVENTS",
     "POD_NAMESPACE",
+    "READY_PORT",
     "REQUESTS",
     "STREAM_PORT",
     "VERSION",

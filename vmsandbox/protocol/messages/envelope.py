@@ -11,6 +11,9 @@ VERSION = 1
 CONTROL_PORT = 1024
 STREAM_PORT = 1025
 
+READY_PORT = 1026
+"""Of the host: the guest connects to it once, when it listens on the other two."""
+
 
 class Kind(enum.Enum):
     """What an envelope is."""
