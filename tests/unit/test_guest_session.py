@@ -377,3 +377,11 @@ async def test_a_handler_may_close_the_session(agent: FakeAgent, transport: Unix
 async def _refused(request: Any) -> None:
     with pytest.raises(VmsandboxError):
         await request
+
+
+async def test_a_guest_that_was_told_to_shut_down_closes_the_session_and_warns_nobody(
+    session: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    await GuestClient(session).shutdown()
+    await session.wait_closed()
+    assert caplog.records == []

@@ -124,6 +124,7 @@ class GuestClient:
 
     async def shutdown(self, *, deadline: float = LONG) -> None:
         """Kill all containers and power off; returns when the connection ends, just before the machine does."""
+        self.session.expect_end()
         with contextlib.suppress(Unavailable):
             await self._ask(Shutdown(), deadline)
 

@@ -69,6 +69,7 @@ class Session:
         self._peer: HelloReply | None = None
         self._reason: VmsandboxError | None = None
         self._task: asyncio.Task[None] | None = None
+        self._ending = False
 
     @property
     def state(self) -> RunState:
@@ -141,6 +142,10 @@ class Session:
                 f"{request.METHOD} in the guest of {self.name} did not end within {deadline:g} s{self._lately()}"
             ) from None
 
+    def expect_end(self) -> None:
+        """The agent is about to end the connection, which then closes the session: it is told to shut down."""
+        self._ending = True
+
     async def connected(self) -> Control:
         """Wait for the connection, for as long as the session is not closed. Raises Unavailable when it is."""
         while self._control is None:
@@ -201,7 +206,7 @@ class Session:
                 self._check_same_boot(control.peer)
                 self._connected(control)
                 reason = await control.run(self._pump.take)
-                if isinstance(reason, Goodbye | TransportBroken):
+                if self._ending or isinstance(reason, Goodbye | TransportBroken):
                     self._close(reason)
                     return
                 self._lose(reason)
