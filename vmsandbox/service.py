@@ -95,7 +95,7 @@ class RuntimeService:
         try:
             await sandbox.start()
         except BaseException:
-            if sandbox.record.state is SandboxState.STARTING:  # Else something of it is left, for a stop to give back.
+            if sandbox.is_gone:  # Else something of it is left, for a stop to give back.
                 del self._sandboxes[record.id]
             raise
         return record.id
@@ -135,7 +135,7 @@ class RuntimeService:
     async def remove_container(self, container_id: str) -> None:
         """End a container if it runs, and forget it. Succeeds for an unknown one."""
         if sandbox := self._owner(container_id):
-            await sandbox.remove_container(container_id)
+            await sandbox.containers.remove(container_id)
 
     def container_status(self, container_id: str) -> ContainerStatus:
         """What is known of a container. Raises NotFound."""
@@ -221,7 +221,9 @@ class RuntimeService:
         """What the running containers of these sandboxes use, by id; a guest that does not answer is left out."""
         chosen = [sandbox for sandbox in self._sandboxes.values() if sandbox.record.id in sandbox_ids]
         found: dict[str, ContainerUsage] = {}
-        for measured in await asyncio.gather(*(sandbox.measure() for sandbox in chosen), return_exceptions=True):
+        for measured in await asyncio.gather(
+            *(sandbox.containers.measure() for sandbox in chosen), return_exceptions=True
+        ):
             if isinstance(measured, dict):
                 found.update(measured)
             elif isinstance(measured, VmsandboxError):

@@ -223,6 +223,22 @@ async def test_a_boot_that_is_given_up_gives_everything_back(service, world, sta
     assert (world.left(), service.list_pod_sandboxes(), state.all(SandboxRecord)) == ([], (), ())
 
 
+async def test_a_boot_that_is_given_up_just_when_it_succeeds_is_undone(service, world, state, monkeypatch):
+    call = asyncio.create_task(service.run_pod_sandbox(pod()))
+    events = []
+
+    def cancel_at_the_first(event) -> None:
+        if not events:
+            call.cancel()
+        events.append(event)
+
+    monkeypatch.setattr(service._broadcast, "publish", cancel_at_the_first)
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert events
+    assert (world.left(), service.list_pod_sandboxes(), state.all(SandboxRecord)) == ([], (), ())
+
+
 @pytest.mark.parametrize("step", STEPS)
 async def test_stopping_a_sandbox_that_boots_ends_the_boot(service, world, state, step):
     reached = hang_at(world, step)

@@ -35,7 +35,7 @@ async def recover(host: Host, admission: Admission, publish: Callable[[Container
     sandboxes = []
     for known in host.state.all(SandboxRecord):
         sandbox = Sandbox(host, admission, known, publish)
-        sandbox.containers = {each.id: Container(sandbox.around, each) for each in records.pop(known.id, ())}
+        sandbox.containers.update({each.id: Container(sandbox.around, each) for each in records.pop(known.id, ())})
         sandboxes.append(sandbox)
     for strangers in records.values():
         for container in strangers:

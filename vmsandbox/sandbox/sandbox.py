@@ -8,10 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
-from tenacity import retry, retry_if_exception_type, wait_fixed
-
 from vmsandbox import aio, log
-from vmsandbox.errors import Cancelled, ResourceExhausted, Unavailable, VmsandboxError
+from vmsandbox.errors import Cancelled, Unavailable, VmsandboxError
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.streams import PortStream
 from vmsandbox.hypervisor.base import MachineEvent
@@ -19,8 +17,6 @@ from vmsandbox.model import (
     ContainerConfig,
     ContainerEvent,
     ContainerEventKind,
-    ContainerState,
-    ContainerUsage,
     ExecRequest,
     ExecResult,
     SandboxState,
@@ -28,24 +24,19 @@ from vmsandbox.model import (
 )
 from vmsandbox.protocol.messages import Event
 from vmsandbox.sandbox.admission import Admission
-from vmsandbox.sandbox.container import Container
+from vmsandbox.sandbox.containers import Containers
 from vmsandbox.sandbox.disks import ImageDisks
 from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.execs import ExecProcess, Execs
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.machine import Machine
-from vmsandbox.sandbox.new_container import new_record
 from vmsandbox.sandbox.records import SandboxRecord
 from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
 from vmsandbox.sandbox.surroundings import Guest, Surroundings
 from vmsandbox.sandbox.teardown import give_back
-from vmsandbox.sandbox.usage import usage
 from vmsandbox.sandbox.volumes import Volumes
 
 _log = log.get(__name__)
-
-_DISK_PAUSE = 1.0
-"""Seconds until recording an end is tried again."""
 
 _END_DEADLINE = 15.0
 """Seconds that killed containers have to end; after them the machine ends, and how they ended stays unknown."""
@@ -59,12 +50,12 @@ class Sandbox:
     ) -> None:
         """Make it known; `start` makes its machine. `publish` takes the events of it and its containers."""
         self.record = record
-        self.containers: dict[str, Container] = {}
         self._host = host
         self._admission = admission
         self._publish = publish
         self._lock = asyncio.Lock()
         self._around = Surroundings(record.id, record.config, host.layout(record.id), host.state, publish)
+        self.containers = Containers(self._around, host.images)
         self._removed = False
         self._starting: asyncio.Task[None] | None = None
         self._machine: Machine | None = None
@@ -76,6 +67,11 @@ class Sandbox:
     def status(self) -> SandboxStatus:
         """What the CRI tells of it."""
         return self.record.status()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing of it is left: its boot has failed, or it was removed."""
+        return self._removed or (self.record.state is SandboxState.STARTING and self._starting is None)
 
     @property
     def around(self) -> Surroundings:
@@ -100,6 +96,9 @@ class Sandbox:
             await aio.to_its_end(asyncio.wait([self._starting]))
             if stopped:
                 raise Cancelled(f"sandbox {self.record.id} was stopped before it was ready") from None
+            if self.record.state is SandboxState.READY:  # It was quicker.
+                self._starting = None
+                await self.remove()
             raise
         finally:
             self._starting = None
@@ -114,26 +113,10 @@ class Sandbox:
 
         Raises:
             FailedPrecondition: the sandbox is not READY.
-            VmsandboxError: as `new_record`, or it cannot be made; nothing of it is left then.
+            VmsandboxError: as `Containers.create`.
         """
         require_sandbox(SandboxCall.CREATE_CONTAINER, self.record.id, self.record.state)
-        others = [container.record for container in self.containers.values()]
-        record = new_record(config, self.record, others, self._host.images)
-        container = self.containers[record.id] = Container(self._around, record)
-        try:
-            await container.create()
-        except BaseException as error:
-            del self.containers[record.id]
-            if isinstance(error, VmsandboxError):
-                error.at(f"container {config.metadata.name}")
-            raise
-        return record.id
-
-    async def remove_container(self, container_id: str) -> None:
-        """End and remove a container of this sandbox. Succeeds for one that is removed already."""
-        if container := self.containers.get(container_id):
-            await container.remove()
-            self.containers.pop(container_id, None)
+        return await self.containers.create(config, self.record)
 
     async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
         """Run a command in a container to its end; see `Execs.run`."""
@@ -158,22 +141,6 @@ class Sandbox:
         require_sandbox(SandboxCall.PORT_FORWARD, self.record.id, self.record.state)
         return self._around.running().client.port(port)
 
-    async def measure(self) -> dict[str, ContainerUsage]:
-        """What its running containers use, by id; nothing where it has no machine.
-
-        Raises:
-            VmsandboxError: the guest does not answer.
-        """
-        if self._around.guest is None:
-            return {}
-        measured = await self._around.guest.client.measure_containers()
-        return {
-            measures.container_id: usage(measures, measured.at)
-            for measures in measured.containers
-            if (container := self.containers.get(measures.container_id))
-            and container.record.state is ContainerState.RUNNING
-        }
-
     async def stop(self) -> None:
         """Kill its containers, end its machine and give everything back but its records. Succeeds when done before.
 
@@ -193,8 +160,7 @@ class Sandbox:
     async def close(self) -> None:
         """Let go of what this process holds of it; the machine goes on."""
         await self._cancel_watch()
-        for container in self.containers.values():
-            await container.close()
+        await self.containers.close()
         if self._execs is not None:
             await self._execs.close()
         if self._machine is not None:
@@ -272,7 +238,7 @@ class Sandbox:
     async def _remove(self) -> None:
         async with self._lock:
             for container_id in tuple(self.containers):
-                await self.remove_container(container_id)
+                await self.containers.remove(container_id)
             self._host.state.delete(SandboxRecord, self.record.id)
             if not self._removed:
                 self._removed = True
@@ -289,8 +255,7 @@ class Sandbox:
 
     def _end_all(self, error: BaseException) -> None:
         self._around.guest = None
-        for container in self.containers.values():
-            container.machine_died(error)
+        self.containers.machine_died(error)
         if self._execs is not None:
             self._execs.fail(error)
 
@@ -301,28 +266,20 @@ class Sandbox:
         if guest is not None and not machine.failure.done():
             with contextlib.suppress(VmsandboxError, TimeoutError):
                 async with asyncio.timeout(_END_DEADLINE):
-                    await aio.unless(self._end_containers(), machine.failure)
+                    await aio.unless(self.containers.kill(), machine.failure)
             await machine.shut_down(guest.client)
         self._end_all(Unavailable("the sandbox was stopped"))
         await machine.close()
-        for container in self.containers.values():
-            await container.settled()
+        await self.containers.settled()
         await self.close()
         self._machine = None
-
-    async def _end_containers(self) -> None:
-        alive = (ContainerState.CREATED, ContainerState.RUNNING)
-        ending = (container.stop(0) for container in self.containers.values() if container.record.state in alive)
-        for error in await asyncio.gather(*ending, return_exceptions=True):
-            if isinstance(error, BaseException):
-                _log.warning("sandbox %s: %s", self.record.id, error)
 
     async def _on_event(self, event: Event) -> None:
         if event.exec_id:
             if self._execs is not None:
                 self._execs.exited(event)
-        elif container := self.containers.get(event.container_id):
-            await _recorded(container, event)
+        else:
+            await self.containers.exited(event)
 
     def _announce(self, kind: ContainerEventKind) -> None:
         self._publish(ContainerEvent(self.record.id, self.record.id, kind, time.time_ns()))
@@ -330,9 +287,3 @@ class Sandbox:
     def _change(self, **changes: Any) -> None:
         self.record = replace(self.record, **changes)
         self._host.state.note(self.record.id, self.record)
-
-
-@retry(retry=retry_if_exception_type(ResourceExhausted), wait=wait_fixed(_DISK_PAUSE))
-async def _recorded(container: Container, event: Event) -> None:
-    """Return when the end of a container is on disk; a disk that is full now has room again some time."""
-    container.exited(event)
