@@ -9,7 +9,6 @@ the daemon takes connections that it never answers. So the guest is dialled only
 
 import asyncio
 import contextlib
-import grp
 import os
 import shutil
 import socket
@@ -17,21 +16,26 @@ from pathlib import Path
 
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
-from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, InvalidArgument, Unavailable
+from vmsandbox.errors import DeadlineExceeded, Unavailable
 from vmsandbox.guest.transport import TransportBroken
+from vmsandbox.guest.vhost_daemon import (
+    arguments,
+    check_length,
+    dial_socket,
+    group_id,
+    is_ending,
+    listen_at,
+    listening_sockets,
+    log_file,
+    ready_socket,
+    remove_sockets,
+    vhost_socket,
+)
 from vmsandbox.model import Vsock
 from vmsandbox.process import ProcessIdentity, start_daemon
-from vmsandbox.protocol.messages import READY_PORT
 
 DEFAULT_PROGRAM = Path("vhost-device-vsock")
 START_TIMEOUT = 10.0
-_LONGEST_PATH = 107
-"""Bytes of a Unix socket's path without its terminating zero (unix(7))."""
-
-_LISTENING = "00010000"
-"""Flags of a listening socket in /proc/net/unix (__SO_ACCEPTCON)."""
-
-_PF_EXITING = 0x4
 _LOG_KEPT = 4 * 1024
 
 
@@ -50,7 +54,7 @@ class VhostDevice:
         self.identity = identity
         self._announcement: socket.socket | None = None
         self._directory = directory
-        self._dial_socket = _dial_socket(directory)
+        self._dial_socket = dial_socket(directory)
 
     @classmethod
     async def start(
@@ -74,13 +78,13 @@ class VhostDevice:
             FailedPrecondition: the program is not installed, or the group does not exist.
             Unavailable: it did not start; what it printed is the evidence.
         """
-        _check_length(directory)
-        gid = _gid(group)
-        _remove_sockets(directory)
-        identity = await start_daemon([str(program), *_arguments(directory, cid)], _log(directory))
+        check_length(directory)
+        gid = group_id(group)
+        remove_sockets(directory)
+        identity = await start_daemon([str(program), *arguments(directory, cid)], log_file(directory))
         device = cls(directory, cid, identity)
         try:
-            device._announcement = _listen(_ready_socket(directory))
+            device._announcement = listen_at(ready_socket(directory))
             await device._listening()
             if gid is not None:
                 os.chown(vhost_socket(directory), -1, gid)
@@ -93,7 +97,7 @@ class VhostDevice:
     @staticmethod
     def find(directory: Path, cid: int) -> ProcessIdentity | None:
         """The daemon that was started for `directory`, for an owner that crashed before it recorded it."""
-        wanted = "\0".join(_arguments(directory, cid)).encode()
+        wanted = "\0".join(arguments(directory, cid)).encode()
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
@@ -150,7 +154,7 @@ class VhostDevice:
 
     async def diagnose(self) -> TransportBroken | None:
         """As `Transport.diagnose`: whether the daemon has died, or is just dying."""
-        if not _ending(self.identity):
+        if not is_ending(self.identity):
             return None
         await self.wait_ended()
         return TransportBroken(
@@ -178,7 +182,7 @@ class VhostDevice:
         """Kill the daemon and remove its sockets; its log stays. Succeeds where it has ended."""
         self.identity.kill()
         self._let_go()
-        _remove_sockets(self._directory)
+        remove_sockets(self._directory)
 
     def _let_go(self) -> None:
         if self._announcement is not None:
@@ -189,7 +193,7 @@ class VhostDevice:
         """The daemon tells nobody that it is ready, so its sockets are looked for until they listen."""
         paths = {str(self._dial_socket), str(self.device.socket)}
         waiting = AsyncRetrying(
-            retry=retry_if_result(lambda _: not paths <= _listening_sockets()), wait=wait_fixed(0.01)
+            retry=retry_if_result(lambda _: not paths <= listening_sockets()), wait=wait_fixed(0.01)
         )
         try:
             async with asyncio.timeout(START_TIMEOUT):
@@ -206,91 +210,13 @@ class VhostDevice:
 
     def _log_tail(self) -> str:
         with contextlib.suppress(OSError):
-            return _log(self._directory).read_bytes()[-_LOG_KEPT:].decode(errors="replace")
+            return log_file(self._directory).read_bytes()[-_LOG_KEPT:].decode(errors="replace")
         return ""
 
 
 def installed(program: Path = DEFAULT_PROGRAM) -> bool:
     """Whether the daemon's program is there."""
     return shutil.which(program) is not None
-
-
-def vhost_socket(directory: Path) -> Path:
-    """The socket that QEMU connects to."""
-    return directory / "vhost.sock"
-
-
-def _dial_socket(directory: Path) -> Path:
-    return directory / "vsock.sock"
-
-
-def _ready_socket(directory: Path) -> Path:
-    """Where the daemon connects when the guest connects to that port of the host."""
-    return directory / f"{_dial_socket(directory).name}_{READY_PORT}"
-
-
-def _listen(path: Path) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.bind(str(path))
-        sock.listen(1)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _log(directory: Path) -> Path:
-    return directory / "vsock.log"
-
-
-def _arguments(directory: Path, cid: int) -> list[str]:
-    return [
-        f"--guest-cid={cid}",
-        f"--socket={vhost_socket(directory)}",
-        f"--uds-path={_dial_socket(directory)}",
-    ]
-
-
-def _check_length(directory: Path) -> None:
-    longest = _ready_socket(directory)
-    length = len(os.fsencode(longest))
-    if length > _LONGEST_PATH:
-        raise InvalidArgument(
-            f"the socket path {longest} has {length} bytes, and Unix sockets have at most {_LONGEST_PATH}",
-            hint="choose a shorter run directory",
-        )
-
-
-def _remove_sockets(directory: Path) -> None:
-    for path in (vhost_socket(directory), _dial_socket(directory), _ready_socket(directory)):
-        path.unlink(missing_ok=True)
-
-
-def _gid(group: str | int | None) -> int | None:
-    if not isinstance(group, str):
-        return group
-    try:
-        return grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise FailedPrecondition(f"the group {group} does not exist on this host") from None
-
-
-def _listening_sockets() -> set[str]:
-    lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    rows = (line.split(maxsplit=7) for line in lines)
-    return {row[7] for row in rows if len(row) == 8 and row[3] == _LISTENING}
-
-
-def _ending(identity: ProcessIdentity) -> bool:
-    """Whether a process has ended or begun to: its sockets close before it can be seen as ended (proc(5))."""
-    try:
-        fields = Path(f"/proc/{identity.pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    same = int(fields[19]) == identity.start_time
-    return not same or fields[0] == "Z" or bool(int(fields[6]) & _PF_EXITING)
 
 
 def _seen(error: Exception) -> str:
