@@ -108,7 +108,7 @@ async def test_domains_of_others_are_not_ours(
 ) -> None:
     foreign = """<domain type='qemu'><name>foreign</name><memory unit='MiB'>16</memory>
         <os><type machine='q35'>hvm</type></os></domain>"""
-    connection = libvirt.open(libvirtd.uri)
+    connection = libvirt.open(libvirtd.uri.replace("qemu:", "qemu+unix:"))
     try:
         domain = connection.createXML(foreign)
         assert await hypervisor.list_names() == (machine.name,)

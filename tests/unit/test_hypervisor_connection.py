@@ -54,6 +54,7 @@ class Daemon:
 
     def open(self, uri: str) -> "Daemon.Client":
         assert threading.current_thread() is not threading.main_thread()
+        assert uri == "qemu+unix:///system"
         self.dials += 1
         self.hangs.wait(10)
         if not self.runs:

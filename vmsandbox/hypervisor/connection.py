@@ -144,7 +144,10 @@ class Connection:
         self._opened.set()
 
     def _dial(self) -> "libvirt.virConnect":
-        return libvirt.open(self.uri) if self._root is None else embedded.connection(self._root)
+        if self._root is not None:
+            return embedded.connection(self._root)
+        # With its transport named, it is the daemon's even in a process that has an embedded libvirt.
+        return libvirt.open(self.uri.replace("qemu:", "qemu+unix:", 1))
 
     def _adopt(self, connection: "libvirt.virConnect") -> None:
         if self._root is None:
