@@ -12,7 +12,7 @@ import signal
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import cast
 
-from vmsandbox import aio
+from vmsandbox import aio, log
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, NotFound, ResourceExhausted, VmsandboxError
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.stdin import InputStream
@@ -22,6 +22,8 @@ from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import Exec, Exit, Stream
 from vmsandbox.sandbox.records import ContainerRecord
 from vmsandbox.sandbox.spec import SpecInputs, build_process
+
+_log = log.get(__name__)
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
 """Bytes that a command may print on each stream, as containerd's ExecSync has it."""
@@ -206,11 +208,14 @@ class Execs:
 
     async def _clear(self, request: Exec, process: ExecProcess, grace: float) -> None:
         try:
-            with contextlib.suppress(VmsandboxError, TimeoutError):
-                async with asyncio.timeout(CLEAR_DEADLINE):
-                    await self._hang_up(request, grace)
-                    await asyncio.gather(*(_discard(process, stream) for stream in process.outputs))
-                    await process.wait()
+            async with asyncio.timeout(CLEAR_DEADLINE):
+                await self._hang_up(request, grace)
+                await aio.together(*(_discard(process, stream) for stream in process.outputs))
+                await process.wait()
+        except (VmsandboxError, TimeoutError) as error:
+            _log.info(
+                "command %s in container %s was not seen to end: %s", request.exec_id, request.container_id, error
+            )
         finally:
             self._forget(request.exec_id)
 
