@@ -1,6 +1,8 @@
 """What makes a booted kernel the pod's machine, as far as it can be seen without one."""
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from vmsandbox.protocol.messages import ConfigureGuest, Dns, Interface, Route
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.setup.configure import set_sysctl, write_names
-from vmsandbox_agent.setup.disks import block_device, find_disk
+from vmsandbox_agent.setup.disks import block_device, find_disk, opens
 from vmsandbox_agent.setup.rtnetlink import parse_network
 
 ROOT = Path(__file__).parents[2]
@@ -113,3 +115,10 @@ def test_importing_the_agent_changes_nothing_and_needs_only_the_standard_library
     )
     command = [sys.executable, "-I", "-S", "-c", program, str(ROOT / "agent"), str(ROOT)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_disk_that_the_kernel_has_not_opened_yet_is_waited_for(tmp_path: Path) -> None:
+    early, ready = tmp_path / "early", tmp_path / "ready"
+    os.mknod(early, 0o600 | stat.S_IFBLK, os.makedev(4095, 0))  # no driver has this number: ENXIO, as of a new disk
+    ready.touch()
+    assert [opens(node) for node in (early, ready, tmp_path / "missing")] == [False, True, False]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 from pathlib import Path
@@ -45,7 +46,18 @@ async def wait_for_disk(serial: str) -> Path:
 def _node(serial: str) -> Path | None:
     disk = find_disk(serial)
     node = None if disk is None else block_device(disk)
-    return node if node is not None and node.exists() else None
+    return node if node is not None and opens(node) else None
+
+
+def opens(node: Path) -> bool:
+    """Whether a disk can be used: the kernel shows it a moment before that, and announces it after."""
+    try:
+        os.close(os.open(node, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENXIO):
+            return False
+        raise
+    return True
 
 
 async def _uevent(uevents: socket.socket, serial: str) -> None:
