@@ -1,0 +1,180 @@
+"""The command line against a daemon: what a person does with a running pod all day."""
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import yaml
+
+from tests.standins.images import BUSYBOX
+from tests.support.conformance import Serving
+from tests.support.conformance_client import Container, Pod, eventually
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def command_line(daemon: Serving, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "vmsandbox", "--config", str(daemon.directory / "config.yaml"), *arguments]
+
+
+@pytest.fixture(scope="module")
+def vmsandbox(daemon: Serving) -> Run:
+    def run(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        line = command_line(daemon, *arguments)
+        return subprocess.run(line, input=stdin, capture_output=True, text=True, timeout=120, check=False)
+
+    return run
+
+
+@contextmanager
+def started(daemon: Serving, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
+    line = command_line(daemon, *arguments)
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(line, text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_pods_and_containers_are_listed_for_people_and_programs(vmsandbox: Run, pod: Pod, waiting: Container) -> None:
+    assert pod.id[:13] in vmsandbox("pods").stdout
+    listed = json.loads(vmsandbox("ps", "--output", "json").stdout)
+    assert waiting.id in [container["id"] for container in listed]
+    assert BUSYBOX.rpartition(":")[0] in vmsandbox("images").stdout
+
+
+def test_inspect_finds_pods_containers_and_images(vmsandbox: Run, pod: Pod, waiting: Container) -> None:
+    for name in (pod.id, waiting.id[:20], BUSYBOX):
+        found = vmsandbox("inspect", name)
+        assert found.returncode == 0, found.stderr
+        assert json.loads(found.stdout)
+    assert vmsandbox("inspect", "nothing-of-that-name").returncode == 1
+
+
+def test_exec_has_the_commands_output_and_exit_code(vmsandbox: Run, waiting: Container) -> None:
+    ran = vmsandbox("exec", waiting.id, "sh", "-c", "echo out; echo err >&2; exit 5")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (5, "out\n", "err\n")
+
+
+def test_exec_passes_its_input_and_the_end_of_it(vmsandbox: Run, waiting: Container) -> None:
+    text = "".join(f"{number}\n" for number in range(100_000))
+    assert vmsandbox("exec", "-i", waiting.id, "cat", stdin=text).stdout == text
+
+
+def test_a_command_that_is_not_there_has_status_125_or_127(vmsandbox: Run, waiting: Container) -> None:
+    ran = vmsandbox("exec", waiting.id, "no-such-command")
+    assert ran.returncode in (125, 127)
+    assert "no-such-command" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_terminal_has_its_size_and_ctrl_c_reaches_the_command(daemon: Serving, waiting: Container) -> None:
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, True)
+    script = "trap 'echo interrupted; exit 3' INT; stty size; echo ready; while true; do sleep 0.1; done"
+    line = command_line(daemon, "exec", "-it", waiting.id, "sh", "-c", script)
+    environment = {**os.environ, "COLUMNS": "77", "LINES": "33"}
+    with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        seen = b""
+        while b"ready" not in seen:
+            seen += os.read(ours, 1024)
+        os.write(ours, b"\x03")
+        assert process.wait(60) == 3
+        seen += os.read(ours, 1024)
+    os.close(ours)
+    assert b"interrupted" in seen
+
+
+def test_logs_follow_a_container_to_its_end(daemon: Serving, vmsandbox: Run, pod: Pod) -> None:
+    container = pod.start("sh", "-c", "for i in 1 2 3; do echo line $i; sleep 1; done; echo error >&2")
+    with started(daemon, "logs", "-f", container.id) as following:
+        assert following.wait(60) == 0
+        assert following.stdout is not None
+        assert following.stderr is not None
+        assert following.stdout.read().splitlines() == ["line 1", "line 2", "line 3"]
+        assert following.stderr.read() == "error\n"
+    assert vmsandbox("logs", "--tail", "1", container.id).stderr == "error\n"
+
+
+def test_two_attach_and_both_see_the_output(daemon: Serving, pod: Pod) -> None:
+    container = pod.start("sh", "-c", "while [ ! -e /go ]; do sleep 0.1; done; echo for both; exit 4")
+    with started(daemon, "attach", container.id) as first, started(daemon, "attach", container.id) as second:
+        time.sleep(3)  # until both are attached, which nothing tells
+        container.exec("touch", "/go")
+        for attached in (first, second):
+            assert attached.wait(60) == 4
+            assert attached.stdout is not None
+            assert attached.stdout.read() == "for both\n"
+
+
+def test_letting_go_of_a_container_ends_nothing(daemon: Serving, waiting: Container) -> None:
+    with started(daemon, "attach", waiting.id) as attached:
+        time.sleep(2)
+        attached.send_signal(signal.SIGINT)
+        assert attached.wait(30) == 130
+    assert waiting.output("echo", "still there") == "still there\n"
+
+
+def test_a_port_of_the_pods_localhost_is_reached(daemon: Serving, pod: Pod) -> None:
+    pod.start("nc", "-l", "-p", "5001", "-s", "127.0.0.1", "-e", "cat")
+    with started(daemon, "port-forward", pod.id, ":5001") as forward:
+        assert forward.stderr is not None
+        host, _, port = forward.stderr.readline().split()[0].rpartition(":")
+
+        def echo() -> bytes | None:
+            with socket.create_connection((host, int(port)), timeout=30) as connection:
+                connection.sendall(b"there and back")
+                connection.shutdown(socket.SHUT_WR)
+                return connection.makefile("rb").read() or None
+
+        assert eventually(echo) == b"there and back"
+
+
+def test_a_port_where_nobody_listens_is_said(daemon: Serving, pod: Pod) -> None:
+    with started(daemon, "port-forward", pod.id, ":9") as forward:
+        assert forward.stderr is not None
+        host, _, port = forward.stderr.readline().split()[0].rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            assert connection.recv(1) == b""
+        assert "port 9" in forward.stderr.readline()
+
+
+def test_stop_and_rm_of_a_container(vmsandbox: Run, pod: Pod) -> None:
+    container = pod.start("sleep", "1000")
+    refused = vmsandbox("rm", container.id)
+    assert refused.returncode == 1
+    assert "vmsandbox stop" in refused.stderr
+    assert vmsandbox("stop", "--timeout", "0", container.id).returncode == 0
+    assert vmsandbox("rm", container.id).returncode == 0
+    assert container.id not in vmsandbox("ps", "--all", "--output", "json").stdout
+
+
+def test_run_has_the_daemon_run_the_pod(daemon: Serving, vmsandbox: Run) -> None:
+    script = "echo in a machine of the daemon; exit 6"
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "ran"},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "one", "image": BUSYBOX, "command": ["sh", "-c", script]}],
+        },
+    }
+    with started(daemon, "events") as events:
+        ran = vmsandbox("run", "--timings", "-", stdin=yaml.safe_dump(manifest))
+        events.terminate()
+        assert events.stdout is not None
+        assert "started" in events.stdout.read()
+    assert (ran.returncode, ran.stdout) == (6, "one | in a machine of the daemon\n"), ran.stderr
+    assert "Linux 6." in ran.stderr
+    assert "ran" not in vmsandbox("pods").stdout
