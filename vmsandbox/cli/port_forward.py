@@ -67,7 +67,9 @@ async def _listen(stack: contextlib.AsyncExitStack, address: str, port: Forwardi
         try:
             async with forward.connect(port.remote) as connection:
                 await _join(reader, writer, connection)
-        except (VmsandboxError, OSError) as error:
+        except VmsandboxError as error:
+            terminal.warning(error.report())
+        except OSError as error:
             terminal.warning(f"port {port.remote}: {error}")
         finally:
             writer.close()

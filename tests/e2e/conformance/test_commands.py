@@ -126,18 +126,17 @@ def test_letting_go_of_a_container_ends_nothing(daemon: Serving, waiting: Contai
 
 
 def test_a_port_of_the_pods_localhost_is_reached(daemon: Serving, pod: Pod) -> None:
-    pod.start("nc", "-l", "-p", "5001", "-s", "127.0.0.1", "-e", "cat")
+    pod.start("sh", "-c", "echo over localhost >/page; httpd -f -p 127.0.0.1:5001 -h /")
     with started(daemon, "port-forward", pod.id, ":5001") as forward:
         assert forward.stderr is not None
         host, _, port = forward.stderr.readline().split()[0].rpartition(":")
 
-        def echo() -> bytes | None:
+        def page() -> bytes | None:
             with socket.create_connection((host, int(port)), timeout=30) as connection:
-                connection.sendall(b"there and back")
-                connection.shutdown(socket.SHUT_WR)
+                connection.sendall(b"GET /page HTTP/1.0\r\n\r\n")
                 return connection.makefile("rb").read() or None
 
-        assert eventually(echo) == b"there and back"
+        assert eventually(page).endswith(b"\r\n\r\nover localhost\n")
 
 
 def test_a_port_where_nobody_listens_is_said(daemon: Serving, pod: Pod) -> None:
