@@ -118,7 +118,7 @@ def test_a_privileged_container_needs_a_privileged_pod(pod: Pod) -> None:
 def test_a_masked_path_cannot_be_used(pod: Pod) -> None:
     container = pod.start(security={"masked_paths": ["/bin/ls", "/srv"]})
     answer = container.exec("/bin/sh", "-c", "ls")
-    assert (answer.exit_code, answer.stderr) == (126, b"/bin/sh: ls: Permission denied\n")
+    assert (answer.exit_code, answer.stderr) == (127, b"/bin/sh: ls: Permission denied\n")
     assert container.output("sh", "-c", "echo /srv/*") == "/srv/*\n"
     container.remove()
 
