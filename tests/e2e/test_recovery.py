@@ -150,9 +150,10 @@ def test_a_daemon_that_is_asked_to_end_leaves_its_pods_running(node: Node, pod: 
 def test_a_daemon_killed_while_a_pod_boots_gives_it_back(node: Node) -> None:
     config = node.cri.pod_config()
     request = pb.RunPodSandboxRequest(config=config)
-    call = node.cri.runtime.RunPodSandbox.future(request)
     before = sandboxes(node)
-    eventually(lambda: sandboxes(node) - before and list((sandboxes(node) - before).pop().glob("console.sock")))
+    call = node.cri.runtime.RunPodSandbox.future(request)
+    eventually(lambda: call.done() or [each for each in sandboxes(node) - before if (each / "console.sock").exists()])
+    assert not call.done(), call.exception()
     node.restart()
     assert call.exception() is not None
     assert config.metadata.name not in {pod.metadata.name for pod in node.cri.list_pods()}
