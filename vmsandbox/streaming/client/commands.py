@@ -1,0 +1,115 @@
+"""The client of exec and attach: a command over WebSocket channels (v5, else v4). Terminals are the caller's."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+
+from vmsandbox.errors import FailedPrecondition, Internal, Unavailable
+from vmsandbox.model import Output
+from vmsandbox.protocol.messages import Stream
+from vmsandbox.streaming import remotecommand
+from vmsandbox.streaming import status as statuses
+from vmsandbox.streaming.channels import WebSocketChannels
+from vmsandbox.streaming.client.dialling import dial
+from vmsandbox.streaming.client.passing import GONE, Passing
+from vmsandbox.streaming.listening import close
+from vmsandbox.streaming.multiplexer import Data, Failed
+from vmsandbox.streaming.remotecommand import ERROR, RESIZE, Wanted
+from vmsandbox.streaming.resize import TerminalSize
+from vmsandbox.streaming.subprotocols import COMMAND_CHANNELS, WEBSOCKET_COMMANDS
+from vmsandbox.streaming.wire import ClientGone, Wire
+
+_COMMANDS = {version.name: version for version in WEBSOCKET_COMMANDS if version.name.startswith(("v5.c", "v4.c"))}
+
+
+class CommandClient:
+    """A command that runs, or a container that is attached to. `command` makes it."""
+
+    def __init__(self, wire: Wire[Passing], wanted: Wanted) -> None:
+        """Speak on a connection that is upgraded."""
+        self._wire = wire
+        self._numbers = {kind: COMMAND_CHANNELS[kind] for kind in wanted.types(resize=True)}
+        self._status = bytearray()
+
+    async def output(self) -> AsyncIterator[Output]:
+        """What is printed, to the end. Slow iteration holds the process back. Raises Unavailable."""
+        streams = {self._numbers[s.value]: s for s in (Stream.STDOUT, Stream.STDERR) if s.value in self._numbers}
+        try:
+            async for event in self._wire.events():
+                match event:
+                    case Data(number, data) if number in streams:
+                        yield Output(streams[number], data)
+                    case Data(number, data) if number == self._numbers[ERROR]:
+                        self._take_status(data)
+                    case Failed(reason):
+                        raise Unavailable(f"{GONE}: {reason}")
+        except ClientGone as error:
+            raise Unavailable(f"{GONE}: {error}") from None
+
+    @property
+    def exit_code(self) -> int:
+        """How it ended, when the output has ended.
+
+        Raises:
+            Unavailable: the server went without saying it.
+            Internal: what it said is no status.
+            FailedPrecondition: the command could not be run, or was lost; the message says why.
+        """
+        if not self._status:
+            raise Unavailable(f"{GONE} before the command ended")
+        status = statuses.decode(bytes(self._status))
+        if status.exit_code is None:
+            raise FailedPrecondition(status.message)
+        return status.exit_code
+
+    async def write(self, data: bytes) -> None:
+        """Send standard input, waiting while it is not taken. Raises Unavailable."""
+        await self._send("stdin", data)
+
+    async def close_stdin(self) -> None:
+        """Say that the input has ended. Raises Unavailable."""
+        self._wire.machine.multiplexer.end(self._numbers["stdin"])
+        await self._flush()
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Tell the size of the window; without a terminal nothing happens. Raises Unavailable."""
+        if RESIZE in self._numbers:
+            await self._send(RESIZE, TerminalSize(columns, rows).encode())
+
+    def _take_status(self, data: bytes) -> None:
+        self._status += data
+        if len(self._status) > statuses.STATUS_LIMIT:
+            raise Internal("the server's error stream does not end")
+
+    async def _send(self, kind: str, data: bytes) -> None:
+        self._wire.machine.multiplexer.send(self._numbers[kind], data)
+        await self._flush()
+
+    async def _flush(self) -> None:
+        try:
+            await self._wire.flush()
+        except ClientGone as error:
+            raise Unavailable(f"{GONE}: {error}") from None
+
+
+@contextlib.asynccontextmanager
+async def command(url: str, wanted: Wanted, tls: ssl.SSLContext | None = None) -> AsyncIterator[CommandClient]:
+    """Run the command, or attach to the container, of a URL. Leaving the context hangs up.
+
+    Args:
+        url: as the CRI's Exec or Attach gave it.
+        wanted: the streams that it was asked for with.
+        tls: see `dialling.dial`.
+
+    Raises:
+        VmsandboxError: as `dialling.dial`.
+    """
+    reader, writer, name = await dial(url, tuple(_COMMANDS), tls)
+    try:
+        version = _COMMANDS.get(name)
+        if version is None or version.channels is None:
+            raise Internal(f"the streaming server chose {name!r}, which was not offered")
+        channels = WebSocketChannels(version.channels, remotecommand.channel_headers(wanted), server=False)
+        yield CommandClient(Wire(reader, writer, Passing(channels)), wanted)
+    finally:
+        close(writer)
