@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -95,6 +95,27 @@ async def _kill_group(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def echoing(argv: Sequence[str]) -> AsyncIterator[int]:
+    """Run a helper that ends up as cat(1) while the context lasts; the pid, when it has echoed its first byte.
+
+    Raises:
+        FailedPrecondition: the program is not installed.
+        Internal: it ended instead; stderr is the evidence.
+    """
+    process = await _spawn(argv, None, asyncio.subprocess.PIPE)
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    try:
+        process.stdin.write(b"\n")
+        if not await process.stdout.read(1):
+            stderr = (await process.stderr.read(STDERR_KEPT)).decode(errors="replace")
+            raise Internal(f"{Path(argv[0]).name} ended at once", evidence={"stderr": stderr})
+        yield process.pid
+    finally:
+        process.stdin.close()
+        await _kill_group(process)
 
 
 @dataclass(frozen=True, slots=True)

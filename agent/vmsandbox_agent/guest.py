@@ -88,8 +88,9 @@ class Guest:
     async def _make_tmpfs(self, request: MakeTmpfs) -> Empty:
         check_name(request.name)
         target = self.settings.tmpfs / request.name
-        make_tmpfs(target, request.size, request.mode, request.group)
-        make_directory(target, request.path, request.mode, request.group)
+        owner = self.pod.owner(request.group)
+        make_tmpfs(target, request.size, request.mode, owner)
+        make_directory(target, request.path, request.mode, owner)
         return _DONE
 
     async def _attach_image(self, request: AttachImage) -> Empty:

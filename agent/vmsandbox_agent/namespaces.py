@@ -39,6 +39,10 @@ class PodNamespaces:
         """The pod's user namespace, if it has one. Raises AgentError when it cannot be made."""
         return self._path("user") if self.users is not None else None
 
+    def owner(self, gid: int) -> tuple[int, int]:
+        """Who, in the guest's numbers, root and that group of the pod's containers are."""
+        return (0, gid) if self.users is None else (self.users.first_uid, self.users.first_gid + gid)
+
     def _path(self, kind: str) -> Path:
         if not self._holder or not Path(f"/proc/{self._holder}/ns/{kind}").exists():
             self._holder = self._hold()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox.model import Mount, PropagationMode
+from vmsandbox.errors import InvalidArgument
+from vmsandbox.model import IdMapping, Mount, PropagationMode
 from vmsandbox.protocol.messages import MakeTmpfs
 from vmsandbox.sandbox import mounts
 from vmsandbox.sandbox.layout import SandboxLayout
@@ -114,3 +115,24 @@ async def test_what_follows_the_host_is_read_only_by_the_host_alone(volumes, tmp
         ],
     )
     assert (plain.readonly, following.readonly) == (True, False)
+
+
+async def test_owners_are_mapped_where_the_cri_says_so(volumes, layout, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").touch()
+    mapping = (IdMapping(host_id=100_000, container_id=0, length=65_536),)
+    mount = Mount("/data", str(source), uid_mappings=mapping, gid_mappings=mapping)
+    await volumes.prepare("c", [mount])
+    seen = layout.volume("c", 0) / "file"
+    assert (seen.stat().st_uid, seen.stat().st_gid) == (100_000, 100_000)
+    source.chmod(0o777)
+    command = ["setpriv", "--reuid=100033", "--regid=100000", "--clear-groups", "touch", "new"]
+    subprocess.run(command, check=True, cwd=layout.volume("c", 0))
+    assert ((source / "new").stat().st_uid, (source / "new").stat().st_gid) == (33, 0)
+
+
+async def test_mappings_that_the_kernel_does_not_take_are_refused(volumes, tmp_path):
+    twice = (IdMapping(100_000, 0, 10), IdMapping(200_000, 5, 10))
+    with pytest.raises(InvalidArgument, match="cannot be mapped so"):
+        await volumes.prepare("c", [Mount("/data", str(tmp_path), uid_mappings=twice, gid_mappings=twice)])

@@ -24,7 +24,7 @@ _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
-_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV = 1, 2, 4
+_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NOSUID, _MOUNT_ATTR_NODEV, _MOUNT_ATTR_IDMAP = 1, 2, 4, 0x00100000
 
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
 
@@ -46,6 +46,8 @@ class Access:
     """Read-only is also what is mounted below it."""
     follows: bool = False
     """What is mounted below it on the host later appears (and disappears) in it; nothing ever goes the other way."""
+    owners: int | None = None
+    """A user namespace, as a file descriptor, by which the owners of its files are mapped (see `owners`)."""
 
 
 def make_shared(directory: Path) -> None:
@@ -80,6 +82,8 @@ def bind(source: Path, target: Path, access: Access = Access(), share: Path | No
         _set_attributes(tree, source, _MOUNT_ATTR_NOSUID | _MOUNT_ATTR_NODEV, _AT_RECURSIVE, propagation)
         if access.readonly:
             _set_attributes(tree, source, _MOUNT_ATTR_RDONLY, _AT_RECURSIVE if access.recursive else 0)
+        if access.owners is not None:
+            _set_attributes(tree, source, _MOUNT_ATTR_IDMAP, _AT_RECURSIVE, owners=access.owners)
         with _namespace_of_server(share) as namespace:
             if share is None or namespace is None:
                 _attach(tree, source, target)
@@ -110,6 +114,12 @@ class MountPoint:
 def mounts_below(directory: Path) -> list[Path]:
     """The mount points at and below `directory`, in the order in which they were made."""
     return [each.path for each in _mount_points() if each.path == directory or directory in each.path.parents]
+
+
+def has_mounts_below(path: Path) -> bool:
+    """Whether anything is mounted below `path` (not at it), where its links lead."""
+    real = path.resolve()
+    return any(real in each.path.parents for each in _mount_points())
 
 
 def find(path: Path) -> MountPoint | None:
@@ -192,8 +202,10 @@ def _within(namespace: int, work: Callable[[], None]) -> None:
         raise failures[0]
 
 
-def _set_attributes(tree: int, source: Path, attributes: int, flags: int, propagation: int = 0) -> None:
-    wanted = _MountAttr(attributes, 0, propagation, 0)
+def _set_attributes(
+    tree: int, source: Path, attributes: int, flags: int, propagation: int = 0, *, owners: int = 0
+) -> None:
+    wanted = _MountAttr(attributes, 0, propagation, owners)
     size = ctypes.c_size_t(ctypes.sizeof(wanted))
     result = _call(_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH | flags, ctypes.byref(wanted), size)
     _check(result, f"cannot restrict the volume {source}")

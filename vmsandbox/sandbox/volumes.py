@@ -11,7 +11,7 @@ from vmsandbox.guest.client import GuestClient
 from vmsandbox.model import Mount, PropagationMode
 from vmsandbox.protocol import paths
 from vmsandbox.protocol.messages import MakeTmpfs
-from vmsandbox.sandbox import mounts
+from vmsandbox.sandbox import mounts, owners
 from vmsandbox.sandbox.disks import ImageDisks
 from vmsandbox.sandbox.layout import SandboxLayout
 
@@ -74,21 +74,21 @@ class Volumes:
         if memory is not None:
             await self._client.make_tmpfs(memory)
             return Source(f"{paths.TMPFS}/{memory.name}/{memory.path}".rstrip("/"), mount.readonly)
-        return self._bind(container_id, index, mount)
+        return await self._bind(container_id, index, mount)
 
     async def _image(self, container_id: str, mount: Mount) -> Source:
         serial = await self._disks.acquire(mount.image, container_id)
         path = "/".join(part for part in mount.image_sub_path.split("/") if part not in ("", "."))
         return Source(f"{paths.IMAGES}/{serial}/{path}".rstrip("/"), readonly=True)
 
-    def _bind(self, container_id: str, index: int, mount: Mount) -> Source:
-        target = self._layout.volume(container_id, index)
+    async def _bind(self, container_id: str, index: int, mount: Mount) -> Source:
+        source, target = Path(mount.host_path), self._layout.volume(container_id, index)
         follows = mount.propagation is not PropagationMode.PRIVATE
-        source, access = Path(mount.host_path), mounts.Access(mount.readonly, mount.recursive_read_only, follows)
-        mounts.bind(source, target, access, self._layout.share)
+        async with owners.mapping(mount.uid_mappings, mount.gid_mappings) as mapped:
+            access = mounts.Access(mount.readonly, mount.recursive_read_only, follows, mapped)
+            mounts.bind(source, target, access, self._layout.share)
         # The guest sees one file system: where only the top of it is read-only, that is left to the host.
-        single = not set(mounts.mounts_below(source.resolve())) - {source.resolve()}
-        all_readonly = mount.recursive_read_only or (not follows and single)
+        all_readonly = mount.recursive_read_only or (not follows and not mounts.has_mounts_below(source))
         return Source(f"{paths.SHARE}/{target.relative_to(self._layout.share)}", mount.readonly and all_readonly)
 
 

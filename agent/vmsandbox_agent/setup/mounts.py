@@ -57,15 +57,16 @@ def delegate_cgroups(root: Path) -> None:
     (root / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
 
 
-def make_tmpfs(target: Path, size: int, mode: int, group: int = 0) -> None:
+def make_tmpfs(target: Path, size: int, mode: int, owner: tuple[int, int] = (0, 0)) -> None:
     """Mount a tmpfs at `target`, unless one is mounted there. `size` 0 is the kernel's default, and so is too much."""
     if not os.path.ismount(target):
         target.mkdir(parents=True, exist_ok=True)
+        uid, gid = owner
         limit = f",size={size}" if 0 < size <= _memory() else ""
-        mount("tmpfs", str(target), "tmpfs", _SAFE, f"mode={mode & 0o7777:o},gid={group}{limit}")
+        mount("tmpfs", str(target), "tmpfs", _SAFE, f"mode={mode & 0o7777:o},uid={uid},gid={gid}{limit}")
 
 
-def make_directory(root: Path, path: str, mode: int, group: int) -> None:
+def make_directory(root: Path, path: str, mode: int, owner: tuple[int, int]) -> None:
     """Make the directory `path` below `root`, whose content is not trusted: no link leads out of it.
 
     Raises:
@@ -76,15 +77,15 @@ def make_directory(root: Path, path: str, mode: int, group: int) -> None:
         with opened(root) as directory:
             parent = open_in_root(directory, "/".join(parts[: count - 1]) or ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            _make_one(parent, parts[count - 1], mode, group)
+            _make_one(parent, parts[count - 1], mode, owner)
         finally:
             os.close(parent)
 
 
-def _make_one(parent: int, name: str, mode: int, group: int) -> None:
+def _make_one(parent: int, name: str, mode: int, owner: tuple[int, int]) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, dir_fd=parent)
-        os.chown(name, -1, group, dir_fd=parent, follow_symlinks=False)
+        os.chown(name, *owner, dir_fd=parent, follow_symlinks=False)
         os.chmod(name, mode & 0o7777, dir_fd=parent)
 
 

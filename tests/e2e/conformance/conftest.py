@@ -5,7 +5,9 @@ their own, and nothing is changed that another test looks at.
 """
 
 import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +45,13 @@ def waiting(pod: Pod) -> Container:
 def privileged_pod(cri: Cri) -> Iterator[Pod]:
     with cri.pod(linux={"security_context": {"privileged": True}}) as pod:
         yield pod
+
+
+@pytest.fixture
+def empty_dir(tmp_path: Path) -> Iterator[Path]:
+    """An emptyDir of medium Memory, as a kubelet makes it: 4 MiB, for the group 1000."""
+    volume = tmp_path / "pods" / "1234" / "volumes" / "kubernetes.io~empty-dir" / f"cache-{os.urandom(4).hex()}"
+    volume.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4M,mode=2770,gid=1000", "tmpfs", volume], check=True)
+    yield volume
+    subprocess.run(["umount", "-l", volume], check=True)

@@ -185,3 +185,16 @@ def test_a_device_that_the_guest_does_not_have_is_refused(pod: Pod) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         pod.create(devices=[device])
     assert "/dev/not-there" in caught.value.details()
+
+
+def test_an_empty_dir_in_memory_is_the_guests_and_shared_by_the_pod(pod: Pod, empty_dir: Path) -> None:
+    mount = {"host_path": str(empty_dir), "container_path": "/cache"}
+    first, second = pod.start(mounts=[mount]), pod.start(mounts=[mount])
+    first.output("sh", "-c", "echo shared > /cache/file")
+    assert second.output("cat", "/cache/file") == "shared\n"
+    assert second.output("stat", "-f", "-c", "%T", "/cache") == "tmpfs\n"
+    assert second.output("sh", "-c", "df -k /cache | tail -1").split()[1] == "4096"
+    assert second.output("stat", "-c", "%a:%g", "/cache") == "2770:1000\n"
+    assert list(empty_dir.iterdir()) == []
+    first.remove()
+    second.remove()

@@ -81,3 +81,23 @@ def test_a_user_namespace_that_cannot_be_is_refused(cri: Cri, options: dict[str,
     with pytest.raises(grpc.RpcError) as caught:
         cri.run_pod(linux=user_namespace(**options))
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_mapped_volume_belongs_to_the_root_of_the_container(mapped_pod: Pod, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    mount = {"host_path": str(tmp_path), "container_path": "/data", "uidMappings": MAPPING, "gidMappings": MAPPING}
+    ended = mapped_pod.run(
+        "sh",
+        "-c",
+        "stat -c %u:%g /data/file && touch /data/new && chown 33:34 /data/new && stat -c %u:%g /data/new",
+        security=security(mapped_pod),
+        mounts=[mount],
+    )
+    assert (ended.status.exit_code, ended.stdout) == (0, "0:0\n33:34\n")
+    assert ((tmp_path / "new").stat().st_uid, (tmp_path / "new").stat().st_gid) == (33, 34)
+
+
+def test_a_volume_in_memory_belongs_to_the_root_of_the_container(mapped_pod: Pod, empty_dir: Path) -> None:
+    mount = {"host_path": str(empty_dir), "container_path": "/cache"}
+    ended = mapped_pod.run("stat", "-c", "%u:%g", "/cache", security=security(mapped_pod), mounts=[mount])
+    assert ended.stdout == "0:1000\n"
