@@ -1,0 +1,198 @@
+"""The streaming server with the client of Kubernetes: SPDY as kubectl speaks it, and kubectl itself where it is."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.streaming import LocalTargets
+from tests.support.api_server import api_server
+from tests.unit.test_streaming_server import PATTERN, echo_server, exec_of, until, wanted_of
+from vmsandbox.config import StreamingConfig
+from vmsandbox.model import ExecRequest, PortForwardRequest
+from vmsandbox.streaming import status
+from vmsandbox.streaming.multiplexer import Closed, Data, Ended, Event
+from vmsandbox.streaming.remotecommand import STREAM_TYPE
+from vmsandbox.streaming.server import StreamingServer
+from vmsandbox.streaming.spdy import SpdyConnection
+from vmsandbox.streaming.subprotocols import SPDY_COMMANDS, CommandVersion
+
+KUBECTL = shutil.which("kubectl")
+
+
+@pytest.fixture
+def targets() -> LocalTargets:
+    return LocalTargets()
+
+
+@pytest.fixture
+async def running(targets: LocalTargets) -> AsyncIterator[StreamingServer]:
+    async with StreamingServer(targets, StreamingConfig()).running() as streaming:
+        yield streaming
+
+
+class SpdyClient:
+    """A client that knows no windows, as those of Kubernetes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.session = SpdyConnection(server=False)
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def connect(cls, url: str, *versions: str) -> tuple["SpdyClient", str]:
+        """Upgrade, and tell the version that was agreed on."""
+        host, path = url.removeprefix("http://").split("/", 1)
+        reader, writer = await asyncio.open_connection(*host.split(":"))
+        head = [f"POST /{path} HTTP/1.1", f"Host: {host}", "Connection: Upgrade", "Upgrade: SPDY/3.1"]
+        head += [f"X-Stream-Protocol-Version: {version}" for version in versions]
+        writer.write("\r\n".join([*head, "Content-Length: 0", "", ""]).encode())
+        answer = (await reader.readuntil(b"\r\n\r\n")).decode()
+        assert " 101 " in answer
+        (chosen,) = [line.split(": ")[1] for line in answer.splitlines() if line.startswith("X-Stream-Protocol")]
+        return cls(reader, writer), chosen
+
+    async def flush(self) -> None:
+        self._writer.write(self.session.output())
+        await self._writer.drain()
+
+    async def events(self) -> AsyncIterator[Event]:
+        while data := await self._reader.read(65536):
+            for event in self.session.receive(data):
+                yield event
+            await self.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+async def run(
+    streaming: StreamingServer, request: ExecRequest, version: CommandVersion, typed: bytes = b""
+) -> dict[str, bytes]:
+    """Run a command; what came on each stream until the server had ended it and the session."""
+    client, chosen = await SpdyClient.connect(streaming.exec_url(request), version.name)
+    assert chosen == version.name
+    kinds = {client.session.open({STREAM_TYPE: kind}): kind for kind in wanted_of(request).types(resize=version.resize)}
+    numbers = {kind: number for number, kind in kinds.items()}
+    await client.flush()
+    got = dict.fromkeys(kinds.values(), b"")
+    ended: set[str] = set()
+
+    async def type_in() -> None:
+        client.session.send(numbers["stdin"], typed)
+        client.session.end(numbers["stdin"])
+        await client.flush()
+
+    typing: list[asyncio.Task[None]] = []
+    over = False
+    async for event in client.events():
+        if not typing and request.stdin and client.session.room(numbers["stdin"]):
+            typing.append(asyncio.create_task(type_in()))
+        match event:
+            case Data(number, data):
+                got[kinds[number]] += data
+            case Ended(number):
+                ended.add(kinds[number])
+            case Closed():
+                over = True
+    await asyncio.gather(*typing)
+    client.close()
+    assert over
+    assert ended >= {"stdout", "error"}
+    return got
+
+
+@pytest.mark.parametrize("version", SPDY_COMMANDS, ids=lambda version: version.name)
+async def test_a_command_over_spdy(running: StreamingServer, version: CommandVersion) -> None:
+    got = await run(running, exec_of("sh", "-c", "echo out; echo err >&2; exit 7"), version)
+    assert (got["stdout"], got["stderr"]) == (b"out\n", b"err\n")
+    if version.json_status:
+        assert status.decode(got["error"]).exit_code == 7
+    else:
+        assert got["error"].endswith(b"exit code 7")
+
+
+async def test_3_megabytes_each_way_without_windows(running: StreamingServer, targets: LocalTargets) -> None:
+    got = await run(running, exec_of("sh", "-c", "echo up; cat", stdin=True), SPDY_COMMANDS[0], PATTERN)
+    assert got["stdout"] == b"up\n" + PATTERN
+    assert status.decode(got["error"]).exit_code == 0
+
+
+async def test_ports_over_spdy(running: StreamingServer, targets: LocalTargets) -> None:
+    async with await echo_server() as echo:
+        client, _ = await SpdyClient.connect(running.portforward_url(PortForwardRequest("s")), "portforward.k8s.io")
+        headers = {"port": str(echo.sockets[0].getsockname()[1]), "requestid": "0"}
+        error = client.session.open({STREAM_TYPE: "error", **headers})
+        client.session.end(error)
+        data = client.session.open({STREAM_TYPE: "data", **headers})
+        client.session.send(data, b"hello")
+        await client.flush()
+        got, ended = b"", set()
+        async for event in client.events():
+            match event:
+                case Data(number, piece) if number == data:
+                    got += piece
+                    client.session.end(data)
+                case Ended(number):
+                    ended.add(number)
+            if ended == {error, data}:
+                break
+        assert got == b"HELLO"
+        client.close()
+    await until(lambda: len(asyncio.all_tasks()) == 1)
+
+
+kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed here")
+
+
+async def call_kubectl(url: str, *arguments: str, typed: bytes | None = None, home: Path) -> tuple[bytes, bytes, int]:
+    assert KUBECTL is not None
+    process = await asyncio.create_subprocess_exec(
+        *(KUBECTL, f"--server={url}", f"--cache-dir={home}", *arguments),
+        stdin=subprocess.DEVNULL if typed is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "HOME": str(home), "KUBECONFIG": os.devnull},
+    )
+    out, err = await process.communicate(typed)
+    return out, err, process.returncode or 0
+
+
+@kubectl
+async def test_kubectl_runs_commands(running: StreamingServer, tmp_path: Path) -> None:
+    async with api_server(running) as url:
+        command = ("exec", "pod", "-c", "c", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+        out, err, code = await call_kubectl(url, *command, home=tmp_path)
+        assert (out, code) == (b"out\n", 7)
+        assert b"err\n" in err
+        echoed, _, code = await call_kubectl(
+            url, "exec", "-i", "pod", "-c", "c", "--", "cat", typed=PATTERN, home=tmp_path
+        )
+        assert (echoed == PATTERN, code) == (True, 0)
+
+
+@kubectl
+async def test_kubectl_forwards_ports(running: StreamingServer, tmp_path: Path) -> None:
+    assert KUBECTL is not None
+    async with api_server(running) as url, await echo_server() as echo:
+        port = echo.sockets[0].getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            *(KUBECTL, f"--server={url}", f"--cache-dir={tmp_path}", "port-forward", "--address=127.0.0.1", "pod/pod"),
+            f":{port}",
+            stdout=subprocess.PIPE,
+            env={**os.environ, "HOME": str(tmp_path), "KUBECONFIG": os.devnull},
+        )
+        assert process.stdout is not None
+        said = (await process.stdout.readline()).decode()
+        local = int(said.split("127.0.0.1:")[1].split()[0])
+        reader, writer = await asyncio.open_connection("127.0.0.1", local)
+        writer.write(PATTERN.hex().encode())
+        writer.write_eof()
+        assert await reader.read() == PATTERN.hex().encode().upper()
+        writer.close()
+        process.terminate()
+        await process.communicate()
