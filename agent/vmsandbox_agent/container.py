@@ -2,24 +2,20 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import POD_NAMESPACE, ContainerState, CreateContainer, Exec, Measures, ProcessUser
-from vmsandbox_agent import console, devices
+from vmsandbox.protocol.messages import ContainerState, CreateContainer, Exec, Measures, ProcessUser
+from vmsandbox_agent import console
 from vmsandbox_agent.bundle import Bundle
 from vmsandbox_agent.cgroup import Cgroup
-from vmsandbox_agent.crun import Crun, Fds
+from vmsandbox_agent.completion import completion
+from vmsandbox_agent.crun import Fds
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.events import EventLog
-from vmsandbox_agent.namespaces import PodNamespaces
+from vmsandbox_agent.launching import Launch
+from vmsandbox_agent.machinery import Machinery
 from vmsandbox_agent.process import Process
-from vmsandbox_agent.reaper import Reaper
-from vmsandbox_agent.settings import Settings
 from vmsandbox_agent.spec import (
-    Completion,
     cgroup_path,
     complete_process,
     complete_spec,
@@ -27,22 +23,7 @@ from vmsandbox_agent.spec import (
     resolve_sources,
     used_images,
 )
-from vmsandbox_agent.stdio import ConsoleSocket, Pipes, Stdio
 from vmsandbox_agent.users import resolve_user
-
-Launch = Callable[[Fds | None, Path | None], Awaitable[int]]
-"""Starts a process with these file descriptors, or with a console socket; gives its pid."""
-
-
-@dataclass(frozen=True, slots=True)
-class Machinery:
-    """What every container of the guest works with."""
-
-    settings: Settings
-    reaper: Reaper
-    crun: Crun
-    events: EventLog
-    pod: PodNamespaces
 
 
 class Container:
@@ -60,7 +41,6 @@ class Container:
         self._cgroup_path = ""
         self._cgroup = Cgroup(machinery.settings.cgroups)
         self._user: ProcessUser | None = None
-        self._own_pids = True
         self._process: Process | None = None
         self._started = False
 
@@ -92,15 +72,24 @@ class Container:
             joined: the PID namespace that it asks for, where that is another container's.
         """
         self.images = used_images(request, self._machinery.settings.images)
-        self._own_pids = has_own_pids(request)
         try:
             self._bundle.mount_root(self._image(request.image_serial), self._machinery.pod.user())
             self._user = resolve_user(self._bundle.root, request.user)
             self._set_cgroup(cgroup_path(request.spec, self.id))
             settings = self._machinery.settings
             spec = resolve_sources(request.spec, (settings.images, settings.tmpfs))
-            self._bundle.write("config.json", complete_spec(spec, self._completion(request, joined)))
-            self._process = await self._launch(self._create, "", stdin=request.stdin, tty=request.tty)
+            known = completion(
+                self._machinery,
+                request,
+                root=self._bundle.root,
+                user=self._user,
+                cgroup=self._cgroup_path,
+                joined=joined,
+            )
+            self._bundle.write("config.json", complete_spec(spec, known))
+            ends_all = not has_own_pids(request)
+            launch = Launch(self.id, self._cgroup, request.stdin, request.tty, ends_all=ends_all)
+            self._process = await launch.run(self._machinery, self._create)
         except BaseException:
             await self._undo()
             raise
@@ -141,18 +130,19 @@ class Container:
         process = complete_process(request.process, user, tty=request.tty)
         path = self._bundle.write(f"exec-{request.exec_id}.json", process)
 
-        async def launch(fds: Fds | None, console: Path | None) -> int:
+        async def start(fds: Fds | None, console: Path | None) -> int:
             return await self._machinery.crun.exec(self.id, path, fds, console)
 
+        launch = Launch(self.id, self._cgroup, request.stdin, request.tty, request.exec_id)
         try:
-            started = await self._launch(launch, request.exec_id, stdin=request.stdin, tty=request.tty)
+            self.execs[request.exec_id] = await launch.run(self._machinery, start)
         finally:
             path.unlink(missing_ok=True)
-        self.execs[request.exec_id] = started
 
     async def end_execs(self) -> None:
         """Kill and forget its execs, with what of their output was not read."""
         for exec_id, process in list(self.execs.items()):
+            process.signal_session(signal.SIGKILL)
             await process.abandon()
             self.execs.pop(exec_id, None)
 
@@ -163,51 +153,8 @@ class Container:
             await process.abandon()
         await self._remove()
 
-    def _completion(self, request: CreateContainer, joined: Path | None) -> Completion:
-        machinery, namespaces = self._machinery, {}
-        if request.pid_namespace:
-            namespaces["pid"] = machinery.pod.pid() if request.pid_namespace == POD_NAMESPACE else joined
-        if (users := machinery.pod.user()) is not None:
-            namespaces["user"] = users
-        root = machinery.settings.devices
-        wanted = [*request.devices, *(devices.everything(root) if request.all_devices else ())]
-        nodes, rules = devices.find(wanted, root)
-        assert self._user is not None
-        return Completion(
-            root=self._bundle.root,
-            user=self._user,
-            cgroup=self._cgroup_path,
-            tty=request.tty,
-            joined={kind: path for kind, path in namespaces.items() if path is not None},
-            devices=nodes,
-            device_rules=rules,
-        )
-
     async def _create(self, fds: Fds | None, console: Path | None) -> int:
         return await self._machinery.crun.create(self.id, self._bundle.directory, fds, console)
-
-    async def _launch(self, launch: Launch, exec_id: str, *, stdin: bool, tty: bool) -> Process:
-        reaper = self._machinery.reaper
-        with reaper.adopting():
-            pid, stdio = await (self._with_terminal(launch, stdin) if tty else _with_pipes(launch, stdin))
-            return Process(
-                pid,
-                reaper.watch(pid),
-                stdio,
-                container_id=self.id,
-                exec_id=exec_id,
-                cgroup=self._cgroup,
-                events=self._machinery.events,
-                ends_all=not exec_id and not self._own_pids,
-            )
-
-    async def _with_terminal(self, launch: Launch, stdin: bool) -> tuple[int, Stdio]:
-        listener = ConsoleSocket(self._machinery.settings.state)
-        try:
-            pid = await launch(None, listener.path)
-            return pid, await listener.receive(stdin=stdin)
-        finally:
-            listener.close()
 
     def _image(self, serial: str) -> Path:
         image = self._machinery.settings.images / serial
@@ -231,14 +178,3 @@ class Container:
     async def _remove(self) -> None:
         await self._machinery.crun.delete(self.id)
         await asyncio.to_thread(self._bundle.remove)
-
-
-async def _with_pipes(launch: Launch, stdin: bool) -> tuple[int, Stdio]:
-    pipes = Pipes(stdin=stdin)
-    try:
-        return await launch(pipes.child, None), pipes.stdio
-    except BaseException:
-        pipes.stdio.close()
-        raise
-    finally:
-        pipes.close_child()

@@ -6,8 +6,9 @@ import signal
 from pathlib import Path
 
 from vmsandbox.protocol.messages import POD_NAMESPACE, Containers, CreateContainer, Created, Exec, Measures
-from vmsandbox_agent.container import Container, Machinery
+from vmsandbox_agent.container import Container
 from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.machinery import Machinery
 from vmsandbox_agent.process import Process
 from vmsandbox_agent.settings import MAX_CONTAINERS, MAX_EXECS
 

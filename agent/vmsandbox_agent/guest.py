@@ -30,10 +30,10 @@ from vmsandbox.protocol.messages import (
     UpdateResources,
 )
 from vmsandbox_agent import port
-from vmsandbox_agent.container import Machinery
 from vmsandbox_agent.containers import ContainerTable, check_name, check_signal
 from vmsandbox_agent.crun import Crun
 from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.machinery import Machinery
 from vmsandbox_agent.namespaces import PodNamespaces
 from vmsandbox_agent.reaper import Reaper
 from vmsandbox_agent.session import Handler

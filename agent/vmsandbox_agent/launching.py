@@ -1,0 +1,60 @@
+"""Starting processes by crun: with pipes, or with the terminal that crun makes."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox_agent.cgroup import Cgroup
+from vmsandbox_agent.crun import Fds
+from vmsandbox_agent.machinery import Machinery
+from vmsandbox_agent.process import Process
+from vmsandbox_agent.stdio import ConsoleSocket, Pipes, Stdio
+
+Start = Callable[[Fds | None, Path | None], Awaitable[int]]
+"""Has crun start a process with these file descriptors, or with a console socket; gives its pid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A process that is to be started: a container's first, or (with `exec_id`) an exec's."""
+
+    container_id: str
+    cgroup: Cgroup
+    stdin: bool
+    tty: bool
+    exec_id: str = ""
+    ends_all: bool = False
+    """Its end is that of all in the cgroup (see `Process`)."""
+
+    async def run(self, machinery: Machinery, start: Start) -> Process:
+        """The process, watched. On failure or cancellation none is left."""
+        with machinery.reaper.adopting():
+            pid, stdio = await (self._with_terminal(machinery, start) if self.tty else self._with_pipes(start))
+            return Process(
+                pid,
+                machinery.reaper.watch(pid),
+                stdio,
+                container_id=self.container_id,
+                exec_id=self.exec_id,
+                cgroup=self.cgroup,
+                events=machinery.events,
+                ends_all=self.ends_all,
+            )
+
+    async def _with_terminal(self, machinery: Machinery, start: Start) -> tuple[int, Stdio]:
+        listener = ConsoleSocket(machinery.settings.state)
+        try:
+            pid = await start(None, listener.path)
+            return pid, await listener.receive(stdin=self.stdin)
+        finally:
+            listener.close()
+
+    async def _with_pipes(self, start: Start) -> tuple[int, Stdio]:
+        pipes = Pipes(stdin=self.stdin)
+        try:
+            return await start(pipes.child, None), pipes.stdio
+        except BaseException:
+            pipes.stdio.close()
+            raise
+        finally:
+            pipes.close_child()

@@ -1,0 +1,20 @@
+"""What every container of the guest works with."""
+
+from dataclasses import dataclass
+
+from vmsandbox_agent.crun import Crun
+from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.namespaces import PodNamespaces
+from vmsandbox_agent.reaper import Reaper
+from vmsandbox_agent.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """One for the guest."""
+
+    settings: Settings
+    reaper: Reaper
+    crun: Crun
+    events: EventLog
+    pod: PodNamespaces
