@@ -26,6 +26,7 @@ from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming import client, server, wire
 from vmsandbox.streaming.remotecommand import Wanted
 from vmsandbox.streaming.server import StreamingServer
+from vmsandbox.streaming.spdy import frames
 
 PATTERN = random.Random(5).randbytes(3_000_000)
 
@@ -410,7 +411,7 @@ async def test_a_client_that_opens_no_streams_starts_nothing(
     )
     async with asyncio.timeout(5):
         assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
-        await reader.read()
+        assert await reader.read() == frames.goaway(0, frames.GoAwayStatus.INTERNAL_ERROR)
     writer.close()
     assert not targets.processes
 

@@ -84,6 +84,7 @@ class _Session:
                 await self._started.wait()
         except TimeoutError:
             self._wire.machine.abandon("the streams were not opened in time")
+            self._wire.flush_soon()
             raise ClientGone("it did not open its streams in time") from None
         try:
             async with opening as process:

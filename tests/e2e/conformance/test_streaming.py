@@ -118,8 +118,8 @@ async def test_a_command_ends_with_its_client(waiting: Container) -> None:
 
 
 async def test_many_commands_run_at_once(waiting: Container) -> None:
-    results = await asyncio.gather(*(run(waiting, "sh", "-c", f"echo {n}; exit {n}") for n in range(20)))
-    assert results == [(f"{n}\n".encode(), b"", n) for n in range(20)]
+    results = await asyncio.gather(*(run(waiting, "sh", "-c", f"echo {n}; exit {n}") for n in range(12)))
+    assert results == [(f"{n}\n".encode(), b"", n) for n in range(12)]
 
 
 async def test_the_client_of_python_kubernetes_runs_a_command(waiting: Container) -> None:
@@ -229,10 +229,10 @@ def held_by(daemon: Serving) -> tuple[int, int]:
 
 
 async def test_clients_that_leave_in_the_middle_leave_nothing_behind(daemon: Serving, waiting: Container) -> None:
-    await asyncio.gather(*(run(waiting, "true") for _ in range(5)))
+    await asyncio.gather(*(run(waiting, "true") for _ in range(3)))
     await until(lambda: b"yes" not in waiting.exec("ps").stdout)
     before = held_by(daemon)
-    for _ in range(5):
+    for _ in range(3):
         async with client.command(exec_url(waiting, "yes"), PIPES) as running:
             await anext(running.output())
     await until(lambda: b"yes" not in waiting.exec("ps").stdout)
