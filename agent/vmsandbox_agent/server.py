@@ -35,12 +35,11 @@ class Server:
         """Listen, and accept for ever; `announce` tells the host that it may dial."""
         control, stream = listen(CONTROL_PORT), listen(STREAM_PORT)
         console.info(f"ready, {self._started:.2f} s after the kernel")
-        if announce is not None:
-            await announce()
-        await asyncio.gather(
+        serving = [
             self._accept(control, self._serve_controller, MAX_CONNECTIONS),
             self._accept(stream, self._guest.streams.serve, MAX_CONNECTIONS + MAX_STREAMS),
-        )
+        ]
+        await asyncio.gather(*serving, *([announce()] if announce else []))
 
     async def _accept(self, listener: socket.socket, serve: Serve, limit: int) -> None:
         listener.setblocking(False)

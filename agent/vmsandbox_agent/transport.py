@@ -16,8 +16,9 @@ CHUNK = SEND - 4
 """Bytes of a chunk that leaves in one send together with its length."""
 
 HOST_CID = 2
+_ANNOUNCEMENTS = 10
 _ANNOUNCEMENT = 5.0
-"""Seconds for the host to answer."""
+"""Seconds for a busy host to answer; vsock(7) itself gives up after two, with ETIMEDOUT."""
 
 _BACKLOG = 64
 _RECEIVE = 64 * 1024
@@ -105,11 +106,18 @@ def listen_vsock(port: int) -> socket.socket:
 
 
 async def announce_by_vsock() -> None:
-    """Tell a host that waits for it that this guest listens; one that does not refuses, or says nothing."""
-    with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as sock, contextlib.suppress(OSError, TimeoutError):
-        sock.setblocking(False)
-        async with asyncio.timeout(_ANNOUNCEMENT):
-            await asyncio.get_running_loop().sock_connect(sock, (HOST_CID, READY_PORT))
+    """Tell a host that waits for it that this guest listens. One that does not wait resets the connection."""
+    for _ in range(_ANNOUNCEMENTS):
+        with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as sock:
+            sock.setblocking(False)
+            try:
+                async with asyncio.timeout(_ANNOUNCEMENT):
+                    await asyncio.get_running_loop().sock_connect(sock, (HOST_CID, READY_PORT))
+                return
+            except TimeoutError:
+                continue
+            except OSError:
+                return
 
 
 def is_host(sock: socket.socket) -> bool:
