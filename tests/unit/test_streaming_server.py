@@ -7,7 +7,6 @@ import hashlib
 import os
 import random
 import socket
-import ssl
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +23,7 @@ from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Perm
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming import client, server, wire
+from vmsandbox.streaming.listening import client_tls
 from vmsandbox.streaming.remotecommand import Wanted
 from vmsandbox.streaming.server import StreamingServer
 from vmsandbox.streaming.spdy import frames
@@ -442,8 +442,7 @@ async def test_with_a_certificate_it_speaks_tls_alone(targets: LocalTargets, tmp
         request = exec_of("cat", stdin=True)
         url = streaming.exec_url(request)
         assert url.startswith("https://127.0.0.1:")
-        trusted = ssl.create_default_context(cafile=str(config.tls_certificate))
-        async with client.command(url, wanted_of(request), trusted) as command:
+        async with client.command(url, wanted_of(request), client_tls(config)) as command:
             await command.write(b"secret")
             await command.close_stdin()
             printed = b"".join([output.data async for output in command.output()])
@@ -454,6 +453,37 @@ async def test_with_a_certificate_it_speaks_tls_alone(targets: LocalTargets, tmp
         with pytest.raises(Unavailable):
             async with client.command(url.replace("https", "http"), wanted_of(request)):
                 pass
+
+
+async def test_our_client_trusts_the_servers_own_certificate_alone(targets: LocalTargets, tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    config, stranger = certificate(own), certificate(other)
+    assert client_tls(StreamingConfig()) is None
+    async with StreamingServer(targets, config).running() as streaming:
+        request = exec_of("true")
+        url = streaming.exec_url(request)
+        with pytest.raises(Unavailable):
+            async with client.command(url, wanted_of(request), client_tls(stranger)):
+                pass
+        async with client.command(url, wanted_of(request), client_tls(config)) as command:
+            assert [output async for output in command.output()] == []
+    with pytest.raises(FailedPrecondition):
+        client_tls(StreamingConfig(tls_certificate=tmp_path / "none", tls_key=tmp_path / "none"))
+
+
+async def test_a_forward_knows_when_its_server_is_gone(targets: LocalTargets) -> None:
+    async with StreamingServer(targets, StreamingConfig()).running() as streaming:
+        context = client.port_forward(streaming.portforward_url(PortForwardRequest("s")))
+        forward = await context.__aenter__()
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            await forward.lost()
+        with pytest.raises(Unavailable):
+            async with forward.connect(80):
+                pass
+    await context.__aexit__(None, None, None)
 
 
 async def test_an_address_or_certificate_that_cannot_be_used_is_said_so(targets: LocalTargets, tmp_path: Path) -> None:

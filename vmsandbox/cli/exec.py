@@ -11,6 +11,7 @@ from vmsandbox.cli.tty import converse
 from vmsandbox.cri.client import CriClient
 from vmsandbox.model import AttachRequest, ExecRequest
 from vmsandbox.streaming.client import command as connect
+from vmsandbox.streaming.listening import client_tls
 from vmsandbox.streaming.remotecommand import Wanted
 
 
@@ -30,7 +31,8 @@ def exec_(options: Global, stdin: bool, tty: bool, name: str, command: tuple[str
         container = await find_container(client, name)
         wanted = Wanted(stdin=stdin, stdout=True, stderr=not tty, tty=tty)
         request = ExecRequest(container.id, command, tty=tty, stdin=stdin, stdout=True, stderr=not tty)
-        async with connect(await client.exec_url(request), wanted) as process:
+        tls = client_tls(options.config("warning").streaming)
+        async with connect(await client.exec_url(request), wanted, tls) as process:
             return await converse(process, stdin=stdin, terminal=tty)
 
     sys.exit(ask(options, work, failed=execution.RUN_FAILED))
@@ -51,7 +53,8 @@ def attach(options: Global, stdin: bool, tty: bool, name: str) -> None:
         container = await find_container(client, name)
         wanted = Wanted(stdin=stdin, stdout=True, stderr=not tty, tty=tty)
         request = AttachRequest(container.id, tty=tty, stdin=stdin, stdout=True, stderr=not tty)
-        async with connect(await client.attach_url(request), wanted) as process:
+        tls = client_tls(options.config("warning").streaming)
+        async with connect(await client.attach_url(request), wanted, tls) as process:
             await converse(process, stdin=stdin, terminal=tty)
         return (await client.wait_container(container.id)).exit_code
 

@@ -15,6 +15,7 @@ from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.model import PortForwardRequest
 from vmsandbox.streaming.client import PortConnection, PortForwardClient, port_forward
+from vmsandbox.streaming.listening import client_tls
 
 _CHUNK = 16 * 1024
 
@@ -53,11 +54,12 @@ def port_forward_(options: Global, pod: str, ports: tuple[Forwarding, ...], addr
     async def work(client: CriClient) -> None:
         sandbox = await find_pod(client, pod)
         request = PortForwardRequest(sandbox.id, tuple(port.remote for port in ports))
+        tls = client_tls(options.config("warning").streaming)
         async with contextlib.AsyncExitStack() as stack:
-            forward = await stack.enter_async_context(port_forward(await client.port_forward_url(request)))
+            forward = await stack.enter_async_context(port_forward(await client.port_forward_url(request), tls))
             for port in ports:
                 await _listen(stack, address, port, forward)
-            await asyncio.get_running_loop().create_future()
+            await forward.lost()
 
     ask(options, work)
 

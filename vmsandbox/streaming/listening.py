@@ -7,6 +7,7 @@ import socket
 import ssl
 
 from vmsandbox.config import StreamingConfig
+from vmsandbox.errors import FailedPrecondition
 
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 """Seconds, and their number: a client whose host has vanished is noticed within two minutes."""
@@ -18,6 +19,26 @@ def server_tls(config: StreamingConfig) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(config.tls_certificate, config.tls_key)
+    return context
+
+
+def client_tls(config: StreamingConfig) -> ssl.SSLContext | None:
+    """What a client of this host needs: it trusts the server's own certificate and no other, whatever name it bears.
+
+    Raises:
+        FailedPrecondition: it cannot be read.
+    """
+    if config.tls_certificate is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(config.tls_certificate))
+    except OSError as error:
+        raise FailedPrecondition(
+            f"the certificate {config.tls_certificate} of the streaming server cannot be read: {error}",
+            hint="look at `streaming` in config.yaml",
+        ) from None
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return context
 
 

@@ -70,6 +70,12 @@ class PortForwardClient:
         self._requests = itertools.count()
         self._streams: dict[int, tuple[_Connection, str]] = {}
         self._lost = ""
+        self._over = asyncio.Event()
+
+    async def lost(self) -> None:
+        """Wait for the end of the connection to the server. Raises Unavailable, with the reason."""
+        await self._over.wait()
+        self._check_alive()
 
     @contextlib.asynccontextmanager
     async def connect(self, port: int) -> AsyncIterator[PortConnection]:
@@ -104,6 +110,7 @@ class PortForwardClient:
             for connection, _ in self._streams.values():
                 connection.error += b"" if connection.error else self._lost.encode()
                 connection.data.end()
+            self._over.set()
 
     def consumed(self, stream: int, count: int) -> None:
         """Let the server send on."""
