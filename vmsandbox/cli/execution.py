@@ -37,6 +37,8 @@ def run(work: Coroutine[Any, Any, T], *, failed: int = FAILED) -> T:
         failed: the exit status when it fails.
     """
     received: list[int] = []
+    if sys.version_info < (3, 12):  # Later versions do so by themselves; a thread for each child costs the loop dearly.
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     try:
         return asyncio.run(_interruptible(work, received))
     except asyncio.CancelledError:

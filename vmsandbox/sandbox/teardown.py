@@ -1,5 +1,6 @@
 """Everything that a sandbox may have acquired, given back by its id alone: after a stop, a failure, or a crash."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from vmsandbox.errors import VmsandboxError
@@ -21,7 +22,7 @@ async def give_back(host: Host, sandbox_id: str) -> None:
         host.transports.stop(sandbox_id, layout.runtime)
 
     async def remove_files() -> None:
-        layout.remove()
+        await asyncio.to_thread(layout.remove)
 
     steps: tuple[Callable[[], Awaitable[None]], ...] = (
         lambda: host.hypervisor.destroy(domain_name(sandbox_id)),
