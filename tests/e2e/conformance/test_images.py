@@ -136,7 +136,7 @@ def test_an_image_that_no_registry_has_is_not_found(cri: Cri, name: str) -> None
 def test_every_answer_names_an_image_by_the_same_id(cri: Cri, pod: Pod) -> None:
     with pulled(cri, images.PAUSE) as (image_id,):
         image = cri.image(images.PAUSE)
-        container = pod.create(image=image_id)
+        container = pod.create("/pause", image=image_id)
         (listed,) = cri.list_containers(id=container.id)
         assert image is not None
         assert {image.id, container.status().image_id, listed.image_id} == {image_id}
