@@ -11,29 +11,13 @@ from typing import Any
 import pytest
 
 from tests.standins.images import BUSYBOX
-from tests.standins.registry import registries_conf, running_stand_ins
-from tests.support import pods
 from tests.support.pods import Node
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="machines and their networks need root"),
     pytest.mark.timeout(300),
+    pytest.mark.usefixtures("nothing_is_left_of_pods"),
 ]
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    with (
-        running_stand_ins(tmp_path_factory.mktemp("registry")) as registry,
-        pods.node(registries_conf(registry)) as made,
-    ):
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(node: Node) -> Iterator[None]:
-    yield
-    assert node.leftovers() == []
 
 
 def container(name: str, script: str, **fields: Any) -> dict[str, Any]:
