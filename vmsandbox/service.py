@@ -96,7 +96,7 @@ class RuntimeService:
             await sandbox.start()
         except BaseException:
             if sandbox.is_gone:  # Else something of it is left, for a stop to give back.
-                del self._sandboxes[record.id]
+                self._sandboxes.pop(record.id, None)
             raise
         return record.id
 

@@ -14,6 +14,9 @@ from vmsandbox.model import Vsock
 from vmsandbox.protocol.framing import MAX_FRAME, FrameReader, ProtocolError
 
 _RECEIVE = 64 * 1024
+_FAREWELL = 1.0
+"""Seconds in which the guest has to take in what was sent last."""
+
 UNSENT_LIMIT = 16 * 1024 * 1024
 """Bytes that may wait for a guest that does not read; beyond them its connection is given up."""
 
@@ -61,6 +64,7 @@ class Connection:
         self._writer = writer
         self._frames = FrameReader(limit)
         self._received: deque[bytes] = deque()
+        self._closing: asyncio.Future[None] | None = None
 
     async def send(self, frame: bytes) -> None:
         """Send a packed frame; a cancelled sender leaves it whole.
@@ -101,11 +105,15 @@ class Connection:
     async def aclose(self) -> None:
         """End the connection; what was sent is still delivered, unless the guest does not take it in."""
         self._writer.close()
+        # One task waits for it: a waiter that is cancelled would leave its cancellation to all later ones.
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._wait_closed())
         if self._writer.transport.get_write_buffer_size() > 0:
-            with contextlib.suppress(TimeoutError, OSError):
-                async with asyncio.timeout(1):
-                    await self._writer.wait_closed()
+            await asyncio.wait([self._closing], timeout=_FAREWELL)
             self._writer.transport.abort()
+        await asyncio.shield(self._closing)
+
+    async def _wait_closed(self) -> None:
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 

@@ -41,7 +41,7 @@ class Containers(dict[str, Container]):
         try:
             await container.create()
         except BaseException as error:
-            del self[record.id]
+            self.pop(record.id, None)
             if isinstance(error, VmsandboxError):
                 error.at(f"container {config.metadata.name}")
             raise
