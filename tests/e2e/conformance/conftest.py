@@ -15,7 +15,7 @@ from tests.support.conformance import Serving, serving
 from tests.support.conformance_client import Container, Cri, Pod
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def daemon() -> Iterator[Serving]:
     if os.geteuid() != 0:
         pytest.skip("machines and their networks need root")
@@ -23,25 +23,25 @@ def daemon() -> Iterator[Serving]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cri(daemon: Serving) -> Cri:
     return daemon.cri
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pod(cri: Cri) -> Iterator[Pod]:
     """A plain pod."""
     with cri.pod() as pod:
         yield pod
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def waiting(pod: Pod) -> Container:
     """A container of the plain pod that waits, to run commands in."""
     return pod.start()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def privileged_pod(cri: Cri) -> Iterator[Pod]:
     with cri.pod(linux={"security_context": {"privileged": True}}) as pod:
         yield pod
