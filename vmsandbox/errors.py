@@ -41,8 +41,9 @@ class VmsandboxError(Exception):
         """The whole story, over several lines: steps, message, evidence, hint."""
         lines = [str(self)]
         for title, text in self.evidence.items():
-            lines.append(f"{title}:")
-            lines.extend(f"  {line}" for line in text.rstrip().splitlines())
+            if seen := text.rstrip().splitlines():
+                lines.append(f"{title}:")
+                lines.extend(f"  {line}" for line in seen)
         if self.hint:
             lines.append(f"try: {self.hint}")
         return "\n".join(lines)
