@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+import vmsandbox.cri  # noqa: F401 - before any test imports grpc: it says why
 from tests.support import leftovers
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no defect
