@@ -51,10 +51,12 @@ class OutputStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the connection; what was not acknowledged stays in the guest."""
-        if self._connection is not None and self._ended and self.acknowledged == self.offset:
-            self._send_acknowledgement()  # Again: it is the first after the end, which lets the agent finish.
-            await _await_end(self._connection)
-        await self._close()
+        try:
+            if self._connection is not None and self._ended and self.acknowledged == self.offset:
+                self._send_acknowledgement()  # Again: it is the first after the end, which lets the agent finish.
+                await _await_end(self._connection)
+        finally:
+            await self._close()
 
     def __aiter__(self) -> Self:
         """The stream itself."""
