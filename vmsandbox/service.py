@@ -73,7 +73,7 @@ class RuntimeService:
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-            for sandbox in self._sandboxes.values():
+            for sandbox in tuple(self._sandboxes.values()):
                 await aio.to_its_end(sandbox.close())
 
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
@@ -266,7 +266,7 @@ class RuntimeService:
 
     async def _look_after_machines(self) -> None:
         """Those that were taken back may have ended before anybody listened."""
-        for sandbox in self._sandboxes.values():
+        for sandbox in tuple(self._sandboxes.values()):
             if sandbox.record.state is SandboxState.READY:
                 name = domain_name(sandbox.record.id)
                 state = await self._host.hypervisor.state(name)

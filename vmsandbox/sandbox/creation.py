@@ -46,10 +46,10 @@ async def give_back(around: Surroundings, container_id: str) -> None:
     Raises:
         VmsandboxError: the guest, which runs, does not let it go; the call may be repeated.
     """
-    if around.guest is not None:
-        await around.guest.client.delete_container(container_id)
+    if (guest := around.guest) is not None:  # It may die meanwhile.
+        await guest.client.delete_container(container_id)
         around.layout.remove_volumes(container_id)
-        await around.guest.disks.release_all(container_id)
+        await guest.disks.release_all(container_id)
     around.layout.remove_volumes(container_id)
     around.layout.position(container_id).unlink(missing_ok=True)
 
