@@ -19,6 +19,7 @@ import grpc
 import yaml
 
 from tests.standins.registry import registries_conf, running_stand_ins
+from tests.support.accelerators import share_findings
 from tests.support.conformance_client import Cri
 from tests.support.registry import Registry
 
@@ -58,6 +59,7 @@ def serving(settings: Mapping[str, Any] | None = None) -> Iterator[Serving]:
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(_private_directory())
         (directory / "registry").mkdir()
+        share_findings(directory / "state")
         registry = stack.enter_context(running_stand_ins(directory / "registry"))
         (directory / "registries.conf").write_text(registries_conf(registry))
         (directory / "config.yaml").write_text(yaml.safe_dump({**configuration(directory), **(settings or {})}))
@@ -76,7 +78,7 @@ def configuration(directory: Path) -> dict[str, Any]:
         "run_directory": str(directory / "run"),
         "socket": str(directory / "cri.sock"),
         "libvirt": f"qemu:///embed?root={directory}/libvirt",
-        "machine": {"accelerator": "tcg", "memory": "192Mi", "boot_deadline": 180},
+        "machine": {"memory": "192Mi", "boot_deadline": 180},
         "handlers": {name: dict(handler) for name, handler in HANDLERS.items()},
         "images": {"registries_conf": str(directory / "registries.conf")},
         "network": {

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from tests.support.accelerators import share_findings
+
 BRIDGE = "vmsrun0"
 
 
@@ -91,7 +93,7 @@ def node(registries_conf: str) -> Iterator[Node]:
     try:
         (directory / "registries.conf").write_text(registries_conf)
         (directory / "config.yaml").write_text(yaml.safe_dump(_configuration(directory)))
-        _share_what_accelerators_were_found(directory / "state")
+        share_findings(directory / "state")
         yield Node(directory)
     finally:
         subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
@@ -110,14 +112,6 @@ def _configuration(directory: Path) -> dict[str, Any]:
             "default": {"bridge": BRIDGE, "subnet_v4": "10.197.0.0/24", "subnet_v6": "fd76:6d73:616e:6e66::/64"},
         },
     }
-
-
-def _share_what_accelerators_were_found(state: Path) -> None:
-    """Trying KVM takes up to 20 seconds where it does not work; nodes of one host need not all find out."""
-    state.mkdir()
-    known = Path("/var/lib/vmsandbox/accelerators.json")
-    if known.exists():
-        shutil.copy(known, state)
 
 
 def _command_lines() -> Iterator[tuple[int, bytes]]:
