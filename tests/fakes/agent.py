@@ -86,12 +86,14 @@ class FakeAgent:
         self._connections: dict[asyncio.Task[None], Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
+        self._gone = False
 
     async def __aenter__(self) -> Self:
         await self.listen()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._gone = True
         await self.stop_listening()
         await self.hang_up()
         for task in list(self._tasks):
@@ -128,6 +130,9 @@ class FakeAgent:
 
     def _accepting(self, serve: Serve) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if self._gone:
+                writer.transport.abort()
+                return
             connection = Connection(reader, writer)
             task = asyncio.create_task(self._guard(connection, serve))
             self._connections[task] = connection
