@@ -37,6 +37,7 @@ def run(work: Coroutine[Any, Any, T], *, failed: int = FAILED) -> T:
         failed: the exit status when it fails.
     """
     received: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
     if sys.version_info < (3, 12):  # Later versions do so by themselves; a thread for each child costs the loop dearly.
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     try:
@@ -50,6 +51,8 @@ def run(work: Coroutine[Any, Any, T], *, failed: int = FAILED) -> T:
         raise SystemExit(FAILED) from None
     except Exception as error:  # the last line before the user: a defect is reported as one
         _fail_internally(error, failed)
+    finally:
+        signal.signal(signal.SIGINT, before)  # the loop has put Python's own in its place
 
 
 async def _interruptible(work: Coroutine[Any, Any, T], received: list[int]) -> T:

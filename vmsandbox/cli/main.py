@@ -1,9 +1,7 @@
 """The command line: the group, and what is common to all commands."""
 
 import importlib
-import signal
 from pathlib import Path
-from typing import Any
 
 import click
 from click.shell_completion import get_completion_class
@@ -48,13 +46,6 @@ class _Commands(click.Group):
         command = getattr(importlib.import_module(f"vmsandbox.cli.{module}"), name)
         assert isinstance(command, click.Command)
         return command
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Ctrl-C has the exit status that a shell expects, and not click's."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise SystemExit(128 + signal.SIGINT) from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_STATUS)
