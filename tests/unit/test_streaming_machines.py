@@ -11,6 +11,7 @@ from vmsandbox.errors import Internal
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming import portforward, remotecommand, status
 from vmsandbox.streaming.channels import WebSocketChannels
+from vmsandbox.streaming.machine import Left
 from vmsandbox.streaming.multiplexer import Closed, Data, Ended, Event, Multiplexer, Reset
 from vmsandbox.streaming.portforward import (
     EARLY_LIMIT,
@@ -25,7 +26,6 @@ from vmsandbox.streaming.portforward import (
 from vmsandbox.streaming.remotecommand import (
     Input,
     InputEnded,
-    Left,
     RemoteCommand,
     Resized,
     Started,

@@ -8,8 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from vmsandbox import aio, log
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.protocol.messages import Stream
+from vmsandbox.streaming.machine import Left
 from vmsandbox.streaming.pipe import Pipe
-from vmsandbox.streaming.remotecommand import Input, InputEnded, Left, RemoteCommand, Resized, Started
+from vmsandbox.streaming.remotecommand import CommandEvent, Input, InputEnded, RemoteCommand, Resized, Started
 from vmsandbox.streaming.resize import TerminalSize
 from vmsandbox.streaming.status import CommandStatus
 from vmsandbox.streaming.targets import Process
@@ -93,7 +94,7 @@ class _Session:
             _log.info("a streaming client is told: %s", error)
             return CommandStatus(None, str(error))
 
-    async def _take(self, event: Started | Input | InputEnded | Resized) -> None:
+    async def _take(self, event: CommandEvent) -> None:
         match event:
             case Started():
                 self._started.set()

@@ -10,7 +10,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vmsandbox.streaming.multiplexer import Closed, Data, Ended, Event, Failed, Multiplexer, Opened, Reset
+from vmsandbox.streaming.machine import ServedMachine
+from vmsandbox.streaming.multiplexer import Multiplexer
 
 STREAM_TYPE, PORT, REQUEST_ID = "streamtype", "port", "requestid"
 DATA, ERROR = "data", "error"
@@ -57,14 +58,7 @@ class GaveUp:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """The client has gone, with all its connections; `reason` where it broke the protocol."""
-
-    reason: str = ""
-
-
-PortEvent = Requested | Waiting | PortInput | PortInputEnded | GaveUp | Left
+PortEvent = Requested | Waiting | PortInput | PortInputEnded | GaveUp
 
 
 @dataclass(slots=True)
@@ -88,36 +82,18 @@ def channel_headers(ports: Sequence[int]) -> dict[int, dict[str, str]]:
     }
 
 
-class PortForward:
+class PortForward(ServedMachine[PortEvent]):
     """A client's connections to ports. Owns the multiplexer. A connection's number is that of its data stream."""
 
     def __init__(self, multiplexer: Multiplexer, *, tells_ports: bool = False) -> None:
         """Wait for streams; `tells_ports`: they are channels, which begin with their port."""
-        self._multiplexer = multiplexer
+        super().__init__(multiplexer)
         self._tells_ports = tells_ports
         self._serials = itertools.count()
         self._waiting: dict[str, _Pair] = {}
         self._open: dict[int, _Pair] = {}
-        self.over = False
-        """Whether the client has gone."""
         self.finished = False
         """Whether nothing more is to be done, and the client was told so."""
-
-    def receive(self, data: bytes) -> list[PortEvent]:
-        """Take bytes of the client in. After `Left` nothing comes."""
-        events: list[PortEvent] = []
-        for event in self._multiplexer.receive(data):
-            if not self.over:
-                events += self._take(event)
-        return events
-
-    def take_output(self) -> bytes:
-        """Take what is to be sent to the client now."""
-        return self._multiplexer.output()
-
-    def heartbeat(self) -> None:
-        """Have something sent to the client that means nothing."""
-        self._multiplexer.heartbeat()
 
     def room(self, number: int) -> int:
         """Bytes that may be sent to the client now."""
@@ -159,25 +135,6 @@ class PortForward:
                     self._multiplexer.send(pair.error, b"timed out waiting for the data stream")
                     self._multiplexer.end(pair.error)
                 self._drop(pair)
-
-    def close(self, reason: str = "") -> None:
-        """End the connection; with a reason, because of an error."""
-        self._multiplexer.close(reason)
-
-    def _take(self, event: Event) -> list[PortEvent]:
-        match event:
-            case Opened(number, headers):
-                return self._take_stream(number, headers)
-            case Data(number, data):
-                return self._take_data(number, data)
-            case Ended(number):
-                return self._take_end(number)
-            case Reset(number):
-                return self._take_reset(number)
-            case Closed():
-                return self._leave("")
-            case Failed(reason):
-                return self._leave(reason)
 
     def _take_stream(self, number: int, headers: Mapping[str, str]) -> list[PortEvent]:
         kind, port = headers.get(STREAM_TYPE), _port(headers.get(PORT, ""))
@@ -248,10 +205,6 @@ class PortForward:
         if self._tells_ports and not self._open:
             self.finished = True
             self._multiplexer.close()
-
-    def _leave(self, reason: str) -> list[PortEvent]:
-        self.over = True
-        return [Left(reason)]
 
 
 def _port(text: str) -> int:

@@ -12,10 +12,10 @@ from contextlib import AbstractAsyncContextManager
 from vmsandbox import log
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.streaming.commands import STREAM_CREATION_TIMEOUT
+from vmsandbox.streaming.machine import Left
 from vmsandbox.streaming.pipe import Pipe
 from vmsandbox.streaming.portforward import (
     GaveUp,
-    Left,
     PortEvent,
     PortForward,
     PortInput,

@@ -5,20 +5,12 @@ stderr, and with a terminal resize (v3). When all are there the command starts. 
 and the error stream says how it ended (`status`). Source: Kubernetes' remotecommand packages and KEP-4006.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming.multiplexer import (
-    UNBOUNDED,
-    Closed,
-    Data,
-    Ended,
-    Event,
-    Failed,
-    Multiplexer,
-    Opened,
-    Reset,
-)
+from vmsandbox.streaming.machine import ServedMachine
+from vmsandbox.streaming.multiplexer import UNBOUNDED, Multiplexer
 from vmsandbox.streaming.resize import ResizeReader, TerminalSize
 from vmsandbox.streaming.status import CommandStatus
 from vmsandbox.streaming.subprotocols import COMMAND_CHANNELS, CommandVersion
@@ -66,14 +58,7 @@ class Resized:
     size: TerminalSize
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """The client has gone, or does not take part any more; `reason` where it broke the protocol."""
-
-    reason: str = ""
-
-
-CommandEvent = Started | Input | InputEnded | Resized | Left
+CommandEvent = Started | Input | InputEnded | Resized
 
 
 def channel_headers(wanted: Wanted) -> dict[int, dict[str, str]]:
@@ -81,38 +66,18 @@ def channel_headers(wanted: Wanted) -> dict[int, dict[str, str]]:
     return {COMMAND_CHANNELS[kind]: {STREAM_TYPE: kind} for kind in wanted.types(resize=True)}
 
 
-class RemoteCommand:
+class RemoteCommand(ServedMachine[CommandEvent]):
     """A command, or an attached container, as its client sees it. Owns the multiplexer."""
 
     def __init__(self, multiplexer: Multiplexer, version: CommandVersion, wanted: Wanted) -> None:
         """Wait for the streams."""
-        self._multiplexer = multiplexer
+        super().__init__(multiplexer)
         self._version = version
         self._wanted = wanted.types(resize=version.resize)
         self._streams: dict[str, int] = {}
         self._types: dict[int, str] = {}
         self._resize = ResizeReader()
         self._input_open = "stdin" in self._wanted
-        self.started = False
-        """Whether all streams are there."""
-        self.over = False
-        """Whether the client has gone."""
-
-    def receive(self, data: bytes) -> list[CommandEvent]:
-        """Take bytes of the client in. After `Left` nothing comes."""
-        events: list[CommandEvent] = []
-        for event in self._multiplexer.receive(data):
-            if not self.over:
-                events += self._take(event)
-        return events
-
-    def take_output(self) -> bytes:
-        """Take what is to be sent to the client now."""
-        return self._multiplexer.output()
-
-    def heartbeat(self) -> None:
-        """Have something sent to the client that means nothing."""
-        self._multiplexer.heartbeat()
 
     def room(self, stream: Stream) -> int:
         """Bytes of output that may be sent now."""
@@ -146,22 +111,8 @@ class RemoteCommand:
         """End the connection because of an error."""
         self._multiplexer.close(reason)
 
-    def _take(self, event: Event) -> list[CommandEvent]:
-        match event:
-            case Opened(number, headers):
-                return self._open(number, headers.get(STREAM_TYPE, ""))
-            case Data(number, data):
-                return self._take_data(number, self._types.get(number, ""), data)
-            case Ended(number):
-                return self._end_input(self._types.get(number, ""))
-            case Reset(number):
-                return self._end_input(self._types.get(number, ""))
-            case Closed():
-                return self._leave("")
-            case Failed(reason):
-                return self._leave(reason)
-
-    def _open(self, number: int, kind: str) -> list[CommandEvent]:
+    def _take_stream(self, number: int, headers: Mapping[str, str]) -> list[CommandEvent]:
+        kind = headers.get(STREAM_TYPE, "")
         if kind not in self._wanted or kind in self._streams:
             self._multiplexer.reset(number)
             return []
@@ -169,7 +120,6 @@ class RemoteCommand:
         self._types[number] = kind
         if len(self._streams) < len(self._wanted):
             return []
-        self.started = True
         self._greet()
         return [Started()]
 
@@ -179,18 +129,18 @@ class RemoteCommand:
             first = next((kind for kind in ("stdout", "stderr") if kind in self._streams), ERROR)
             self._multiplexer.send(self._streams[first], b"")
 
-    def _take_data(self, number: int, kind: str, data: bytes) -> list[CommandEvent]:
+    def _take_data(self, number: int, data: bytes) -> list[CommandEvent]:
+        kind = self._types.get(number, "")
         if kind == "stdin" and self._input_open:
             return [Input(data)]
         self._multiplexer.consumed(number, len(data))
         return [Resized(size) for size in self._resize.feed(data)] if kind == RESIZE else []
 
-    def _end_input(self, kind: str) -> list[CommandEvent]:
-        if kind != "stdin" or not self._input_open:
+    def _take_end(self, number: int) -> list[CommandEvent]:
+        if self._types.get(number) != "stdin" or not self._input_open:
             return []
         self._input_open = False
         return [InputEnded()]
 
-    def _leave(self, reason: str) -> list[CommandEvent]:
-        self.over = True
-        return [Left(reason)]
+    def _take_reset(self, number: int) -> list[CommandEvent]:
+        return self._take_end(number)
