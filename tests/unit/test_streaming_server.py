@@ -11,6 +11,7 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from kubernetes.client import Configuration
@@ -18,6 +19,7 @@ from kubernetes.stream.ws_client import PortForward as PythonPortForward
 from kubernetes.stream.ws_client import WSClient, create_websocket
 
 from tests.fakes.streaming import LocalTargets
+from tests.support import spdy_client
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
@@ -56,9 +58,14 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def run(streaming: StreamingServer, request: ExecRequest, typed: bytes | None = None) -> tuple[bytes, bytes, int]:
+TRANSPORTS = pytest.mark.parametrize("over", [client, spdy_client], ids=["WebSocket", "SPDY"])
+
+
+async def run(
+    streaming: StreamingServer, request: ExecRequest, typed: bytes | None = None, over: ModuleType = client
+) -> tuple[bytes, bytes, int]:
     """Run a command with our client; what it printed on both streams, and its exit code."""
-    async with client.command(streaming.exec_url(request), wanted_of(request)) as command:
+    async with over.command(streaming.exec_url(request), wanted_of(request)) as command:
 
         async def type_in() -> None:
             if typed is not None:
@@ -78,8 +85,9 @@ async def test_a_command_gives_both_streams_and_its_exit_code(running: Streaming
     assert await run(running, exec_of("sh", "-c", "echo out; echo err >&2; exit 7")) == (b"out\n", b"err\n", 7)
 
 
-async def test_input_ends_and_comes_back_whole(running: StreamingServer) -> None:
-    out, _, code = await run(running, exec_of("cat", stdin=True), PATTERN)
+@TRANSPORTS
+async def test_input_ends_and_comes_back_whole(running: StreamingServer, over: ModuleType) -> None:
+    out, _, code = await run(running, exec_of("cat", stdin=True), PATTERN, over)
     assert out == PATTERN
     assert code == 0
 
@@ -232,9 +240,12 @@ async def echo_server() -> asyncio.Server:
     return await asyncio.start_server(serve, "127.0.0.1", 0)
 
 
-async def test_connections_to_ports_go_side_by_side_with_half_closes(running: StreamingServer) -> None:
+@TRANSPORTS
+async def test_connections_to_ports_go_side_by_side_with_half_closes(
+    running: StreamingServer, over: ModuleType
+) -> None:
     text = PATTERN.hex().encode()[:2_000_000]
-    async with await echo_server() as echo, client.port_forward(running.portforward_url(PortForwardRequest("s"))) as pf:
+    async with await echo_server() as echo, over.port_forward(running.portforward_url(PortForwardRequest("s"))) as pf:
         port = echo.sockets[0].getsockname()[1]
 
         async def through() -> bytes:
@@ -569,9 +580,10 @@ async def test_50_commands_at_once(running: StreamingServer, targets: LocalTarge
     assert results == [(f"{n}\n".encode(), b"", n) for n in range(50)]
 
 
-async def test_10_megabytes_each_way_are_the_same_afterwards(running: StreamingServer) -> None:
+@TRANSPORTS
+async def test_10_megabytes_each_way_are_the_same_afterwards(running: StreamingServer, over: ModuleType) -> None:
     data = random.Random(7).randbytes(10_000_000)
-    out, _, _ = await run(running, exec_of("sha256sum", stdin=True), data)
+    out, _, _ = await run(running, exec_of("sha256sum", stdin=True), data, over)
     assert out.split()[0].decode() == hashlib.sha256(data).hexdigest()
-    out, _, _ = await run(running, exec_of("head", "-c", "10000000", "/dev/zero"))
+    out, _, _ = await run(running, exec_of("head", "-c", "10000000", "/dev/zero"), over=over)
     assert out == bytes(10_000_000)

@@ -2,7 +2,7 @@
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 from vmsandbox.errors import FailedPrecondition, Internal, Unavailable
 from vmsandbox.model import Output
@@ -14,9 +14,9 @@ from vmsandbox.streaming.client.dialling import dial
 from vmsandbox.streaming.client.passing import GONE, Passing
 from vmsandbox.streaming.listening import close
 from vmsandbox.streaming.multiplexer import Data, Failed
-from vmsandbox.streaming.remotecommand import ERROR, RESIZE, Wanted
+from vmsandbox.streaming.remotecommand import ERROR, RESIZE, STREAM_TYPE, Wanted
 from vmsandbox.streaming.resize import TerminalSize
-from vmsandbox.streaming.subprotocols import COMMAND_CHANNELS, WEBSOCKET_COMMANDS
+from vmsandbox.streaming.subprotocols import WEBSOCKET_COMMANDS
 from vmsandbox.streaming.wire import ClientGone, Wire
 
 _COMMANDS = {version.name: version for version in WEBSOCKET_COMMANDS if version.name.startswith(("v5.c", "v4.c"))}
@@ -26,9 +26,10 @@ class CommandClient:
     """A command that runs, or a container that is attached to. `command` makes it."""
 
     def __init__(self, wire: Wire[Passing], wanted: Wanted) -> None:
-        """Speak on a connection that is upgraded."""
+        """Speak on a connection that is upgraded, over any multiplexer."""
         self._wire = wire
-        self._numbers = {kind: COMMAND_CHANNELS[kind] for kind in wanted.types(resize=True)}
+        multiplexer = wire.machine.multiplexer
+        self._numbers = {kind: multiplexer.open({STREAM_TYPE: kind}) for kind in wanted.types(resize=True)}
         self._status = bytearray()
 
     async def output(self) -> AsyncIterator[Output]:
@@ -39,8 +40,10 @@ class CommandClient:
                 match event:
                     case Data(number, data) if number in streams:
                         yield Output(streams[number], data)
+                        self._consumed(number, len(data))
                     case Data(number, data) if number == self._numbers[ERROR]:
                         self._take_status(data)
+                        self._consumed(number, len(data))
                     case Failed(reason):
                         raise Unavailable(f"{GONE}: {reason}")
         except ClientGone as error:
@@ -69,7 +72,7 @@ class CommandClient:
     async def close_stdin(self) -> None:
         """Say that the input has ended. Raises Unavailable."""
         self._wire.machine.multiplexer.end(self._numbers["stdin"])
-        await self._flush()
+        await _unless_gone(self._wire.flush())
 
     async def resize(self, columns: int, rows: int) -> None:
         """Tell the size of the window; without a terminal nothing happens. Raises Unavailable."""
@@ -81,15 +84,23 @@ class CommandClient:
         if len(self._status) > statuses.STATUS_LIMIT:
             raise Internal("the server's error stream does not end")
 
-    async def _send(self, kind: str, data: bytes) -> None:
-        self._wire.machine.multiplexer.send(self._numbers[kind], data)
-        await self._flush()
+    def _consumed(self, number: int, count: int) -> None:
+        """Let the server send on."""
+        self._wire.machine.multiplexer.consumed(number, count)
+        self._wire.flush_soon()
 
-    async def _flush(self) -> None:
-        try:
-            await self._wire.flush()
-        except ClientGone as error:
-            raise Unavailable(f"{GONE}: {error}") from None
+    async def _send(self, kind: str, data: bytes) -> None:
+        multiplexer, number = self._wire.machine.multiplexer, self._numbers[kind]
+        await _unless_gone(
+            self._wire.deliver(data, lambda: multiplexer.room(number), lambda part: multiplexer.send(number, part))
+        )
+
+
+async def _unless_gone(sending: Awaitable[None]) -> None:
+    try:
+        await sending
+    except ClientGone as error:
+        raise Unavailable(f"{GONE}: {error}") from None
 
 
 @contextlib.asynccontextmanager
