@@ -1,9 +1,8 @@
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 
+from tests.support.cancelling import at_every_turn, ticks
 from vmsandbox import aio
 
 LONG = 1000
@@ -64,29 +63,6 @@ async def test_who_is_cancelled_while_it_waits_hurries_the_tasks_and_is_cancelle
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert (slow.cancelled, slow.ended) == (2, True)
-
-
-async def ticks(number: int) -> None:
-    for _ in range(number):
-        await asyncio.sleep(0)
-
-
-async def cancelled_after(number: int, work: Coroutine[Any, Any, None]) -> bool:
-    """Whether `work` is cancelled, when it is asked to be after so many turns of the loop; False: it was quicker."""
-    task = asyncio.create_task(work)
-    await ticks(number)
-    asked = task.cancel()
-    await asyncio.wait([task])
-    assert task.cancelled() is asked, f"the cancellation after {number} turns was lost"
-    return asked
-
-
-async def at_every_turn(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Cancel `make()` at every turn of its life: it is never lost."""
-    number = 0
-    while await cancelled_after(number, make()):
-        number += 1
-    assert number > 2
 
 
 async def test_work_in_the_background_ends_with_its_context() -> None:

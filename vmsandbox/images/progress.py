@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox import aio
 from vmsandbox.images.blobs import Blobs
 from vmsandbox.images.manifest import Descriptor
 
@@ -50,13 +51,8 @@ async def watching(blobs: Blobs, layers: Sequence[Descriptor], layout: Path, rep
         whole = sum(layer.size for layer in set(layers) if blobs.holds(layer))
         return min(whole + sum(_size(part) for part in layout.glob("oci-put-blob*")), total)
 
-    task = asyncio.create_task(_watch(look, total, report))
-    try:
+    async with aio.background(_watch(look, total, report)):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
     report(PullProgress(PullPhase.DOWNLOADING, look(), total))
 
 
