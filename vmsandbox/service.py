@@ -66,13 +66,12 @@ class RuntimeService:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["RuntimeService"]:
         """Watch over machines while the context lasts; then let go of them. Machines go on."""
-        watch = asyncio.create_task(self._watch_machines(self._host.hypervisor.events()), name="machine events")
+        watching = self._watch_machines(self._host.hypervisor.events())
         try:
-            await self._look_after_machines()
-            yield self
+            async with aio.background(watching, "machine events"):
+                await self._look_after_machines()
+                yield self
         finally:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
             for sandbox in tuple(self._sandboxes.values()):
                 await aio.to_its_end(sandbox.close())
 

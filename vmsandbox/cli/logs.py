@@ -1,6 +1,5 @@
 """vmsandbox logs: what a container has printed."""
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from vmsandbox import aio
 from vmsandbox.cli.daemon import ask, find_container
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
@@ -57,12 +57,8 @@ async def _ending(client: CriClient, container: ContainerStatus, following: bool
     if not following:
         yield lambda: True
         return
-    waiting = asyncio.create_task(client.wait_container(container.id))
-    try:
+    async with aio.background(client.wait_container(container.id)) as waiting:
         yield waiting.done
-    finally:
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
 
 
 def _print(entry: LogEntry, timestamps: bool) -> None:

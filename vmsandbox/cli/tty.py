@@ -10,6 +10,7 @@ import termios
 import tty
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
+from vmsandbox import aio
 from vmsandbox.model import Output
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming.client import CommandClient
@@ -30,7 +31,7 @@ async def converse(command: CommandClient, *, stdin: bool, terminal: bool) -> in
             stack.enter_context(_raw())
             await stack.enter_async_context(_telling_size(command.resize))
         if stdin:
-            await stack.enter_async_context(_background(_send_input(command)))
+            await stack.enter_async_context(aio.background(_send_input(command)))
         async for output in command.output():
             await asyncio.to_thread(_print, output)
     return command.exit_code
@@ -64,20 +65,10 @@ async def _telling_size(resize: Callable[[int, int], Awaitable[None]]) -> AsyncI
 
     loop.add_signal_handler(signal.SIGWINCH, changed.set)
     try:
-        async with _background(tell()):
+        async with aio.background(tell()):
             yield
     finally:
         loop.remove_signal_handler(signal.SIGWINCH)
-
-
-@contextlib.asynccontextmanager
-async def _background(work: Awaitable[None]) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _send_input(command: CommandClient) -> None:

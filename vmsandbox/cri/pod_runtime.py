@@ -1,11 +1,11 @@
 """The daemon as a runtime of pods (`pod.runtime.PodRuntime`): `vmsandbox run` where one serves this node."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
+from vmsandbox import aio
 from vmsandbox.cri.client import CriClient
 from vmsandbox.images import PullPhase, PullProgress, Report
 from vmsandbox.model import (
@@ -53,12 +53,8 @@ class DaemonRuntime:
 
     async def output(self, container_id: str) -> AsyncGenerator[Output, None]:
         """See `PodRuntime`."""
-        waiting = asyncio.create_task(self.wait_container(container_id), name=f"end of {container_id}")
-        try:
+        async with aio.background(self.wait_container(container_id), f"end of {container_id}") as waiting:
             log = Path((await self.container_status(container_id)).log_path)
             async with aclosing(follow(log, ended=waiting.done)) as entries:
                 async for entry in entries:
                     yield Output(entry.stream, entry.content + (b"\n" if entry.complete else b""))
-        finally:
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)

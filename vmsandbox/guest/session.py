@@ -18,6 +18,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from vmsandbox import aio
 from vmsandbox import log as logs
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable, VmsandboxError
 from vmsandbox.guest.control import Control, Goodbye
@@ -173,7 +174,9 @@ class Session:
         self._close(Unavailable("it was closed"))
         if task is not None:
             task.cancel()
-            await asyncio.wait([task])
+            await asyncio.wait(
+                [task]
+            )  # Not `aio.cancel`: the caller may be an event's handler, which the task cancels.
         if control is not None:
             await control.aclose()  # Again, for a task that was cancelled before it began.
 
@@ -187,17 +190,12 @@ class Session:
 
     async def _supervise(self, control: Control) -> None:
         """Own the connections and the event pump until the session closes."""
-        pump = asyncio.create_task(self._pump.run(self._acknowledge))
-        keep = asyncio.create_task(self._keep_connected(control))
-        try:
+        pumping, keeping = self._pump.run(self._acknowledge), self._keep_connected(control)
+        async with aio.background(pumping) as pump, aio.background(keeping) as keep:
             done, _ = await asyncio.wait([pump, keep], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if (error := task.exception()) is not None:
                     self._close(_cause(error))
-        finally:
-            for task in (pump, keep):
-                task.cancel()
-            await asyncio.wait([pump, keep])
 
     async def _keep_connected(self, control: Control) -> None:
         """Receive, and reconnect after every loss. Closes the session, or raises the error to close it for."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.stream_port import Reopening
@@ -48,8 +49,7 @@ class InputStream:
     ) -> None:
         """Stop at once; `drain` first where all of it has to arrive. Without `close_write` the input stays open."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await aio.cancel(self._task)
 
     async def write(self, data: bytes) -> None:
         """Hand bytes over for delivery, waiting while the process takes none in. Cancelling may hand over a part.
@@ -99,20 +99,16 @@ class InputStream:
         await self._notify()
 
     async def _deliver_on(self, connection: Connection) -> None:
-        sender: asyncio.Task[None] | None = None
         try:
             await self._take_acknowledgement(connection)
             self._sent = self._start
-            sender = asyncio.create_task(self._send(connection))
-            while True:
-                await self._take_acknowledgement(connection)
+            async with aio.background(self._send(connection)):
+                while True:
+                    await self._take_acknowledgement(connection)
         except (OSError, ProtocolError) as error:
             if not (self._end_sent and not self._buffer):
                 await self._reopening.lost(error)
         finally:
-            if sender is not None:
-                sender.cancel()
-                await asyncio.gather(sender, return_exceptions=True)
             await connection.aclose()
 
     async def _send(self, connection: Connection) -> None:

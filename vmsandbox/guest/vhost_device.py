@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
+from vmsandbox import aio
 from vmsandbox.errors import DeadlineExceeded, Unavailable
 from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.guest.vhost_daemon import (
@@ -109,18 +110,12 @@ class VhostDevice:
         """As `Transport.ready`: the guest connects when it listens. At once for a daemon that was taken up."""
         if self._announcement is None:
             return
-        loop = asyncio.get_running_loop()
-        accepting = asyncio.ensure_future(loop.sock_accept(self._announcement))
-        ending = asyncio.ensure_future(self.wait_ended())
-        try:
+        accept = asyncio.get_running_loop().sock_accept(self._announcement)
+        async with aio.background(accept) as accepting, aio.background(self.wait_ended()) as ending:
             await asyncio.wait([accepting, ending], return_when=asyncio.FIRST_COMPLETED)
             if not accepting.done():
                 raise await self.diagnose() or TransportBroken("the vsock daemon has died")
             accepting.result()[0].close()
-        finally:
-            for task in (accepting, ending):
-                task.cancel()
-            await asyncio.gather(accepting, ending, return_exceptions=True)
         self._let_go()
 
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

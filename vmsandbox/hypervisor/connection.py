@@ -77,8 +77,8 @@ class Connection:
             bindings.start_event_loop()
             stack.push_async_callback(lambda: aio.to_its_end(connection._close()))
             await connection._open()
-            keeper = asyncio.create_task(connection._keep_open(reconnected), name=f"connection to {uri}")
-            stack.push_async_callback(_cancel, keeper)
+            keeping = aio.background(connection._keep_open(reconnected), f"connection to {uri}")
+            await stack.enter_async_context(keeping)
             yield connection
 
     async def call(self, action: str, work: Callable[["libvirt.virConnect"], T], *, repeatable: bool = True) -> T:
@@ -209,11 +209,6 @@ async def _in_daemon_thread(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="opening libvirt", daemon=True).start()
     return await asyncio.wrap_future(done)
-
-
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _embedded_root(uri: str) -> Path | None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
+from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.hypervisor.bindings import libvirt
 from vmsandbox.hypervisor.reaper import reaping
@@ -59,12 +60,8 @@ async def prepared(root: Path) -> AsyncIterator[None]:
         )
     _make(root)
     with reaping():
-        cutting = asyncio.create_task(_keep_cutting(root), name=f"logs of {root}")
-        try:
+        async with aio.background(_keep_cutting(root), f"logs of {root}"):
             yield
-        finally:
-            cutting.cancel()
-            await asyncio.gather(cutting, return_exceptions=True)
 
 
 def connection(root: Path) -> "libvirt.virConnect":

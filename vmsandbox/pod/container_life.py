@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+from vmsandbox import aio
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import ContainerState, ContainerStatus
 from vmsandbox.pod.api.container import Container
@@ -51,16 +52,13 @@ class ContainerLife:
         around, name = self._around, self.container.name
         container_id = await self._create(attempt)
         tail = Tail()
-        telling = asyncio.create_task(tell_lines(name, around.runtime.output(container_id), around.observer, tail))
-        try:
+        told = tell_lines(name, around.runtime.output(container_id), around.observer, tail)
+        async with aio.background(told) as telling:
             if await self._start(container_id):
                 running = RunningContainer(self.container, around, container_id, self._stop_deadline)
                 await running.run(self.started, self._stopping, telling)
             status = await around.runtime.wait_container(container_id)
             await telling
-        finally:
-            telling.cancel()
-            await asyncio.gather(telling, return_exceptions=True)
         if status.exit_code:
             await around.check_machine()
         status = around.mounts.with_message(self.container, status, tail.text)

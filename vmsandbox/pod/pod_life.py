@@ -4,8 +4,8 @@ import asyncio
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from vmsandbox import aio
 from vmsandbox.model import ContainerStatus
 from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.container_life import ContainerLife
@@ -67,7 +67,7 @@ class PodLife:
                 await self._stop("cancelled")
             raise
         finally:
-            await _end_tasks(life.task for life in self._lives)
+            await aio.cancel(*(life.task for life in self._lives))
 
     async def _run_limited(self) -> PodResult:
         """The result of the containers, or of the limit that the pod reached before they ended."""
@@ -79,7 +79,7 @@ class PodLife:
             if work.done():
                 return work.result()
         finally:
-            await _end_tasks((work, overflow))
+            await aio.cancel(work, overflow)
         if not overflow.cancelled():
             await self._stop(overflow.result())
             return PodResult(PodPhase.FAILED, EXIT_EVICTED, "Evicted")
@@ -140,11 +140,3 @@ class PodLife:
     def _statuses(self) -> dict[str, ContainerStatus]:
         ended = (life for life in self._lives if life.task.done() and not life.task.exception())
         return {life.container.name: life.task.result() for life in ended}
-
-
-async def _end_tasks(tasks: "Iterable[asyncio.Task[Any]]") -> None:
-    """Cancel those that have not ended, and see them all end."""
-    tasks = tuple(tasks)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+from vmsandbox import aio
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import ContainerStatus
 from vmsandbox.pod import actions
@@ -145,6 +146,4 @@ async def _all_cancelled() -> AsyncIterator[_Begin]:
     try:
         yield begin
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await aio.cancel(*tasks)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
+from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.stdin import InputStream
@@ -55,13 +56,8 @@ class Attachment:
 
     async def wait(self) -> int:
         """Return when the client is detached, or the container has ended; 0, since neither is an error."""
-        waits = [asyncio.ensure_future(self._detached.wait()), asyncio.ensure_future(self._owner.ended())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+        async with aio.background(self._detached.wait()) as detached, aio.background(self._owner.ended()) as ended:
+            await asyncio.wait([detached, ended], return_when=asyncio.FIRST_COMPLETED)
         return 0
 
     def detach(self) -> None:

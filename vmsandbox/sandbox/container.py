@@ -187,8 +187,7 @@ class Container:
     async def close(self) -> None:
         """End what this process does for it; it goes on in the guest."""
         if self._finishing is not None:
-            self._finishing.cancel()
-            await asyncio.gather(self._finishing, return_exceptions=True)
+            await aio.cancel(self._finishing)
         if self._following is not None:
             await self._following.close()
 

@@ -195,10 +195,7 @@ class Execs:
         """Stop caring for commands whose callers have left, after a moment for those that are just being ended."""
         if self._clearing:
             await asyncio.wait(self._clearing, timeout=CLOSE_GRACE)
-        tasks = tuple(self._clearing)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await aio.cancel(*self._clearing)
 
     def _clear_soon(self, request: Exec, process: ExecProcess, grace: float) -> None:
         """End a command in the background: its caller has left, and does not wait for that."""

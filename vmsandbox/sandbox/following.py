@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from vmsandbox import log
+from vmsandbox import aio, log
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.attach import Attachments
@@ -42,8 +42,7 @@ class Following:
     async def close(self) -> None:
         """Stop pumping; what is not in the log stays in the guest."""
         await self.attachments.close()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await aio.cancel(self._task)
 
     def _open(self, stream: Stream, offset: int) -> AbstractAsyncContextManager[OutputSource]:
         return self._client.output(self._id, stream, offset=offset)

@@ -123,7 +123,7 @@ class Machine:
             if isinstance(error, VmsandboxError):
                 self._add_console(error)
             raise
-        self._watch(session)
+        await self._watch(session)
         return GuestClient(session)
 
     def failed(self, event: MachineEvent) -> None:
@@ -162,7 +162,7 @@ class Machine:
         client = GuestClient(session)
         with self._stopwatch.measure("configure"):
             await aio.unless(client.configure(guest_configuration(self._config, self.network)), self.failure)
-        self._watch(session)
+        await self._watch(session)
         return client
 
     async def _prepare(self) -> Transport:
@@ -202,14 +202,13 @@ class Machine:
         self._stopwatch.parts["agent"] = max(0.0, taken - peer.agent_started)
         return peer
 
-    def _watch(self, session: Session) -> None:
+    async def _watch(self, session: Session) -> None:
         """From now on a session that closes by itself is the machine's failure."""
 
         async def watch() -> None:
             self.fail(await session.wait_closed())
 
-        task = asyncio.create_task(watch(), name=f"watch over {self._id}")
-        self._stack.push_async_callback(_cancel, task)
+        await self._stack.enter_async_context(aio.background(watch(), f"watch over {self._id}"))
 
     async def _abandon(self) -> None:
         await self.close()
@@ -222,8 +221,3 @@ class Machine:
     def _add_console(self, error: VmsandboxError) -> None:
         if lines := self._console.last_lines(_CONSOLE_LINES):
             error.evidence.setdefault("the guest's console, last lines", "\n".join(lines))
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -232,12 +232,8 @@ async def _end_of(name: str, events: AsyncIterator[MachineEvent]) -> AsyncIterat
             if event.name == name and not future.done():
                 future.set_result(Unavailable(f"the virtual machine ended: {event.reason}"))
 
-    task = asyncio.create_task(watch(), name=f"watch over {name}")
-    try:
+    async with aio.background(watch(), f"watch over {name}"):
         yield future
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _ignore(_: Event) -> None:

@@ -250,8 +250,7 @@ class Sandbox:
     async def _cancel_watch(self) -> None:
         watch, self._watch = self._watch, None
         if watch is not None:
-            watch.cancel()
-            await asyncio.gather(watch, return_exceptions=True)
+            await aio.cancel(watch)
 
     def _end_all(self, error: BaseException) -> None:
         self._around.guest = None
