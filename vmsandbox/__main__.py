@@ -1,5 +1,6 @@
 """`vmsandbox`, and `python -m vmsandbox`."""
 
+import os
 import signal
 from types import FrameType
 
@@ -13,8 +14,11 @@ def main() -> None:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    """Not by KeyboardInterrupt: where it meets Python building a dataclass, `python -m` dies of SIGINT at its exit."""
-    raise SystemExit(128 + number)
+    """Not by an exception: one that meets a finalizer is ignored, and the process goes on; importing has many of them.
+
+    KeyboardInterrupt that meets Python building a dataclass lets `python -m` die of SIGINT at its exit.
+    """
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

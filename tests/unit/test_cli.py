@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,6 +103,42 @@ def test_ctrl_c_cancels_the_work_each_time_it_comes() -> None:
     with pytest.raises(SystemExit) as ended:
         execution.run(work())
     assert (ended.value.code, heard) == (130, ["first", "second"])
+
+
+def test_ctrl_c_after_the_work_changes_nothing() -> None:
+    async def work() -> int:
+        loop = asyncio.get_running_loop()
+        close = loop.close
+
+        def closing() -> None:
+            close()
+            signal.raise_signal(signal.SIGINT)
+
+        loop.close = closing  # type: ignore[method-assign]
+        return 7
+
+    assert execution.run(work()) == 7
+
+
+def test_ctrl_c_is_not_lost_where_python_ignores_exceptions() -> None:
+    """As in the callbacks of weak references, of which importing a module has some."""
+    script = """
+import signal, sys, types
+from vmsandbox import __main__
+
+class Interrupted:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def command_line():
+    Interrupted()
+    print("went on")
+
+sys.modules["vmsandbox.cli.main"] = types.SimpleNamespace(main=command_line)
+__main__.main()
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
 
 
 def test_a_table_cuts_nothing_where_it_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

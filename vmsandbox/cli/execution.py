@@ -16,6 +16,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Coroutine
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from vmsandbox.cli import terminal
@@ -25,6 +26,8 @@ T = TypeVar("T")
 
 FAILED = 1
 RUN_FAILED = 125
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(work: Coroutine[Any, Any, T], *, failed: int = FAILED) -> T:
@@ -37,7 +40,7 @@ def run(work: Coroutine[Any, Any, T], *, failed: int = FAILED) -> T:
         failed: the exit status when it fails.
     """
     received: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     if sys.version_info < (3, 12):  # Later versions do so by themselves; a thread for each child costs the loop dearly.
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     try:
@@ -52,19 +55,21 @@ def run(work: Coroutine[Any, Any, T], *, failed: int = FAILED) -> T:
     except Exception as error:  # the last line before the user: a defect is reported as one
         _fail_internally(error, failed)
     finally:
-        signal.signal(signal.SIGINT, before)  # the loop has put Python's own in its place
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _interruptible(work: Coroutine[Any, Any, T], received: list[int]) -> T:
-    task = asyncio.ensure_future(work)
+    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
 
-    def interrupt(number: int) -> None:
+    def interrupt(number: int, _: FrameType | None) -> None:
         received.append(number)
-        task.cancel()
+        with contextlib.suppress(RuntimeError):  # the loop is closed, the work has ended
+            loop.call_soon_threadsafe(task.cancel)
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt, number)
+    for number in _SIGNALS:  # Not by the loop: while it closes, it puts Python's own handlers in their place.
+        signal.signal(number, interrupt)
+        signal.siginterrupt(number, False)
     return await task
 
 
