@@ -5,6 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
+from vmsandbox import log
+
+_log = log.get(__name__)
+
 T = TypeVar("T")
 
 
@@ -34,7 +38,8 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Await `work` to its end, however often the caller is cancelled meanwhile; for giving back what was acquired.
 
     Raises:
-        asyncio.CancelledError: the work is done, and the caller was cancelled meanwhile.
+        asyncio.CancelledError: the work is done, and the caller was cancelled meanwhile. Where the work has failed, its
+            error is the cause, and logged: who handles errors must not take it for all there is, and go on.
     """
     task = asyncio.ensure_future(work)
     cancelled = False
@@ -45,10 +50,11 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
             cancelled = True
         except BaseException:  # noqa: S110 - raised below, from the task
             pass
-    result = task.result()
-    if cancelled:
-        raise asyncio.CancelledError
-    return result
+    if cancelled and not task.cancelled():
+        if (error := task.exception()) is not None:
+            _log.warning("what was to be done to its end has failed: %s", error)
+        raise asyncio.CancelledError from error
+    return task.result()
 
 
 async def unless(work: Coroutine[Any, Any, T], failure: "asyncio.Future[BaseException]") -> T:
@@ -63,9 +69,14 @@ async def unless(work: Coroutine[Any, Any, T], failure: "asyncio.Future[BaseExce
 
 async def together(*works: Coroutine[Any, Any, Any]) -> None:
     """Run all at the same time; the first that fails cancels the others, and its error is raised by itself."""
+    # No TaskGroup: its errors come before a cancellation, and one that fails has its caller, in Python 3.11.2, count as
+    # cancelled for ever, so that `asyncio.timeout` does not raise TimeoutError any more.
+    tasks = [asyncio.create_task(work) for work in works]
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for work in works:
-                tasks.create_task(work)
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
+        if tasks:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        await cancel(*tasks)

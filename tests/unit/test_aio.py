@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 
 import pytest
 
@@ -108,3 +109,55 @@ async def test_a_cancellation_is_not_lost_at_any_turn_of_work_that_a_failure_may
         await aio.unless(ticks(3), asyncio.get_running_loop().create_future())
 
     await at_every_turn(work)
+
+
+async def fails_after(number: int) -> None:
+    try:
+        await ticks(number)
+    finally:
+        raise ValueError("it failed")
+
+
+async def test_a_cancellation_is_not_lost_at_any_turn_of_work_that_goes_to_its_end_and_fails() -> None:
+    async def work() -> None:
+        with contextlib.suppress(ValueError):
+            await aio.to_its_end(fails_after(3))
+
+    await at_every_turn(work)
+
+
+async def test_the_failure_of_work_that_a_cancelled_caller_has_finished_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caller = asyncio.create_task(aio.to_its_end(fails_after(3)))
+    await ticks(2)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert "it failed" in caplog.text
+
+
+async def test_a_cancellation_is_not_lost_at_any_turn_of_works_of_which_one_fails() -> None:
+    async def work() -> None:
+        with contextlib.suppress(ValueError):
+            await aio.together(fails_after(3), ticks(5))
+
+    await at_every_turn(work)
+
+
+async def test_the_first_of_works_that_fails_ends_the_others_and_its_caller_may_go_on_with_a_timeout() -> None:
+    ended: list[str] = []
+
+    async def other() -> None:
+        try:
+            await asyncio.sleep(LONG)
+        finally:
+            ended.append("other")
+
+    with pytest.raises(ValueError, match="it failed"):
+        await aio.together(other(), fails_after(1))
+    assert ended == ["other"]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await asyncio.sleep(LONG)
+    await aio.together()

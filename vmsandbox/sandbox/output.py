@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from vmsandbox import aio
 from vmsandbox.errors import DeadlineExceeded, VmsandboxError
 from vmsandbox.model import Output
 from vmsandbox.protocol.messages import Stream
@@ -144,9 +145,7 @@ class OutputPump:
     async def run(self) -> None:
         """Pump every stream to its end."""
         try:
-            async with asyncio.TaskGroup() as tasks:
-                for stream in self._streams:
-                    tasks.create_task(self._pump(stream))
+            await aio.together(*(self._pump(stream) for stream in self._streams))
         finally:
             self.log.close()
             self.readers.end()
