@@ -203,3 +203,20 @@ async def test_a_cancelled_probe_leaves_nothing_and_is_not_remembered(host: Host
         await choosing
     assert host.nothing_is_left()
     assert not (tmp_path / "state").exists()
+
+
+async def test_a_cancelled_probe_whose_machine_cannot_be_ended_is_not_taken_for_one_that_failed(
+    host: Host, tmp_path: Path
+) -> None:
+    host.behaviour[Accelerator.KVM] = "hangs"
+    choosing = asyncio.create_task(host.prober().choose("auto"))
+    async with asyncio.timeout(5):
+        while not host.hypervisor.machines:
+            await asyncio.sleep(0.001)
+    host.hypervisor.destroy_error = Unavailable("libvirt is gone")
+    choosing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await choosing
+    assert not (tmp_path / "state").exists()
+    host.hypervisor.destroy_error = None
+    assert await host.prober().choose("auto") is Accelerator.TCG

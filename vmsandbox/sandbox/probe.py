@@ -155,6 +155,9 @@ class Prober:
                 raise FailedPrecondition("this host has no /dev/kvm", hint="switch on virtualization in its firmware")
             await self._boot(accelerator)
         except VmsandboxError as error:
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():  # Then giving back has failed, and says nothing of KVM.
+                raise asyncio.CancelledError from error
             return Attempt(accelerator, False, time.monotonic() - begin, str(error), error.report())
         return Attempt(accelerator, True, time.monotonic() - begin)
 
