@@ -5,6 +5,7 @@ import contextlib
 import urllib.parse
 from collections.abc import AsyncIterator
 
+from vmsandbox import aio
 from vmsandbox.streaming.client import CommandClient, PortForwardClient
 from vmsandbox.streaming.client.passing import Passing
 from vmsandbox.streaming.listening import close
@@ -42,9 +43,5 @@ async def port_forward(url: str) -> AsyncIterator[PortForwardClient]:
     """As `client.port_forward`."""
     async with upgraded(url, "portforward.k8s.io") as (reader, writer):
         forward = PortForwardClient(Wire(reader, writer, Passing(SpdyConnection(server=False))))
-        running = asyncio.create_task(forward.run())
-        try:
+        async with aio.background(forward.run()):
             yield forward
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)

@@ -110,14 +110,9 @@ class _Session:
 
     async def _run(self, process: Process) -> int:
         """Move everything until the process has ended and its output was given to the client."""
-        helpers = [asyncio.create_task(self._feed(process)), asyncio.create_task(self._follow_window(process))]
-        try:
+        async with aio.background(self._feed(process)), aio.background(self._follow_window(process)):
             await aio.together(*(self._show(process, stream) for stream in process.outputs))
             return await process.wait()
-        finally:
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
 
     async def _show(self, process: Process, stream: Stream) -> None:
         machine = self._wire.machine

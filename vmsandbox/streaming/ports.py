@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from vmsandbox import log
+from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.streaming.commands import STREAM_CREATION_TIMEOUT
 from vmsandbox.streaming.machine import Left
@@ -80,10 +80,7 @@ class _Session:
 
     async def close(self) -> None:
         """End all connections."""
-        tasks = tuple(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await aio.cancel(*self._tasks.values())
 
     async def _take(self, event: PortEvent) -> None:
         match event:
@@ -130,13 +127,9 @@ class _Session:
 
     async def _exchange(self, number: int, connection: Port) -> None:
         """Move bytes until the port has ended, and the client too, or its time is over."""
-        sending = asyncio.create_task(self._send(number, connection))
-        try:
+        async with aio.background(self._send(number, connection)) as sending:
             await self._show(number, connection)
             await asyncio.wait([sending], timeout=AFTER_END)
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
 
     async def _send(self, number: int, connection: Port) -> None:
         """Give the port what the client sends. What it does not take any more is thrown away: it may still speak."""

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
-from vmsandbox import log
+from vmsandbox import aio, log
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
@@ -83,9 +83,7 @@ class StreamingServer:
             yield self
         finally:
             listener.close()
-            for task in tuple(self._connections):
-                task.cancel()
-            await asyncio.gather(*self._connections, return_exceptions=True)
+            await aio.cancel(*self._connections)
             await listener.wait_closed()
 
     def exec_url(self, request: ExecRequest) -> str:

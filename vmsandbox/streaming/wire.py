@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
+from vmsandbox import aio
 from vmsandbox.streaming.hangup import hangup_of
 
 IDLE_TIMEOUT = 4 * 3600.0
@@ -128,22 +129,14 @@ class Wire(Generic[M]):
             ClientGone: it hung up meanwhile.
         """
         peer: socket.socket = self._writer.get_extra_info("socket")
-        waiting = asyncio.ensure_future(ready)
-        try:
+        timeout = self._idle_timeout if patience is None else patience
+        async with aio.background(ready) as waiting, aio.background(self._beat()):
             with hangup_of(peer) as gone:
                 both: set[asyncio.Future[Any]] = {waiting, gone}
-                beating = asyncio.create_task(self._beat())
-                timeout = self._idle_timeout if patience is None else patience
-                try:
-                    await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    beating.cancel()
+                await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():
                 waiting.result()
                 return True
-        finally:
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
         if gone.done() or patience is None:
             raise ClientGone("it hung up" if gone.done() else "it was idle for too long")
         return False

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from vmsandbox import aio
 from vmsandbox.errors import Internal, Unavailable
 from vmsandbox.streaming import portforward
 from vmsandbox.streaming import status as statuses
@@ -179,11 +180,7 @@ async def port_forward(url: str, tls: ssl.SSLContext | None = None) -> AsyncIter
         if name != _TUNNEL:
             raise Internal(f"the streaming server chose {name!r}, which was not offered")
         client = PortForwardClient(Wire(reader, writer, Passing(Tunnel(server=False))))
-        running = asyncio.create_task(client.run(), name="port-forward")
-        try:
+        async with aio.background(client.run(), "port-forward"):
             yield client
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
     finally:
         close(writer)
