@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from kubernetes.client import Configuration
@@ -25,10 +26,12 @@ from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Perm
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming import client, server, wire
+from vmsandbox.streaming.commands import serve_command
 from vmsandbox.streaming.listening import client_tls
 from vmsandbox.streaming.remotecommand import Wanted
 from vmsandbox.streaming.server import StreamingServer
 from vmsandbox.streaming.spdy import frames
+from vmsandbox.streaming.wire import Wire
 
 PATTERN = random.Random(5).randbytes(3_000_000)
 
@@ -587,3 +590,23 @@ async def test_10_megabytes_each_way_are_the_same_afterwards(running: StreamingS
     assert out.split()[0].decode() == hashlib.sha256(data).hexdigest()
     out, _, _ = await run(running, exec_of("head", "-c", "10000000", "/dev/zero"), over=over)
     assert out == bytes(10_000_000)
+
+
+async def test_a_defect_is_not_taken_for_a_client_that_hung_up(targets: LocalTargets) -> None:
+    class Broken:
+        over = False
+
+        def receive(self, data: bytes) -> list[object]:
+            raise RuntimeError("a defect")
+
+        def take_output(self) -> bytes:
+            return b""
+
+    mine, other = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=mine)
+    broken: Any = Wire(reader, writer, Broken())  # type: ignore[type-var]
+    with pytest.raises(RuntimeError, match="a defect"):
+        await serve_command(broken, targets.exec(exec_of("true")))
+    writer.close()
+    await writer.wait_closed()
+    other.close()

@@ -40,14 +40,8 @@ async def serve_command(
         ClientGone: the client went first.
     """
     session = _Session(wire)
-    reading = asyncio.create_task(session.read(), name="client of a command")
-    try:
+    async with aio.background(session.read(), "client of a command"):
         status = await aio.unless(session.serve(opening, creation_timeout), session.gone)
-    finally:
-        reading.cancel()
-        (outcome,) = await asyncio.gather(reading, return_exceptions=True)
-    if isinstance(outcome, Exception):
-        raise outcome  # A defect: `read` translates what a client can do.
     wire.machine.finish(status)
     await wire.end()
 
@@ -73,7 +67,7 @@ class _Session:
                         reason = ClientGone(why or "it closed the connection")
                     case _:
                         await self._take(event)
-        except ClientGone as error:
+        except Exception as error:  # ClientGone, or a defect.
             reason = error
         finally:
             self.gone.set_result(reason)
