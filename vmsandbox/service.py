@@ -72,8 +72,7 @@ class RuntimeService:
                 await self._look_after_machines()
                 yield self
         finally:
-            for sandbox in tuple(self._sandboxes.values()):
-                await aio.to_its_end(sandbox.close())
+            await aio.to_its_end(self._let_go())
 
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
         """Make a sandbox and boot its machine; return its id when it is READY (CRI RunPodSandbox).
@@ -271,6 +270,10 @@ class RuntimeService:
                 state = await self._host.hypervisor.state(name)
                 if state is not MachineState.RUNNING:
                     sandbox.machine_ended(MachineEvent(name, state, state.value))
+
+    async def _let_go(self) -> None:
+        for sandbox in tuple(self._sandboxes.values()):
+            await sandbox.close()
 
     def _sandbox(self, sandbox_id: str) -> Sandbox:
         try:

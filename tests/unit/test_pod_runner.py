@@ -5,6 +5,7 @@ import pytest
 
 from tests.fakes.pod_observer import RecordingObserver
 from tests.fakes.pod_runtime import FOREVER, FakePodRuntime, Script
+from tests.support.cancelling import at_every_turn
 from tests.support.manifests import CHECKOUT, SETTINGS, plan
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from vmsandbox.model import ExecResult
@@ -571,3 +572,19 @@ async def test_a_volume_that_the_host_does_not_have_ends_it_before_the_machine_s
         await running.run(plan(ONE + "volumes: [{name: v, hostPath: {path: /nope}}]\n"))
     assert "run sandbox" not in running.runtime.calls
     assert running.nothing_is_left()
+
+
+async def test_a_cancellation_is_not_lost_at_any_turn_of_a_pod_and_leaves_nothing(running: Running) -> None:
+    spec = """\
+    restartPolicy: Never
+    initContainers: [{name: i, image: 'localhost/a:1'}, {name: s, image: 'localhost/a:1', restartPolicy: Always}]
+    containers: [{name: a, image: 'localhost/a:1'}]
+    """
+
+    async def work() -> None:
+        try:
+            await running.run(plan(spec))
+        finally:
+            assert running.nothing_is_left()
+
+    await at_every_turn(work)

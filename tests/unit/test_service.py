@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.agent import Refusal
 from tests.fakes.host import IMAGE, MIB, FakeWorld, app, pod
 from tests.fakes.processes import FakeProcess
+from tests.support.cancelling import ticks
 from vmsandbox.errors import (
     AlreadyExists,
     Cancelled,
@@ -461,6 +462,26 @@ async def test_a_creation_that_is_given_up_leaves_nothing_and_is_listed_by_nobod
     assert world.hypervisor.disks[f"vmsandbox-{sandbox}"] == {}
     agent_of(world, sandbox).before.clear()
     await service.create_container(sandbox, app())
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_service_that_is_cancelled_while_it_lets_go_lets_go_of_all(world, state, turns):
+    leaving = asyncio.Event()
+
+    async def serve() -> None:
+        async with RuntimeService(world.host(state)).running() as service:
+            for name in ("one", "two", "three"):
+                await service.run_pod_sandbox(pod(name))
+            leaving.set()
+
+    serving = asyncio.create_task(serve())
+    await leaving.wait()
+    await ticks(turns)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    ours = ("session", "machine", "watch")
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith(ours)] == []
 
 
 async def test_stopping_a_sandbox_while_a_container_is_created_ends_both(service, world, sandbox):
