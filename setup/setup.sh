@@ -22,15 +22,20 @@ main() {
     .venv/bin/vmsandbox image build-guest
 }
 
-# Installs those of the named packages that are missing; no network is needed when none is.
+# Installs those of the named packages that are missing; no network is needed when none is. What another package
+# provides is there: a host with Docker's containerd.io keeps it.
 install_packages() {
     local missing
-    missing=$(comm -13 <(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' | sed -n 's/^.i //p' | sort -u) \
-        <(printf '%s\n' "$@" | sort -u))
+    missing=$(comm -13 <(installed_packages | sort -u) <(printf '%s\n' "$@" | sort -u))
     [ -n "$missing" ] || return 0
     step apt-update "Reading Debian's package lists" apt-get update
     step apt-install "Installing $(echo "$missing" | wc -l) Debian packages" \
         env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing
+}
+
+installed_packages() {
+    dpkg-query -W -f '${db:Status-Abbrev}${Package}, ${Provides}\n' | sed -n 's/^.i //p' |
+        tr , '\n' | sed 's/^ *//; s/ .*//'
 }
 
 # QEMU runs as this user, as Debian's libvirt-daemon-system would make it, and opens /dev/kvm through the group.

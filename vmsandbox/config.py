@@ -12,6 +12,9 @@ from vmsandbox import typed_yaml
 from vmsandbox.errors import FailedPrecondition, NotFound
 from vmsandbox.typed_yaml import Node, Size
 
+MACHINE_HANDLER = "vmsandbox"
+"""The RuntimeClass handler that there is without configuration: pods of it are machines, made as `machine` says."""
+
 DEFAULT_FILE = Path("/etc/vmsandbox/config.yaml")
 _MIB = 1024 * 1024
 
@@ -108,6 +111,23 @@ class StreamingConfig:
     tls_key: Path | None = None
 
 
+class HostNamespace(enum.Enum):
+    """A namespace of the host that a pod may ask for in place of its own: hostNetwork, hostPID, hostIPC."""
+
+    NETWORK = "network"
+    PID = "pid"
+    IPC = "ipc"
+
+
+@dataclass(frozen=True, slots=True)
+class DelegateConfig:
+    """Another CRI runtime of the node, and which pods are its; None: there is none."""
+
+    socket: Path | None = None
+    handlers: tuple[str, ...] = ()
+    host_namespaces: tuple[HostNamespace, ...] = tuple(HostNamespace)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """All settings."""
@@ -128,10 +148,16 @@ class Config:
     images: ImagesConfig = field(default_factory=ImagesConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     streaming: StreamingConfig = field(default_factory=StreamingConfig)
+    delegate: DelegateConfig = field(default_factory=DelegateConfig)
+
+    @property
+    def machine_handlers(self) -> tuple[str, ...]:
+        """All handlers whose pods are machines; the empty one is that of pods without RuntimeClass."""
+        return tuple(dict.fromkeys(("", MACHINE_HANDLER, *self.handlers)))
 
     def machine_of(self, handler: str) -> MachineConfig:
-        """How machines of a handler are made; the empty handler is the default one. Raises KeyError."""
-        own = asdict(self.handlers[handler]) if handler else {}
+        """How machines of a handler are made, which is one of `machine_handlers`."""
+        own = asdict(self.handlers.get(handler, HandlerConfig()))
         return replace(self.machine, **{name: value for name, value in own.items() if value is not None})
 
 
@@ -171,7 +197,7 @@ def parse(text: str, source: str) -> Config:
 
 
 def _check(config: Config, place: Node) -> None:
-    for handler in ("", *config.handlers):
+    for handler in config.machine_handlers:
         machine, name = config.machine_of(handler), handler or "machine"
         if machine.vcpus < 1:
             raise place.error(f"{name}: a machine has at least one vCPU")
@@ -179,5 +205,9 @@ def _check(config: Config, place: Node) -> None:
             raise place.error(f"{name}: boot_deadline is a number of seconds above 0")
     if (config.streaming.tls_certificate is None) != (config.streaming.tls_key is None):
         raise place.error("streaming: tls_certificate and tls_key go together")
+    if config.delegate.handlers and config.delegate.socket is None:
+        raise place.error("delegate: handlers need the socket of the runtime that they are handed on to")
+    for handler in {MACHINE_HANDLER, *config.handlers}.intersection(config.delegate.handlers):
+        raise place.error(f"delegate: pods of the handler {handler} are machines")
     if config.log_level not in ("debug", "info", "warning", "error"):
         raise place.error("log_level is one of: debug, info, warning, error")

@@ -66,7 +66,7 @@ class FakeImages:
 
 
 class FakeRuntime:
-    def __init__(self, images: FakeImages) -> None:
+    def __init__(self, images: FakeImages, first_id: int = 1) -> None:
         self.images = images
         self.calls: list[tuple[object, ...]] = []
         self.sandboxes: dict[str, SandboxStatus] = {}
@@ -76,7 +76,7 @@ class FakeRuntime:
         self.cancelled = asyncio.Event()
         self.errors: dict[str, BaseException] = {}
         self.listeners: list[asyncio.Queue[ContainerEvent]] = []
-        self._ids = itertools.count(1)
+        self._ids = itertools.count(first_id)
         self._now = itertools.count(1_700_000_000_000_000_000)
 
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:

@@ -10,8 +10,10 @@ from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
 from tests.fakes.runtime import FakeImages, FakeRuntime
+from vmsandbox.config import DelegateConfig
 from vmsandbox.cri.calls import Node, StreamingUrls
 from vmsandbox.cri.client import CriClient
+from vmsandbox.cri.delegation.router import delegating
 from vmsandbox.cri.server import serving
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import Image, ImageConfig
@@ -56,11 +58,18 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(directory: Path, streaming: StreamingUrls | None = None, *, grace: float = 0) -> AsyncIterator[Served]:
+async def served(
+    directory: Path,
+    streaming: StreamingUrls | None = None,
+    delegate: DelegateConfig | None = None,
+    *,
+    grace: float = 0,
+    first_id: int = 1,
+) -> AsyncIterator[Served]:
     images = FakeImages(directory / "images")
-    images.directory.mkdir()
+    images.directory.mkdir(parents=True)
     (directory / "sandboxes").mkdir()
-    runtime = FakeRuntime(images)
+    runtime = FakeRuntime(images, first_id)
     errors: list[VmsandboxError] = []
 
     async def network_ready() -> None:
@@ -70,7 +79,8 @@ async def served(directory: Path, streaming: StreamingUrls | None = None, *, gra
     node = Node(("", "small"), network_ready, directory / "sandboxes", {"state_directory": directory})
     path = directory / "cri.sock"
     async with (
-        serving(runtime, path, node, streaming, grace=grace),
+        delegating(delegate or DelegateConfig(), runtime) as delegation,
+        serving(runtime, path, node, streaming, delegation, grace=grace),
         grpc.aio.insecure_channel(f"unix:{path}", options=[("grpc.max_receive_message_length", -1)]) as channel,
     ):
         yield Served(

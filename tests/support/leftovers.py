@@ -4,7 +4,16 @@ import os
 import subprocess
 from pathlib import Path
 
-PROGRAMS = ("qemu-system", "virtiofsd", "vhost-device-vs", "libvirtd", "virtlogd", "docker-registry", "registry")
+PROGRAMS = (
+    "qemu-system",
+    "virtiofsd",
+    "vhost-device-vs",
+    "libvirtd",
+    "virtlogd",
+    "docker-registry",
+    "registry",
+    "containerd",
+)
 """Beginnings of the names (comm, 15 characters) of what tests start."""
 
 

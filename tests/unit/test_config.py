@@ -31,6 +31,15 @@ def test_settings_replace_defaults() -> None:
     assert read.handlers["large"].memory is None
 
 
+def test_the_handler_vmsandbox_is_there_as_the_default_machine_or_as_it_is_configured() -> None:
+    assert Config().machine_handlers == ("", "vmsandbox")
+    assert Config().machine_of("vmsandbox") == Config().machine
+    read = config.parse("handlers: {large: {}, vmsandbox: {vcpus: 3}}", "c.yaml")
+    assert set(read.machine_handlers) == {"", "vmsandbox", "large"}
+    assert read.machine_of("vmsandbox").vcpus == 3
+    assert read.machine_of("").vcpus == 1
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -43,6 +52,10 @@ def test_settings_replace_defaults() -> None:
         ("socket: [", "c.yaml:1: "),
         ("machine: {vcpus: 0}", "at least one vCPU"),
         ("streaming: {tls_key: /k}", "tls_certificate and tls_key go together"),
+        ("delegate: {handlers: [runc]}", "delegate: handlers need the socket"),
+        ("handlers: {big: {}}\ndelegate: {socket: /s, handlers: [big]}", "pods of the handler big are machines"),
+        ("delegate: {socket: /s, handlers: [vmsandbox]}", "pods of the handler vmsandbox are machines"),
+        ("delegate: {host_namespaces: [mount]}", "'mount' is not one of 'network', 'pid', 'ipc'"),
         ("libvirt: a\n---\nlibvirt: b", "c.yaml:3: a configuration is a single document"),
     ],
 )

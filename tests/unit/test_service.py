@@ -86,6 +86,17 @@ async def running(service: RuntimeService, sandbox_id: str, **more: object) -> s
     return container_id
 
 
+def hanging() -> tuple[asyncio.Event, Callable[..., Awaitable[None]]]:
+    """A step that never ends, and the event that tells that it has begun."""
+    reached = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    return reached, hang
+
+
 def made(world: FakeWorld, sandbox_id: str) -> CreateContainer:
     """The last container that the agent was asked to make."""
     return [r for r in agent_of(world, sandbox_id).requests if isinstance(r, CreateContainer)][-1]
@@ -190,12 +201,7 @@ STEPS = ("network", "transport", "machine", "hello", "configure")
 
 def hang_at(world: FakeWorld, step: str) -> asyncio.Event:
     """Have the boot wait at a step; the event tells that it does."""
-    reached = asyncio.Event()
-
-    async def hang(*_: object) -> None:
-        reached.set()
-        await asyncio.Event().wait()
-
+    reached, hang = hanging()
     if step == "network":
         world.network.set_up = hang  # type: ignore[method-assign]
     elif step == "transport":
@@ -313,12 +319,7 @@ async def test_the_death_of_a_machine_ends_its_containers_and_is_told(service, w
     "call", ["create_container", "start_container", "signal_container", "update_resources", "exec"]
 )
 async def test_the_death_of_a_machine_fails_a_call_that_waits_for_its_guest(service, world, sandbox, call):
-    reached = asyncio.Event()
-
-    async def hang(_: object) -> None:
-        reached.set()
-        await asyncio.Event().wait()
-
+    reached, hang = hanging()
     container = await service.create_container(sandbox, app("first"))
     if call != "start_container":
         await service.start_container(container)
@@ -445,12 +446,7 @@ async def test_two_containers_of_one_name_at_once_are_one(service, sandbox):
 
 
 async def test_a_creation_that_is_given_up_leaves_nothing_and_is_listed_by_nobody(service, world, state, sandbox):
-    reached = asyncio.Event()
-
-    async def hang(_: object) -> None:
-        reached.set()
-        await asyncio.Event().wait()
-
+    reached, hang = hanging()
     agent_of(world, sandbox).before["create_container"] = hang
     call = asyncio.create_task(service.create_container(sandbox, app()))
     await reached.wait()
@@ -485,12 +481,7 @@ async def test_a_service_that_is_cancelled_while_it_lets_go_lets_go_of_all(world
 
 
 async def test_stopping_a_sandbox_while_a_container_is_created_ends_both(service, world, sandbox):
-    reached = asyncio.Event()
-
-    async def hang(_: object) -> None:
-        reached.set()
-        await asyncio.Event().wait()
-
+    reached, hang = hanging()
     agent_of(world, sandbox).before["create_container"] = hang
     call = asyncio.create_task(service.create_container(sandbox, app()))
     await reached.wait()
@@ -569,9 +560,7 @@ async def test_a_command_runs_to_its_end_or_is_killed_at_its_deadline(service, w
 
 
 async def test_a_long_call_on_one_pod_holds_up_no_other(service, world, sandbox):
-    async def hang(_: object) -> None:
-        await asyncio.Event().wait()
-
+    _, hang = hanging()
     agent_of(world, sandbox).before["create_container"] = hang
     call = asyncio.create_task(service.create_container(sandbox, app()))
     other = await service.run_pod_sandbox(pod("other"))

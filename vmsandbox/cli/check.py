@@ -1,5 +1,6 @@
 """vmsandbox check: what this host can do, and what to do about what is missing."""
 
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 
 import click
@@ -8,6 +9,7 @@ from rich.markup import escape
 from vmsandbox.cli import execution, terminal
 from vmsandbox.cli.options import Global, output_option
 from vmsandbox.config import Config
+from vmsandbox.cri.delegation import check as delegate
 from vmsandbox.model import Finding
 from vmsandbox.node.check import Section, sections
 
@@ -30,12 +32,18 @@ def check(options: Global, output: str) -> None:
 async def _look(config: Config, output: str) -> list[Section]:
     found = []
     with terminal.step("Looking at this host") as update:
-        async for section in sections(config):
+        async for section in _sections(config):
             update(section.title, 0, 0)
             found.append(section)
             if output == "text":
                 _print(section)
     return found
+
+
+async def _sections(config: Config) -> AsyncIterator[Section]:
+    yield Section("delegate", await delegate.look(config.delegate))
+    async for section in sections(config):
+        yield section
 
 
 def _print(section: Section) -> None:

@@ -11,6 +11,7 @@ from vmsandbox.cli import execution
 from vmsandbox.cli.options import Global
 from vmsandbox.config import Config
 from vmsandbox.cri.calls import Node
+from vmsandbox.cri.delegation.router import delegating
 from vmsandbox.cri.notify import notify
 from vmsandbox.cri.server import serving
 from vmsandbox.errors import FailedPrecondition
@@ -38,13 +39,14 @@ async def _serve(config: Config) -> None:
         await service.recover()
         await stack.enter_async_context(service.running())
         node = Node(
-            handlers=("", *config.handlers),
+            handlers=config.machine_handlers,
             network_ready=host.network.ready,
             containers_directory=instance.persistent,
             config=asdict(config),
         )
         streaming = await stack.enter_async_context(StreamingServer(service, config.streaming).running())
-        cri = serving(service, config.socket, node, streaming, group=_group(config.socket_group))
+        delegation = await stack.enter_async_context(delegating(config.delegate, service))
+        cri = serving(service, config.socket, node, streaming, delegation, group=_group(config.socket_group))
         await stack.enter_async_context(cri)
         notify("READY=1")
         with contextlib.suppress(asyncio.CancelledError):  # SIGTERM is how a daemon ends, and no failure

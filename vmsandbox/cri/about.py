@@ -12,7 +12,7 @@ from cri_api.v1 import api_pb2 as api
 from vmsandbox import aio, log
 from vmsandbox.cri.calls import Calls
 from vmsandbox.cri.convert import status
-from vmsandbox.cri.guard import Context
+from vmsandbox.cri.interceptor import Context
 from vmsandbox.errors import InvalidArgument, NotFound, VmsandboxError
 from vmsandbox.model import ContainerEvent, SandboxStatus
 

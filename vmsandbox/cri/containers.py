@@ -10,7 +10,7 @@ from vmsandbox.cri.convert import fields, status
 from vmsandbox.cri.convert.container import container_config, container_config_to_wire
 from vmsandbox.cri.convert.document import document
 from vmsandbox.cri.convert.resources import merged, resources
-from vmsandbox.cri.guard import Context
+from vmsandbox.cri.interceptor import Context
 from vmsandbox.errors import InvalidArgument, Unimplemented
 from vmsandbox.model import ContainerStatus
 

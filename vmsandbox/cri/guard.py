@@ -4,59 +4,41 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import grpc.aio
 
 from vmsandbox import log
 from vmsandbox.cri.codes import code_of, details_of
+from vmsandbox.cri.interceptor import Context, Interceptor
 from vmsandbox.errors import VmsandboxError
 
 _log = log.get(__name__)
 
-Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
-_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
+class Guard(Interceptor):
+    """Stands outermost. A caller that goes away or whose deadline passes cancels its call."""
 
-class Guard(grpc.aio.ServerInterceptor):
-    """Wraps the handler of every method. A caller that goes away or whose deadline passes cancels its call."""
+    def around_call(self, method: str, behaviour: Any) -> Any:
+        """See the module."""
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> _Handler:
-        """The method's handler, guarded; gRPC answers for methods that do not exist."""
-        handler = await continuation(handler_call_details)
-        method = handler_call_details.method.rpartition("/")[2]
-        if handler is None:
-            return handler
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                _guard_stream(method, handler.unary_stream), handler.request_deserializer, handler.response_serializer
-            )
-        return grpc.unary_unary_rpc_method_handler(
-            _guard_unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
-        )
+        async def guarded(request: Any, context: Context) -> Any:
+            async with _answering(method, context):
+                return await behaviour(request, context)
 
+        return guarded
 
-def _guard_unary(method: str, behaviour: Any) -> Any:
-    async def guarded(request: Any, context: Context) -> Any:
-        async with _answering(method, context):
-            return await behaviour(request, context)
+    def around_stream(self, method: str, behaviour: Any) -> Any:
+        """See the module."""
 
-    return guarded
+        async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
+            async with _answering(method, context), contextlib.aclosing(behaviour(request, context)) as responses:
+                async for response in responses:
+                    yield response
 
-
-def _guard_stream(method: str, behaviour: Any) -> Any:
-    async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
-        async with _answering(method, context), contextlib.aclosing(behaviour(request, context)) as responses:
-            async for response in responses:
-                yield response
-
-    return guarded
+        return guarded
 
 
 @contextlib.asynccontextmanager

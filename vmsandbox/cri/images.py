@@ -9,7 +9,7 @@ from cri_api.v1 import api_pb2_grpc
 from vmsandbox.cri import filesystem
 from vmsandbox.cri.calls import Node
 from vmsandbox.cri.convert.image import image_spec_document, image_to_wire, registry_auth
-from vmsandbox.cri.guard import Context
+from vmsandbox.cri.interceptor import Context
 from vmsandbox.errors import InvalidArgument, Unavailable
 from vmsandbox.images import ImageStore
 from vmsandbox.images.reference import Reference

@@ -11,7 +11,7 @@ from vmsandbox.cri.calls import Calls
 from vmsandbox.cri.convert import status
 from vmsandbox.cri.convert.document import document
 from vmsandbox.cri.convert.pod import sandbox_config, sandbox_config_to_wire
-from vmsandbox.cri.guard import Context
+from vmsandbox.cri.interceptor import Context
 from vmsandbox.errors import Unimplemented
 from vmsandbox.model import SandboxState, SandboxStatus
 

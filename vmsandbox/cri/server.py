@@ -36,6 +36,7 @@ async def serving(
     path: Path,
     node: Node,
     streaming: StreamingUrls | None = None,
+    delegation: grpc.aio.ServerInterceptor | None = None,
     *,
     group: int = -1,
     grace: float = 5,
@@ -51,6 +52,7 @@ async def serving(
         path: of the socket; its directory is made.
         node: what the CRI tells of the node.
         streaming: gives the URLs of exec, attach and port-forward; None: these are Unimplemented.
+        delegation: hands calls on to another runtime (`delegation.router`); None: all are ours.
         group: number of the group that may connect; -1: that of this process.
         grace: seconds.
 
@@ -60,7 +62,7 @@ async def serving(
     """
     with _claimed(path) as bound:
         server = grpc.aio.server(
-            interceptors=[Guard()],
+            interceptors=[Guard()] if delegation is None else [Guard(), delegation],
             options=[
                 ("grpc.max_receive_message_length", MESSAGE_LIMIT),
                 ("grpc.max_send_message_length", MESSAGE_LIMIT),

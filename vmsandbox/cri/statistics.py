@@ -7,7 +7,7 @@ from cri_api.v1 import api_pb2 as api
 from vmsandbox.cri import ids
 from vmsandbox.cri.calls import Calls
 from vmsandbox.cri.convert.usage import container_stats
-from vmsandbox.cri.guard import Context
+from vmsandbox.cri.interceptor import Context
 from vmsandbox.errors import Unimplemented
 from vmsandbox.model import ContainerStatus
 

@@ -3,7 +3,7 @@
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.calls import Calls, StreamingUrls
-from vmsandbox.cri.guard import Context
+from vmsandbox.cri.interceptor import Context
 from vmsandbox.errors import Unimplemented
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 

@@ -101,7 +101,7 @@ def qemu_group(config: Config) -> int:
 
 
 async def _profiles(config: Config, prober: Prober) -> dict[str, MachineDefaults]:
-    return {handler: await _defaults(config.machine_of(handler), prober) for handler in ("", *config.handlers)}
+    return {handler: await _defaults(config.machine_of(handler), prober) for handler in config.machine_handlers}
 
 
 async def _defaults(machine: MachineConfig, prober: Prober) -> MachineDefaults:

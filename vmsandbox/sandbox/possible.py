@@ -14,7 +14,7 @@ def check_pod(config: PodSandboxConfig) -> None:
     if config.namespaces.network is NamespaceMode.NODE:
         raise InvalidArgument(
             f"{pod}: a virtual machine cannot have the host's network",
-            hint="remove hostNetwork, or run the pod under another RuntimeClass",
+            hint="remove hostNetwork, or have a delegate runtime run the pod: docs/kubernetes.md",
         )
     if len(config.hostname) > LONGEST_HOSTNAME:
         raise InvalidArgument(f"{pod}: a hostname has at most {LONGEST_HOSTNAME} characters: {config.hostname}")

@@ -1,0 +1,54 @@
+"""What the node is, where it has two runtimes."""
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox.config import HostNamespace
+from vmsandbox.cri.delegation.policy import Policy
+from vmsandbox.cri.delegation.runtimes import Call, Runtimes
+from vmsandbox.errors import Unimplemented, VmsandboxError
+
+
+async def status(runtimes: Runtimes, call: Call[api.StatusResponse]) -> api.StatusResponse:
+    """Ours, with the delegate's handlers; a condition is met when both meet it."""
+    answer = await call.ours()
+    try:
+        theirs = await call.theirs()
+    except VmsandboxError as error:
+        theirs = _unreachable(error)
+    _judge(answer.status, theirs.status, {"RuntimeReady", *_network_of(runtimes.policy)})
+    handlers = [handler for handler in answer.runtime_handlers if handler.name not in runtimes.policy.handlers]
+    del answer.runtime_handlers[:]
+    answer.runtime_handlers.extend([*handlers, *_handlers_of(runtimes, theirs)])
+    return answer
+
+
+async def runtime_config(_: Runtimes, call: Call[api.RuntimeConfigResponse]) -> api.RuntimeConfigResponse:
+    """The delegate's, whose containers are in the host's cgroups; ours where it does not say."""
+    try:
+        return await call.theirs()
+    except Unimplemented:
+        return await call.ours()
+
+
+def _network_of(policy: Policy) -> tuple[str, ...]:
+    """The delegate's network counts, unless all of its pods are in the host's."""
+    return ("NetworkReady",) if policy.handlers or policy.namespaces - {HostNamespace.NETWORK} else ()
+
+
+def _judge(ours: api.RuntimeStatus, theirs: api.RuntimeStatus, wanted: set[str]) -> None:
+    unmet = {condition.type: condition for condition in theirs.conditions if not condition.status}
+    for condition in ours.conditions:
+        if condition.status and condition.type in wanted and condition.type in unmet:
+            condition.CopyFrom(unmet[condition.type])
+
+
+def _handlers_of(runtimes: Runtimes, theirs: api.StatusResponse) -> list[api.RuntimeHandler]:
+    """Those that pods reach it by; what they can, where it says so (containerd 1.7 does not)."""
+    said = {handler.name: handler for handler in theirs.runtime_handlers}
+    return [said.get(name, api.RuntimeHandler(name=name)) for name in sorted(runtimes.policy.handlers)]
+
+
+def _unreachable(error: VmsandboxError) -> api.StatusResponse:
+    message = f"{error}; try: {error.hint}" if error.hint else str(error)
+    condition = api.RuntimeCondition(type="RuntimeReady", reason="DelegateNotReady", message=message)
+    return api.StatusResponse(status=api.RuntimeStatus(conditions=[condition]))

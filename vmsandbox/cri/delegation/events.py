@@ -1,0 +1,64 @@
+"""The events of two runtimes as one stream."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TypeVar
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox import log
+from vmsandbox.cri.delegation.delegate import Delegate
+from vmsandbox.errors import Unimplemented
+
+_log = log.get(__name__)
+
+T = TypeVar("T")
+
+
+async def both(
+    ours: AsyncGenerator[api.ContainerEventResponse, None], delegate: Delegate, request: api.GetEventsRequest
+) -> AsyncGenerator[api.ContainerEventResponse, None]:
+    """What happens in either runtime; the stream fails when one of them does, for the kubelet to list and ask anew."""
+    async with (
+        aclosing(ours),
+        aclosing(_of_delegate(delegate, request)) as theirs,
+        aclosing(interleaved(ours, theirs)) as events,
+    ):
+        async for event in events:
+            yield event
+
+
+async def interleaved(*sources: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """What the sources give, as it comes, until all have ended; they stay the caller's to close.
+
+    Raises:
+        Exception: what the first source raised that failed.
+    """
+    nexts = {asyncio.ensure_future(anext(source)): source for source in sources}
+    try:
+        while nexts:
+            done, _ = await asyncio.wait(nexts, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                source = nexts.pop(task)
+                try:
+                    item = task.result()
+                except StopAsyncIteration:
+                    continue
+                nexts[asyncio.ensure_future(anext(source))] = source
+                yield item
+    finally:
+        for task in nexts:
+            task.cancel()
+        await asyncio.gather(*nexts, return_exceptions=True)
+
+
+async def _of_delegate(
+    delegate: Delegate, request: api.GetEventsRequest
+) -> AsyncGenerator[api.ContainerEventResponse, None]:
+    try:
+        async with aclosing(delegate.events(request)) as events:
+            async for event in events:
+                yield event
+    except Unimplemented:
+        _log.info("the delegate runtime gives no events; its pods are seen when the kubelet lists")
