@@ -610,3 +610,27 @@ async def test_a_defect_is_not_taken_for_a_client_that_hung_up(targets: LocalTar
     writer.close()
     await writer.wait_closed()
     other.close()
+
+
+def sent_away(connection: socket.socket) -> bool:
+    """Whether the server has closed a connection; what it sent before is thrown away."""
+    connection.setblocking(False)
+    try:
+        while connection.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+async def test_strangers_that_come_all_at_once_push_each_other_out(
+    targets: LocalTargets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_STRANGERS", 3)
+    async with StreamingServer(targets, StreamingConfig()).running() as running:
+        host, port = running.exec_url(exec_of("true")).split("/")[2].split(":")
+        with contextlib.ExitStack() as stack:
+            strangers = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(50)]
+            await until(lambda: sum(map(sent_away, strangers)) == 47)

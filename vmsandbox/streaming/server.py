@@ -150,7 +150,9 @@ class StreamingServer:
         """Count a connection that has shown no token; the oldest of too many goes."""
         self._strangers[task] = None
         if len(self._strangers) > MAX_STRANGERS:
-            next(iter(self._strangers)).cancel()
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]  # Now: others may come before it has ended.
+            oldest.cancel()
         try:
             yield
         finally:
