@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -53,15 +54,17 @@ def run(options: Global, files: tuple[Path, ...], timings: bool) -> None:
 
 async def _run(config: Config, files: tuple[Path, ...], timings: bool) -> PodResult:
     manifest = read_manifest([_read(path) for path in files])
-    plan_pod(manifest, _settings(config))  # what is wrong with it is said before anything is done
+    settings = _settings(config)
+    plan = plan_pod(manifest, settings)  # what is wrong with it is said before anything is done
     with claim(config.run_directory, config.state_directory) as instance:
         directories = PodDirectories(instance.runtime / "pod", instance.persistent / "pod")
         await directories.remove()
         async with connected_if_served(config.socket) as client:
             if client is None:
-                plan, opened = plan_pod(manifest, _settings(config)), _embedded(config, instance)
+                opened = _embedded(config, instance)
             else:
-                plan, opened = plan_pod(manifest, _settings(config, str(instance.logs))), _daemon(client, instance)
+                plan = plan_pod(manifest, replace(settings, log_directory=str(instance.logs)))
+                opened = _daemon(client, instance)
             async with opened as runtime:
                 with PodView(_names(plan), timings) as view:
                     return await run_pod(plan, runtime, view, directories)
@@ -99,10 +102,9 @@ def _read(path: Path) -> tuple[str, str]:
         raise NotFound(f"{path} cannot be read: {error}") from None
 
 
-def _settings(config: Config, logs: str = "") -> PlanSettings:
+def _settings(config: Config) -> PlanSettings:
     return PlanSettings(
         uid=str(uuid.uuid4()),
-        log_directory=logs,
         dns=host_dns(),
         node_name=os.uname().nodename,
         vcpus=config.machine.vcpus,
