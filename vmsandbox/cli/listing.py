@@ -13,7 +13,7 @@ from vmsandbox.cli.image import print_images
 from vmsandbox.cli.options import Global, duration, output_option
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import NotFound
-from vmsandbox.model import ContainerState, ContainerStatus
+from vmsandbox.model import ContainerState, ContainerStatus, SandboxStatus
 from vmsandbox.protocol import codec
 from vmsandbox.protocol.codec import JSON
 
@@ -113,12 +113,14 @@ async def _inspect_image(client: CriClient, name: str) -> JSON:
     return None if found is None else asdict(found)
 
 
-async def _inspect(find: Callable[[], Awaitable[object]], tell: Callable[[str], Awaitable[JSON]]) -> JSON:
+async def _inspect(
+    find: Callable[[], Awaitable[SandboxStatus | ContainerStatus]], tell: Callable[[str], Awaitable[JSON]]
+) -> JSON:
     try:
         found = await find()
     except NotFound:
         return None
-    return await tell(getattr(found, "id", ""))
+    return await tell(found.id)
 
 
 def _age(created_at: int) -> str:
