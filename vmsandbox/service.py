@@ -4,16 +4,14 @@ The CRI server and `vmsandbox run` are its two callers. Each sandbox has its own
 never wait on each other.
 """
 
-import asyncio
 import contextlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
-from vmsandbox import aio, log
-from vmsandbox.errors import AlreadyExists, InvalidArgument, NotFound, VmsandboxError
+from vmsandbox import log
+from vmsandbox.errors import InvalidArgument
 from vmsandbox.guest.streams import PortStream
-from vmsandbox.hypervisor.base import MachineEvent, MachineState
 from vmsandbox.images import ImageStore
 from vmsandbox.model import (
     AttachRequest,
@@ -34,14 +32,14 @@ from vmsandbox.model import (
 from vmsandbox.sandbox.admission import Admission, available_memory, default_boots
 from vmsandbox.sandbox.attach import Attachment
 from vmsandbox.sandbox.broadcast import Broadcast
-from vmsandbox.sandbox.container import Container
-from vmsandbox.sandbox.domain import domain_name, size_of
+from vmsandbox.sandbox.domain import size_of
 from vmsandbox.sandbox.execs import ExecProcess
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.possible import check_pod
 from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.sandbox.recovery import recover
 from vmsandbox.sandbox.sandbox import Sandbox
+from vmsandbox.sandbox.sandboxes import Sandboxes
 from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
 from vmsandbox.sandbox.teardown import give_back
 
@@ -55,7 +53,7 @@ class RuntimeService:
         """Know no sandbox; `recover` takes those of the state database back, and `running` opens it for work."""
         self._host = host
         self._admission = Admission(host.memory_budget or available_memory(), host.boots_in_parallel or default_boots())
-        self._sandboxes: dict[str, Sandbox] = {}
+        self._sandboxes = Sandboxes()
         self._broadcast = Broadcast()
 
     @property
@@ -66,13 +64,8 @@ class RuntimeService:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["RuntimeService"]:
         """Watch over machines while the context lasts; then let go of them. Machines go on."""
-        watching = self._watch_machines(self._host.hypervisor.events())
-        try:
-            async with aio.background(watching, "machine events"):
-                await self._look_after_machines()
-                yield self
-        finally:
-            await aio.to_its_end(self._let_go())
+        async with self._sandboxes.watched(self._host.hypervisor):
+            yield self
 
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
         """Make a sandbox and boot its machine; return its id when it is READY (CRI RunPodSandbox).
@@ -87,7 +80,7 @@ class RuntimeService:
         """
         check_pod(config)
         memory = size_of(self._host.profile(config.runtime_handler), config).memory
-        self._check_is_new(config)
+        self._sandboxes.check_is_new(config)
         record = SandboxRecord(uuid.uuid4().hex, config, SandboxState.STARTING, time.time_ns(), memory)
         sandbox = self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, self._broadcast.publish)
         try:
@@ -111,7 +104,7 @@ class RuntimeService:
 
     def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
         """What is known of a sandbox. Raises NotFound."""
-        return self._sandbox(sandbox_id).status
+        return self._sandboxes.find(sandbox_id).status
 
     def list_pod_sandboxes(self) -> tuple[SandboxStatus, ...]:
         """All sandboxes, also those that are STARTING."""
@@ -119,25 +112,25 @@ class RuntimeService:
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
         """Make a container, and return its id; see `Sandbox.create_container`. Raises NotFound."""
-        return await self._sandbox(sandbox_id).create_container(config)
+        return await self._sandboxes.find(sandbox_id).create_container(config)
 
     async def start_container(self, container_id: str) -> None:
         """Let a container run. Raises NotFound, and as `Container.start`."""
-        await self._container(container_id).start()
+        await self._sandboxes.container(container_id).start()
 
     async def stop_container(self, container_id: str, timeout: float) -> None:
         """Ask a container to end, and kill it after `timeout` seconds. Succeeds for an unknown or ended one."""
-        if self._owner(container_id) is not None:
-            await self._container(container_id).stop(timeout)
+        if sandbox := self._sandboxes.owner(container_id):
+            await sandbox.containers[container_id].stop(timeout)
 
     async def remove_container(self, container_id: str) -> None:
         """End a container if it runs, and forget it. Succeeds for an unknown one."""
-        if sandbox := self._owner(container_id):
+        if sandbox := self._sandboxes.owner(container_id):
             await sandbox.containers.remove(container_id)
 
     def container_status(self, container_id: str) -> ContainerStatus:
         """What is known of a container. Raises NotFound."""
-        return self._container(container_id).status
+        return self._sandboxes.container(container_id).status
 
     def list_containers(self) -> tuple[ContainerStatus, ...]:
         """All containers of all sandboxes, but those that are still being made."""
@@ -146,11 +139,11 @@ class RuntimeService:
 
     async def wait_container(self, container_id: str) -> ContainerStatus:
         """The status of a container, when it has ended and its output is in the log. Raises NotFound."""
-        return await self._container(container_id).wait()
+        return await self._sandboxes.container(container_id).wait()
 
     def output(self, container_id: str) -> AsyncGenerator[Output, None]:
         """A container's output from now on, to its end. A slow reader holds the container back. Raises NotFound."""
-        return self._container(container_id).output()
+        return self._sandboxes.container(container_id).output()
 
     async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
         """Run a command in a container to its end (CRI ExecSync); `timeout` in seconds, 0 for none.
@@ -160,24 +153,24 @@ class RuntimeService:
             FailedPrecondition: it does not run.
             DeadlineExceeded: the command did not end in time, and was killed.
         """
-        container = self._container(container_id)
+        container = self._sandboxes.container(container_id)
         if not command:
             raise InvalidArgument("no command was given")
-        return await self._sandbox(container.record.sandbox_id).exec_sync(container_id, command, timeout)
+        return await self._sandboxes.find(container.record.sandbox_id).exec_sync(container_id, command, timeout)
 
     def check_exec(self, request: ExecRequest) -> None:
         """Raise NotFound or FailedPrecondition where `exec` would at once."""
-        container = self._container(request.container_id)
+        container = self._sandboxes.container(request.container_id)
         require_container(ContainerCall.EXEC, container.record.id, container.record.state)
 
     def check_attach(self, request: AttachRequest) -> None:
         """Raise NotFound or FailedPrecondition where `attach` would at once."""
-        container = self._container(request.container_id)
+        container = self._sandboxes.container(request.container_id)
         require_container(ContainerCall.ATTACH, container.record.id, container.record.state)
 
     def check_port_forward(self, request: PortForwardRequest) -> None:
         """Raise NotFound or FailedPrecondition where `port` would at once."""
-        sandbox = self._sandbox(request.sandbox_id)
+        sandbox = self._sandboxes.find(request.sandbox_id)
         require_sandbox(SandboxCall.PORT_FORWARD, sandbox.record.id, sandbox.record.state)
 
     @contextlib.asynccontextmanager
@@ -189,14 +182,14 @@ class RuntimeService:
             FailedPrecondition: it does not run.
             VmsandboxError: the command could not be started.
         """
-        sandbox = self._sandbox(self._container(request.container_id).record.sandbox_id)
+        sandbox = self._sandboxes.find(self._sandboxes.container(request.container_id).record.sandbox_id)
         async with sandbox.exec(request) as process:
             yield process
 
     @contextlib.asynccontextmanager
     async def attach(self, request: AttachRequest) -> AsyncIterator[Attachment]:
         """Join the streams of a running container (CRI Attach). Raises NotFound, FailedPrecondition."""
-        async with self._container(request.container_id).attach(stdin=request.stdin) as attachment:
+        async with self._sandboxes.container(request.container_id).attach(stdin=request.stdin) as attachment:
             yield attachment
 
     @contextlib.asynccontextmanager
@@ -208,31 +201,20 @@ class RuntimeService:
             FailedPrecondition: it is not READY.
             Unavailable: nobody listens on that port, or the machine is gone.
         """
-        async with self._sandbox(sandbox_id).port(port) as stream:
+        async with self._sandboxes.find(sandbox_id).port(port) as stream:
             yield stream
 
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
         """Change a container's limits (CRI UpdateContainerResources). Raises NotFound, and as `Container.update`."""
-        await self._container(container_id).update(resources)
+        await self._sandboxes.container(container_id).update(resources)
 
     async def measure_containers(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
         """What the running containers of these sandboxes use, by id; a guest that does not answer is left out."""
-        chosen = [sandbox for sandbox in self._sandboxes.values() if sandbox.record.id in sandbox_ids]
-        found: dict[str, ContainerUsage] = {}
-        for measured in await asyncio.gather(
-            *(sandbox.containers.measure() for sandbox in chosen), return_exceptions=True
-        ):
-            if isinstance(measured, dict):
-                found.update(measured)
-            elif isinstance(measured, VmsandboxError):
-                _log.warning("containers are not measured: %s", measured)
-            else:
-                raise measured
-        return found
+        return await self._sandboxes.measure(sandbox_ids)
 
     def reopen_container_log(self, container_id: str) -> None:
         """Go on in a new log file after a rotation. Raises NotFound, FailedPrecondition."""
-        self._container(container_id).reopen_log()
+        self._sandboxes.container(container_id).reopen_log()
 
     def events(self) -> AsyncGenerator[ContainerEvent, None]:
         """What happens to sandboxes and containers from now on (CRI GetContainerEvents)."""
@@ -255,43 +237,3 @@ class RuntimeService:
             _log.warning("giving back what sandbox %s of a process that crashed acquired", record.id)
             await give_back(self._host, record.id)
             self._host.state.delete(SandboxRecord, record.id)
-
-    async def _watch_machines(self, events: AsyncIterator[MachineEvent]) -> None:
-        async for event in events:
-            for sandbox in self._sandboxes.values():
-                if domain_name(sandbox.record.id) == event.name:
-                    sandbox.machine_ended(event)
-
-    async def _look_after_machines(self) -> None:
-        """Those that were taken back may have ended before anybody listened."""
-        for sandbox in tuple(self._sandboxes.values()):
-            if sandbox.record.state is SandboxState.READY:
-                name = domain_name(sandbox.record.id)
-                state = await self._host.hypervisor.state(name)
-                if state is not MachineState.RUNNING:
-                    sandbox.machine_ended(MachineEvent(name, state, state.value))
-
-    async def _let_go(self) -> None:
-        for sandbox in tuple(self._sandboxes.values()):
-            await sandbox.close()
-
-    def _sandbox(self, sandbox_id: str) -> Sandbox:
-        try:
-            return self._sandboxes[sandbox_id]
-        except KeyError:
-            raise NotFound(f"there is no sandbox {sandbox_id}") from None
-
-    def _owner(self, container_id: str) -> Sandbox | None:
-        return next((sandbox for sandbox in self._sandboxes.values() if container_id in sandbox.containers), None)
-
-    def _container(self, container_id: str) -> Container:
-        if sandbox := self._owner(container_id):
-            return sandbox.containers[container_id]
-        raise NotFound(f"there is no container {container_id}")
-
-    def _check_is_new(self, config: PodSandboxConfig) -> None:
-        for sandbox in self._sandboxes.values():
-            if sandbox.record.config.metadata == config.metadata:
-                raise AlreadyExists(
-                    f"pod {config.metadata.namespace}/{config.metadata.name} has a sandbox: {sandbox.record.id}"
-                )

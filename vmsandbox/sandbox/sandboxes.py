@@ -1,0 +1,88 @@
+"""All sandboxes of a process, and what befalls them together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Collection
+
+from vmsandbox import aio, log
+from vmsandbox.errors import AlreadyExists, NotFound, VmsandboxError
+from vmsandbox.hypervisor.base import Hypervisor, MachineEvent, MachineState
+from vmsandbox.model import ContainerUsage, PodSandboxConfig, SandboxState
+from vmsandbox.sandbox.container import Container
+from vmsandbox.sandbox.domain import domain_name
+from vmsandbox.sandbox.sandbox import Sandbox
+
+_log = log.get(__name__)
+
+
+class Sandboxes(dict[str, Sandbox]):
+    """The sandboxes by their ids, also those that are STARTING."""
+
+    def find(self, sandbox_id: str) -> Sandbox:
+        """The sandbox of an id. Raises NotFound."""
+        try:
+            return self[sandbox_id]
+        except KeyError:
+            raise NotFound(f"there is no sandbox {sandbox_id}") from None
+
+    def owner(self, container_id: str) -> Sandbox | None:
+        """The sandbox of a container, where there is such a container."""
+        return next((sandbox for sandbox in self.values() if container_id in sandbox.containers), None)
+
+    def container(self, container_id: str) -> Container:
+        """The container of an id. Raises NotFound."""
+        if sandbox := self.owner(container_id):
+            return sandbox.containers[container_id]
+        raise NotFound(f"there is no container {container_id}")
+
+    def check_is_new(self, config: PodSandboxConfig) -> None:
+        """Raise AlreadyExists where a sandbox has the name, namespace, uid and attempt of this one."""
+        for sandbox in self.values():
+            if sandbox.record.config.metadata == config.metadata:
+                raise AlreadyExists(
+                    f"pod {config.metadata.namespace}/{config.metadata.name} has a sandbox: {sandbox.record.id}"
+                )
+
+    async def measure(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
+        """What the running containers of some use, by id; a guest that does not answer is left out."""
+        chosen = [sandbox for sandbox in self.values() if sandbox.record.id in sandbox_ids]
+        found: dict[str, ContainerUsage] = {}
+        for measured in await asyncio.gather(
+            *(sandbox.containers.measure() for sandbox in chosen), return_exceptions=True
+        ):
+            if isinstance(measured, dict):
+                found.update(measured)
+            elif isinstance(measured, VmsandboxError):
+                _log.warning("containers are not measured: %s", measured)
+            else:
+                raise measured
+        return found
+
+    @contextlib.asynccontextmanager
+    async def watched(self, hypervisor: Hypervisor) -> AsyncIterator[None]:
+        """Tell them of their machines' ends while the context lasts; then let go of them. Machines go on."""
+        try:
+            async with aio.background(self._watch(hypervisor.events()), "machine events"):
+                await self._look(hypervisor)
+                yield
+        finally:
+            await aio.to_its_end(self._let_go())
+
+    async def _watch(self, events: AsyncIterator[MachineEvent]) -> None:
+        async for event in events:
+            for sandbox in self.values():
+                if domain_name(sandbox.record.id) == event.name:
+                    sandbox.machine_ended(event)
+
+    async def _look(self, hypervisor: Hypervisor) -> None:
+        """Machines of those that were taken back may have ended before anybody listened."""
+        for sandbox in tuple(self.values()):
+            if sandbox.record.state is SandboxState.READY:
+                name = domain_name(sandbox.record.id)
+                state = await hypervisor.state(name)
+                if state is not MachineState.RUNNING:
+                    sandbox.machine_ended(MachineEvent(name, state, state.value))
+
+    async def _let_go(self) -> None:
+        for sandbox in tuple(self.values()):
+            await sandbox.close()
