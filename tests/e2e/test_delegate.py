@@ -138,6 +138,16 @@ def test_an_image_that_was_pulled_for_machines_serves_a_container_on_the_host(cr
     assert host_pod.start("true", image=listed[0].id, linux=HOST_NETWORK).wait().status.exit_code == 0
 
 
+def test_what_neither_runtime_knows_has_ended(cri: Cri) -> None:
+    for call, request in (
+        (cri.runtime.StopPodSandbox, pb.StopPodSandboxRequest(pod_sandbox_id="absent")),
+        (cri.runtime.RemovePodSandbox, pb.RemovePodSandboxRequest(pod_sandbox_id="absent")),
+        (cri.runtime.StopContainer, pb.StopContainerRequest(container_id="absent")),
+        (cri.runtime.RemoveContainer, pb.RemoveContainerRequest(container_id="absent")),
+    ):
+        call(request)
+
+
 def test_containers_of_the_host_outlive_a_restart_of_their_runtime(
     cri: Cri, containerd: Containerd, on_host: Container, in_machine: Container
 ) -> None:

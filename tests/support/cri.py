@@ -10,7 +10,7 @@ from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
 from tests.fakes.runtime import FakeImages, FakeRuntime
-from vmsandbox.config import DelegateConfig
+from vmsandbox.config import MACHINE_HANDLER, DelegateConfig
 from vmsandbox.cri.calls import Node, StreamingUrls
 from vmsandbox.cri.client import CriClient
 from vmsandbox.cri.delegation.router import delegating
@@ -76,7 +76,7 @@ async def served(
         if errors:
             raise errors[0]
 
-    node = Node(("", "small"), network_ready, directory / "sandboxes", {"state_directory": directory})
+    node = Node(("", "small", MACHINE_HANDLER), network_ready, directory / "sandboxes", {"state_directory": directory})
     path = directory / "cri.sock"
     async with (
         delegating(delegate or DelegateConfig(), runtime) as delegation,

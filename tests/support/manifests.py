@@ -8,7 +8,7 @@ from vmsandbox.pod.plan import PodPlan, plan_pod
 from vmsandbox.pod.subject import PlanSettings
 
 CHECKOUT = Path(__file__).parents[2]
-SETTINGS = PlanSettings(uid="0a1b2c3d")
+SETTINGS = PlanSettings(uid="0a1b2c3d", handlers=("", "large"))
 
 
 def manifest(text: str) -> Manifest:

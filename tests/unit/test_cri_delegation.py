@@ -15,7 +15,9 @@ from vmsandbox.cri.delegation.check import look
 from vmsandbox.cri.delegation.events import interleaved
 from vmsandbox.cri.delegation.policy import Policy
 from vmsandbox.cri.delegation.router import ROUTES
-from vmsandbox.errors import FailedPrecondition, Unimplemented
+from vmsandbox.cri.pod_runtime import DaemonRuntime
+from vmsandbox.errors import FailedPrecondition, NotFound, Unimplemented
+from vmsandbox.model import PodSandboxConfig, PodSandboxMetadata
 
 THEIRS = "runc"
 NODE, POD = api.NODE, api.POD
@@ -156,6 +158,16 @@ async def test_what_neither_has_is_told_by_the_delegate(two):
     await two.ours.runtime_stub.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id="absent"))
 
 
+async def test_what_neither_has_has_ended_also_where_the_delegate_refuses_to_end_it(two):
+    stub = two.ours.runtime_stub
+    for call in ("stop_pod_sandbox", "remove_pod_sandbox", "stop_container", "remove_container"):
+        two.theirs.runtime.errors[call] = NotFound("an error occurred when try to find it: not found")
+    await stub.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id="absent"))
+    await stub.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id="absent"))
+    await stub.StopContainer(api.StopContainerRequest(container_id="absent"))
+    await stub.RemoveContainer(api.RemoveContainerRequest(container_id="absent"))
+
+
 async def test_an_id_that_is_not_given_is_ours_to_refuse(two):
     code, details = await failure(two.ours.runtime_stub.StopPodSandbox(api.StopPodSandboxRequest()))
     assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "no sandbox id was given")
@@ -268,7 +280,7 @@ async def test_file_systems_of_both_are_told(two):
 
 async def test_the_handlers_are_those_of_machines_and_those_of_the_delegate(two):
     status = await two.ours.runtime_stub.Status(api.StatusRequest())
-    assert [handler.name for handler in status.runtime_handlers] == ["", "small", THEIRS]
+    assert [handler.name for handler in status.runtime_handlers] == ["", "small", "vmsandbox", THEIRS]
 
 
 async def test_the_network_is_ready_when_it_is_for_both(two):
@@ -353,6 +365,17 @@ async def test_events_of_machines_come_where_the_delegate_gives_none(two, monkey
     machine = await two.run("machine")
     assert (await events.read()).container_id == machine
     events.cancel()
+
+
+async def test_run_makes_a_machine_also_where_pods_without_runtime_class_are_the_delegates(two, tmp_path):
+    async with served(tmp_path / "third", None, DelegateConfig(two.theirs.path, ("",)), first_id=0x2000) as third:
+        third.images.in_registries[APP] = IMAGE
+        runtime = DaemonRuntime(third.client)
+        assert await runtime.find_image(APP) is None
+        assert (await runtime.pull_image(APP, None, lambda _: None)).id == IMAGE.id
+        metadata = PodSandboxMetadata("web", "uid", "default")
+        assert await runtime.run_pod_sandbox(PodSandboxConfig(metadata)) in third.runtime.sandboxes
+    assert not two.theirs.images.held
 
 
 async def test_check_says_what_a_delegate_runs(two):

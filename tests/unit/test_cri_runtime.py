@@ -303,7 +303,7 @@ async def test_status_lists_conditions_handlers_and_features(cri):
         ("RuntimeReady", True),
         ("NetworkReady", True),
     }
-    assert [handler.name for handler in response.runtime_handlers] == ["", "small"]
+    assert [handler.name for handler in response.runtime_handlers] == ["", "small", "vmsandbox"]
     assert response.features.supplemental_groups_policy
     assert not response.info
     verbose = await cri.runtime_stub.Status(api.StatusRequest(verbose=True))

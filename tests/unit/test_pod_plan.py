@@ -103,6 +103,11 @@ def main_error(field: str) -> str:
     return error_of(f"containers: [{{name: a, image: b, {field}}}]")
 
 
+def test_a_runtime_class_that_is_not_of_machines_is_an_error_before_anything_starts():
+    said = error_of("{runtimeClassName: runc, containers: [{name: main, image: a}]}")
+    assert "spec.runtimeClassName: there is no handler of machines of this name; there are: large" in said
+
+
 def envs(planned: PodPlan) -> dict[str, str]:
     return planned.container(planned.spec.containers[0], planned.subject).envs
 

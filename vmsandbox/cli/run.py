@@ -107,6 +107,7 @@ def _settings(config: Config) -> PlanSettings:
         uid=str(uuid.uuid4()),
         dns=host_dns(),
         node_name=os.uname().nodename,
+        handlers=config.machine_handlers,
         vcpus=config.machine.vcpus,
         memory=config.machine.memory,
     )

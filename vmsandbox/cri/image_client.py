@@ -23,21 +23,21 @@ class ImageClient:
             response = await self._images.ListImages(api.ListImagesRequest())
         return tuple(map(image, response.images))
 
-    async def find(self, name_or_id: str) -> Image | None:
-        """An image; None: not held."""
-        request = api.ImageStatusRequest(image=api.ImageSpec(image=name_or_id))
+    async def find(self, name_or_id: str, handler: str = "") -> Image | None:
+        """An image; None: not held. With a RuntimeClass handler, held by the runtime that serves it."""
+        request = api.ImageStatusRequest(image=api.ImageSpec(image=name_or_id, runtime_handler=handler))
         with translated():
             response = await self._images.ImageStatus(request)
         return image(response.image) if response.HasField("image") else None
 
-    async def pull(self, name: str, auth: RegistryAuth | None = None) -> Image:
-        """Pull an image."""
-        request = api.PullImageRequest(image=api.ImageSpec(image=name))
+    async def pull(self, name: str, auth: RegistryAuth | None = None, handler: str = "") -> Image:
+        """Pull an image, for the runtime that serves a RuntimeClass handler."""
+        request = api.PullImageRequest(image=api.ImageSpec(image=name, runtime_handler=handler))
         if auth is not None:
             request.auth.CopyFrom(registry_auth_to_wire(auth))
         with translated():
             response = await self._images.PullImage(request)
-        pulled = await self.find(response.image_ref)
+        pulled = await self.find(response.image_ref, handler)
         if pulled is None:
             raise NotFound(f"image {name} was removed as soon as it was pulled")
         return pulled

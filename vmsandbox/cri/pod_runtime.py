@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox import aio
+from vmsandbox.config import MACHINE_HANDLER
 from vmsandbox.cri.client import CriClient
 from vmsandbox.images import PullPhase, PullProgress, Report
 from vmsandbox.model import (
     BootTimings,
     Image,
     Output,
+    PodSandboxConfig,
     RegistryAuth,
     SandboxStatus,
 )
@@ -20,15 +22,16 @@ from vmsandbox.sandbox.log_reader import follow
 
 
 class DaemonRuntime:
-    """See `PodRuntime`. A container's output is read from its log, which the pod's configuration has to name."""
+    """See `PodRuntime`. A container's output is read from its log, which the pod's configuration has to name.
+
+    A pod is a machine also where the daemon has pods without RuntimeClass run by a delegate.
+    """
 
     guest_tmpfs = False
 
     def __init__(self, client: CriClient) -> None:
         """Ask through `client`, which stays the caller's."""
         self._client = client
-        self.find_image = client.images.find
-        self.run_pod_sandbox = client.run_pod_sandbox
         self.stop_pod_sandbox = client.stop_pod_sandbox
         self.remove_pod_sandbox = client.remove_pod_sandbox
         self.create_container = client.create_container
@@ -39,10 +42,19 @@ class DaemonRuntime:
         self.wait_container = client.wait_container
         self.exec_sync = client.exec_sync
 
+    async def find_image(self, name: str) -> Image | None:
+        """See `PodRuntime`."""
+        return await self._client.images.find(name, MACHINE_HANDLER)
+
+    async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
+        """See `PodRuntime`."""
+        handler = config.runtime_handler or MACHINE_HANDLER
+        return await self._client.run_pod_sandbox(replace(config, runtime_handler=handler))
+
     async def pull_image(self, name: str, auth: RegistryAuth | None, progress: Report) -> Image:
         """See `PodRuntime`; the CRI does not tell how far a pull is."""
         progress(PullProgress(PullPhase.DOWNLOADING))
-        return await self._client.images.pull(name, auth)
+        return await self._client.images.pull(name, auth, MACHINE_HANDLER)
 
     async def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
         """See `PodRuntime`; with kernel and timings, which only the verbose status has."""

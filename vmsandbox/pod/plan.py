@@ -125,8 +125,16 @@ def _sandbox(subject: Subject) -> PodSandboxConfig:
         privileged=any(c.security_context.privileged for c in (*spec.init_containers, *spec.containers)),
         resources=subject.resources.sandbox(spec),
         overhead=_overhead(spec),
-        runtime_handler=spec.runtime_class_name,
+        runtime_handler=_handler(subject),
     )
+
+
+def _handler(subject: Subject) -> str:
+    spec, handlers = subject.pod.spec, subject.settings.handlers
+    if spec.runtime_class_name not in handlers:
+        known = ", ".join(sorted(filter(None, handlers))) or "none"
+        raise spec.at.of("runtimeClassName").error(f"there is no handler of machines of this name; there are: {known}")
+    return spec.runtime_class_name
 
 
 def _port_mappings(spec: PodSpec) -> tuple[PortMapping, ...]:

@@ -30,6 +30,8 @@ class PlanSettings:
     node_name: str = "localhost"
     host_ips: tuple[str, ...] = ("127.0.0.1",)
     cluster_domain: str = "cluster.local"
+    handlers: tuple[str, ...] = ("",)
+    """The RuntimeClass handlers whose pods are machines."""
     vcpus: int = 1
     """Of a machine whose pod declares nothing."""
     memory: int = 256 * 1024 * 1024

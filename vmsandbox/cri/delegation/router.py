@@ -8,7 +8,7 @@ from vmsandbox.config import DelegateConfig
 from vmsandbox.cri.delegation import about, events, images
 from vmsandbox.cri.delegation.delegate import connected
 from vmsandbox.cri.delegation.policy import Policy
-from vmsandbox.cri.delegation.runtimes import Call, Runtimes, answered, merged
+from vmsandbox.cri.delegation.runtimes import Call, Runtimes, answered, ended, merged
 from vmsandbox.cri.interceptor import Context, Interceptor
 from vmsandbox.service import RuntimeService
 
@@ -28,6 +28,14 @@ async def _by_container(runtimes: Runtimes, call: Call[Any]) -> Any:
     return await answered(call, by_us=runtimes.owns_container(call.request.container_id))
 
 
+async def _end_sandbox(runtimes: Runtimes, call: Call[Any]) -> Any:
+    return await ended(call, by_us=runtimes.owns_sandbox(call.request.pod_sandbox_id))
+
+
+async def _end_container(runtimes: Runtimes, call: Call[Any]) -> Any:
+    return await ended(call, by_us=runtimes.owns_container(call.request.container_id))
+
+
 async def _create(runtimes: Runtimes, call: Call[Any]) -> Any:
     by_us = runtimes.owns_sandbox(call.request.pod_sandbox_id)
     await images.provide(runtimes, call.request, to_us=by_us)
@@ -40,16 +48,16 @@ async def _both(_: Runtimes, call: Call[Any]) -> Any:
 
 ROUTES: Mapping[str, Route] = {
     "RunPodSandbox": _by_pod,
-    "StopPodSandbox": _by_sandbox,
-    "RemovePodSandbox": _by_sandbox,
+    "StopPodSandbox": _end_sandbox,
+    "RemovePodSandbox": _end_sandbox,
     "PodSandboxStatus": _by_sandbox,
     "PodSandboxStats": _by_sandbox,
     "UpdatePodSandboxResources": _by_sandbox,
     "PortForward": _by_sandbox,
     "CreateContainer": _create,
     "StartContainer": _by_container,
-    "StopContainer": _by_container,
-    "RemoveContainer": _by_container,
+    "StopContainer": _end_container,
+    "RemoveContainer": _end_container,
     "ContainerStatus": _by_container,
     "ContainerStats": _by_container,
     "UpdateContainerResources": _by_container,

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from vmsandbox.cri.delegation.delegate import Delegate
 from vmsandbox.cri.delegation.policy import Policy
+from vmsandbox.errors import NotFound
 from vmsandbox.service import RuntimeService
 
 Answer = TypeVar("Answer", bound=Message)
@@ -42,6 +43,14 @@ class Call(Generic[Answer]):
 async def answered(call: Call[Answer], *, by_us: bool) -> Answer:
     """One runtime's answer."""
     return await (call.ours() if by_us else call.theirs())
+
+
+async def ended(call: Call[Answer], *, by_us: bool) -> Answer:
+    """As `answered`, for calls that succeed for what is unknown (CRI StopContainer), which containerd 1.6 refuses."""
+    try:
+        return await answered(call, by_us=by_us)
+    except NotFound:
+        return await call.ours()
 
 
 async def merged(call: Call[Answer]) -> Answer:
