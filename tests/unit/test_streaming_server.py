@@ -7,6 +7,7 @@ import hashlib
 import os
 import random
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -634,3 +635,59 @@ async def test_strangers_that_come_all_at_once_push_each_other_out(
         with contextlib.ExitStack() as stack:
             strangers = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(50)]
             await until(lambda: sum(map(sent_away, strangers)) == 47)
+
+
+@pytest.fixture
+async def secured(targets: LocalTargets, tmp_path: Path) -> AsyncIterator[tuple[StreamingServer, tuple[str, int]]]:
+    """A server with TLS, and where it listens."""
+    async with StreamingServer(targets, certificate(tmp_path)).running() as streaming:
+        host, port = streaming.exec_url(exec_of("true")).split("/")[2].split(":")
+        yield streaming, (host, int(port))
+
+
+async def test_strangers_who_shake_no_hands_push_each_other_out_as_others_do(
+    secured: tuple[StreamingServer, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_STRANGERS", 3)
+    with contextlib.ExitStack() as stack:
+        strangers = [stack.enter_context(socket.create_connection(secured[1])) for _ in range(20)]
+        await until(lambda: sum(map(sent_away, strangers)) == 17)
+
+
+async def test_who_shook_hands_and_answers_nothing_more_is_sent_away_at_once(
+    secured: tuple[StreamingServer, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_STRANGERS", 1)
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(secured[1]) as silent,
+        socket.socket(fileno=os.dup(silent.fileno())) as twin,
+        await asyncio.to_thread(trusting.wrap_socket, twin),
+        socket.create_connection(secured[1]),
+    ):
+        await until(lambda: sent_away(silent))
+
+
+async def test_over_tls_too_a_client_that_takes_nothing_is_closed_on(targets: LocalTargets, tmp_path: Path) -> None:
+    config, complaints = certificate(tmp_path), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with StreamingServer(targets, config).running() as streaming:
+        request = exec_of("yes")
+        context = client.command(streaming.exec_url(request), wanted_of(request), client_tls(config))
+        command = await context.__aenter__()
+        assert await anext(command.output())
+    await until(lambda: targets.ended == 1)
+    await context.__aexit__(None, None, None)
+    assert not complaints
+
+
+async def test_the_end_of_the_server_is_that_of_clients_who_shake_hands(targets: LocalTargets, tmp_path: Path) -> None:
+    async with StreamingServer(targets, certificate(tmp_path)).running() as streaming:
+        host, port = streaming.exec_url(exec_of("true")).split("/")[2].split(":")
+        late = socket.create_connection((host, int(port)))
+        await asyncio.sleep(0.1)  # It has been accepted.
+    with late:
+        async with asyncio.timeout(2):
+            while not sent_away(late):
+                await asyncio.sleep(0.01)

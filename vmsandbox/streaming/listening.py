@@ -71,7 +71,13 @@ async def farewell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, a
 
 
 def close(writer: asyncio.StreamWriter) -> None:
-    """Close at once; what the client has not taken in by now is thrown away."""
-    if writer.transport.get_write_buffer_size():
-        writer.transport.abort()
-    writer.close()
+    """Close at once; what the client has not taken in by now is thrown away.
+
+    With TLS the client is told the end, but its answer, for which asyncio would wait half a minute, is not.
+    """
+    transport = writer.transport
+    unsent = transport.get_write_buffer_size()
+    if not transport.is_closing():
+        transport.close()
+    if unsent or transport.get_extra_info("ssl_object") is not None:
+        transport.abort()

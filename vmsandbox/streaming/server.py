@@ -6,7 +6,8 @@ server that others can reach needs TLS. What a client does, or does not do, conc
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from vmsandbox import aio, log
@@ -52,6 +53,7 @@ class StreamingServer:
         self._head_timeout = head_timeout
         self._idle_timeout = idle_timeout
         self._tokens: Tokens[Request] = Tokens()
+        self._tls: ssl.SSLContext | None = None
         self._base_url = ""
         self._strangers: dict[asyncio.Task[None], None] = {}
         self._connections: set[asyncio.Task[None]] = set()
@@ -65,20 +67,14 @@ class StreamingServer:
         """
         config = self._config
         try:
-            tls = server_tls(config)
-            listener = await asyncio.start_server(
-                self._accept,
-                config.address,
-                config.port,
-                ssl=tls,
-                ssl_handshake_timeout=self._head_timeout if tls else None,
-            )
+            self._tls = server_tls(config)
+            listener = await asyncio.start_server(self._accept, config.address, config.port)
         except OSError as error:  # Of which ssl.SSLError is one.
             raise FailedPrecondition(
                 f"the streaming server cannot listen on {config.address}, port {config.port}: {error}",
                 hint="look at `streaming` in config.yaml",
             ) from None
-        self._base_url = url_of(listener.sockets[0], secure=tls is not None)
+        self._base_url = url_of(listener.sockets[0], secure=self._tls is not None)
         try:
             yield self
         finally:
@@ -125,15 +121,29 @@ class StreamingServer:
     def _url(self, request: Request) -> str:
         return f"{self._base_url}/{_PATHS[type(request)]}/{self._tokens.give(request)}"
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Own one connection from its first byte to its last; nobody awaits this task."""
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A connection has come: from now on it is closed with its task, also with one that has not begun yet."""
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            self._connections.discard(task)
+            self._strangers.pop(task, None)
+            close(writer)
+
+        task = asyncio.create_task(self._own(reader, writer), name="streaming client")
+        task.add_done_callback(ended)
+        self._connections.add(task)
+        self._count_stranger(task)
+
+    async def _own(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What is done for one connection, from its first byte to its last; nobody awaits this task."""
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
         try:
             keep_alive(writer.get_extra_info("socket"))
-            with self._as_stranger(task):
-                greeted = await self._greet(reader, writer)
+            if self._tls is not None:  # Before anything is waited for, in which bytes could be read.
+                await writer.start_tls(self._tls, ssl_handshake_timeout=self._head_timeout)
+            greeted = await self._greet(reader, writer)
+            self._strangers.pop(task, None)
             if greeted is not None:
                 serve, early = greeted
                 await serve(reader, writer, early)
@@ -141,22 +151,14 @@ class StreamingServer:
             _log.debug("a streaming client is gone: %s", error)
         except asyncio.CancelledError:
             _log.debug("a streaming client is sent away")
-        finally:
-            self._connections.discard(task)
-            close(writer)
 
-    @contextlib.contextmanager
-    def _as_stranger(self, task: "asyncio.Task[None]") -> Iterator[None]:
+    def _count_stranger(self, task: "asyncio.Task[None]") -> None:
         """Count a connection that has shown no token; the oldest of too many goes."""
         self._strangers[task] = None
         if len(self._strangers) > MAX_STRANGERS:
             oldest = next(iter(self._strangers))
             del self._strangers[oldest]  # Now: others may come before it has ended.
             oldest.cancel()
-        try:
-            yield
-        finally:
-            self._strangers.pop(task, None)
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Serve, bytes] | None:
         """Read the request and answer it. What serves the client, and what it has sent already; None: refused."""
