@@ -7,6 +7,7 @@ from cri_api.v1 import api_pb2 as pb
 
 from tests.support.conformance import HANDLERS, Serving
 from tests.support.conformance_client import Cri
+from vmsandbox.config import MACHINE_HANDLER
 
 
 def test_no_field_of_the_version_is_empty(cri: Cri) -> None:
@@ -23,7 +24,7 @@ def test_the_runtime_and_its_network_are_ready(cri: Cri) -> None:
 
 def test_handlers_are_listed_with_their_features(cri: Cri) -> None:
     handlers = cri.runtime.Status(pb.StatusRequest()).runtime_handlers
-    assert {handler.name for handler in handlers} == {"", *HANDLERS}
+    assert {handler.name for handler in handlers} == {"", MACHINE_HANDLER, *HANDLERS}
     for handler in handlers:
         assert handler.features.recursive_read_only_mounts, handler.name
         assert handler.features.user_namespaces, handler.name
