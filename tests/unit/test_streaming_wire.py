@@ -8,6 +8,7 @@ import pytest
 
 from vmsandbox.streaming import wire as wires
 from vmsandbox.streaming.hangup import hangup_of
+from vmsandbox.streaming.listening import close
 from vmsandbox.streaming.pipe import LIMIT, Pipe
 from vmsandbox.streaming.wire import ClientGone, Wire
 
@@ -180,3 +181,52 @@ async def test_a_pipe_gives_what_was_put_and_its_end() -> None:
     pipe.end()
     assert [await pipe.get(), await pipe.get(), await pipe.get()] == [b"a", b"b", b""]
     assert pipe.size == 0
+
+
+async def test_a_client_that_is_slow_to_take_the_end_in_gets_all_of_it(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wires, "LINGER", 0.05)
+    wire, client = ends
+    client.setblocking(False)
+    wire.machine.send(bytes(1_000_000))
+
+    async def end() -> None:
+        await wire.end()
+        close(wire._writer)
+
+    ending = asyncio.create_task(end())
+    got = b""
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            await asyncio.sleep(0.2)
+            got += await asyncio.get_running_loop().sock_recv(client, 20_000)
+        while data := await asyncio.get_running_loop().sock_recv(client, 20_000):
+            got += data
+    assert len(got) == 1_000_000
+    client.close()
+    await ending
+
+
+async def test_a_client_that_has_taken_the_end_in_and_stays_is_closed_on(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wires, "LINGER", 0.05)
+    wire, _ = ends
+    wire.machine.send(b"the end")
+    async with asyncio.timeout(5):
+        await wire.end()
+
+
+async def test_a_client_that_never_takes_the_end_in_is_idle_at_last() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    server, _ = listener.accept()
+    listener.close()
+    reader, writer = await asyncio.open_connection(sock=server)
+    wire = Wire(reader, writer, EchoMachine(), idle_timeout=0.3)
+    wire.machine.send(bytes(20_000_000))
+    async with asyncio.timeout(5):
+        await wire.end()
+    writer.transport.abort()
+    client.close()

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import fcntl
 import ipaddress
 import socket
 import ssl
+import struct
+import termios
 
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition
@@ -56,6 +59,12 @@ def keep_alive(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE.items():
         connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def untaken(connection: socket.socket) -> int:
+    """Bytes that were sent, and that the peer's kernel has not acknowledged yet (tcp(7), SIOCOUTQ)."""
+    count: int = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+    return count
 
 
 async def farewell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: bytes, patience: float) -> None:

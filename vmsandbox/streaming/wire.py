@@ -12,13 +12,14 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from vmsandbox import aio
 from vmsandbox.streaming.hangup import hangup_of
+from vmsandbox.streaming.listening import untaken
 
 IDLE_TIMEOUT = 4 * 3600.0
 """Seconds without a byte in either direction after which a connection is ended, as the kubelet has it."""
 HEARTBEAT = 5.0
 """Seconds between heartbeats to a client that is not read from."""
 LINGER = 5.0
-"""Seconds that a client has for taking in the end, before the connection is closed on it."""
+"""Seconds that a client has for hanging up, when it has taken in the end, before the connection is closed on it."""
 
 _READ = 64 * 1024
 _UNSENT_LIMIT = 1024 * 1024
@@ -142,16 +143,25 @@ class Wire(Generic[M]):
         return False
 
     async def end(self) -> None:
-        """Send the rest and close, giving the client the time to take it in (RFC 9112, 9.6)."""
+        """Send the rest and close, giving the client the time to take it in (RFC 9112, 9.6), however slow it is."""
         with contextlib.suppress(TimeoutError, OSError, ClientGone):
-            async with asyncio.timeout(LINGER):
+            async with asyncio.timeout(self._idle_timeout):
                 self._writer.transport.set_write_buffer_limits(0)
                 await self.flush()
                 if self._writer.can_write_eof():
                     self._writer.write_eof()
+                while not await self._hung_up(LINGER) and untaken(self._writer.get_extra_info("socket")):
+                    pass
+
+    async def _hung_up(self, patience: float) -> bool:
+        """Whether the client hangs up within `patience` seconds; what it still says makes no difference any more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
                 while data := await self._reader.read(_READ):
                     self.machine.receive(data)
                     self.flush_soon()
+                return True
+        return False
 
     async def _beat(self) -> None:
         """Have the client's kernel tell its end, which it cannot as long as what it sent before is not taken in."""
