@@ -1,7 +1,9 @@
 """A connection and its machine: clients that are held back, hang up, or leave answers unread."""
 
 import asyncio
+import random
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import pytest
@@ -179,8 +181,36 @@ async def test_a_pipe_gives_what_was_put_and_its_end() -> None:
     pipe.put(b"a")
     pipe.put(b"b")
     pipe.end()
-    assert [await pipe.get(), await pipe.get(), await pipe.get()] == [b"a", b"b", b""]
+    assert [await pipe.get(), await pipe.get()] == [b"ab", b""]
     assert pipe.size == 0
+
+
+async def test_a_pipe_gives_large_data_in_pieces() -> None:
+    pipe = Pipe()
+    data = random.Random(3).randbytes(300_000)
+    pipe.put(data)
+    pipe.end()
+    pieces = [piece async for piece in pieces_of(pipe)]
+    assert b"".join(pieces) == data
+    assert max(map(len, pieces)) <= 64 * 1024
+
+
+async def pieces_of(pipe: Pipe) -> AsyncIterator[bytes]:
+    while piece := await pipe.get():
+        yield piece
+
+
+async def test_a_pipe_that_is_filled_by_small_pieces_holds_no_more_memory_than_by_large_ones() -> None:
+    pipe = Pipe()
+    tracemalloc.start()
+    try:
+        for number in range(LIMIT // 2):
+            pipe.put((number % 65536).to_bytes(2, "big"))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert pipe.full
+    assert held < 2 * LIMIT
 
 
 async def test_a_client_that_is_slow_to_take_the_end_in_gets_all_of_it(

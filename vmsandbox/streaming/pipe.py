@@ -1,22 +1,26 @@
 """Bytes on their way from a client to a process or a port, of which a bounded number waits."""
 
 import asyncio
-from collections import deque
 
 LIMIT = 256 * 1024
 """Bytes that wait; what comes on top is taken in, but then the client is not read from any more."""
+PIECE = 64 * 1024
+"""Bytes that are given at once."""
 
 
 class Pipe:
-    """One task puts, another gets."""
+    """One task puts, another gets. Where a client cuts its bytes makes no difference, nor takes more memory."""
 
     def __init__(self) -> None:
         """Begin empty and open."""
-        self.size = 0
-        """Bytes that wait."""
-        self._pieces: deque[bytes] = deque()
+        self._waiting = bytearray()
         self._ended = False
         self._changed = asyncio.Event()
+
+    @property
+    def size(self) -> int:
+        """Bytes that wait."""
+        return len(self._waiting)
 
     @property
     def full(self) -> bool:
@@ -25,8 +29,7 @@ class Pipe:
 
     def put(self, data: bytes) -> None:
         """Add bytes."""
-        self._pieces.append(data)
-        self.size += len(data)
+        self._waiting += data
         self._changed.set()
 
     def end(self) -> None:
@@ -35,14 +38,14 @@ class Pipe:
         self._changed.set()
 
     async def get(self) -> bytes:
-        """The next bytes; none at the end."""
-        while not self._pieces:
+        """The next bytes, at most `PIECE`; none at the end."""
+        while not self._waiting:
             if self._ended:
                 return b""
             self._changed.clear()
             await self._changed.wait()
-        data = self._pieces.popleft()
-        self.size -= len(data)
+        data = bytes(self._waiting[:PIECE])
+        del self._waiting[:PIECE]
         self._changed.set()
         return data
 
