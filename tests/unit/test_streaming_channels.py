@@ -87,6 +87,17 @@ def test_a_base64_message_begins_with_a_digit() -> None:
     assert client.messages(server.output()) == [TextMessage("1" + base64.b64encode(b"out").decode())]
 
 
+def test_base64_channels_from_10_on_are_one_character_as_kubernetes_has_them() -> None:
+    channels = {number: {"port": str(number)} for number in range(80)}
+    server, client = WebSocketChannels(BASE64, channels, server=True), RawClient()
+    server.send(10, b"out")
+    server.send(79, b"out")
+    assert [message.data[0] for message in client.messages(server.output())] == [":", "\x7f"]
+    ours = WebSocketChannels(BASE64, channels, server=False)
+    ours.send(79, b"in")
+    assert server.receive(ours.output())[-1:] == [Data(79, b"in")]
+
+
 def test_large_data_is_cut_into_messages() -> None:
     server, client = server_of(BINARY), RawClient()
     server.send(1, bytes(100_000))

@@ -10,6 +10,7 @@ from tests.unit.test_streaming_spdy import cuts, pieces_of
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.model import ExecRequest, PortForwardRequest
 from vmsandbox.streaming.agreement import agree_on_command, agree_on_ports
+from vmsandbox.streaming.portforward import Requested
 from vmsandbox.streaming.tokens import Tokens
 from vmsandbox.streaming.upgrade import HEAD_LIMIT, Handshake, Refusal, UpgradeRequest
 
@@ -139,6 +140,16 @@ def test_channels_of_ports_need_the_ports_named_before() -> None:
     asked = UpgradeRequest("/portforward/t", True, ("v4.channel.k8s.io",))
     with pytest.raises(Refusal) as caught:
         agree_on_ports(asked, PortForwardRequest("s"))
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(("version", "most"), [("v4.channel.k8s.io", 128), ("v4.base64.channel.k8s.io", 40)])
+def test_more_ports_than_there_are_numbers_of_channels_are_refused(version: str, most: int) -> None:
+    asked = UpgradeRequest("/portforward/t", True, (version,))
+    _, machine = agree_on_ports(asked, PortForwardRequest("s", (80,) * most))
+    assert len([event for event in machine.receive(b"") if isinstance(event, Requested)]) == most
+    with pytest.raises(Refusal) as caught:
+        agree_on_ports(asked, PortForwardRequest("s", (80,) * (most + 1)))
     assert caught.value.status == 400
 
 

@@ -41,6 +41,8 @@ def agree_on_ports(asked: UpgradeRequest, request: PortForwardRequest) -> tuple[
         if not request.ports:
             raise Refusal(400, "over WebSocket channels the ports have to be named when the URL is asked for")
         channels = portforward.channel_headers(request.ports)
+        if len(channels) > version.channels.most:
+            raise Refusal(400, f"over these WebSocket channels at most {version.channels.most // 2} ports can be named")
         multiplexer = WebSocketChannels(version.channels, channels, server=True)
         return version.name, PortForward(multiplexer, tells_ports=True)
     return version.name, PortForward(Tunnel(server=True) if asked.websocket else SpdyConnection(server=True))

@@ -1,9 +1,9 @@
 """The WebSocket subprotocols of Kubernetes' channels, as a multiplexer without I/O.
 
-Every message begins with the number of its channel: one byte, or in the base64 protocols one digit, after which the
-rest is base64. Which channels there are both sides know beforehand, so all are open from the beginning. There is no
-half close but in v5, where the message 255, N says that channel N has ended (KEP-4006); no flow control but the
-connection's; no reset.
+Every message begins with the number of its channel: one byte, or in the base64 protocols the ASCII character so far
+behind the digit 0, after which the rest is base64. Which channels there are both sides know beforehand, so all are open
+from the beginning. There is no half close but in v5, where the message 255, N says that channel N has ended (KEP-4006);
+no flow control but the connection's; no reset.
 """
 
 import base64
@@ -17,6 +17,8 @@ from vmsandbox.streaming.multiplexer import UNBOUNDED, Closed, Data, Ended, Even
 from vmsandbox.streaming.websocket import MESSAGE_LIMIT, Goodbye, Piece, WebSocket, WebSocketError
 
 CLOSE_CHANNEL = 255
+_FIRST = ord("0")
+"""The character of channel 0 in base64 protocols."""
 _TEXT_LIMIT = 256 * 1024
 """Bytes that a base64 message may have: it is decoded whole."""
 
@@ -27,6 +29,11 @@ class ChannelProtocol:
 
     base64: bool = False
     half_close: bool = False
+
+    @property
+    def most(self) -> int:
+        """Channels that messages can name."""
+        return 128 - _FIRST if self.base64 else 256
 
 
 class WebSocketChannels:
@@ -107,7 +114,7 @@ class WebSocketChannels:
 
     def _send(self, stream: int, data: bytes) -> None:
         if self._protocol.base64:
-            self._socket.send(f"{stream}{base64.b64encode(data).decode()}")
+            self._socket.send(chr(_FIRST + stream) + base64.b64encode(data).decode())
         else:
             self._socket.send(bytes((stream,)) + data)
 
@@ -145,7 +152,7 @@ class WebSocketChannels:
         self._text.clear()
         if not message:
             return []
-        number = message[0] - ord("0")
+        number = message[0] - _FIRST
         try:
             content = base64.b64decode(message[1:], validate=True)
         except binascii.Error as error:
