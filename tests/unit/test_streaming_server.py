@@ -20,7 +20,7 @@ from kubernetes.client import Configuration
 from kubernetes.stream.ws_client import PortForward as PythonPortForward
 from kubernetes.stream.ws_client import WSClient, create_websocket
 
-from tests.fakes.streaming import LocalTargets
+from tests.fakes.streaming import LocalProcess, LocalTargets
 from tests.support import spdy_client
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
@@ -125,6 +125,23 @@ async def test_a_terminal_has_its_window_and_takes_control_characters(running: S
         async for _ in output:
             pass
         assert command.exit_code == 5
+
+
+async def test_a_window_that_could_not_be_told_is_not_the_last(
+    running: StreamingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    async def resize(self: LocalProcess, columns: int, rows: int) -> None:
+        sizes.append((columns, rows))
+        raise Unavailable("the connection to the guest was lost meanwhile")
+
+    monkeypatch.setattr(LocalProcess, "resize", resize)
+    request = exec_of("cat", stdin=True, tty=True)
+    async with client.command(running.exec_url(request), wanted_of(request)) as command:
+        for size in ((80, 24), (133, 41)):
+            await command.resize(*size)
+            await until(lambda size=size: sizes[-1:] == [size])  # type: ignore[misc]
 
 
 async def test_what_fails_before_the_command_runs_is_told(running: StreamingServer, targets: LocalTargets) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 
 from vmsandbox import aio, log
-from vmsandbox.errors import FailedPrecondition, VmsandboxError
+from vmsandbox.errors import VmsandboxError
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming.machine import Left
 from vmsandbox.streaming.pipe import Pipe
@@ -134,5 +134,5 @@ class _Session:
             await self._resized.wait()
             self._resized.clear()
             if self._size is not None:
-                with contextlib.suppress(FailedPrecondition):
+                with contextlib.suppress(VmsandboxError):  # There is no terminal, or no guest to tell it now.
                     await process.resize(self._size.columns, self._size.rows)
