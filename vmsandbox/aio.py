@@ -67,8 +67,8 @@ async def unless(work: Coroutine[Any, Any, T], failure: "asyncio.Future[BaseExce
         raise failure.result()
 
 
-async def together(*works: Coroutine[Any, Any, Any]) -> None:
-    """Run all at the same time; the first that fails cancels the others, and its error is raised by itself."""
+async def together(*works: Coroutine[Any, Any, T]) -> list[T]:
+    """Run all at the same time; their results, in order. The first that fails cancels the others, and is raised."""
     # No TaskGroup: its errors come before a cancellation, and one that fails has its caller, in Python 3.11.2, count as
     # cancelled for ever, so that `asyncio.timeout` does not raise TimeoutError any more.
     tasks = [asyncio.create_task(work) for work in works]
@@ -77,6 +77,7 @@ async def together(*works: Coroutine[Any, Any, Any]) -> None:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         for task in tasks:
             if task.done():
-                task.result()
+                task.result()  # What has failed is raised, whichever it is.
+        return [task.result() for task in tasks]
     finally:
         await cancel(*tasks)

@@ -97,6 +97,12 @@ def hanging() -> tuple[asyncio.Event, Callable[..., Awaitable[None]]]:
     return reached, hang
 
 
+def tasks_of_sandboxes() -> list[str]:
+    """The names of those that still run."""
+    names = (task.get_name() for task in asyncio.all_tasks())
+    return [name for name in names if name.startswith(("session", "machine", "watch", "output", "end"))]
+
+
 def made(world: FakeWorld, sandbox_id: str) -> CreateContainer:
     """The last container that the agent was asked to make."""
     return [r for r in agent_of(world, sandbox_id).requests if isinstance(r, CreateContainer)][-1]
@@ -476,8 +482,7 @@ async def test_a_service_that_is_cancelled_while_it_lets_go_lets_go_of_all(world
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving
-    ours = ("session", "machine", "watch")
-    assert [task for task in asyncio.all_tasks() if task.get_name().startswith(ours)] == []
+    assert tasks_of_sandboxes() == []
 
 
 async def test_stopping_a_sandbox_while_a_container_is_created_ends_both(service, world, sandbox):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fakes.host import IMAGE, MIB, FakeWorld, app, pod
 from tests.fakes.processes import FakeProcess
-from tests.unit.test_service import CREATED, EXITED, RUNNING, running, until
+from tests.unit.test_service import CREATED, EXITED, RUNNING, hanging, running, tasks_of_sandboxes, until
 from vmsandbox.errors import ResourceExhausted, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import Exit
@@ -248,6 +248,25 @@ async def test_a_machine_that_dies_after_it_was_taken_back_is_noticed(world):
         world.hypervisor.kill(f"vmsandbox-{sandbox}")  # before anybody listens
         async with service.running():
             assert (await service.wait_container(container)).reason == "SandboxDied"
+
+
+async def test_a_daemon_that_is_ended_while_it_takes_back_lets_go_of_what_it_has_taken(world):
+    async with daemon(world) as service:
+        quick, slow = [await service.run_pod_sandbox(pod(name)) for name in ("quick", "slow")]
+        await running(service, quick)
+    reached, world.transports.agents[slow].before["list_containers"] = hanging()
+
+    async def serve() -> None:
+        async with daemon(world):
+            raise AssertionError("a guest that does not answer was taken back")
+
+    serving = asyncio.create_task(serve())
+    await until(lambda: reached.is_set() and world.images.holders == {IMAGE.id: 1})
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert (tasks_of_sandboxes(), world.images.holders) == ([], {})
+    assert len(world.hypervisor.machines) == 2
 
 
 async def test_a_sandbox_that_was_being_made_is_given_back(world):

@@ -4,11 +4,10 @@ Machines and containers have gone on meanwhile. What a record says is compared w
 say; what cannot be taken back is NOTREADY, or EXITED, with the reason.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 
-from vmsandbox import log
+from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.hypervisor.base import MachineState
 from vmsandbox.model import ContainerEvent, ContainerState, SandboxState
@@ -18,13 +17,14 @@ from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.sandbox.sandbox import Sandbox
+from vmsandbox.sandbox.sandboxes import let_go
 from vmsandbox.sandbox.teardown import give_back
 
 _log = log.get(__name__)
 
 
 async def recover(host: Host, admission: Admission, publish: Callable[[ContainerEvent], None]) -> list[Sandbox]:
-    """Every sandbox of the state database, in the state in which it is now.
+    """Every sandbox of the state database, in the state in which it is now. On failure all are let go, and go on.
 
     Raises:
         Internal: a record is damaged.
@@ -40,7 +40,11 @@ async def recover(host: Host, admission: Admission, publish: Callable[[Container
     for strangers in records.values():
         for container in strangers:
             host.state.delete(ContainerRecord, container.id)
-    recovered = await asyncio.gather(*(_recover(host, admission, sandbox) for sandbox in sandboxes))
+    try:
+        recovered = await aio.together(*(_recover(host, admission, sandbox) for sandbox in sandboxes))
+    except BaseException:
+        await let_go(sandboxes)
+        raise
     return [sandbox for sandbox, kept in zip(sandboxes, recovered, strict=True) if kept]
 
 

@@ -66,7 +66,7 @@ class Sandboxes(dict[str, Sandbox]):
                 await self._look(hypervisor)
                 yield
         finally:
-            await aio.to_its_end(self._let_go())
+            await let_go(tuple(self.values()))
 
     async def _watch(self, events: AsyncIterator[MachineEvent]) -> None:
         async for event in events:
@@ -83,6 +83,12 @@ class Sandboxes(dict[str, Sandbox]):
                 if state is not MachineState.RUNNING:
                     sandbox.machine_ended(MachineEvent(name, state, state.value))
 
-    async def _let_go(self) -> None:
-        for sandbox in tuple(self.values()):
+
+async def let_go(sandboxes: Collection[Sandbox]) -> None:
+    """End what this process holds of each, however often the caller is cancelled meanwhile; their machines go on."""
+
+    async def close_all() -> None:
+        for sandbox in sandboxes:
             await sandbox.close()
+
+    await aio.to_its_end(close_all())
