@@ -105,6 +105,23 @@ def test_ctrl_c_cancels_the_work_each_time_it_comes() -> None:
     assert (ended.value.code, heard) == (130, ["first", "second"])
 
 
+def test_ctrl_c_ends_a_run_that_waits_for_its_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal:
+        def read(self) -> str:
+            signal.raise_signal(signal.SIGINT)
+            return ""
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    with pytest.raises(click.Abort):  # What click makes of the handler that Python has while this test runs.
+        main(["run", "-"], standalone_mode=False)
+
+
+def test_a_manifest_that_is_not_there_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    ran = CliRunner().invoke(main, ["run", "/nope.yaml"])
+    assert ran.exit_code == execution.RUN_FAILED
+    assert "error: /nope.yaml cannot be read" in capfd.readouterr().err + ran.output
+
+
 def test_ctrl_c_after_the_work_changes_nothing() -> None:
     async def work() -> int:
         loop = asyncio.get_running_loop()

@@ -46,14 +46,16 @@ def run(options: Global, files: tuple[Path, ...], timings: bool) -> None:
     Exit status: the pod's (0, or that of the container that failed first); 125 when it could not be run. Ctrl-C asks
     the containers to end, as long as terminationGracePeriodSeconds; Ctrl-C again ends them at once.
     """
-    result = execution.run(_run(options.config("warning"), files, timings), failed=execution.RUN_FAILED)
+    config = options.config("warning")
+    documents = [_read(path) for path in files]  # Here Ctrl-C ends it: there is no loop yet for a read to hold up.
+    result = execution.run(_run(config, documents, timings), failed=execution.RUN_FAILED)
     if result.reason:
         terminal.note(f"the pod failed: {result.reason}")
     raise SystemExit(result.exit_code)
 
 
-async def _run(config: Config, files: tuple[Path, ...], timings: bool) -> PodResult:
-    manifest = read_manifest([_read(path) for path in files])
+async def _run(config: Config, documents: list[tuple[str, str]], timings: bool) -> PodResult:
+    manifest = read_manifest(documents)
     settings = _settings(config)
     plan = plan_pod(manifest, settings)  # what is wrong with it is said before anything is done
     with claim(config.run_directory, config.state_directory) as instance:
@@ -94,12 +96,11 @@ def _names(plan: PodPlan) -> tuple[str, ...]:
 
 
 def _read(path: Path) -> tuple[str, str]:
-    if str(path) == "-":
-        return "standard input", sys.stdin.read()
+    """What to call a document, and its text. Ends the process where it cannot be read."""
     try:
-        return str(path), path.read_text()
+        return ("standard input", sys.stdin.read()) if str(path) == "-" else (str(path), path.read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise NotFound(f"{path} cannot be read: {error}") from None
+        execution.fail(NotFound(f"{path} cannot be read: {error}"), execution.RUN_FAILED)
 
 
 def _settings(config: Config) -> PlanSettings:
