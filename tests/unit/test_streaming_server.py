@@ -26,7 +26,7 @@ from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming import client, server, wire
+from vmsandbox.streaming import client, portforward, server, wire
 from vmsandbox.streaming.commands import serve_command
 from vmsandbox.streaming.listening import client_tls
 from vmsandbox.streaming.remotecommand import Wanted
@@ -304,6 +304,33 @@ async def test_a_forwarded_connection_ends_with_its_client(running: StreamingSer
             await connection.write(b"x")
             assert await connection.read() == b"X"
         await until(lambda: targets.ended == 1)
+
+
+def timers() -> int:
+    """What is to be called later (`until` itself has one)."""
+    handles = [one for one in gc.get_objects() if isinstance(one, asyncio.TimerHandle) and not one.cancelled()]
+    return len([one for one in handles if one._loop is asyncio.get_running_loop()])  # type: ignore[attr-defined]
+
+
+async def test_neither_a_connection_that_came_about_nor_a_client_that_left_is_timed_any_more(
+    running: StreamingServer, targets: LocalTargets
+) -> None:
+    async with await echo_server() as echo:
+        port = echo.sockets[0].getsockname()[1]
+        before = timers()
+        async with client.port_forward(running.portforward_url(PortForwardRequest("s"))) as pf:
+            for _ in range(5):
+                async with pf.connect(port) as connection:
+                    await connection.write(b"x")
+                    assert await connection.read() == b"X"
+            await until(lambda: targets.ended == 5)
+            idle = before + 2  # One for either end.
+            assert timers() == idle
+            half = {portforward.STREAM_TYPE: portforward.ERROR, portforward.PORT: "80", portforward.REQUEST_ID: "half"}
+            pf._wire.machine.multiplexer.open(half)
+            pf._wire.flush_soon()
+            await until(lambda: timers() > idle + 1)
+        await until(lambda: timers() == before + 1)
 
 
 async def test_a_port_that_takes_nothing_does_not_hold_the_others_up_for_ever(

@@ -95,6 +95,11 @@ class PortForward(ServedMachine[PortEvent]):
         self.finished = False
         """Whether nothing more is to be done, and the client was told so."""
 
+    @property
+    def waiting(self) -> set[int]:
+        """The pairs whose other stream has not come yet."""
+        return {pair.serial for pair in self._waiting.values()}
+
     def room(self, number: int) -> int:
         """Bytes that may be sent to the client now."""
         return self._multiplexer.room(number)

@@ -66,6 +66,8 @@ class _Session:
         self._creation_timeout = creation_timeout
         self._inputs: dict[int, Pipe] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._expiries: dict[int, asyncio.TimerHandle] = {}
+        """Of the pairs that wait."""
 
     async def read(self) -> None:
         """Take in what the client does, until it goes or all is done."""
@@ -73,6 +75,7 @@ class _Session:
             if isinstance(event, Left):
                 raise ClientGone(event.reason or "it closed the connection")
             await self._take(event)
+            self._stop_timers(self._expiries.keys() - self._wire.machine.waiting)
             await self._wire.flush_answers()
             if self._wire.machine.finished:
                 return
@@ -80,12 +83,14 @@ class _Session:
 
     async def close(self) -> None:
         """End all connections."""
+        self._stop_timers(set(self._expiries))
         await aio.cancel(*self._tasks.values())
 
     async def _take(self, event: PortEvent) -> None:
         match event:
             case Waiting(pair):
-                asyncio.get_running_loop().call_later(self._creation_timeout, self._expire, pair)
+                timer = asyncio.get_running_loop().call_later(self._creation_timeout, self._expire, pair)
+                self._expiries[pair] = timer
             case Requested(number, port):
                 self._inputs[number] = Pipe()
                 self._tasks[number] = asyncio.create_task(self._forward(number, port), name=f"to port {port}")
@@ -161,6 +166,10 @@ class _Session:
         _log.info("a client of port-forward is told: %s", message)
         self._wire.machine.fail(number, message)
         self._wire.flush_soon()
+
+    def _stop_timers(self, pairs: set[int]) -> None:
+        for pair in pairs:
+            self._expiries.pop(pair).cancel()
 
     def _expire(self, pair: int) -> None:
         self._wire.machine.expire(pair)
