@@ -27,6 +27,7 @@ from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Perm
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming import client, portforward, server, wire
+from vmsandbox.streaming.client.dialling import dial
 from vmsandbox.streaming.commands import serve_command
 from vmsandbox.streaming.listening import client_tls
 from vmsandbox.streaming.remotecommand import Wanted
@@ -304,6 +305,20 @@ async def test_a_forwarded_connection_ends_with_its_client(running: StreamingSer
             await connection.write(b"x")
             assert await connection.read() == b"X"
         await until(lambda: targets.ended == 1)
+
+
+async def test_over_channels_the_end_of_all_ports_is_the_connections_whatever_the_client_does(
+    running: StreamingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "LINGER", 0.1)
+    url = running.portforward_url(PortForwardRequest("s", (1,)))
+    reader, writer, _ = await dial(url, ("v4.channel.k8s.io",))
+    try:
+        async with asyncio.timeout(5):
+            while await reader.read(4096):  # That nobody listens there, and a close that is not answered.
+                pass
+    finally:
+        writer.close()
 
 
 def timers() -> int:

@@ -51,7 +51,13 @@ async def serve_ports(
     """
     session = _Session(wire, open_port, creation_timeout)
     try:
-        await session.read()
+        async with (
+            aio.background(session.read(), "client of port-forward") as reading,
+            aio.background(session.finished.wait()) as finished,
+        ):
+            await asyncio.wait([reading, finished], return_when=asyncio.FIRST_COMPLETED)
+            if not finished.done():
+                reading.result()
     finally:
         await session.close()
     await wire.end()
@@ -61,6 +67,8 @@ class _Session:
     """The connections of one client, each a task."""
 
     def __init__(self, wire: Wire[PortForward], open_port: OpenPort, creation_timeout: float) -> None:
+        self.finished = asyncio.Event()
+        """All connections have ended, and there will be no others."""
         self._wire = wire
         self._open_port = open_port
         self._creation_timeout = creation_timeout
@@ -70,15 +78,13 @@ class _Session:
         """Of the pairs that wait."""
 
     async def read(self) -> None:
-        """Take in what the client does, until it goes or all is done."""
+        """Take in what the client does, until it goes. Raises ClientGone."""
         async for event in self._wire.events():
             if isinstance(event, Left):
                 raise ClientGone(event.reason or "it closed the connection")
             await self._take(event)
             self._stop_timers(self._expiries.keys() - self._wire.machine.waiting)
             await self._wire.flush_answers()
-            if self._wire.machine.finished:
-                return
         raise ClientGone("it hung up")
 
     async def close(self) -> None:
@@ -121,6 +127,7 @@ class _Session:
             async with self._open_port(port) as connection:
                 await self._exchange(number, connection)
             self._wire.machine.finish(number)
+            self._look_for_end()
         except VmsandboxError as error:
             self._fail(number, f"port {port}: {error}")
         except ClientGone:
@@ -166,6 +173,11 @@ class _Session:
         _log.info("a client of port-forward is told: %s", message)
         self._wire.machine.fail(number, message)
         self._wire.flush_soon()
+        self._look_for_end()
+
+    def _look_for_end(self) -> None:
+        if self._wire.machine.finished:
+            self.finished.set()
 
     def _stop_timers(self, pairs: set[int]) -> None:
         for pair in pairs:
