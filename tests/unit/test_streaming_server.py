@@ -26,7 +26,7 @@ from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming import client, portforward, server, wire
+from vmsandbox.streaming import client, connections, portforward, wire
 from vmsandbox.streaming.client.dialling import dial
 from vmsandbox.streaming.commands import serve_command
 from vmsandbox.streaming.listening import client_tls
@@ -67,10 +67,15 @@ TRANSPORTS = pytest.mark.parametrize("over", [client, spdy_client], ids=["WebSoc
 
 
 async def run(
-    streaming: StreamingServer, request: ExecRequest, typed: bytes | None = None, over: ModuleType = client
+    streaming: StreamingServer,
+    request: ExecRequest,
+    typed: bytes | None = None,
+    over: ModuleType = client,
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[bytes, bytes, int]:
     """Run a command with our client; what it printed on both streams, and its exit code."""
-    async with over.command(streaming.exec_url(request), wanted_of(request)) as command:
+    trust = () if tls is None else (tls,)
+    async with over.command(streaming.exec_url(request), wanted_of(request), *trust) as command:
 
         async def type_in() -> None:
             if typed is not None:
@@ -516,11 +521,7 @@ async def test_with_a_certificate_it_speaks_tls_alone(targets: LocalTargets, tmp
         request = exec_of("cat", stdin=True)
         url = streaming.exec_url(request)
         assert url.startswith("https://127.0.0.1:")
-        async with client.command(url, wanted_of(request), client_tls(config)) as command:
-            await command.write(b"secret")
-            await command.close_stdin()
-            printed = b"".join([output.data async for output in command.output()])
-            assert (printed, command.exit_code) == (b"secret", 0)
+        assert await run(streaming, request, PATTERN, tls=client_tls(config)) == (PATTERN, b"", 0)
         with pytest.raises(Unavailable):
             async with client.command(streaming.exec_url(request), wanted_of(request)):
                 pass
@@ -626,7 +627,7 @@ async def test_200_clients_that_are_silent_vanish_or_send_garbage_leave_nothing_
 async def test_strangers_beyond_the_limit_push_the_oldest_out(
     running: StreamingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_STRANGERS", 3)
+    monkeypatch.setattr(connections, "MAX_STRANGERS", 3)
     host, port = running.exec_url(exec_of("true")).split("/")[2].split(":")
     pairs = [await asyncio.open_connection(host, int(port)) for _ in range(5)]
     async with asyncio.timeout(0.4):
@@ -688,7 +689,7 @@ def sent_away(connection: socket.socket) -> bool:
 async def test_strangers_that_come_all_at_once_push_each_other_out(
     targets: LocalTargets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_STRANGERS", 3)
+    monkeypatch.setattr(connections, "MAX_STRANGERS", 3)
     async with StreamingServer(targets, StreamingConfig()).running() as running:
         host, port = running.exec_url(exec_of("true")).split("/")[2].split(":")
         with contextlib.ExitStack() as stack:
@@ -707,7 +708,7 @@ async def secured(targets: LocalTargets, tmp_path: Path) -> AsyncIterator[tuple[
 async def test_strangers_who_shake_no_hands_push_each_other_out_as_others_do(
     secured: tuple[StreamingServer, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_STRANGERS", 3)
+    monkeypatch.setattr(connections, "MAX_STRANGERS", 3)
     with contextlib.ExitStack() as stack:
         strangers = [stack.enter_context(socket.create_connection(secured[1])) for _ in range(20)]
         await until(lambda: sum(map(sent_away, strangers)) == 17)
@@ -716,7 +717,7 @@ async def test_strangers_who_shake_no_hands_push_each_other_out_as_others_do(
 async def test_who_shook_hands_and_answers_nothing_more_is_sent_away_at_once(
     secured: tuple[StreamingServer, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_STRANGERS", 1)
+    monkeypatch.setattr(connections, "MAX_STRANGERS", 1)
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     with (

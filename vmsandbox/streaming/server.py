@@ -10,13 +10,14 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
-from vmsandbox import aio, log
+from vmsandbox import log
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.streaming.agreement import agree_on_command, agree_on_ports
 from vmsandbox.streaming.commands import serve_command
-from vmsandbox.streaming.listening import close, farewell, keep_alive, server_tls, url_of
+from vmsandbox.streaming.connections import Connections
+from vmsandbox.streaming.listening import farewell, keep_alive, server_tls, url_of
 from vmsandbox.streaming.ports import serve_ports
 from vmsandbox.streaming.targets import Process, Targets
 from vmsandbox.streaming.tokens import Tokens
@@ -25,8 +26,6 @@ from vmsandbox.streaming.wire import IDLE_TIMEOUT, LINGER, ClientGone, Wire
 
 HEAD_TIMEOUT = 10.0
 """Seconds that a client has for its request, and before that for the handshake of TLS."""
-MAX_STRANGERS = 128
-"""Connections that have made no valid request yet; for one more, the oldest is closed."""
 
 _log = log.get(__name__)
 
@@ -55,8 +54,7 @@ class StreamingServer:
         self._tokens: Tokens[Request] = Tokens()
         self._tls: ssl.SSLContext | None = None
         self._base_url = ""
-        self._strangers: dict[asyncio.Task[None], None] = {}
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections = Connections(self._own)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["StreamingServer"]:
@@ -68,7 +66,7 @@ class StreamingServer:
         config = self._config
         try:
             self._tls = server_tls(config)
-            listener = await asyncio.start_server(self._accept, config.address, config.port)
+            listener = await asyncio.start_server(self._connections.accept, config.address, config.port)
         except OSError as error:  # Of which ssl.SSLError is one.
             raise FailedPrecondition(
                 f"the streaming server cannot listen on {config.address}, port {config.port}: {error}",
@@ -79,7 +77,7 @@ class StreamingServer:
             yield self
         finally:
             listener.close()
-            await aio.cancel(*self._connections)
+            await self._connections.aclose()
             await listener.wait_closed()
 
     def exec_url(self, request: ExecRequest) -> str:
@@ -121,44 +119,21 @@ class StreamingServer:
     def _url(self, request: Request) -> str:
         return f"{self._base_url}/{_PATHS[type(request)]}/{self._tokens.give(request)}"
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A connection has come: from now on it is closed with its task, also with one that has not begun yet."""
-
-        def ended(task: "asyncio.Task[None]") -> None:
-            self._connections.discard(task)
-            self._strangers.pop(task, None)
-            close(writer)
-
-        task = asyncio.create_task(self._own(reader, writer), name="streaming client")
-        task.add_done_callback(ended)
-        self._connections.add(task)
-        self._count_stranger(task)
-
     async def _own(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """What is done for one connection, from its first byte to its last; nobody awaits this task."""
-        task = asyncio.current_task()
-        assert task is not None
+        """What is done for one connection, from its first byte to its last."""
         try:
             keep_alive(writer.get_extra_info("socket"))
             if self._tls is not None:  # Before anything is waited for, in which bytes could be read.
                 await writer.start_tls(self._tls, ssl_handshake_timeout=self._head_timeout)
             greeted = await self._greet(reader, writer)
-            self._strangers.pop(task, None)
             if greeted is not None:
+                self._connections.welcome(asyncio.current_task())
                 serve, early = greeted
                 await serve(reader, writer, early)
         except (ClientGone, OSError) as error:
             _log.debug("a streaming client is gone: %s", error)
         except asyncio.CancelledError:
             _log.debug("a streaming client is sent away")
-
-    def _count_stranger(self, task: "asyncio.Task[None]") -> None:
-        """Count a connection that has shown no token; the oldest of too many goes."""
-        self._strangers[task] = None
-        if len(self._strangers) > MAX_STRANGERS:
-            oldest = next(iter(self._strangers))
-            del self._strangers[oldest]  # Now: others may come before it has ended.
-            oldest.cancel()
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Serve, bytes] | None:
         """Read the request and answer it. What serves the client, and what it has sent already; None: refused."""

@@ -1,0 +1,50 @@
+"""The connections of a server: each has a task, with which it is closed, and few may be those of strangers."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from vmsandbox import aio
+from vmsandbox.streaming.listening import close
+
+MAX_STRANGERS = 128
+"""Connections that have made no valid request yet; for one more, the oldest is closed."""
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
+
+
+class Connections:
+    """All that were accepted and have not ended. Whoever comes is a stranger, until `welcome`."""
+
+    def __init__(self, serve: Serve) -> None:
+        """`serve` is run for each connection; it does not close it."""
+        self._serve = serve
+        self._all: set[asyncio.Task[None]] = set()
+        self._strangers: dict[asyncio.Task[None], None] = {}
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take a connection in (`asyncio.start_server` calls this). It is closed also when its task never began."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._all.discard(task)
+            self._strangers.pop(task, None)
+            close(writer)
+
+        task = asyncio.create_task(self._serve(reader, writer), name="streaming client")
+        task.add_done_callback(ended)
+        self._all.add(task)
+        self._strangers[task] = None
+        if len(self._strangers) > MAX_STRANGERS:
+            self._push_out(next(iter(self._strangers)))
+
+    def welcome(self, task: "asyncio.Task[None] | None") -> None:
+        """The connection of this task is no stranger's any more."""
+        if task is not None:
+            self._strangers.pop(task, None)
+
+    async def aclose(self) -> None:
+        """Close all."""
+        await aio.cancel(*self._all)
+
+    def _push_out(self, oldest: "asyncio.Task[None]") -> None:
+        del self._strangers[oldest]  # Now: others may come before it has ended.
+        oldest.cancel()
