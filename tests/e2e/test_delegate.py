@@ -130,6 +130,11 @@ def test_commands_and_logs_of_a_container_on_the_host_come_through_the_same_sock
     assert vmsandbox(daemon, "logs", on_host.id) == "from the host\n"
 
 
+def test_following_a_log_ends_with_its_container_on_the_host(daemon: Serving, host_pod: Pod) -> None:
+    ending = host_pod.start("sh", "-c", "echo first; sleep 2; echo last", linux=HOST_NETWORK)
+    assert vmsandbox(daemon, "logs", "--follow", ending.id) == "first\nlast\n"
+
+
 def test_an_image_that_was_pulled_for_machines_serves_a_container_on_the_host(cri: Cri, host_pod: Pod) -> None:
     cri.remove_image(BUSYBOX)
     cri.pull(BUSYBOX)

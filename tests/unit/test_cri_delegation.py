@@ -355,16 +355,30 @@ async def test_the_stream_of_events_ends_with_the_delegate(two):
     assert code == grpc.StatusCode.UNAVAILABLE
 
 
-async def test_events_of_machines_come_where_the_delegate_gives_none(two, monkeypatch):
-    def none(self):
+@pytest.fixture
+def no_events(two, monkeypatch):
+    """The delegate gives none, as containerd 1.6."""
+
+    def none():
         raise Unimplemented("no events")
 
-    monkeypatch.setattr(two.theirs.runtime, "events", none.__get__(two.theirs.runtime))
-    events = two.ours.runtime_stub.GetContainerEvents(api.GetEventsRequest())
-    await events.initial_metadata()
-    machine = await two.run("machine")
-    assert (await events.read()).container_id == machine
-    events.cancel()
+    monkeypatch.setattr(two.theirs.runtime, "events", none)
+
+
+@pytest.mark.usefixtures("no_events")
+async def test_there_are_no_events_at_all_where_the_delegate_gives_none(two):
+    code, _ = await failure(two.ours.runtime_stub.GetContainerEvents(api.GetEventsRequest()).read())
+    assert code == grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.usefixtures("no_events")
+async def test_the_end_of_a_container_is_seen_without_events(two):
+    two.theirs.images.held[IMAGE.id] = IMAGE
+    container = await two.ours.container(await two.run("theirs", THEIRS))
+    waiting = asyncio.create_task(two.ours.client.wait_container(container))
+    await asyncio.sleep(0)
+    two.theirs.runtime.end(container, 7)
+    assert (await asyncio.wait_for(waiting, 5)).exit_code == 7
 
 
 async def test_run_makes_a_machine_also_where_pods_without_runtime_class_are_the_delegates(two, tmp_path):

@@ -24,7 +24,7 @@ from vmsandbox.cri.convert.pod import sandbox_config_to_wire
 from vmsandbox.cri.convert.resources import resources_to_wire
 from vmsandbox.cri.image_client import ImageClient
 from vmsandbox.cri.server import MESSAGE_LIMIT
-from vmsandbox.errors import Unavailable
+from vmsandbox.errors import Unavailable, Unimplemented
 from vmsandbox.model import (
     AttachRequest,
     ContainerConfig,
@@ -42,6 +42,9 @@ from vmsandbox.protocol.codec import JSON
 
 CONNECT_TIMEOUT = 5.0
 """Seconds in which a daemon that lives takes a connection."""
+
+LOOK_INTERVAL = 0.5
+"""Seconds between looks at a container whose runtime gives no events."""
 
 
 @contextlib.asynccontextmanager
@@ -176,11 +179,22 @@ class CriClient:
 
     async def wait_container(self, container_id: str) -> ContainerStatus:
         """The status of a container, when it has ended."""
+        try:
+            return await self._end_by_events(container_id)
+        except Unimplemented:  # a delegate of the daemon's gives none
+            return await self._end_by_looking(container_id)
+
+    async def _end_by_events(self, container_id: str) -> ContainerStatus:
         async with self._subscribed() as events:
             status = await self.container_status(container_id)
             while status.state is not ContainerState.EXITED:
                 if (await anext(events)).container_id in (status.id, status.sandbox_id):
                     status = await self.container_status(container_id)
+        return status
+
+    async def _end_by_looking(self, container_id: str) -> ContainerStatus:
+        while (status := await self.container_status(container_id)).state is not ContainerState.EXITED:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_INTERVAL)
         return status
 
     async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:

@@ -7,11 +7,8 @@ from typing import TypeVar
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox import log
+from vmsandbox import aio
 from vmsandbox.cri.delegation.delegate import Delegate
-from vmsandbox.errors import Unimplemented
-
-_log = log.get(__name__)
 
 T = TypeVar("T")
 
@@ -19,10 +16,15 @@ T = TypeVar("T")
 async def both(
     ours: AsyncGenerator[api.ContainerEventResponse, None], delegate: Delegate, request: api.GetEventsRequest
 ) -> AsyncGenerator[api.ContainerEventResponse, None]:
-    """What happens in either runtime; the stream fails when one of them does, for the kubelet to list and ask anew."""
+    """What happens in either runtime; the stream fails when one of them does, for the kubelet to list and ask anew.
+
+    Raises:
+        Unimplemented: the delegate gives none (containerd before 1.7). Ours alone would have a kubelet that goes by
+            events never look for the delegate's containers.
+    """
     async with (
         aclosing(ours),
-        aclosing(_of_delegate(delegate, request)) as theirs,
+        aclosing(delegate.events(request)) as theirs,
         aclosing(interleaved(ours, theirs)) as events,
     ):
         async for event in events:
@@ -48,17 +50,4 @@ async def interleaved(*sources: AsyncGenerator[T, None]) -> AsyncGenerator[T, No
                 nexts[asyncio.ensure_future(anext(source))] = source
                 yield item
     finally:
-        for task in nexts:
-            task.cancel()
-        await asyncio.gather(*nexts, return_exceptions=True)
-
-
-async def _of_delegate(
-    delegate: Delegate, request: api.GetEventsRequest
-) -> AsyncGenerator[api.ContainerEventResponse, None]:
-    try:
-        async with aclosing(delegate.events(request)) as events:
-            async for event in events:
-                yield event
-    except Unimplemented:
-        _log.info("the delegate runtime gives no events; its pods are seen when the kubelet lists")
+        await aio.cancel(*nexts)
