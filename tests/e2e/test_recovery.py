@@ -147,6 +147,20 @@ def test_a_daemon_that_is_asked_to_end_leaves_its_pods_running(node: Node, pod: 
     container.remove()
 
 
+@pytest.mark.parametrize("given_up", [False, True], ids=["waiting", "given up"])
+def test_a_daemon_that_is_asked_to_end_while_a_pod_boots_has_given_it_back(node: Node, given_up: bool) -> None:
+    before = sandboxes(node)
+    call = node.cri.runtime.RunPodSandbox.future(pb.RunPodSandboxRequest(config=node.cri.pod_config()))
+    eventually(lambda: call.done() or [each for each in sandboxes(node) - before if (each / "console.sock").exists()])
+    if given_up:
+        call.cancel()
+    node.end(signal.SIGTERM)
+    left, log = sandboxes(node) - before, (node.directory / "serve.log").read_text()
+    node.start()
+    assert not left
+    assert "Traceback" not in log
+
+
 def test_a_daemon_killed_while_a_pod_boots_gives_it_back(node: Node) -> None:
     config = node.cri.pod_config()
     request = pb.RunPodSandboxRequest(config=config)

@@ -1,6 +1,7 @@
 """A runtime service and an image store in memory, with the signatures of the real ones (`test_cri_fakes` holds that).
 
-What a caller does is in `calls`. `hang` makes a call wait until it is cancelled, and notes that it was.
+What a caller does is in `calls`. `hang` makes a call wait until it is cancelled, and notes that it was, when it
+has undone what it did: `undoing` is how many seconds that takes.
 """
 
 import asyncio
@@ -72,6 +73,7 @@ class FakeRuntime:
         self.sandboxes: dict[str, SandboxStatus] = {}
         self.containers: dict[str, ContainerStatus] = {}
         self.hang: set[str] = set()
+        self.undoing = 0.0
         self.begun = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.errors: dict[str, BaseException] = {}
@@ -215,5 +217,6 @@ class FakeRuntime:
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
+                await asyncio.sleep(self.undoing)
                 self.cancelled.set()
                 raise

@@ -74,6 +74,16 @@ async def test_a_socket_that_another_program_listens_on_is_left_alone(tmp_path):
             client.connect(os.fspath(tmp_path / "cri.sock"))
 
 
+async def test_a_call_has_undone_what_it_did_when_the_server_has_ended(tmp_path):
+    async with served(tmp_path) as cri:
+        cri.runtime.hang.add("run_pod_sandbox")
+        cri.runtime.undoing = 0.3
+        call = asyncio.ensure_future(cri.sandbox())
+        await asyncio.wait_for(cri.runtime.begun.wait(), 5)
+    assert cri.runtime.cancelled.is_set()
+    await asyncio.wait([call])
+
+
 async def test_the_socket_of_a_killed_daemon_is_replaced(tmp_path):
     with socket.socket(socket.AF_UNIX) as killed:
         killed.bind(os.fspath(tmp_path / "cri.sock"))

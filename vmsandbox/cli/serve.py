@@ -49,9 +49,18 @@ async def _serve(config: Config) -> None:
         cri = serving(service, config.socket, node, streaming, delegation, group=_group(config.socket_group))
         await stack.enter_async_context(cri)
         notify("READY=1")
-        with contextlib.suppress(asyncio.CancelledError):  # SIGTERM is how a daemon ends, and no failure
-            await asyncio.get_running_loop().create_future()
+        await _asked_to_end()
         notify("STOPPING=1")
+
+
+async def _asked_to_end() -> None:
+    """Wait for SIGTERM or Ctrl-C, which cancel the command: for a daemon that is no failure."""
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError:
+        task.uncancel()  # else a deadline of what is closed now would be taken for another cancellation
 
 
 def _group(name: str) -> int:

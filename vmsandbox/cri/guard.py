@@ -21,11 +21,20 @@ _log = log.get(__name__)
 class Guard(Interceptor):
     """Stands outermost. A caller that goes away or whose deadline passes cancels its call."""
 
+    def __init__(self) -> None:
+        """No call runs."""
+        self._calls: set[asyncio.Task[Any]] = set()
+
+    async def settled(self) -> None:
+        """Return when no call runs: a server that has stopped has cancelled them, which they may take time to undo."""
+        while self._calls:
+            await asyncio.wait(self._calls)
+
     def around_call(self, method: str, behaviour: Any) -> Any:
         """See the module."""
 
         async def guarded(request: Any, context: Context) -> Any:
-            async with _answering(method, context):
+            async with self._counted(), _answering(method, context):
                 return await behaviour(request, context)
 
         return guarded
@@ -34,11 +43,25 @@ class Guard(Interceptor):
         """See the module."""
 
         async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with _answering(method, context), contextlib.aclosing(behaviour(request, context)) as responses:
+            async with (
+                self._counted(),
+                _answering(method, context),
+                contextlib.aclosing(behaviour(request, context)) as responses,
+            ):
                 async for response in responses:
                     yield response
 
         return guarded
+
+    @contextlib.asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        assert task is not None
+        self._calls.add(task)
+        try:
+            yield
+        finally:
+            self._calls.discard(task)
 
 
 @contextlib.asynccontextmanager

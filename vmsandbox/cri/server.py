@@ -45,7 +45,7 @@ async def serving(
 
     The socket is there, with mode 0660, when the body starts, and gone when the context is left. A socket that a
     killed daemon left is replaced. When the context is left, streams of events end, and other calls that run have
-    `grace` seconds to end; then they are cancelled.
+    `grace` seconds to end; then they are cancelled, and have undone what they did when it has been left.
 
     Args:
         service: sandboxes and containers; it and its images are the caller's.
@@ -61,8 +61,9 @@ async def serving(
         InvalidArgument: the path is too long for a socket.
     """
     with _claimed(path) as bound:
+        guard = Guard()
         server = grpc.aio.server(
-            interceptors=[Guard()] if delegation is None else [Guard(), delegation],
+            interceptors=[guard] if delegation is None else [guard, delegation],
             options=[
                 ("grpc.max_receive_message_length", MESSAGE_LIMIT),
                 ("grpc.max_send_message_length", MESSAGE_LIMIT),
@@ -84,6 +85,7 @@ async def serving(
             _remove(path)
             ending.set_result(Unavailable("the daemon ends"))
             await server.stop(grace)
+            await guard.settled()
 
 
 @contextlib.contextmanager
