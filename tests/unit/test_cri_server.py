@@ -15,9 +15,10 @@ from cri_api.v1 import api_pb2_grpc
 from tests.fakes.runtime import FakeImages, FakeRuntime
 from tests.support.cri import served
 from vmsandbox.cri.calls import Node
+from vmsandbox.cri.channel import MESSAGE_LIMIT
 from vmsandbox.cri.client import connected
 from vmsandbox.cri.notify import notify
-from vmsandbox.cri.server import MESSAGE_LIMIT, serving
+from vmsandbox.cri.server import serving
 from vmsandbox.errors import Cancelled, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
 

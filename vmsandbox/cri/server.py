@@ -15,6 +15,7 @@ from cri_api.v1 import api_pb2_grpc
 
 from vmsandbox import log
 from vmsandbox.cri.calls import Node, StreamingUrls
+from vmsandbox.cri.channel import OPTIONS
 from vmsandbox.cri.guard import Guard
 from vmsandbox.cri.images import ImageServicer
 from vmsandbox.cri.runtime import RuntimeServicer
@@ -22,9 +23,6 @@ from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vmsandbox.service import RuntimeService
 
 _log = log.get(__name__)
-
-MESSAGE_LIMIT = 16 * 1024 * 1024
-"""Bytes of one message, as the kubelet has it for its own end."""
 
 _LONGEST_PATH = 107
 """Of a Unix socket's address (unix(7), sun_path), without its final NUL."""
@@ -64,10 +62,7 @@ async def serving(
         guard = Guard()
         server = grpc.aio.server(
             interceptors=[guard] if delegation is None else [guard, delegation],
-            options=[
-                ("grpc.max_receive_message_length", MESSAGE_LIMIT),
-                ("grpc.max_send_message_length", MESSAGE_LIMIT),
-            ],
+            options=OPTIONS,
         )
         ending: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         runtime = RuntimeServicer(service, node, streaming, ending)

@@ -10,15 +10,12 @@ import grpc.aio
 from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
+from vmsandbox.cri.channel import OPTIONS
 from vmsandbox.cri.codes import translated
-from vmsandbox.cri.server import MESSAGE_LIMIT
 from vmsandbox.errors import Unavailable
 
-_OPTIONS = [
-    ("grpc.max_receive_message_length", MESSAGE_LIMIT),
-    ("grpc.max_send_message_length", MESSAGE_LIMIT),
-    ("grpc.max_reconnect_backoff_ms", 1000),  # one that was restarted is to be found again at once
-]
+_OPTIONS = (*OPTIONS, ("grpc.max_reconnect_backoff_ms", 1000))
+"""A runtime that was restarted is to be found again at once."""
 
 
 class Delegate:

@@ -1,0 +1,77 @@
+"""The client's calls on containers."""
+
+import json
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox.cri.client.calls import Calls, inspected
+from vmsandbox.cri.codes import translated
+from vmsandbox.cri.convert import told
+from vmsandbox.cri.convert.container import container_config_to_wire
+from vmsandbox.cri.convert.resources import resources_to_wire
+from vmsandbox.model import ContainerConfig, ContainerStatus, ExecResult, Resources
+from vmsandbox.protocol.codec import JSON
+
+
+class ContainerCalls(Calls):
+    """See the package."""
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        """Make a container; returns its id."""
+        request = api.CreateContainerRequest(pod_sandbox_id=sandbox_id, config=container_config_to_wire(config))
+        with translated():
+            return str((await self._runtime.CreateContainer(request)).container_id)
+
+    async def start_container(self, container_id: str) -> None:
+        """Let a container run."""
+        with translated():
+            await self._runtime.StartContainer(api.StartContainerRequest(container_id=container_id))
+
+    async def stop_container(self, container_id: str, timeout: float) -> None:
+        """Ask a container to end, and kill it after `timeout` seconds."""
+        request = api.StopContainerRequest(container_id=container_id, timeout=round(timeout))
+        with translated():
+            await self._runtime.StopContainer(request)
+
+    async def remove_container(self, container_id: str) -> None:
+        """End a container if it runs, and forget it."""
+        with translated():
+            await self._runtime.RemoveContainer(api.RemoveContainerRequest(container_id=container_id))
+
+    async def container_status(self, container_id: str) -> ContainerStatus:
+        """What the daemon tells of a container (see `convert.told`)."""
+        request = api.ContainerStatusRequest(container_id=container_id, verbose=True)
+        with translated():
+            response = await self._runtime.ContainerStatus(request)
+        info = json.loads(response.info.get("info", "{}"))
+        return told.container_of_status(response.status, str(info.get("sandboxID", "")))
+
+    async def inspect_container(self, container_id: str) -> JSON:
+        """All that the daemon tells of a container, as a JSON document."""
+        request = api.ContainerStatusRequest(container_id=container_id, verbose=True)
+        with translated():
+            return inspected(await self._runtime.ContainerStatus(request))
+
+    async def list_containers(self) -> tuple[ContainerStatus, ...]:
+        """All containers."""
+        with translated():
+            response = await self._runtime.ListContainers(api.ListContainersRequest())
+        return tuple(map(told.container_of_item, response.containers))
+
+    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
+        """Run a command in a container to its end; `timeout` in seconds, 0 for none."""
+        request = api.ExecSyncRequest(container_id=container_id, cmd=command, timeout=round(timeout))
+        with translated():
+            response = await self._runtime.ExecSync(request)
+        return ExecResult(response.stdout, response.stderr, response.exit_code)
+
+    async def update_container_resources(self, container_id: str, resources: Resources) -> None:
+        """Change those of a container's limits that are set."""
+        request = api.UpdateContainerResourcesRequest(container_id=container_id, linux=resources_to_wire(resources))
+        with translated():
+            await self._runtime.UpdateContainerResources(request)
+
+    async def reopen_container_log(self, container_id: str) -> None:
+        """Go on in a new log file."""
+        with translated():
+            await self._runtime.ReopenContainerLog(api.ReopenContainerLogRequest(container_id=container_id))

@@ -1,0 +1,50 @@
+"""The client's calls on sandboxes."""
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox.cri.client.calls import Calls, inspected
+from vmsandbox.cri.codes import translated
+from vmsandbox.cri.convert import told
+from vmsandbox.cri.convert.pod import sandbox_config_to_wire
+from vmsandbox.model import PodSandboxConfig, SandboxStatus
+from vmsandbox.protocol.codec import JSON
+
+
+class SandboxCalls(Calls):
+    """See the package."""
+
+    async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
+        """Make a sandbox; returns its id when it is READY."""
+        request = api.RunPodSandboxRequest(
+            config=sandbox_config_to_wire(config), runtime_handler=config.runtime_handler
+        )
+        with translated():
+            return str((await self._runtime.RunPodSandbox(request)).pod_sandbox_id)
+
+    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
+        """End a sandbox's containers and machine."""
+        with translated():
+            await self._runtime.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=sandbox_id))
+
+    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
+        """Stop a sandbox and forget it."""
+        with translated():
+            await self._runtime.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id))
+
+    async def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
+        """What the daemon tells of a sandbox (see `convert.told`)."""
+        with translated():
+            response = await self._runtime.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id))
+        return told.sandbox_of_status(response.status)
+
+    async def inspect_pod_sandbox(self, sandbox_id: str) -> JSON:
+        """All that the daemon tells of a sandbox, as a JSON document."""
+        request = api.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id, verbose=True)
+        with translated():
+            return inspected(await self._runtime.PodSandboxStatus(request))
+
+    async def list_pod_sandboxes(self) -> tuple[SandboxStatus, ...]:
+        """All sandboxes."""
+        with translated():
+            response = await self._runtime.ListPodSandbox(api.ListPodSandboxRequest())
+        return tuple(map(told.sandbox_of_item, response.items))
