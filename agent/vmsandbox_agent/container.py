@@ -23,6 +23,7 @@ from vmsandbox_agent.spec import (
     resolve_sources,
     used_images,
 )
+from vmsandbox_agent.thrashing import Watch
 from vmsandbox_agent.users import resolve_user
 
 
@@ -40,6 +41,7 @@ class Container:
         self._bundle = Bundle.of(machinery.settings, container_id)
         self._cgroup_path = ""
         self._cgroup = Cgroup(machinery.settings.cgroups)
+        self._watch = Watch(container_id, self._cgroup)
         self._user: ProcessUser | None = None
         self._process: Process | None = None
         self._started = False
@@ -90,6 +92,7 @@ class Container:
             ends_all = not has_own_pids(request)
             launch = Launch(self.id, self._cgroup, request.stdin, request.tty, ends_all=ends_all)
             self._process = await launch.run(self._machinery, self._create)
+            self._watch.limited()
         except BaseException:
             await self._undo()
             raise
@@ -120,6 +123,7 @@ class Container:
         """Change its limits."""
         self.process  # noqa: B018 - raises where there is none
         await self._machinery.crun.update(self.id, self._bundle.write("resources.json", resources))
+        self._watch.limited()
 
     async def exec(self, request: Exec) -> None:
         """Start another process in it. Raises AgentError unless it runs."""
@@ -165,6 +169,7 @@ class Container:
     def _set_cgroup(self, path: str) -> None:
         self._cgroup_path = path
         self._cgroup = Cgroup(self._machinery.settings.cgroups / path.strip("/"))
+        self._watch = Watch(self.id, self._cgroup)
 
     async def _undo(self) -> None:
         """Remove what a failed creation left, without hiding why it failed."""
@@ -176,5 +181,6 @@ class Container:
             console.error(f"container {self.id} could not be cleared away: {error}")
 
     async def _remove(self) -> None:
+        self._watch.close()
         await self._machinery.crun.delete(self.id)
         await asyncio.to_thread(self._bundle.remove)

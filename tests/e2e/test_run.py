@@ -70,6 +70,21 @@ def test_containers_share_volumes_and_localhost_but_not_their_memory(node: Node)
     assert "container glutton: OOMKilled, exit code 137" in ran.stderr
 
 
+def test_a_container_without_memory_left_does_not_read_its_program_for_ever(node: Node) -> None:
+    glutton = "while true; do x=$x$(printf %1000000s); done"  # alone: its program is in nobody else's memory
+    ran = node.run(pod(container("glutton", glutton, resources={"limits": {"memory": "32Mi"}})))
+    assert ran.status == 137, ran.stderr
+    assert "container glutton: OOMKilled, exit code 137" in ran.stderr
+
+
+def test_a_container_that_reads_files_larger_than_its_memory_is_not_killed(node: Node) -> None:
+    write, read = "dd if=/dev/zero of=/file bs=1M count=40", "for i in 1 2 3; do cat /file; done | wc -c"
+    reader = f"x=$(printf %8000000s); {write} && {read}"
+    ran = node.run(pod(container("reader", reader, resources={"limits": {"memory": "32Mi"}})))
+    assert ran.status == 0, ran.stderr
+    assert f"{3 * 40 * 1024 * 1024}" in ran.stdout
+
+
 def test_the_pod_is_said_with_kernel_boot_time_and_address(node: Node) -> None:
     manifest = node.directory / "timed.yaml"
     manifest.write_text(str(pod(container("one", "exit 3"))).replace("'", '"'))
