@@ -1,5 +1,6 @@
 """What holds for all tests: nothing outlives them."""
 
+import signal
 import time
 from collections.abc import Iterator
 
@@ -19,6 +20,12 @@ _SETTLE = 10.0
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "fail when anything on the host outlives the tests; pods that others run meanwhile count too"
     parser.addoption("--leftovers", action="store_true", help=text)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> None:
+    """A shell that runs the tests in the background ignores SIGINT for them, and what they start would inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
