@@ -4,7 +4,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cri_api.v1 import api_pb2 as pb
 
 from tests.standins.images import BUSYBOX
 from tests.standins.registry import running_stand_ins
+from tests.support import leftovers
 from tests.support.conformance import Serving, serving
 from tests.support.conformance_client import Container, Cri, Pod, eventually
 from tests.support.containerd import Containerd, running_containerd
@@ -72,7 +72,7 @@ def in_machine(cri: Cri) -> Iterator[Container]:
 
 
 def vmsandbox(daemon: Serving, *arguments: str) -> str:
-    line = [sys.executable, "-m", "vmsandbox", "--config", str(daemon.directory / "config.yaml"), *arguments]
+    line = daemon.command_line(*arguments)
     done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -192,5 +192,4 @@ def test_nothing_of_the_delegates_pods_is_left(daemon: Serving, containerd: Cont
 
 
 def _shims() -> set[str]:
-    names = ((path, path / "comm") for path in Path("/proc").iterdir() if path.name.isdecimal())
-    return {path.name for path, comm in names if comm.exists() and comm.read_text().startswith("containerd-shim")}
+    return {name for name in leftovers.resources() if "containerd-shim" in name}

@@ -48,6 +48,10 @@ class Serving:
         """As crictl wants it."""
         return f"unix://{self.directory}/cri.sock"
 
+    def command_line(self, *arguments: str) -> list[str]:
+        """Our own command line, with this daemon's configuration."""
+        return [sys.executable, "-m", "vmsandbox", "--config", str(self.directory / "config.yaml"), *arguments]
+
     def log(self) -> str:
         """What the daemon has said so far."""
         return (self.directory / "serve.log").read_text()

@@ -11,6 +11,7 @@ from cri_api.v1 import api_pb2 as api
 
 from vmsandbox import aio, log
 from vmsandbox.cri.calls import Calls
+from vmsandbox.cri.codes import in_a_line
 from vmsandbox.cri.convert import status
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.errors import InvalidArgument, NotFound, VmsandboxError
@@ -92,7 +93,7 @@ class AboutCalls(Calls):
         except VmsandboxError as error:
             condition.status = False
             condition.reason = "NetworkPluginNotReady"
-            condition.message = f"{error}; try: {error.hint}" if error.hint else str(error)
+            condition.message = in_a_line(error)
         return condition
 
 

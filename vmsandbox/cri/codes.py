@@ -36,9 +36,14 @@ def code_of(error: VmsandboxError) -> grpc.StatusCode:
     return next(CODES[kind] for kind in (*type(error).__mro__, errors.Internal) if kind in CODES)
 
 
+def in_a_line(error: VmsandboxError) -> str:
+    """Message and hint, for people."""
+    return f"{error}{_TRY}{error.hint}" if error.hint else str(error)
+
+
 def details_of(error: VmsandboxError) -> str:
     """What the client's user reads: message and hint on the first line, then the evidence."""
-    lines = [f"{error}{_TRY}{error.hint}" if error.hint else str(error)]
+    lines = [in_a_line(error)]
     for title, text in error.evidence.items():
         lines += [f"{title}:", *(f"  {line}" for line in _end_of(text.rstrip()).splitlines())]
     return "\n".join(lines)

@@ -174,9 +174,8 @@ class Session:
         self._close(Unavailable("it was closed"))
         if task is not None:
             task.cancel()
-            await asyncio.wait(
-                [task]
-            )  # Not `aio.cancel`: the caller may be an event's handler, which the task cancels.
+            # Not `aio.cancel`: the caller may be an event's handler, which the task cancels.
+            await asyncio.wait([task])
         if control is not None:
             await control.aclose()  # Again, for a task that was cancelled before it began.
 

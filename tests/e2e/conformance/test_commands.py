@@ -6,7 +6,6 @@ import pty
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,14 +20,10 @@ from tests.support.conformance_client import Container, Pod, eventually
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def command_line(daemon: Serving, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "vmsandbox", "--config", str(daemon.directory / "config.yaml"), *arguments]
-
-
 @pytest.fixture(scope="module")
 def vmsandbox(daemon: Serving) -> Run:
     def run(*arguments: str, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        line = command_line(daemon, *arguments)
+        line = daemon.command_line(*arguments)
         return subprocess.run(line, input=stdin, capture_output=True, text=True, timeout=120, check=False)
 
     return run
@@ -36,7 +31,7 @@ def vmsandbox(daemon: Serving) -> Run:
 
 @contextmanager
 def started(daemon: Serving, *arguments: str) -> "Iterator[subprocess.Popen[str]]":
-    line = command_line(daemon, *arguments)
+    line = daemon.command_line(*arguments)
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(line, text=True, **pipes) as process:
         try:
@@ -81,7 +76,7 @@ def test_a_terminal_has_its_size_and_ctrl_c_reaches_the_command(daemon: Serving,
     ours, theirs = pty.openpty()
     os.set_blocking(ours, True)
     script = "trap 'echo interrupted; exit 3' INT; stty size; echo ready; while true; do sleep 0.1; done"
-    line = command_line(daemon, "exec", "-it", waiting.id, "sh", "-c", script)
+    line = daemon.command_line("exec", "-it", waiting.id, "sh", "-c", script)
     environment = {**os.environ, "COLUMNS": "77", "LINES": "33"}
     with subprocess.Popen(line, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)

@@ -3,6 +3,7 @@
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.config import HostNamespace
+from vmsandbox.cri.codes import in_a_line
 from vmsandbox.cri.delegation.policy import Policy
 from vmsandbox.cri.delegation.runtimes import Call, Runtimes
 from vmsandbox.errors import Unimplemented, VmsandboxError
@@ -49,6 +50,5 @@ def _handlers_of(runtimes: Runtimes, theirs: api.StatusResponse) -> list[api.Run
 
 
 def _unreachable(error: VmsandboxError) -> api.StatusResponse:
-    message = f"{error}; try: {error.hint}" if error.hint else str(error)
-    condition = api.RuntimeCondition(type="RuntimeReady", reason="DelegateNotReady", message=message)
+    condition = api.RuntimeCondition(type="RuntimeReady", reason="DelegateNotReady", message=in_a_line(error))
     return api.StatusResponse(status=api.RuntimeStatus(conditions=[condition]))
