@@ -272,5 +272,11 @@ async def python(source: str, uri: str, stdin: bytes = b"") -> subprocess.Comple
     process = await asyncio.create_subprocess_exec(
         *command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    out, err = await process.communicate(stdin)
+    try:
+        async with asyncio.timeout(BOOT_DEADLINE):
+            out, err = await process.communicate(stdin)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return subprocess.CompletedProcess(command, process.returncode or 0, out.decode(), err.decode())

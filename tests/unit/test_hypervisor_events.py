@@ -96,6 +96,31 @@ async def test_a_panic_is_told_once_though_libvirt_tells_it_twice(source: Libvir
     assert [(await next_event(events)).name for _ in range(2)] == ["m", "other"]
 
 
+async def test_the_end_of_a_destroyed_machine_is_told_though_its_event_is_missed(source: Libvirt) -> None:
+    events = source.hub.listen()
+    await source.started("m")
+    await source.hub.see_end("m", deadline=0.01)
+    assert await next_event(events) == MachineEvent("m", MachineState.STOPPED, "destroyed")
+    await source.started("other")
+    await source.lifecycle("m", STOPPED)
+    await source.lifecycle("other", STOPPED)
+    assert (await next_event(events)).name == "other"
+
+
+async def test_the_end_of_a_destroyed_machine_is_told_with_libvirts_reason(source: Libvirt) -> None:
+    events = source.hub.listen()
+    for name in ("m", "other"):
+        await source.started(name)
+    seen = asyncio.create_task(source.hub.see_end("m", deadline=60))
+    await asyncio.sleep(0)
+    await source.lifecycle("other", STOPPED)
+    assert not seen.done()
+    await source.lifecycle("m", STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
+    await seen
+    assert [(await next_event(events)).reason for _ in range(2)] == ["shutdown", "crashed"]
+    await source.hub.see_end("m", deadline=60)
+
+
 async def test_machines_of_others_are_not_told_of(source: Libvirt) -> None:
     events = source.hub.listen()
     await source.lifecycle("foreign", STARTED)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from typing import Any
 
 from vmsandbox.errors import FailedPrecondition
@@ -66,11 +66,28 @@ class EventHub:
         for name in set(before) - set(found):
             self._ended(name, *_UNSEEN)
 
-    def listen(self) -> AsyncIterator[MachineEvent]:
+    def listen(self) -> AsyncGenerator[MachineEvent, None]:
         """The machines that end from this call on."""
         queue: asyncio.Queue[MachineEvent] = asyncio.Queue()
         self._listeners.add(queue)
         return self._listen(queue)
+
+    async def see_end(self, name: str, deadline: float) -> None:
+        """Return when listeners were told that a destroyed machine has ended; tell them if its event is missed.
+
+        Libvirt sends none of a machine that ends while a libvirt that was just started still finds it again.
+
+        Args:
+            name: of the machine.
+            deadline: seconds until its event counts as missed.
+        """
+        if self._running.get(name, False):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(deadline), contextlib.aclosing(self.listen()) as events:
+                    async for event in events:
+                        if event.name == name:
+                            return
+            self._ended(name, *_STOPPED[libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED])
 
     @contextlib.contextmanager
     def removal(self, name: str, alias: str) -> Iterator["asyncio.Future[None]"]:
@@ -85,7 +102,7 @@ class EventHub:
             del self._removals[name, alias]
             future.cancel()
 
-    async def _listen(self, queue: "asyncio.Queue[MachineEvent]") -> AsyncIterator[MachineEvent]:
+    async def _listen(self, queue: "asyncio.Queue[MachineEvent]") -> AsyncGenerator[MachineEvent, None]:
         try:
             while True:
                 yield await queue.get()

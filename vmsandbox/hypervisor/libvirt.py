@@ -16,7 +16,7 @@ from vmsandbox.hypervisor.events import EventHub
 DETACH_DEADLINE = 20.0
 """Seconds in which a guest lets a disk go."""
 _DYING = 2.0
-"""Seconds until libvirt has noticed that the QEMU which did not answer it is dead."""
+"""Seconds until libvirt has noticed, and told, that a QEMU is dead."""
 
 
 class LibvirtHypervisor:
@@ -73,6 +73,7 @@ class LibvirtHypervisor:
     async def destroy(self, name: str) -> None:
         """As `Hypervisor.destroy`."""
         await self._connection.call(f"libvirt cannot end machine {name}", lambda opened: domains.destroy(opened, name))
+        await self._hub.see_end(name, _DYING)
         self._plugging.pop(name, None)
 
     async def state(self, name: str) -> MachineState:
