@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.sandbox import mounts
+from vmsandbox.sandbox import mountinfo, mounts
 from vmsandbox.sandbox.layout import SandboxLayout
 
 
@@ -15,7 +15,7 @@ def layout(tmp_path):
     layout = SandboxLayout(tmp_path / "runtime" / "s", tmp_path / "persistent" / "s")
     yield layout
     layout.remove()
-    assert mounts.mounts_below(tmp_path) == []
+    assert mountinfo.mounts_below(tmp_path) == []
 
 
 @pytest.fixture

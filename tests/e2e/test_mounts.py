@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.support import share_server
-from vmsandbox.sandbox import mounts
+from vmsandbox.sandbox import mountinfo, mounts
 from vmsandbox.sandbox.layout import SandboxLayout
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
@@ -60,7 +60,7 @@ def test_a_volume_is_seen_by_virtiofsd_and_not_by_the_host(layout, listing, sour
     assert listing("/container/0") == ["file", "inner"]
     assert listing("/container/0/inner") == ["deep"]
     assert list(target.iterdir()) == []
-    assert mounts.mounts_below(target) == []
+    assert mountinfo.mounts_below(target) == []
 
 
 def test_what_a_volume_holds_can_be_removed_on_the_host(layout, listing, source):
@@ -81,7 +81,7 @@ def test_a_volume_goes_when_its_directory_is_removed_on_the_host(layout, listing
 def test_a_volume_that_is_one_file_is_seen_too(layout, listing, source):
     mounts.bind(source / "file", layout.volume("container", 0), share=layout.share)
     assert listing("/container") == ["0"]
-    assert mounts.mounts_below(layout.share / "container") == []
+    assert mountinfo.mounts_below(layout.share / "container") == []
 
 
 def test_a_volume_follows_what_is_mounted_on_the_host_later(layout, listing, source):

@@ -10,7 +10,7 @@ import pytest
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import IdMapping, Mount, PropagationMode
 from vmsandbox.protocol.messages import MakeTmpfs
-from vmsandbox.sandbox import mounts
+from vmsandbox.sandbox import mountinfo
 from vmsandbox.sandbox.layout import SandboxLayout
 from vmsandbox.sandbox.volumes import Source, Volumes
 
@@ -34,7 +34,7 @@ def layout(tmp_path) -> Iterator[SandboxLayout]:
     layout.make(0)
     yield layout
     layout.remove()
-    assert mounts.mounts_below(tmp_path / "runtime") == []
+    assert mountinfo.mounts_below(tmp_path / "runtime") == []
 
 
 @pytest.fixture

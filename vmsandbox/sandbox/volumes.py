@@ -11,7 +11,7 @@ from vmsandbox.guest.client import GuestClient
 from vmsandbox.model import Mount, PropagationMode
 from vmsandbox.protocol import paths
 from vmsandbox.protocol.messages import MakeTmpfs
-from vmsandbox.sandbox import mounts, owners
+from vmsandbox.sandbox import mountinfo, mounts, owners
 from vmsandbox.sandbox.disks import ImageDisks
 from vmsandbox.sandbox.layout import SandboxLayout
 
@@ -88,7 +88,7 @@ class Volumes:
             access = mounts.Access(mount.readonly, mount.recursive_read_only, follows, mapped)
             mounts.bind(source, target, access, self._layout.share)
         # The guest sees one file system: where only the top of it is read-only, that is left to the host.
-        all_readonly = mount.recursive_read_only or (not follows and not mounts.has_mounts_below(source))
+        all_readonly = mount.recursive_read_only or (not follows and not mountinfo.has_mounts_below(source))
         return Source(f"{paths.SHARE}/{target.relative_to(self._layout.share)}", mount.readonly and all_readonly)
 
 
@@ -102,12 +102,12 @@ def _memory(mount: Mount) -> MakeTmpfs | None:
     if found := _SUB_PATH.search(mount.host_path):
         volume = Path(mount.host_path[: found.end(1)]) / "volumes/kubernetes.io~empty-dir" / found[2]
         if _is_tmpfs(volume) and path.is_dir():
-            return _like(volume, found[2], (mounts.find(path) or mounts.MountPoint()).root)
+            return _like(volume, found[2], (mountinfo.find(path) or mountinfo.MountPoint()).root)
     return None
 
 
 def _is_tmpfs(path: Path) -> bool:
-    mounted = mounts.find(path)
+    mounted = mountinfo.find(path)
     return mounted is not None and mounted.filesystem == "tmpfs"
 
 

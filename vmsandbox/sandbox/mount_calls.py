@@ -1,0 +1,102 @@
+"""The kernel's calls for mounts, those of a mount that is attached nowhere yet among them (open_tree(2)).
+
+What the kernel refuses raises FailedPrecondition, with its reason.
+"""
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from vmsandbox.errors import FailedPrecondition
+
+BIND, PRIVATE, SLAVE, SHARED = 4096, 1 << 18, 1 << 19, 1 << 20
+"""MS_* of linux/mount.h; the last three are how a mount propagates."""
+
+READONLY, NOSUID, NODEV, IDMAP = 1, 2, 4, 0x00100000
+"""MOUNT_ATTR_* of linux/mount.h."""
+
+_MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
+
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+
+_CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _MountAttr(ctypes.Structure):
+    """Of mount_setattr(2)."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
+
+
+@contextlib.contextmanager
+def copy_of(source: Path) -> Iterator[int]:
+    """A copy of the mounts at and below `source`, following links, attached nowhere (open_tree(2))."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
+    tree = _call(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags)
+    _check(tree, f"cannot open the volume {source}")
+    try:
+        yield tree
+    finally:
+        os.close(tree)
+
+
+def attach(tree: int, source: Path, target: Path) -> None:
+    """Mount `tree`, a copy of `source`, at `target` (move_mount(2))."""
+    moved = _call(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+    _check(moved, f"cannot mount {source} at {target}")
+
+
+def set_attributes(
+    tree: int, source: Path, attributes: int, propagation: int = 0, *, recursive: bool = True, owners: int = 0
+) -> None:
+    """Give `tree`, a copy of `source`, attributes (mount_setattr(2)).
+
+    Args:
+        tree: what `copy_of` made.
+        source: for messages.
+        attributes: READONLY and its like.
+        propagation: PRIVATE, SLAVE or SHARED; 0 leaves it.
+        recursive: also give them to what is mounted below it.
+        owners: a user namespace, as a file descriptor, for IDMAP.
+    """
+    wanted = _MountAttr(attributes, 0, propagation, owners)
+    size = ctypes.c_size_t(ctypes.sizeof(wanted))
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    result = _call(_SYS_MOUNT_SETATTR, tree, b"", flags, ctypes.byref(wanted), size)
+    _check(result, f"cannot restrict the volume {source}")
+
+
+def mount(source: str, target: Path, flags: int) -> None:
+    """mount(2), without a type of file system."""
+    result = _libc.mount(source.encode(), os.fsencode(target), None, ctypes.c_ulong(flags), None)
+    _check(result, f"cannot mount {source} at {target}")
+
+
+def detach(target: Path) -> None:
+    """Take away what is mounted at `target` last, following no link; it ends with its last user (umount2(2))."""
+    _check(_libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW), f"cannot unmount {target}")
+
+
+def enter(namespace: int) -> None:
+    """Move the calling thread, no other of its process, to a mount namespace and its root directory (setns(2))."""
+    _check(_libc.unshare(_CLONE_FS), "cannot leave the process's root directory")
+    _check(_libc.setns(namespace, _CLONE_NEWNS), "cannot enter virtiofsd's mount namespace")
+
+
+def _call(number: int, *arguments: object) -> int:
+    """syscall(2), with integers passed as longs."""
+    passed = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    result: int = _libc.syscall(ctypes.c_long(number), *passed)
+    return result
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        raise FailedPrecondition(f"{what}: {os.strerror(ctypes.get_errno())}", hint="run as root")
