@@ -9,7 +9,8 @@ import pytest
 from tests.support.libvirt import Workshop, embedded_uri, workshop
 from vmsandbox.hypervisor.base import Accelerator, GuestImage
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
-from vmsandbox.sandbox.probe import Attempt, Prober
+from vmsandbox.sandbox.attempts import Attempt
+from vmsandbox.sandbox.probe import Prober
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.transport import UnixTransport
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
-from vmsandbox.sandbox import probe
+from vmsandbox.sandbox import attempts
 from vmsandbox.sandbox.probe import Prober
 
 DEADLINES = {Accelerator.KVM: 0.3, Accelerator.TCG: 0.5}
@@ -83,7 +83,7 @@ class Host:
 @pytest.fixture
 async def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
     (tmp_path / "kvm").touch()
-    monkeypatch.setattr(probe, "_KVM", tmp_path / "kvm")
+    monkeypatch.setattr(attempts, "_KVM", tmp_path / "kvm")
     (tmp_path / "agent").mkdir()
     async with FakeAgent(tmp_path / "agent"):
         host = Host(tmp_path, UnixTransport(tmp_path / "agent"))
@@ -169,7 +169,7 @@ async def test_changed_circumstances_are_tried_anew(
             (tmp_path / "kvm").chmod(0o660)
         case "boot":
             (tmp_path / "boot_id").write_text("another\n")
-            monkeypatch.setattr(probe, "_BOOT_ID", tmp_path / "boot_id")
+            monkeypatch.setattr(attempts, "_BOOT_ID", tmp_path / "boot_id")
     assert await host.prober().choose("auto") is Accelerator.KVM
 
 
@@ -187,8 +187,9 @@ async def test_what_a_killed_probe_has_left_is_given_back_first(host: Host, tmp_
     prober = host.prober()
     (tmp_path / "run/probe").mkdir(parents=True)
     (tmp_path / "run/probe/console.sock").touch()
-    host.transports.held.add(prober._id)
-    host.hypervisor.machines[prober._name] = prober._spec(Accelerator.KVM, host.transports.way)
+    trial = prober._trial
+    host.transports.held.add(trial._id)
+    host.hypervisor.machines[trial._name] = trial._spec(Accelerator.KVM, host.transports.way)
     assert await prober.choose("auto") is Accelerator.KVM
 
 

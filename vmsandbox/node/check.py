@@ -16,7 +16,8 @@ from vmsandbox.model import Finding
 from vmsandbox.network import Network
 from vmsandbox.node.host import boot_image, network_settings, open_transports, qemu_group, vhost_device_vsock
 from vmsandbox.node.instance import claim
-from vmsandbox.sandbox.probe import Attempt, Prober
+from vmsandbox.sandbox.attempts import Attempt
+from vmsandbox.sandbox.probe import Prober
 
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",

@@ -1,0 +1,92 @@
+"""What came of booting machines on this host, remembered for as long as nothing has changed that it hangs on."""
+
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox.errors import VmsandboxError
+from vmsandbox.hypervisor.base import Accelerator, GuestImage
+from vmsandbox.images import durable
+from vmsandbox.protocol import codec
+
+_KVM = Path("/dev/kvm")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of booting a machine under one accelerator."""
+
+    accelerator: Accelerator
+    works: bool
+    seconds: float
+    """Until the agent answered, or until it was clear that it would not."""
+    why_not: str = ""
+    """One line; empty where it works."""
+    report: str = ""
+    """`why_not` with its evidence, over several lines (`VmsandboxError.report`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What the outcome hangs on; another value of any of these, and it is found out anew."""
+
+    boot: str
+    """This boot of the host: kernel modules, their parameters and the firmware's settings do not outlast it."""
+    kernel: str
+    hypervisor: str
+    """Versions of libvirt and QEMU."""
+    image: str
+    kvm: str
+    """`kvm_identity`."""
+
+    @classmethod
+    def now(cls, hypervisor: str, image: GuestImage) -> "Circumstances":
+        """Those of this moment, with the hypervisor's version and the image that is booted."""
+        return cls(
+            boot=_BOOT_ID.read_text().strip(),
+            kernel=platform.release(),
+            hypervisor=hypervisor,
+            image=f"{image.kernel.resolve()} {image.build} {image.command_line}",
+            kvm=kvm_identity(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The content of the file."""
+
+    circumstances: Circumstances
+    attempts: tuple[Attempt, ...]
+
+
+class AttemptCache:
+    """The file of the latest attempts. Processes may share it."""
+
+    def __init__(self, path: Path) -> None:
+        """Keep them in `path`, which is made with its directory when there is something to remember."""
+        self._path = path
+
+    def under(self, circumstances: Circumstances) -> tuple[Attempt, ...]:
+        """Those made under these circumstances; none where another version of this program wrote the file."""
+        try:
+            content = codec.decode(_Content, json.loads(self._path.read_bytes()))
+        except (OSError, ValueError, VmsandboxError):
+            return ()
+        return content.attempts if content.circumstances == circumstances else ()
+
+    def remember(self, circumstances: Circumstances, attempts: tuple[Attempt, ...]) -> None:
+        """Replace what is remembered."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        content = _Content(circumstances, attempts)
+        durable.write(self._path, json.dumps(codec.encode(content), indent=2).encode())
+
+
+def kvm_identity() -> str:
+    """Device number, mode and owners of /dev/kvm; empty where there is none."""
+    try:
+        status = _KVM.stat()
+    except FileNotFoundError:
+        return ""
+    return f"{status.st_rdev:x} {status.st_mode:o} {status.st_uid}:{status.st_gid}"

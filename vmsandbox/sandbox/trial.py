@@ -1,0 +1,107 @@
+"""A machine that is booted to see whether it runs: without network or disks, until its agent answers."""
+
+import asyncio
+import contextlib
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from vmsandbox import aio
+from vmsandbox.errors import Unavailable, VmsandboxError
+from vmsandbox.guest.session import Session
+from vmsandbox.guest.transport import Transport
+from vmsandbox.guest.transports import Transports
+from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor, MachineEvent, MachineSpec
+from vmsandbox.hypervisor.console import ConsoleReader
+from vmsandbox.protocol.messages import Event
+
+_MEMORY = 256 * 1024 * 1024
+_CONSOLE_LINES = 20
+
+
+class Trial:
+    """Boots one machine at a time, of which nothing is left."""
+
+    def __init__(self, hypervisor: Hypervisor, transports: Transports, image: GuestImage, directory: Path) -> None:
+        """All arguments stay the caller's.
+
+        Args:
+            hypervisor: runs the machine.
+            transports: the ways to its agent.
+            image: what it boots.
+            directory: is made for as long as a machine runs.
+        """
+        self._hypervisor = hypervisor
+        self._transports = transports
+        self._image = image
+        self._directory = directory
+        self._id = uuid.uuid5(uuid.NAMESPACE_URL, directory.as_uri()).hex
+        """The same for every trial in this directory, so that the next one finds what a killed one has left."""
+
+    async def boot(self, accelerator: Accelerator, deadline: float) -> None:
+        """Boot a machine until its agent answers, for at most `deadline` seconds.
+
+        Raises:
+            VmsandboxError: why it did not; the evidence has the last lines of its console.
+        """
+        await self._give_back()  # what a killed trial has left
+        self._directory.mkdir(parents=True, mode=0o711)
+        console = ConsoleReader(self._directory / "console.sock")
+        events = self._hypervisor.events()
+        try:
+            transport = await self._transports.start(self._id, self._directory)
+            await self._hypervisor.create(self._spec(accelerator, transport))
+            async with console, _end_of(self._name, events) as ended:
+                await aio.unless(self._answer(transport, deadline), ended)
+        except VmsandboxError as error:
+            if lines := console.last_lines(_CONSOLE_LINES):
+                error.evidence["the guest's console, last lines"] = "\n".join(lines)
+            raise
+        finally:
+            await aio.to_its_end(self._give_back())
+
+    async def _answer(self, transport: Transport, deadline: float) -> None:
+        async with Session(transport, "the probe", _ignore, build=self._image.build) as session:
+            await session.connect(deadline)
+
+    @property
+    def _name(self) -> str:
+        return f"vmsandbox-probe-{self._id}"
+
+    def _spec(self, accelerator: Accelerator, transport: Transport) -> MachineSpec:
+        return MachineSpec(
+            name=self._name,
+            uuid=str(uuid.UUID(self._id)),
+            title="does a guest run?",
+            image=self._image,
+            vcpus=1,
+            memory=_MEMORY,
+            accelerator=accelerator,
+            vsock=transport.device,
+            console=self._directory / "console.sock",
+        )
+
+    async def _give_back(self) -> None:
+        await self._hypervisor.destroy(self._name)
+        self._transports.stop(self._id, self._directory)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._directory)
+
+
+@contextlib.asynccontextmanager
+async def _end_of(name: str, events: AsyncIterator[MachineEvent]) -> AsyncIterator["asyncio.Future[BaseException]"]:
+    """A future of the error that says why a machine has ended, should it end within the context."""
+    future: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def watch() -> None:
+        async for event in events:
+            if event.name == name and not future.done():
+                future.set_result(Unavailable(f"the virtual machine ended: {event.reason}"))
+
+    async with aio.background(watch(), f"watch over {name}"):
+        yield future
+
+
+async def _ignore(_: Event) -> None:
+    """A machine that runs nothing has no events that matter."""
