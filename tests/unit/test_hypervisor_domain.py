@@ -10,14 +10,8 @@ import pytest
 from tests.support.golden import assert_golden
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.hypervisor.base import Accelerator, Disk, GuestImage, MachineSpec, NetworkDevice, Share
-from vmsandbox.hypervisor.domain import (
-    PluggedDisk,
-    disk_xml,
-    domain_xml,
-    free_target,
-    plugged_disks,
-    security_models,
-)
+from vmsandbox.hypervisor.disks import PluggedDisk, disk_xml, free_target, plugged_disks
+from vmsandbox.hypervisor.domain import domain_xml, security_models
 from vmsandbox.model import Vsock
 
 GOLDEN = Path("tests/unit/golden/domain")

@@ -1,16 +1,16 @@
-"""Domain XML (libvirt.org/formatdomain.html) from a `MachineSpec`: pure functions, and the one place that knows XML.
+"""Domain XML (libvirt.org/formatdomain.html) from a `MachineSpec`: pure functions.
 
 Every PCI device has its address on the root bus, because each root port that libvirt would otherwise add costs boot
-time and a device of the guest; disks come and go on the SCSI controller, which needs none.
+time and a device of the guest; disks come and go on the SCSI controller, which needs none (`disks`).
 """
 
 import math
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection
 from xml.etree import ElementTree as ET
 
-from vmsandbox.errors import ResourceExhausted
 from vmsandbox.hypervisor.base import Accelerator, Disk, MachineSpec, NetworkDevice, Share
+from vmsandbox.hypervisor.disks import disk_element
+from vmsandbox.hypervisor.elements import add, document
 from vmsandbox.model import Vsock
 
 ROOT_SERIAL = "vmsandbox-root"
@@ -19,7 +19,6 @@ METADATA = "urn:vmsandbox:machine:1"
 """Namespace of the element that marks a domain as ours."""
 
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
-_SCSI_TARGETS = 256
 _MTU_OF_ETHERNET = 1500
 
 _SCSI, _CONSOLE, _NETWORK, _RNG, _BALLOON, _SHARE, _VSOCK = range(2, 9)
@@ -42,45 +41,11 @@ def domain_xml(spec: MachineSpec, security_models: Collection[str] = ("dac",)) -
     _memory_and_cpu(domain, spec)
     _boot(domain, spec)
     _chipset(domain)
-    _devices(_add(domain, "devices"), spec)
+    _devices(add(domain, "devices"), spec)
     _security(domain, spec, security_models)
     if spec.vsock.socket is not None:
         _vhost_user_vsock(domain, str(spec.vsock.socket))
-    return _text(domain)
-
-
-def disk_xml(disk: Disk, target: int) -> str:
-    """A disk to plug in, as SCSI target `target` of the controller."""
-    return _text(_disk(disk, target))
-
-
-@dataclass(frozen=True, slots=True)
-class PluggedDisk:
-    """A disk of a running domain."""
-
-    serial: str
-    target: int
-    alias: str
-    """Libvirt's name for the device, which its events carry."""
-
-
-def plugged_disks(domain: str) -> tuple[PluggedDisk, ...]:
-    """The disks in the XML of a running domain."""
-    return tuple(
-        PluggedDisk(
-            disk.findtext("serial", ""), int(_attribute(disk, "address", "target")), _attribute(disk, "alias", "name")
-        )
-        for disk in ET.fromstring(domain).iterfind("devices/disk")  # noqa: S314 - libvirt's own
-    )
-
-
-def free_target(disks: Iterable[PluggedDisk]) -> int:
-    """The lowest SCSI target that no disk has. Raises ResourceExhausted when there is none."""
-    taken = {disk.target for disk in disks}
-    for target in range(_SCSI_TARGETS):
-        if target not in taken:
-            return target
-    raise ResourceExhausted(f"the machine has {len(taken)} disks, and there is no SCSI target left")
+    return document(domain)
 
 
 def security_models(capabilities: str) -> tuple[str, ...]:
@@ -90,53 +55,53 @@ def security_models(capabilities: str) -> tuple[str, ...]:
 
 
 def _identity(domain: ET.Element, spec: MachineSpec) -> None:
-    _add(domain, "name", spec.name)
-    _add(domain, "uuid", spec.uuid)
+    add(domain, "name", spec.name)
+    add(domain, "uuid", spec.uuid)
     if spec.title:
-        _add(domain, "title", "".join(filter(str.isprintable, spec.title)))  # no control character is XML
-    _add(_add(domain, "metadata"), f"{{{METADATA}}}machine", build=spec.image.build)
+        add(domain, "title", "".join(filter(str.isprintable, spec.title)))  # no control character is XML
+    add(add(domain, "metadata"), f"{{{METADATA}}}machine", build=spec.image.build)
 
 
 def _memory_and_cpu(domain: ET.Element, spec: MachineSpec) -> None:
-    _add(domain, "memory", str(math.ceil(spec.memory / 1024)), unit="KiB", dumpCore="off")
-    backing = _add(domain, "memoryBacking")  # shared with virtiofsd and vhost-user devices
-    _add(backing, "source", type="memfd")
-    _add(backing, "access", mode="shared")
-    _add(domain, "vcpu", str(spec.vcpus), placement="static")
+    add(domain, "memory", str(math.ceil(spec.memory / 1024)), unit="KiB", dumpCore="off")
+    backing = add(domain, "memoryBacking")  # shared with virtiofsd and vhost-user devices
+    add(backing, "source", type="memfd")
+    add(backing, "access", mode="shared")
+    add(domain, "vcpu", str(spec.vcpus), placement="static")
     if spec.accelerator is Accelerator.KVM:
-        _add(domain, "cpu", mode="host-passthrough")
+        add(domain, "cpu", mode="host-passthrough")
     else:
-        _add(domain, "cpu", mode="maximum")
+        add(domain, "cpu", mode="maximum")
 
 
 def _boot(domain: ET.Element, spec: MachineSpec) -> None:
-    boot = _add(domain, "os")
-    _add(boot, "type", "hvm", arch="x86_64", machine="q35")
-    _add(boot, "kernel", str(spec.image.kernel))
-    _add(boot, "initrd", str(spec.image.initramfs))
-    _add(boot, "cmdline", " ".join([spec.image.command_line, spec.kernel_parameters]).strip())
+    boot = add(domain, "os")
+    add(boot, "type", "hvm", arch="x86_64", machine="q35")
+    add(boot, "kernel", str(spec.image.kernel))
+    add(boot, "initrd", str(spec.image.initramfs))
+    add(boot, "cmdline", " ".join([spec.image.command_line, spec.kernel_parameters]).strip())
 
 
 def _chipset(domain: ET.Element) -> None:
-    features = _add(domain, "features")
-    _add(features, "acpi")  # through which the guest finds pvpanic, and is powered off
-    _add(features, "vmport", state="off")
-    clock = _add(domain, "clock", offset="utc")
-    _add(clock, "timer", name="hpet", present="no")
+    features = add(domain, "features")
+    add(features, "acpi")  # through which the guest finds pvpanic, and is powered off
+    add(features, "vmport", state="off")
+    clock = add(domain, "clock", offset="utc")
+    add(clock, "timer", name="hpet", present="no")
     for event, action in (("poweroff", "destroy"), ("reboot", "destroy"), ("crash", "destroy")):
-        _add(domain, f"on_{event}", action)
-    power = _add(domain, "pm")
-    _add(power, "suspend-to-mem", enabled="no")
-    _add(power, "suspend-to-disk", enabled="no")
+        add(domain, f"on_{event}", action)
+    power = add(domain, "pm")
+    add(power, "suspend-to-mem", enabled="no")
+    add(power, "suspend-to-disk", enabled="no")
 
 
 def _devices(devices: ET.Element, spec: MachineSpec) -> None:
-    devices.append(_disk(Disk(ROOT_SERIAL, spec.image.root), 0))
+    devices.append(disk_element(Disk(ROOT_SERIAL, spec.image.root), 0))
     if spec.scratch is not None:
-        devices.append(_disk(spec.scratch, 1))
-    _pci(_add(devices, "controller", type="scsi", index="0", model="virtio-scsi"), _SCSI)
-    _pci(_add(devices, "controller", type="virtio-serial", index="0"), _CONSOLE)
-    _add(devices, "controller", type="usb", model="none")
+        devices.append(disk_element(spec.scratch, 1))
+    _pci(add(devices, "controller", type="scsi", index="0", model="virtio-scsi"), _SCSI)
+    _pci(add(devices, "controller", type="virtio-serial", index="0"), _CONSOLE)
+    add(devices, "controller", type="usb", model="none")
     _console(devices, str(spec.console))
     if spec.network is not None:
         _network(devices, spec.network)
@@ -144,67 +109,41 @@ def _devices(devices: ET.Element, spec: MachineSpec) -> None:
         _share(devices, spec.share)
     if spec.vsock.socket is None:
         _kernel_vsock(devices, spec.vsock)
-    rng = _add(devices, "rng", model="virtio")
-    _add(rng, "backend", "/dev/urandom", model="random")
+    rng = add(devices, "rng", model="virtio")
+    add(rng, "backend", "/dev/urandom", model="random")
     _pci(rng, _RNG)
-    _pci(_add(devices, "memballoon", model="virtio", freePageReporting="on"), _BALLOON)
-    _add(devices, "panic", model="isa")
-
-
-def _disk(disk: Disk, target: int) -> ET.Element:
-    element = ET.Element("disk", type="file", device="disk")
-    driver = _add(element, "driver", name="qemu", type="raw", discard="unmap")
-    _add(element, "source", file=str(disk.path))
-    _add(element, "target", dev=_disk_name(target), bus="scsi")
-    if disk.readonly:
-        _add(element, "readonly")
-        _add(element, "shareable")
-    else:
-        driver.set("cache", "unsafe")  # it dies with its machine, so that nothing need ever reach the platter
-        driver.set("detect_zeroes", "unmap")
-    _add(element, "serial", disk.serial)
-    _add(element, "address", type="drive", controller="0", bus="0", target=str(target), unit="0")
-    return element
-
-
-def _disk_name(index: int) -> str:
-    """Sda, sdb, … sdz, sdaa: what libvirt wants to call a disk; the guest's names are its own."""
-    name = ""
-    index += 1
-    while index:
-        index, letter = divmod(index - 1, 26)
-        name = chr(ord("a") + letter) + name
-    return f"sd{name}"
+    _pci(add(devices, "memballoon", model="virtio", freePageReporting="on"), _BALLOON)
+    add(devices, "panic", model="isa")
 
 
 def _console(devices: ET.Element, path: str) -> None:
-    console = _add(devices, "console", type="unix")
-    _add(console, "source", mode="bind", path=path)
-    _add(console, "target", type="virtio", port="0")
+    console = add(devices, "console", type="unix")
+    add(console, "source", mode="bind", path=path)
+    add(console, "target", type="virtio", port="0")
 
 
 def _network(devices: ET.Element, network: NetworkDevice) -> None:
-    interface = _add(devices, "interface", type="ethernet")
-    _add(interface, "mac", address=network.mac)
-    _add(interface, "target", dev=network.tap, managed="no")
-    _add(interface, "model", type="virtio")
+    interface = add(devices, "interface", type="ethernet")
+    add(interface, "mac", address=network.mac)
+    add(interface, "target", dev=network.tap, managed="no")
+    add(interface, "model", type="virtio")
     if network.mtu != _MTU_OF_ETHERNET:
-        _add(interface, "mtu", size=str(network.mtu))
-    _add(interface, "rom", enabled="no")
+        add(interface, "mtu", size=str(network.mtu))
+    add(interface, "rom", enabled="no")
     _pci(interface, _NETWORK)
 
 
 def _share(devices: ET.Element, share: Share) -> None:
-    filesystem = _add(devices, "filesystem", type="mount", accessmode="passthrough")
-    _add(filesystem, "driver", type="virtiofs", queue="1024")
-    _add(filesystem, "source", dir=str(share.directory))
-    _add(filesystem, "target", dir=share.tag)
+    filesystem = add(devices, "filesystem", type="mount", accessmode="passthrough")
+    add(filesystem, "driver", type="virtiofs", queue="1024")
+    add(filesystem, "source", dir=str(share.directory))
+    add(filesystem, "target", dir=share.tag)
     _pci(filesystem, _SHARE)
 
 
 def _kernel_vsock(devices: ET.Element, vsock: Vsock) -> None:
-    element = _add(devices, "vsock", model="virtio")
-    _add(element, "cid", auto="no", address=str(vsock.cid))
+    element = add(devices, "vsock", model="virtio")
+    add(element, "cid", auto="no", address=str(vsock.cid))
     _pci(element, _VSOCK)
 
 
@@ -214,9 +153,9 @@ def _vhost_user_vsock(domain: ET.Element, socket: str) -> None:
         "-chardev", f"socket,id=vsock,path={socket.replace(',', ',,')}",
         "-device", f"vhost-user-vsock-pci,chardev=vsock,bus=pcie.0,addr={_VHOST_USER_VSOCK}",
     )  # fmt: skip
-    command_line = _add(domain, f"{{{_QEMU}}}commandline")
+    command_line = add(domain, f"{{{_QEMU}}}commandline")
     for argument in arguments:
-        _add(command_line, f"{{{_QEMU}}}arg", value=argument)
+        add(command_line, f"{{{_QEMU}}}arg", value=argument)
 
 
 def _security(domain: ET.Element, spec: MachineSpec, models: Collection[str]) -> None:
@@ -228,24 +167,8 @@ def _security(domain: ET.Element, spec: MachineSpec, models: Collection[str]) ->
     """
     for model in models:
         if model == "dac" or (spec.vsock.socket is not None and model != "none"):
-            _add(domain, "seclabel", type="none", model=model)
+            add(domain, "seclabel", type="none", model=model)
 
 
 def _pci(device: ET.Element, slot: int) -> None:
-    _add(device, "address", type="pci", domain="0x0000", bus="0x00", slot=f"0x{slot:02x}", function="0x0")
-
-
-def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> ET.Element:
-    element = ET.SubElement(parent, tag, attributes)
-    element.text = text
-    return element
-
-
-def _attribute(element: ET.Element, child: str, name: str) -> str:
-    found = element.find(child)
-    return "" if found is None else found.get(name, "")
-
-
-def _text(element: ET.Element) -> str:
-    ET.indent(element)
-    return ET.tostring(element, encoding="unicode") + "\n"
+    add(device, "address", type="pci", domain="0x0000", bus="0x00", slot=f"0x{slot:02x}", function="0x0")

@@ -8,7 +8,8 @@ from typing import Any, cast
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
 from vmsandbox.hypervisor.base import Disk, MachineState
 from vmsandbox.hypervisor.bindings import libvirt
-from vmsandbox.hypervisor.domain import METADATA, PluggedDisk, disk_xml, free_target, plugged_disks
+from vmsandbox.hypervisor.disks import PluggedDisk, disk_xml, free_target, plugged_disks
+from vmsandbox.hypervisor.domain import METADATA
 from vmsandbox.hypervisor.faults import code_of
 
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)

@@ -10,7 +10,8 @@ from vmsandbox.errors import AlreadyExists, DeadlineExceeded, VmsandboxError
 from vmsandbox.hypervisor import domains
 from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.connection import Connection
-from vmsandbox.hypervisor.domain import PluggedDisk, domain_xml, security_models
+from vmsandbox.hypervisor.disks import PluggedDisk
+from vmsandbox.hypervisor.domain import domain_xml, security_models
 from vmsandbox.hypervisor.events import EventHub
 
 DETACH_DEADLINE = 20.0
