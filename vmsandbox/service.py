@@ -33,7 +33,7 @@ from vmsandbox.sandbox.admission import Admission, available_memory, default_boo
 from vmsandbox.sandbox.attach import Attachment
 from vmsandbox.sandbox.broadcast import Broadcast
 from vmsandbox.sandbox.domain import size_of
-from vmsandbox.sandbox.execs import ExecProcess
+from vmsandbox.sandbox.exec_process import ExecProcess
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.possible import check_pod
 from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord

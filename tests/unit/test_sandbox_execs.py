@@ -16,7 +16,8 @@ from vmsandbox.guest.session import Session
 from vmsandbox.model import ContainerConfig, ContainerMetadata, ImageConfig
 from vmsandbox.protocol.messages import CreateContainer, Event, Exec, Exit, Stream
 from vmsandbox.sandbox import execs
-from vmsandbox.sandbox.execs import ExecProcess, Execs
+from vmsandbox.sandbox.exec_process import ExecProcess
+from vmsandbox.sandbox.execs import Execs
 from vmsandbox.sandbox.records import ContainerRecord
 
 RECORD = ContainerRecord("c1", "s1", ContainerConfig(ContainerMetadata("c"), "image"), "i", "i", ImageConfig(), 0, "")

@@ -27,7 +27,8 @@ from vmsandbox.sandbox.admission import Admission
 from vmsandbox.sandbox.containers import Containers
 from vmsandbox.sandbox.disks import ImageDisks
 from vmsandbox.sandbox.domain import domain_name
-from vmsandbox.sandbox.execs import ExecProcess, Execs
+from vmsandbox.sandbox.exec_process import ExecProcess
+from vmsandbox.sandbox.execs import Execs
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.machine import Machine
 from vmsandbox.sandbox.records import SandboxRecord
