@@ -5,14 +5,13 @@ It lives from `Control.open` until `run` returns, and is never used again; `sess
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from vmsandbox.errors import InvalidArgument, Unavailable, VmsandboxError
+from vmsandbox.errors import Unavailable, VmsandboxError
 from vmsandbox.guest.hello import exchange_hellos
-from vmsandbox.guest.text import error_from_guest, first_line
+from vmsandbox.guest.requests import Requests
+from vmsandbox.guest.text import first_line
 from vmsandbox.guest.transport import Connection, Transport
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
@@ -21,18 +20,9 @@ from vmsandbox.protocol.messages import CONTROL_PORT, Envelope, Hello, HelloRepl
 DIAL_TIMEOUT = 10.0
 """Seconds for one dial; a guest whose kernel has no vsock driver yet leaves it unanswered."""
 
-MAX_REQUESTS = 64
-"""Requests that the agent has not answered, given up ones included; it takes no more (docs/protocol.md)."""
-
 
 class Goodbye(Unavailable):
     """The agent took its leave, with a reason: it shuts down, or a newer controller has replaced this one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    request: Request
-    answer: asyncio.Future[Any]
 
 
 class Control:
@@ -43,10 +33,7 @@ class Control:
         self.peer = peer
         self._transport = transport
         self._connection = connection
-        self._slots = asyncio.Semaphore(MAX_REQUESTS)
-        self._unanswered: dict[int, _Waiting] = {}
-        self._last_id = 0
-        self._ended: VmsandboxError | None = None
+        self._requests = Requests()
 
     @classmethod
     async def open(cls, transport: Transport, hello: Hello) -> "Control":
@@ -89,15 +76,14 @@ class Control:
             Unavailable: the connection ended; whether the request was carried out is not known.
             VmsandboxError: the error with which the agent answered.
         """
-        await self._slots.acquire()
-        number, frame = self._number(request, deadline)
-        self._unanswered[number] = waiting = _Waiting(request, asyncio.get_running_loop().create_future())
+        waiting = await self._requests.add(request, deadline)
         try:
             with contextlib.suppress(OSError):  # Then `run` knows why, and fails the answer.
-                await self._connection.send(frame)
+                await self._connection.send(waiting.frame)
             return await waiting.answer
         finally:
-            self._stop_waiting(number, waiting)
+            if self._requests.leave(waiting):
+                self._tell(Envelope(Kind.CANCEL, waiting.number))
 
     def acknowledge(self, number: int) -> None:
         """Tell the agent that all events up to `number` are dealt with."""
@@ -105,44 +91,12 @@ class Control:
 
     def fail(self, reason: VmsandboxError) -> None:
         """Fail all that waits for an answer, and all that will ask for one."""
-        if self._ended is not None:
-            return
-        self._ended = reason
-        unanswered, self._unanswered = self._unanswered, {}
-        for waiting in unanswered.values():
-            self._slots.release()
-            if not waiting.answer.done():
-                waiting.answer.set_exception(_copy(reason))
+        self._requests.fail(reason)
 
     async def aclose(self) -> None:
         """End the connection, and fail what still waits for an answer on it."""
         self.fail(Unavailable("the session with the agent was closed"))
         await self._connection.aclose()
-
-    def _number(self, request: Request, deadline: float) -> tuple[int, bytes]:
-        """The next id and its frame. On failure the slot is given back."""
-        try:
-            if self._ended is not None:
-                raise _copy(self._ended)
-            left = max(deadline - time.monotonic(), 0.001)
-            envelope = Envelope(Kind.REQUEST, self._last_id + 1, request.METHOD, encode(request), left)
-            frame = pack_json(encode(envelope))
-        except ProtocolError as error:
-            self._slots.release()
-            raise InvalidArgument(f"{request.METHOD} is too large: {error}") from None
-        except BaseException:
-            self._slots.release()
-            raise
-        self._last_id += 1
-        return self._last_id, frame
-
-    def _stop_waiting(self, number: int, waiting: _Waiting) -> None:
-        """Cancel in the guest what nobody waits for; its slot is free when the agent has answered."""
-        if number in self._unanswered:
-            waiting.answer.cancel()
-            self._tell(Envelope(Kind.CANCEL, number))
-        elif waiting.answer.done() and not waiting.answer.cancelled():
-            waiting.answer.exception()  # Seen, even if the caller was cancelled at the same moment.
 
     async def _receive(self, on_event: Callable[[Envelope], None]) -> VmsandboxError:
         try:
@@ -161,33 +115,14 @@ class Control:
         if envelope.kind is Kind.EVENT:
             on_event(envelope)
         elif envelope.kind in (Kind.RESPONSE, Kind.ERROR):
-            self._settle(envelope)
+            self._requests.settle(envelope)
         else:
             raise ProtocolError(f"an agent sends no {envelope.kind.value}")
 
-    def _settle(self, envelope: Envelope) -> None:
-        waiting = self._unanswered.get(envelope.id)
-        if waiting is None:
-            raise ProtocolError(f"an answer to request {envelope.id}, which is not waiting for one")
-        outcome = _outcome(waiting.request, envelope)
-        del self._unanswered[envelope.id]
-        self._slots.release()
-        if waiting.answer.done():
-            return
-        if isinstance(outcome, VmsandboxError):
-            waiting.answer.set_exception(outcome)
-        else:
-            waiting.answer.set_result(outcome)
-
     def _tell(self, envelope: Envelope) -> None:
-        if self._ended is None:
+        if self._requests.ended is None:
             with contextlib.suppress(ProtocolError):  # It does not read; its requests meet their deadlines.
                 self._connection.send_soon(pack_json(encode(envelope)))
-
-
-def _copy(error: VmsandboxError) -> VmsandboxError:
-    """Every caller gets an error of its own, to add its step to."""
-    return type(error)(error.message, hint=error.hint, evidence=error.evidence)
 
 
 def _envelope(payload: bytes) -> Envelope:
@@ -195,12 +130,3 @@ def _envelope(payload: bytes) -> Envelope:
         return decode(Envelope, parse_json(payload))
     except MalformedMessage as error:
         raise ProtocolError(str(error)) from None
-
-
-def _outcome(request: Request, envelope: Envelope) -> Any:
-    if envelope.kind is Kind.ERROR:
-        return error_from_guest(envelope.method, envelope.body)
-    try:
-        return decode(request.RESULT, envelope.body, request.METHOD)
-    except MalformedMessage as error:
-        raise ProtocolError(f"a malformed answer: {error}") from None

@@ -1,0 +1,119 @@
+"""The requests of one control connection that the agent has not answered yet."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from vmsandbox.errors import InvalidArgument, VmsandboxError
+from vmsandbox.guest.text import error_from_guest
+from vmsandbox.protocol.codec import MalformedMessage, decode, encode
+from vmsandbox.protocol.framing import ProtocolError, pack_json
+from vmsandbox.protocol.messages import Envelope, Kind, Request
+
+MAX_REQUESTS = 64
+"""Requests that the agent has not answered, given up ones included; it takes no more (docs/protocol.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request, and the answer that its caller waits for."""
+
+    number: int
+    request: Request
+    frame: bytes
+    """What is sent to the agent."""
+    answer: asyncio.Future[Any]
+
+
+class Requests:
+    """Numbers requests and gives every answer to its caller, until the connection ends."""
+
+    def __init__(self) -> None:
+        """No request is on its way."""
+        self.ended: VmsandboxError | None = None
+        """Why nothing is answered any more."""
+        self._slots = asyncio.Semaphore(MAX_REQUESTS)
+        self._unanswered: dict[int, Waiting] = {}
+        self._last_id = 0
+
+    async def add(self, request: Request, deadline: float) -> Waiting:
+        """Wait until the agent takes another request, and number this one. The caller sends it, and may `leave`.
+
+        Args:
+            request: its dataclass names that of the result.
+            deadline: `time.monotonic` at which the caller stops waiting; the agent is told what is left of it.
+
+        Raises:
+            InvalidArgument: the request is larger than a frame.
+            VmsandboxError: the connection has ended.
+        """
+        await self._slots.acquire()
+        try:
+            if self.ended is not None:
+                raise _copy(self.ended)
+            frame = _frame(self._last_id + 1, request, deadline)
+        except BaseException:
+            self._slots.release()
+            raise
+        self._last_id += 1
+        waiting = Waiting(self._last_id, request, frame, asyncio.get_running_loop().create_future())
+        self._unanswered[waiting.number] = waiting
+        return waiting
+
+    def settle(self, envelope: Envelope) -> None:
+        """Give an answer to who waits for it. Raises ProtocolError where nobody does, or it is malformed."""
+        waiting = self._unanswered.get(envelope.id)
+        if waiting is None:
+            raise ProtocolError(f"an answer to request {envelope.id}, which is not waiting for one")
+        outcome = _outcome(waiting.request, envelope)
+        del self._unanswered[envelope.id]
+        self._slots.release()
+        if waiting.answer.done():
+            return
+        if isinstance(outcome, VmsandboxError):
+            waiting.answer.set_exception(outcome)
+        else:
+            waiting.answer.set_result(outcome)
+
+    def leave(self, waiting: Waiting) -> bool:
+        """Its caller does not wait any more. Whether the agent has yet to answer, which frees its slot."""
+        if waiting.number in self._unanswered:
+            waiting.answer.cancel()
+            return True
+        if waiting.answer.done() and not waiting.answer.cancelled():
+            waiting.answer.exception()  # Seen, even if the caller was cancelled at the same moment.
+        return False
+
+    def fail(self, reason: VmsandboxError) -> None:
+        """Fail all that waits for an answer, and all that will ask for one. The first reason counts."""
+        if self.ended is not None:
+            return
+        self.ended = reason
+        unanswered, self._unanswered = self._unanswered, {}
+        for waiting in unanswered.values():
+            self._slots.release()
+            if not waiting.answer.done():
+                waiting.answer.set_exception(_copy(reason))
+
+
+def _frame(number: int, request: Request, deadline: float) -> bytes:
+    left = max(deadline - time.monotonic(), 0.001)
+    try:
+        return pack_json(encode(Envelope(Kind.REQUEST, number, request.METHOD, encode(request), left)))
+    except ProtocolError as error:
+        raise InvalidArgument(f"{request.METHOD} is too large: {error}") from None
+
+
+def _copy(error: VmsandboxError) -> VmsandboxError:
+    """Every caller gets an error of its own, to add its step to."""
+    return type(error)(error.message, hint=error.hint, evidence=error.evidence)
+
+
+def _outcome(request: Request, envelope: Envelope) -> Any:
+    if envelope.kind is Kind.ERROR:
+        return error_from_guest(envelope.method, envelope.body)
+    try:
+        return decode(request.RESULT, envelope.body, request.METHOD)
+    except MalformedMessage as error:
+        raise ProtocolError(f"a malformed answer: {error}") from None
