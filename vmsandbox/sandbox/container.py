@@ -7,23 +7,14 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any
 
 from vmsandbox import aio
 from vmsandbox.errors import DeadlineExceeded, NotFound, Unavailable, VmsandboxError
-from vmsandbox.model import (
-    ContainerEvent,
-    ContainerEventKind,
-    ContainerState,
-    ContainerStatus,
-    ContainerUser,
-    Output,
-    Resources,
-)
-from vmsandbox.protocol.messages import Exit
+from vmsandbox.model import ContainerEventKind, ContainerState, ContainerStatus, ContainerUser, Output, Resources
 from vmsandbox.sandbox import creation
 from vmsandbox.sandbox.attach import Attachment
 from vmsandbox.sandbox.following import Following
+from vmsandbox.sandbox.journal import Journal
 from vmsandbox.sandbox.output import Readers
 from vmsandbox.sandbox.records import ContainerRecord
 from vmsandbox.sandbox.resources import build_resources, updated
@@ -34,27 +25,26 @@ from vmsandbox.sandbox.surroundings import Surroundings
 KILL_DEADLINE = 30.0
 """Seconds in which a killed container has to end; only a process stuck in the guest's kernel does not."""
 
-EXIT_UNKNOWN = 255
-"""Exit code of a container whose machine died, as containerd has it for a task whose shim died."""
-
 START_FAILED = 128
 """Exit code of a container whose process could not be started, as containerd has it."""
 
 
 class Container:
-    """One container. Calls that change it take a lock; its record is written before and after each step."""
+    """One container. Calls that change it take a lock; its journal is written before and after each step."""
 
     def __init__(self, surroundings: Surroundings, record: ContainerRecord) -> None:
         """Make it known; `create` makes it in the guest, `take_back` finds it there."""
-        self.record = record
+        self.journal = Journal(surroundings, record)
+        """Who learns that it has ended writes that down there."""
         self._around = surroundings
         self._lock = asyncio.Lock()
-        self._exit = asyncio.Event()
-        self._ended = asyncio.Event()
         self._following: Following | None = None
         self._finishing: asyncio.Task[None] | None = None
-        if record.state is ContainerState.EXITED:
-            self._ended.set()
+
+    @property
+    def record(self) -> ContainerRecord:
+        """What is known of it."""
+        return self.journal.record
 
     @property
     def status(self) -> ContainerStatus:
@@ -63,7 +53,7 @@ class Container:
 
     async def create(self) -> None:
         """Make the container in the guest; its process waits for `start`. On failure nothing of it is left."""
-        self._save()
+        self.journal.save()
         try:
             async with self._lock:
                 await self._create()
@@ -92,8 +82,8 @@ class Container:
             await self._signal(stop_signal(self.record.config, self.record.image_config))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    await self._ended.wait()
-        if not self._ended.is_set():
+                    await self.journal.ended.wait()
+        if not self.journal.ended.is_set():
             await self._kill()
 
     async def remove(self) -> None:
@@ -108,7 +98,7 @@ class Container:
 
     async def wait(self) -> ContainerStatus:
         """Its status, when it has ended and its output is in the log."""
-        await self._ended.wait()
+        await self.journal.ended.wait()
         return self.status
 
     async def settled(self) -> None:
@@ -138,39 +128,13 @@ class Container:
             require_container(ContainerCall.UPDATE, self.record.id, self.record.state)
             wanted = updated(self.record.config.resources, resources)
             await self._around.running().client.update_resources(self.record.id, build_resources(wanted))
-            self.record = replace(self.record, config=replace(self.record.config, resources=wanted))
-            self._save()
+            self.journal.save(config=replace(self.record.config, resources=wanted))
 
     def reopen_log(self) -> None:
         """Go on in a new log file (CRI ReopenContainerLog). Raises FailedPrecondition unless it runs."""
         require_container(ContainerCall.REOPEN_LOG, self.record.id, self.record.state)
         if self._following is not None:
             self._following.pump.log.reopen()
-
-    def exited(self, event: Exit) -> None:
-        """The agent says that its process has ended; it may say so again.
-
-        Raises:
-            ResourceExhausted: it is not recorded, and so must not be acknowledged; the call may be repeated.
-        """
-        if not self._exit.is_set():
-            reason = "OOMKilled" if event.oom_killed else "Error" if event.exit_code else "Completed"
-            self.record = replace(self.record, exit_code=event.exit_code, reason=reason, finished_at=event.at)
-            self._exit.set()
-        if self.record.state is not ContainerState.UNKNOWN:  # It is being made, or was removed.
-            self._save()
-
-    def machine_died(self, error: BaseException) -> None:
-        """Its machine is gone, and so is what of its output had not arrived. One that is being made fails by itself."""
-        if self.record.state is not ContainerState.UNKNOWN:
-            message = error.report() if isinstance(error, VmsandboxError) else str(error)
-            self.lost("SandboxDied", message)
-
-    def lost(self, reason: str, message: str) -> None:
-        """It is gone, and how it ended is not known, unless the agent has said so before."""
-        if not self._exit.is_set() and not self._ended.is_set():
-            self.record = replace(self.record, exit_code=EXIT_UNKNOWN, reason=reason, finished_at=time.time_ns())
-        self._set_exited(message=message)
 
     def take_back(self, state: ContainerState) -> None:
         """Follow it again, after this process was restarted; `state` is what it is in the guest.
@@ -179,9 +143,9 @@ class Container:
             InvalidArgument: its log cannot be opened.
         """
         if self.record.finished_at:
-            self._exit.set()
+            self.journal.exit.set()
         if state is ContainerState.RUNNING and self.record.state is ContainerState.CREATED:
-            self._change(ContainerEventKind.STARTED, state=state, started_at=time.time_ns())
+            self.journal.tell(ContainerEventKind.STARTED, state=state, started_at=time.time_ns())
         self._follow()
 
     async def close(self) -> None:
@@ -195,16 +159,15 @@ class Container:
         """Remove all traces; what the guest does not let go is given back with its machine."""
         with contextlib.suppress(VmsandboxError):
             await self._give_back()
-        self._around.state.delete(ContainerRecord, self.record.id)
+        self.journal.delete()
 
     async def _create(self) -> None:
         request = await creation.prepare(self._around, self.record)
-        self.record = replace(self.record, disks=self._around.running().disks.of(self.record.id))
-        self._save()
+        self.journal.save(disks=self._around.running().disks.of(self.record.id))
         user = await self._around.running().client.create_container(request)
         self._follow()
         self._around.running()  # It may have died meanwhile, when this was no container yet.
-        self._change(
+        self.journal.tell(
             ContainerEventKind.CREATED,
             state=ContainerState.CREATED,
             user=ContainerUser(user.uid, user.gid, user.groups),
@@ -219,10 +182,10 @@ class Container:
                 if not await self._runs():  # The connection was lost, perhaps after it was done.
                     raise
             except VmsandboxError as error:
-                self.record = replace(self.record, exit_code=START_FAILED, reason="StartError")
-                self._set_exited(message=str(error), finished_at=time.time_ns())
+                now = time.time_ns()
+                self.journal.end(exit_code=START_FAILED, reason="StartError", message=str(error), finished_at=now)
                 raise
-            self._change(ContainerEventKind.STARTED, state=ContainerState.RUNNING, started_at=time.time_ns())
+            self.journal.tell(ContainerEventKind.STARTED, state=ContainerState.RUNNING, started_at=time.time_ns())
 
     async def _runs(self) -> bool:
         """Whether it was started, as the agent has it."""
@@ -230,12 +193,8 @@ class Container:
         return any(state.container_id == self.record.id and state.status != "created" for state in listed)
 
     async def _remove(self) -> None:
-        removed = self.record.state is ContainerState.UNKNOWN
         await self._give_back()
-        self._around.state.delete(ContainerRecord, self.record.id)
-        self.record = replace(self.record, state=ContainerState.UNKNOWN)
-        if not removed:
-            self._publish(ContainerEventKind.DELETED)
+        self.journal.removed()
 
     async def _give_back(self) -> None:
         await self.close()
@@ -247,42 +206,26 @@ class Container:
 
     async def _finish(self, following: Following) -> None:
         """Note the end when both have come: that of the process, and that of its output."""
-        await self._exit.wait()
+        await self.journal.exit.wait()
         await following.drained()
         async with self._lock:
-            self._set_exited()
-
-    def _set_exited(self, **changes: Any) -> None:
-        if not self._ended.is_set():
-            self._change(ContainerEventKind.STOPPED, state=ContainerState.EXITED, **changes)
-            self._ended.set()
+            self.journal.end()
 
     async def _signal(self, number: int, *, everyone: bool = False) -> None:
         try:
             await self._around.running().client.signal_container(self.record.id, number, everyone=everyone)
         except NotFound:
-            self.lost("ContainerLost", "the machine does not have the container any more")
+            self.journal.lost("ContainerLost", "the machine does not have the container any more")
         except VmsandboxError:
-            if not self._ended.is_set():
+            if not self.journal.ended.is_set():
                 raise
 
     async def _kill(self) -> None:
         await self._signal(signal.SIGKILL, everyone=True)
         try:
             async with asyncio.timeout(KILL_DEADLINE):
-                await self._ended.wait()
+                await self.journal.ended.wait()
         except TimeoutError:
             raise DeadlineExceeded(
                 f"container {self.record.id} did not end within {KILL_DEADLINE:g} s of being killed"
             ) from None
-
-    def _change(self, kind: ContainerEventKind, **changes: Any) -> None:
-        self.record = replace(self.record, **changes)
-        self._around.state.note(self.record.id, self.record)
-        self._publish(kind)
-
-    def _save(self) -> None:
-        self._around.state.put(self.record.id, self.record)
-
-    def _publish(self, kind: ContainerEventKind) -> None:
-        self._around.publish(ContainerEvent(self.record.id, self.record.sandbox_id, kind, time.time_ns()))

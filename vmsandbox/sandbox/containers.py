@@ -81,7 +81,7 @@ class Containers(dict[str, Container]):
     def machine_died(self, error: BaseException) -> None:
         """Their machine is gone."""
         for container in self.values():
-            container.machine_died(error)
+            container.journal.machine_died(error)
 
     async def settled(self) -> None:
         """Return when no call is changing any of them."""
@@ -96,4 +96,4 @@ class Containers(dict[str, Container]):
 
 @retry(retry=retry_if_exception_type(ResourceExhausted), wait=wait_fixed(_DISK_PAUSE))
 async def _recorded(container: Container, event: Exit) -> None:
-    container.exited(event)
+    container.journal.exited(event)

@@ -85,7 +85,7 @@ async def _remember(host: Host, admission: Admission, sandbox: Sandbox) -> None:
         if container.record.state is ContainerState.UNKNOWN:
             await _drop(sandbox, container)
         else:
-            container.lost("SandboxDied", sandbox.record.message)
+            container.journal.lost("SandboxDied", sandbox.record.message)
 
 
 async def _take_back(sandbox: Sandbox) -> None:
@@ -114,7 +114,7 @@ async def _take_back_container(sandbox: Sandbox, container: Container, status: s
     if status:
         container.take_back(ContainerState.CREATED if status == "created" else ContainerState.RUNNING)
     else:
-        container.lost("ContainerLost", "its machine does not have it any more")
+        container.journal.lost("ContainerLost", "its machine does not have it any more")
 
 
 async def _drop(sandbox: Sandbox, container: Container) -> None:
