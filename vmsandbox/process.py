@@ -118,6 +118,11 @@ async def echoing(argv: Sequence[str]) -> AsyncIterator[int]:
         await _kill_group(process)
 
 
+def stat_of(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third on, the state (proc(5)). Raises OSError where there is no process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
     """A process that can be recognized after a restart of this one: pids are reused, start times are not."""
@@ -130,7 +135,7 @@ class ProcessIdentity:
     def of(cls, pid: int) -> "ProcessIdentity | None":
         """The identity of a running process, or None where there is none (a zombie counts as none)."""
         try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = stat_of(pid)
         except (FileNotFoundError, ProcessLookupError):
             return None
         return None if fields[0] == "Z" else cls(pid, int(fields[19]))

@@ -30,6 +30,7 @@ from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.protocol.messages import Event
 
 BOOT_DEADLINE = 120
+MIB = 1024 * 1024
 CHECKOUT = Path(__file__).parents[2]
 GOLDEN = CHECKOUT / "tests/unit/golden/domain"
 
@@ -114,6 +115,34 @@ async def test_files_keep_their_owners(hypervisor: LibvirtHypervisor, shop: Work
     assert [(path.stat().st_uid, path.stat().st_gid, path.stat().st_mode) for path in files] == before
     await hypervisor.destroy(spec.name)
     assert [(path.stat().st_uid, path.stat().st_gid, path.stat().st_mode) for path in files] == before
+
+
+async def test_the_memory_of_a_guest_is_in_what_its_machine_costs_also_where_virtiofsd_shares_it(
+    hypervisor: LibvirtHypervisor, shop: Workshop, tap: str
+) -> None:
+    spec = await full_spec(shop, tap)
+    await hypervisor.create(spec)
+    before = await hypervisor.usage(spec.name)
+    await answer(shop, spec)
+    after = await hypervisor.usage(spec.name)
+    status = Path(f"/proc/{qemu_pid(spec.name)}/status").read_text().splitlines()
+    (shared,) = (int(line.split()[1]) * 1024 for line in status if line.startswith("RssShmem:"))
+    assert shared > 32 * MIB, "it is no longer shared memory that the guest has"
+    assert after.working_set > before.working_set + shared / 2
+    assert shared < after.working_set < after.memory < spec.memory + 512 * MIB
+    assert after.cpu > before.cpu + 100_000_000, "a boot takes CPU time"
+
+
+async def test_a_machine_whose_qemu_hangs_is_measured_at_once(hypervisor: LibvirtHypervisor, shop: Workshop) -> None:
+    spec = await shop.new_spec()
+    await hypervisor.create(spec)
+    pid = qemu_pid(spec.name)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(5):
+            assert (await hypervisor.usage(spec.name)).memory > 0
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 async def full_spec(shop: Workshop, tap: str) -> MachineSpec:

@@ -75,6 +75,17 @@ async def test_a_machine_outlives_libvirtd(
     )
 
 
+async def test_a_machine_is_measured_while_libvirtd_hangs(
+    hypervisor: LibvirtHypervisor, machine: MachineSpec, libvirtd: OwnLibvirtd
+) -> None:
+    libvirtd.pause()
+    try:
+        async with asyncio.timeout(5):
+            assert (await hypervisor.usage(machine.name)).memory > 0
+    finally:
+        libvirtd.kill()
+
+
 async def test_the_end_of_a_machine_is_told_though_libvirtd_did_not_see_it(
     hypervisor: LibvirtHypervisor, machine: MachineSpec, libvirtd: OwnLibvirtd
 ) -> None:

@@ -1,12 +1,15 @@
 """Machines without libvirt, held to the same suite as the real ones (`tests.fakes.hypervisor_contract`)."""
 
 import asyncio
+import itertools
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState
+from vmsandbox.model import MachineUsage
 
 
 class FakeHypervisor:
@@ -22,6 +25,9 @@ class FakeHypervisor:
         """Raised by `detach_disk`, when the machine has the disk; it keeps it."""
         self.destroy_error: VmsandboxError | None = None
         """Raised by `destroy`, when there is the machine; it runs on."""
+        self.unseen: set[str] = set()
+        """The machines whose QEMU cannot be seen, and so not measured."""
+        self._cpu = itertools.count(10_000_000, 10_000_000)
         self._listeners: set[asyncio.Queue[MachineEvent]] = set()
 
     async def create(self, spec: MachineSpec) -> None:
@@ -41,6 +47,12 @@ class FakeHypervisor:
 
     async def state(self, name: str) -> MachineState:
         return MachineState.RUNNING if name in self.machines else MachineState.GONE
+
+    async def usage(self, name: str) -> MachineUsage:
+        if name not in self.machines or name in self.unseen:
+            raise NotFound(f"there is no QEMU of machine {name}")
+        memory = self.machines[name].memory
+        return MachineUsage(time.time_ns(), next(self._cpu), memory, memory // 2, 20, 1)
 
     async def list_names(self) -> tuple[str, ...]:
         return tuple(sorted(self.machines))

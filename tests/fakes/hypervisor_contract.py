@@ -113,6 +113,20 @@ class HypervisorContract:
                 await creating
             assert await hypervisor.state(spec.name) is MachineState.GONE
 
+    async def test_a_machine_is_measured_from_outside(self, hypervisor: Hypervisor, machine: MachineSpec) -> None:
+        first = await hypervisor.usage(machine.name)
+        second = await hypervisor.usage(machine.name)
+        assert 0 < first.at <= second.at and 0 <= first.cpu <= second.cpu
+        assert 0 < second.working_set <= second.memory
+        assert 0 <= second.major_page_faults <= second.page_faults
+
+    async def test_what_does_not_run_is_not_measured(self, hypervisor: Hypervisor, machine: MachineSpec) -> None:
+        await hypervisor.usage(machine.name)
+        await hypervisor.destroy(machine.name)
+        for name in (machine.name, new_name()):
+            with pytest.raises(NotFound, match=name):
+                await hypervisor.usage(name)
+
     async def test_a_disk_is_plugged_in_and_out(self, hypervisor: Hypervisor, machine: MachineSpec, disk: Disk) -> None:
         for _ in range(2):
             await hypervisor.attach_disk(machine.name, disk)

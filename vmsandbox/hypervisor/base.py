@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from vmsandbox.model import Vsock
+from vmsandbox.model import MachineUsage, Vsock
 
 
 class Accelerator(enum.Enum):
@@ -120,6 +120,14 @@ class Hypervisor(Protocol):
 
     async def state(self, name: str) -> MachineState:
         """What the machine does now."""
+        ...
+
+    async def usage(self, name: str) -> MachineUsage:
+        """What the machine costs this host. Neither its guest nor its QEMU is asked: one that hangs is measured too.
+
+        Raises:
+            NotFound: there is no such machine, or none whose QEMU this process can see.
+        """
         ...
 
     async def list_names(self) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from vmsandbox.hypervisor.connection import Connection
 from vmsandbox.hypervisor.disks import PluggedDisk
 from vmsandbox.hypervisor.domain import domain_xml, security_models
 from vmsandbox.hypervisor.events import EventHub
+from vmsandbox.hypervisor.processes import QemuProcesses
+from vmsandbox.model import MachineUsage
 
 DETACH_DEADLINE = 20.0
 """Seconds in which a guest lets a disk go."""
@@ -34,6 +36,7 @@ class LibvirtHypervisor:
         self._connection = connection
         self._hub = hub
         self._models = models
+        self._processes = QemuProcesses()
         self._plugging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @classmethod
@@ -82,6 +85,10 @@ class LibvirtHypervisor:
         return await self._connection.call(
             f"libvirt cannot tell what machine {name} does", lambda opened: domains.state(opened, name)
         )
+
+    async def usage(self, name: str) -> MachineUsage:
+        """As `Hypervisor.usage`."""
+        return await asyncio.to_thread(self._processes.usage, name)
 
     async def list_names(self) -> tuple[str, ...]:
         """As `Hypervisor.list_names`."""

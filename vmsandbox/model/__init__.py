@@ -18,7 +18,7 @@ from vmsandbox.model.image import Image, ImageConfig, RegistryAuth
 from vmsandbox.model.namespaces import IdMapping, NamespaceMode, Namespaces, UserNamespace
 from vmsandbox.model.node import Finding, Vsock
 from vmsandbox.model.pod import PodSandboxConfig, PodSandboxMetadata, PortMapping
-from vmsandbox.model.resources import ContainerUsage, Resources
+from vmsandbox.model.resources import ContainerUsage, InterfaceUsage, MachineUsage, Resources, SandboxUsage
 from vmsandbox.model.status import (
     BootTimings,
     ContainerEvent,
@@ -50,6 +50,8 @@ __all__ = [
     "IdMapping",
     "Image",
     "ImageConfig",
+    "InterfaceUsage",
+    "MachineUsage",
     "Mount",
     "NamespaceMode",
     "Namespaces",
@@ -63,6 +65,7 @@ __all__ = [
     "Resources",
     "SandboxState",
     "SandboxStatus",
+    "SandboxUsage",
     "SecurityProfile",
     "SupplementalGroupsPolicy",
     "UserNamespace",

@@ -1,4 +1,4 @@
-"""What containers may use, and what they use."""
+"""What containers may use, and what they and their sandboxes use."""
 
 from dataclasses import dataclass, field
 
@@ -37,3 +37,47 @@ class ContainerUsage:
     major_page_faults: int
     memory_limit: int = 0
     """0: none of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineUsage:
+    """What a virtual machine costs its host: CPU time in nanoseconds since it began, memory in bytes.
+
+    It is what the host's kernel has counted of the machine's QEMU: the guest's memory as far as it was touched and not
+    given back, and QEMU's own. Helpers that have processes of their own (virtiofsd, the vsock daemon) are not in it.
+    """
+
+    at: int
+    """Nanoseconds since the epoch."""
+    cpu: int
+    memory: int
+    """All that is resident."""
+    working_set: int
+    """`memory` without pages of files: QEMU's program, which all machines share and the host can read again."""
+    page_faults: int
+    """Of the host; what the guest's kernel does by itself is not seen."""
+    major_page_faults: int
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceUsage:
+    """What a pod's interface has carried since it was made (CRI NetworkInterfaceUsage), as the host counts it."""
+
+    at: int
+    """Nanoseconds since the epoch."""
+    name: str
+    """As the pod knows it."""
+    rx_bytes: int
+    """What came to the pod."""
+    rx_errors: int
+    tx_bytes: int
+    """What the pod sent."""
+    tx_errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxUsage:
+    """What a sandbox uses (CRI LinuxPodSandboxStats) apart from its containers, whom their guest measures."""
+
+    machine: MachineUsage
+    interface: InterfaceUsage

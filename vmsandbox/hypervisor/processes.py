@@ -1,0 +1,92 @@
+"""What machines cost their host: their QEMUs, as its kernel accounts for them (proc(5)).
+
+Libvirt is not asked. How much memory is resident it tells only when QEMU has told it of the balloon, and a QEMU that
+hangs then keeps the domain, and one of the few threads that call libvirt.
+
+A QEMU is found by the name on its command line, which libvirt gives it. So it is also where libvirtd has namespaces of
+its own, and keeps its pid files in them.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from vmsandbox.errors import NotFound
+from vmsandbox.model import MachineUsage
+from vmsandbox.process import ProcessIdentity, stat_of
+
+_PROGRAM = "qemu-system-"
+"""How the names of QEMU's processes begin. No other's command line is read: that waits for a process that hangs."""
+
+
+class QemuProcesses:
+    """The QEMUs of this host by the names of their machines, found again when one is not known. For any thread."""
+
+    def __init__(self) -> None:
+        """Nothing is looked at before the first call."""
+        self._known: Mapping[str, ProcessIdentity] = {}
+        self._looking = threading.Lock()
+
+    def usage(self, name: str) -> MachineUsage:
+        """What a machine costs the host now. Raises NotFound where none of that name is seen."""
+        try:
+            return _usage(self._find(name).pid)
+        except (KeyError, OSError):
+            raise NotFound(
+                f"there is no QEMU of machine {name}",
+                hint="where it runs, vmsandbox has to be in the host's PID namespace to see it",
+            ) from None
+
+    def _find(self, name: str) -> ProcessIdentity:
+        """Raises KeyError."""
+        known = self._known.get(name)
+        if known is None or not known.alive():
+            with self._looking:
+                if self._known.get(name) is known:  # Else another thread has just looked.
+                    self._known = _qemus()
+        return self._known[name]
+
+
+def _qemus() -> dict[str, ProcessIdentity]:
+    claims: defaultdict[str, list[ProcessIdentity]] = defaultdict(list)
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            is_qemu = (directory / "comm").read_text(errors="replace").startswith(_PROGRAM)
+            if is_qemu and (identity := ProcessIdentity.of(int(directory.name))):
+                claims[machine_of((directory / "cmdline").read_bytes())].append(identity)
+    # A QEMU that its guest has taken over can write what it likes on its command line.
+    return {name: claimants[0] for name, claimants in claims.items() if len(claimants) == 1}
+
+
+def machine_of(command_line: bytes) -> str:
+    """The machine whose QEMU was started with a command line (/proc/PID/cmdline); empty where there is none."""
+    arguments = command_line.split(b"\0")
+    with contextlib.suppress(ValueError, IndexError):
+        key, _, value = arguments[arguments.index(b"-name") + 1].partition(b",")[0].partition(b"=")
+        return value.decode(errors="replace") if key == b"guest" else ""
+    return ""
+
+
+def _usage(pid: int) -> MachineUsage:
+    """Raises OSError, or KeyError when it ends at this moment and has no memory any more."""
+    at, fields, sizes = time.time_ns(), stat_of(pid), sizes_in(Path(f"/proc/{pid}/status").read_text())
+    minor, major, user, system = (int(fields[place]) for place in (7, 9, 11, 12))
+    return MachineUsage(
+        at=at,
+        cpu=(user + system) * 1_000_000_000 // os.sysconf("SC_CLK_TCK"),
+        memory=sizes["VmRSS"],
+        # The guest's memory is RssShmem where virtiofsd maps it, too, and else RssAnon.
+        working_set=sizes["RssAnon"] + sizes["RssShmem"],
+        page_faults=minor + major,
+        major_page_faults=major,
+    )
+
+
+def sizes_in(status: str) -> dict[str, int]:
+    """The sizes that /proc/PID/status tells, in bytes."""
+    lines = (line.split() for line in status.splitlines())
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if words[-1:] == ["kB"]}
