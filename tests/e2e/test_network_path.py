@@ -18,7 +18,7 @@ from tests.e2e.network_guest import Guest, running_guest
 from tests.e2e.network_host import BRIDGE, GATEWAY_V4, delete_link, host_network
 from tests.fakes.network_contract import new_pod
 from vmsandbox.model import PortMapping
-from vmsandbox.network import Network, namespace
+from vmsandbox.network import Network, NetworkSettings, namespace
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: run as root"),
@@ -119,6 +119,22 @@ async def test_a_pod_reaches_the_host(pods: tuple[Guest, Guest], version: int) -
     ]
     async with serving(on_host, gateway) as port:
         assert await echoed(pods[0].run, gateway, port, b"from the pod") == b"from the pod"
+
+
+@pytest.mark.parametrize("sender", ["pod", "host"])
+async def test_what_a_pod_sends_and_receives_is_counted_apart(pods: tuple[Guest, Guest], sender: str) -> None:
+    network, address = Network(NetworkSettings(Path("/nonexistent"))), address_of(pods[1], 4)
+    before = await network.usage(pods[1].network)
+    send = pods[1].run if sender == "pod" else on_host
+    with await send(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sending:
+        for _ in range(200):
+            sending.sendto(bytes(1000), (GATEWAY_V4 if sender == "pod" else address, 9))
+            await asyncio.sleep(0)
+    after = await network.usage(pods[1].network)
+    sent, received = after.tx_bytes - before.tx_bytes, after.rx_bytes - before.rx_bytes
+    one_way, other_way = (sent, received) if sender == "pod" else (received, sent)
+    assert 200 * 1000 <= one_way < 250 * 1000
+    assert other_way < 20 * 1000, "but for what tells that nobody listens"
 
 
 @pytest.mark.parametrize("address", [GATEWAY_V4, "127.0.0.1"])

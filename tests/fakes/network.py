@@ -1,10 +1,11 @@
 """A network without a kernel, held to the same suite as the real one (`tests.fakes.network_contract`)."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from vmsandbox.errors import AlreadyExists, NotFound, VmsandboxError
-from vmsandbox.model import Finding, PortMapping
+from vmsandbox.model import Finding, InterfaceUsage, PortMapping
 from vmsandbox.network import NetworkSettings, PodIdentity, PodNetwork, netns_of, tap
 from vmsandbox.network.network import Network, check_identity
 from vmsandbox.protocol.messages import Interface, Route
@@ -45,6 +46,11 @@ class FakeNetwork(Network):
         if network not in self.networks.values():
             raise NotFound(f"there is no interface {network.tap}")
         self.connected.add(network.tap)
+
+    async def usage(self, network: PodNetwork) -> InterfaceUsage:
+        if network.tap not in self.connected:
+            raise NotFound(f"there is no interface {network.tap}")
+        return InterfaceUsage(time.time_ns(), network.interface.name, 3000, 0, 2000, 0)
 
     async def tear_down(self, sandbox_id: str) -> None:
         if self.tear_down_error is not None and sandbox_id in self.networks:

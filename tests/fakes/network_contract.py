@@ -55,6 +55,25 @@ class NetworkContract:
         with pytest.raises(NotFound):
             await network.connect_tap(made)
 
+    async def test_what_a_connected_pod_has_carried_is_told_by_the_name_of_its_interface(
+        self, network: Network
+    ) -> None:
+        made = await network.set_up(new_pod())
+        await network.connect_tap(made)
+        usage = await network.usage(made)
+        assert (usage.name, usage.rx_errors, usage.tx_errors) == ("eth0", 0, 0)
+        assert usage.at > 0 and usage.rx_bytes >= 0 and usage.tx_bytes >= 0
+
+    async def test_nothing_is_carried_before_connecting_nor_after_a_tear_down(self, network: Network) -> None:
+        pod = new_pod()
+        made = await network.set_up(pod)
+        with pytest.raises(NotFound):
+            await network.usage(made)
+        await network.connect_tap(made)
+        await network.tear_down(pod.sandbox_id)
+        with pytest.raises(NotFound):
+            await network.usage(made)
+
     async def test_tearing_down_twice_or_without_a_network_succeeds(self, network: Network) -> None:
         pod = new_pod()
         await network.tear_down(pod.sandbox_id)

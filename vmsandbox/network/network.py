@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vmsandbox import aio, log
 from vmsandbox.errors import AlreadyExists, InvalidArgument, VmsandboxError
-from vmsandbox.model import Finding, PortMapping
+from vmsandbox.model import Finding, InterfaceUsage, PortMapping
 from vmsandbox.network import check, config, interface, namespace, result, tap
 from vmsandbox.network.attachment import Attachment, AttachmentStore
 from vmsandbox.network.cni import Cni
@@ -78,6 +78,16 @@ class Network:
         name = network.interface.name
         step = f"join {network.tap} to {name} in {path}"
         await namespace.run(step, lambda ipr: tap.connect(ipr, network.tap, name), path)
+
+    async def usage(self, network: PodNetwork) -> InterfaceUsage:
+        """What a pod whose tap is connected has received and sent, as this host counts it.
+
+        Raises:
+            NotFound: tap or namespace is gone.
+        """
+        name, path = network.interface.name, Path(network.netns)
+        step = f"read the counters of {network.tap} in {path}"
+        return await namespace.run(step, lambda ipr: tap.usage(ipr, network.tap, name), path)
 
     async def tear_down(self, sandbox_id: str) -> None:
         """Give back all that `set_up` made. The machine must have ended. Succeeds where there is nothing (any more).

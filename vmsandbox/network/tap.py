@@ -10,11 +10,13 @@ All functions take the netlink connection of `namespace.run`. A tap is known as 
 
 import contextlib
 import hashlib
+import time
 from pathlib import Path
 
 from pyroute2 import IPRoute, NetlinkError
 
 from vmsandbox.errors import AlreadyExists, NotFound
+from vmsandbox.model import InterfaceUsage
 
 _INGRESS = 0xFFFF0000
 _ETH_P_ALL = 0x0003
@@ -74,6 +76,24 @@ def connect(ipr: IPRoute, tap: str, interface: str) -> None:
     for here, there in (ends, ends[::-1]):
         _redirect(ipr, here, there)
     ipr.link("set", index=ends[0], state="up")
+
+
+def usage(ipr: IPRoute, tap: str, interface: str) -> InterfaceUsage:
+    """What a tap has carried, told as the pod's `interface` sees it: what the tap received is what the guest sent.
+
+    Raises:
+        NotFound: there is no such tap.
+    """
+    (link,) = ipr.get_links(_index(ipr, tap))
+    counted = link.get_attr("IFLA_STATS64")
+    return InterfaceUsage(
+        at=time.time_ns(),
+        name=interface,
+        rx_bytes=counted["tx_bytes"],
+        rx_errors=counted["tx_errors"],
+        tx_bytes=counted["rx_bytes"],
+        tx_errors=counted["rx_errors"],
+    )
 
 
 def _redirect(ipr: IPRoute, here: int, there: int) -> None:
