@@ -28,6 +28,7 @@ from vmsandbox.model import (
     Resources,
     SandboxState,
     SandboxStatus,
+    SandboxUsage,
 )
 from vmsandbox.sandbox.admission import Admission, available_memory, default_boots
 from vmsandbox.sandbox.attach import Attachment
@@ -42,6 +43,7 @@ from vmsandbox.sandbox.sandbox import Sandbox
 from vmsandbox.sandbox.sandboxes import Sandboxes
 from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
 from vmsandbox.sandbox.teardown import give_back
+from vmsandbox.sandbox.usage import measured, sandbox_usage
 
 _log = log.get(__name__)
 
@@ -207,6 +209,18 @@ class RuntimeService:
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
         """Change a container's limits (CRI UpdateContainerResources). Raises NotFound, and as `Container.update`."""
         await self._sandboxes.container(container_id).update(resources)
+
+    async def measure_pod_sandbox(self, sandbox_id: str) -> SandboxUsage:
+        """What a sandbox uses, as this host measures it (CRI PodSandboxStats). Raises NotFound, and as `sandbox_usage`.
+
+        The guest is not asked: it cannot lie, nor hold the call up.
+        """
+        return await sandbox_usage(self._host, self._sandboxes.find(sandbox_id).record)
+
+    async def measure_pod_sandboxes(self, sandbox_ids: Collection[str]) -> dict[str, SandboxUsage]:
+        """As `measure_pod_sandbox`, by id; one that is not READY, or cannot be measured, is left out."""
+        ready = (each.record for each in self._sandboxes.values() if each.record.state is SandboxState.READY)
+        return await measured({each.id: sandbox_usage(self._host, each) for each in ready if each.id in sandbox_ids})
 
     async def measure_containers(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
         """What the running containers of these sandboxes use, by id; a guest that does not answer is left out."""

@@ -21,11 +21,14 @@ from vmsandbox.model import (
     ContainerUsage,
     ExecResult,
     Image,
+    InterfaceUsage,
+    MachineUsage,
     PodSandboxConfig,
     RegistryAuth,
     Resources,
     SandboxState,
     SandboxStatus,
+    SandboxUsage,
 )
 
 
@@ -163,6 +166,18 @@ class FakeRuntime:
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
         await self._enter("update_container_resources", container_id, resources)
         self.change(container_id, config=replace(self.containers[container_id].config, resources=resources))
+
+    async def measure_pod_sandbox(self, sandbox_id: str) -> SandboxUsage:
+        await self._enter("measure_pod_sandbox", sandbox_id)
+        if self.pod_sandbox_status(sandbox_id).state is not SandboxState.READY:
+            raise FailedPrecondition(f"cannot measure sandbox {sandbox_id}: it is notready")
+        machine = MachineUsage(next(self._now), 9_000_000, 65536, 32768, 12, 2)
+        return SandboxUsage(machine, InterfaceUsage(next(self._now), "eth0", 3000, 1, 2000, 4))
+
+    async def measure_pod_sandboxes(self, sandbox_ids: Collection[str]) -> dict[str, SandboxUsage]:
+        await self._enter("measure_pod_sandboxes", frozenset(sandbox_ids))
+        ready = {each.id for each in self.sandboxes.values() if each.state is SandboxState.READY}
+        return {each: await self.measure_pod_sandbox(each) for each in ready & set(sandbox_ids)}
 
     async def measure_containers(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
         await self._enter("measure_containers", frozenset(sandbox_ids))

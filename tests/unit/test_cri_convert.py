@@ -20,6 +20,7 @@ from vmsandbox.cri.convert.image import image, image_to_wire, registry_auth, reg
 from vmsandbox.cri.convert.pod import sandbox_config, sandbox_config_to_wire
 from vmsandbox.cri.convert.resources import merged, resources, resources_to_wire
 from vmsandbox.cri.convert.signals import signal_name, signal_to_wire
+from vmsandbox.cri.convert.usage import container_stats, sandbox_stats
 from vmsandbox.errors import InvalidArgument, Unimplemented
 from vmsandbox.model import (
     ContainerConfig,
@@ -29,11 +30,14 @@ from vmsandbox.model import (
     ContainerSecurity,
     ContainerState,
     ContainerStatus,
+    ContainerUsage,
     ContainerUser,
     Device,
     IdMapping,
     Image,
     ImageConfig,
+    InterfaceUsage,
+    MachineUsage,
     Mount,
     NamespaceMode,
     Namespaces,
@@ -45,6 +49,7 @@ from vmsandbox.model import (
     Resources,
     SandboxState,
     SandboxStatus,
+    SandboxUsage,
     SecurityProfile,
     SupplementalGroupsPolicy,
     UserNamespace,
@@ -505,6 +510,22 @@ def test_the_kubelets_sandbox_is_converted_as_recorded():
     source = Path(__file__).parent / "golden/cri/sandbox.json"
     wire = json_format.Parse(source.read_text(), api.PodSandboxConfig())
     assert_golden(GOLDEN / "sandbox.model.json", _lines(sandbox_config(wire, "small")))
+
+
+def test_what_a_sandbox_uses_is_converted_as_recorded():
+    pod = PodSandboxConfig(
+        PodSandboxMetadata("web", "uid", "default", 1), labels={"app": "web"}, annotations={"a": "b"}
+    )
+    status = SandboxStatus("s1", pod, SandboxState.READY, 1)
+    config = ContainerConfig(ContainerMetadata("main"), "image", labels={"of": "main"})
+    container = ContainerStatus("c1", "s1", config, ContainerState.RUNNING, 2, "image", "image")
+    usage = SandboxUsage(
+        MachineUsage(at=10, cpu=11, memory=12, working_set=13, page_faults=14, major_page_faults=15),
+        InterfaceUsage(at=20, name="eth0", rx_bytes=21, rx_errors=22, tx_bytes=23, tx_errors=24),
+    )
+    containers = [container_stats(container, ContainerUsage(30, 31, 32, 33, 34, 35, 36, memory_limit=133))]
+    wire = sandbox_stats(status, usage, containers)
+    assert_golden(GOLDEN / "sandbox.stats.json", json_format.MessageToJson(wire, indent=1, sort_keys=True) + "\n")
 
 
 def _lines(model):

@@ -151,6 +151,24 @@ async def test_a_sandbox_and_its_containers_live_and_end_in_their_runtime(two):
     assert not two.theirs.runtime.sandboxes
 
 
+async def test_statistics_of_sandboxes_are_those_of_both(two):
+    stub = two.ours.runtime_stub
+    ids = {await two.run("machine"), await two.run("theirs", THEIRS)}
+    listed = await stub.ListPodSandboxStats(api.ListPodSandboxStatsRequest())
+    assert {each.attributes.id for each in listed.stats} == ids
+    for sandbox in ids:
+        stats = (await stub.PodSandboxStats(api.PodSandboxStatsRequest(pod_sandbox_id=sandbox))).stats
+        assert stats.attributes.id == sandbox
+
+
+async def test_statistics_of_sandboxes_are_not_listed_where_the_delegate_has_none(two):
+    two.theirs.runtime.errors["measure_pod_sandboxes"] = Unimplemented("not implemented")
+    sandbox, stub = await two.run("machine"), two.ours.runtime_stub
+    code, _ = await failure(stub.ListPodSandboxStats(api.ListPodSandboxStatsRequest()))
+    assert code is grpc.StatusCode.UNIMPLEMENTED
+    await stub.PodSandboxStats(api.PodSandboxStatsRequest(pod_sandbox_id=sandbox))
+
+
 async def test_what_neither_has_is_told_by_the_delegate(two):
     request = api.PodSandboxStatusRequest(pod_sandbox_id="absent")
     code, details = await failure(two.ours.runtime_stub.PodSandboxStatus(request))

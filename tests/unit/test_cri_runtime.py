@@ -445,11 +445,60 @@ async def test_statistics_are_filtered_and_only_the_sandboxes_concerned_are_aske
     assert await listed(label_selector={"nobody": "has this"}) == set()
 
 
+async def test_what_a_sandbox_uses_is_told_as_its_host_measures_it_with_its_containers(cri):
+    sandbox_id = await cri.sandbox("web", app="web")
+    running, created = await cri.container(sandbox_id), await cri.container(sandbox_id, start=False)
+    request = api.PodSandboxStatsRequest(pod_sandbox_id=sandbox_id[:12])
+    stats = (await cri.runtime_stub.PodSandboxStats(request)).stats
+    assert stats.attributes.metadata == api.PodSandboxMetadata(name="web", uid="uid-web", namespace="default")
+    assert (stats.attributes.id, dict(stats.attributes.labels)) == (sandbox_id, {"app": "web"})
+    assert stats.linux.cpu.usage_core_nano_seconds.value == 9_000_000
+    assert (stats.linux.memory.usage_bytes.value, stats.linux.memory.working_set_bytes.value) == (65536, 32768)
+    interface = stats.linux.network.default_interface
+    assert (interface.name, interface.rx_bytes.value, interface.tx_bytes.value) == ("eth0", 3000, 2000)
+    assert [each.attributes.id for each in stats.linux.containers] == [running] != [created]
+    assert stats.linux.containers[0].cpu.usage_core_nano_seconds.value == 5_000_000
+
+
+async def test_what_is_not_measured_of_a_sandbox_is_absent_rather_than_zero(cri):
+    request = api.PodSandboxStatsRequest(pod_sandbox_id=await cri.sandbox())
+    linux = (await cri.runtime_stub.PodSandboxStats(request)).stats.linux
+    assert not linux.HasField("process") and not linux.HasField("io")
+    assert not linux.cpu.HasField("usage_nano_cores") and not linux.memory.HasField("available_bytes")
+
+
+async def test_a_sandbox_that_is_not_ready_has_no_statistics_and_is_not_listed(cri):
+    stopped, ready = await cri.sandbox(), await cri.sandbox()
+    await cri.runtime_stub.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=stopped))
+    asking = cri.runtime_stub.PodSandboxStats(api.PodSandboxStatsRequest(pod_sandbox_id=stopped))
+    assert (await failure(asking))[0] is grpc.StatusCode.FAILED_PRECONDITION
+    listed = (await cri.runtime_stub.ListPodSandboxStats(api.ListPodSandboxStatsRequest())).stats
+    assert [stats.attributes.id for stats in listed] == [ready]
+
+
+async def test_an_unknown_sandbox_has_no_statistics(cri):
+    asking = cri.runtime_stub.PodSandboxStats(api.PodSandboxStatsRequest(pod_sandbox_id="absent"))
+    assert await failure(asking) == (grpc.StatusCode.NOT_FOUND, "there is no sandbox absent")
+
+
+async def test_statistics_of_sandboxes_are_filtered_and_each_has_its_own_containers(cri):
+    web, other = await cri.sandbox("web", app="web"), await cri.sandbox("other")
+    containers = {web: [await cri.container(web)], other: [await cri.container(other)]}
+
+    async def listed(**wanted):
+        answer = await cri.runtime_stub.ListPodSandboxStats(api.ListPodSandboxStatsRequest(filter=wanted))
+        return {each.attributes.id: [one.attributes.id for one in each.linux.containers] for each in answer.stats}
+
+    assert await listed() == containers
+    assert await listed(id=other[:8]) == {other: containers[other]}
+    assert await listed(label_selector={"app": "web"}) == {web: containers[web]}
+    assert cri.runtime.calls[-1] == ("measure_containers", {web})
+    assert await listed(id=other, label_selector={"app": "web"}) == {}
+
+
 @pytest.mark.parametrize(
     ("method", "request_"),
     [
-        ("PodSandboxStats", api.PodSandboxStatsRequest(pod_sandbox_id="x")),
-        ("ListPodSandboxStats", api.ListPodSandboxStatsRequest()),
         ("ListMetricDescriptors", api.ListMetricDescriptorsRequest()),
         ("ListPodSandboxMetrics", api.ListPodSandboxMetricsRequest()),
     ],

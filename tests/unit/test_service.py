@@ -147,6 +147,50 @@ async def test_asking_for_what_nobody_knows_says_not_found(service):
             await work
 
 
+async def test_a_sandbox_is_measured_by_its_host(service, sandbox):
+    usage = await service.measure_pod_sandbox(sandbox)
+    assert (usage.machine.memory, usage.machine.working_set) == (96 * MIB, 48 * MIB)
+    assert (usage.interface.name, usage.interface.rx_bytes, usage.interface.tx_bytes) == ("eth0", 3000, 2000)
+    later = await service.measure_pod_sandbox(sandbox)
+    assert later.machine.cpu > usage.machine.cpu
+
+
+async def test_a_sandbox_is_measured_though_its_guest_does_not_answer(service, world, sandbox):
+    container = await running(service, sandbox)
+    other = await service.run_pod_sandbox(pod("other"))
+    answering = await running(service, other)
+
+    async def refuse(_: object) -> None:
+        raise Refusal("internal", "out of order")
+
+    agent_of(world, sandbox).before["measure_containers"] = refuse
+    assert (await service.measure_pod_sandboxes({sandbox, other})).keys() == {sandbox, other}
+    measured = await service.measure_containers({sandbox, other})
+    assert answering in measured and container not in measured
+
+
+async def test_only_sandboxes_that_are_ready_are_measured(service, sandbox):
+    await service.stop_pod_sandbox(sandbox)
+    with pytest.raises(FailedPrecondition, match=f"cannot measure sandbox {sandbox}: it is notready"):
+        await service.measure_pod_sandbox(sandbox)
+    assert await service.measure_pod_sandboxes({sandbox, "nobody"}) == {}
+    with pytest.raises(NotFound, match="nobody"):
+        await service.measure_pod_sandbox("nobody")
+
+
+@pytest.mark.parametrize("lost", ["machine", "network"])
+async def test_a_sandbox_that_cannot_be_measured_is_left_out_of_what_others_use(service, world, sandbox, lost, caplog):
+    other = await service.run_pod_sandbox(pod("other"))
+    if lost == "machine":
+        world.hypervisor.unseen.add(f"vmsandbox-{sandbox}")
+    else:
+        world.network.connected.remove(world.network.networks[sandbox].tap)
+    assert (await service.measure_pod_sandboxes({sandbox, other})).keys() == {other}
+    assert f"sandbox {sandbox} is not measured" in caplog.text
+    with pytest.raises(Unavailable, match=f"sandbox {sandbox} cannot be measured: there is no "):
+        await service.measure_pod_sandbox(sandbox)
+
+
 async def test_two_sandboxes_of_one_name_at_once_are_one(service, world):
     first, second = await asyncio.gather(
         service.run_pod_sandbox(pod()), service.run_pod_sandbox(pod()), return_exceptions=True

@@ -1,15 +1,17 @@
-"""The calls for statistics of containers; those of sandboxes, and metrics, this version does not have."""
+"""The calls for statistics of sandboxes and containers; metrics this version does not have."""
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn
 
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri import ids
 from vmsandbox.cri.calls import Calls
-from vmsandbox.cri.convert.usage import container_stats
+from vmsandbox.cri.convert.usage import container_stats, sandbox_stats
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.errors import Unimplemented
-from vmsandbox.model import ContainerStatus
+from vmsandbox.model import ContainerStatus, SandboxStatus
 
 
 class StatisticsCalls(Calls):
@@ -26,19 +28,25 @@ class StatisticsCalls(Calls):
     ) -> api.ListContainerStatsResponse:
         """What the running containers use that the filter lets through."""
         chosen = [status for status in self.service.list_containers() if _passes(request.filter, status)]
-        measured = await self.service.measure_containers({status.sandbox_id for status in chosen})
-        running = (status for status in chosen if status.id in measured)
-        return api.ListContainerStatsResponse(stats=[container_stats(each, measured[each.id]) for each in running])
+        return api.ListContainerStatsResponse(stats=(stats for _, stats in await self._measured(chosen)))
 
     async def PodSandboxStats(self, request: api.PodSandboxStatsRequest, _: Context) -> api.PodSandboxStatsResponse:
-        """Not yet."""
-        _not_yet("statistics of sandboxes")
+        """What a sandbox uses, by its machine's process and tap, and its running containers in it."""
+        status = self.service.pod_sandbox_status(self.sandbox_id(request.pod_sandbox_id))
+        usage = await self.service.measure_pod_sandbox(status.id)
+        containers = await self._containers_of({status.id})
+        return api.PodSandboxStatsResponse(stats=sandbox_stats(status, usage, containers.get(status.id, ())))
 
     async def ListPodSandboxStats(
         self, request: api.ListPodSandboxStatsRequest, _: Context
     ) -> api.ListPodSandboxStatsResponse:
-        """Not yet."""
-        _not_yet("statistics of sandboxes")
+        """What the sandboxes use that are READY and that the filter lets through."""
+        every = self.service.list_pod_sandboxes()
+        chosen = {status.id: status for status in every if _lets_through(request.filter, status)}
+        usages = await self.service.measure_pod_sandboxes(chosen.keys())
+        containers = await self._containers_of(usages.keys())
+        stats = (sandbox_stats(chosen[each], usage, containers.get(each, ())) for each, usage in usages.items())
+        return api.ListPodSandboxStatsResponse(stats=stats)
 
     async def ListMetricDescriptors(
         self, request: api.ListMetricDescriptorsRequest, _: Context
@@ -51,6 +59,23 @@ class StatisticsCalls(Calls):
     ) -> api.ListPodSandboxMetricsResponse:
         """Not yet."""
         _not_yet("metrics")
+
+    async def _containers_of(self, sandbox_ids: Collection[str]) -> Mapping[str, Sequence[api.ContainerStats]]:
+        """What the running containers of sandboxes use, by sandbox."""
+        found: defaultdict[str, list[api.ContainerStats]] = defaultdict(list)
+        chosen = [status for status in self.service.list_containers() if status.sandbox_id in sandbox_ids]
+        for status, stats in await self._measured(chosen):
+            found[status.sandbox_id].append(stats)
+        return found
+
+    async def _measured(self, chosen: Sequence[ContainerStatus]) -> list[tuple[ContainerStatus, api.ContainerStats]]:
+        """What those of some containers use that run and whose guest answers."""
+        measured = await self.service.measure_containers({status.sandbox_id for status in chosen})
+        return [(each, container_stats(each, measured[each.id])) for each in chosen if each.id in measured]
+
+
+def _lets_through(wanted: api.PodSandboxStatsFilter, status: SandboxStatus) -> bool:
+    return status.id.startswith(wanted.id) and ids.has_labels(wanted.label_selector, status.config.labels)
 
 
 def _passes(wanted: api.ContainerStatsFilter, status: ContainerStatus) -> bool:

@@ -1,18 +1,16 @@
 """All sandboxes of a process, and what befalls them together."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection
 
-from vmsandbox import aio, log
-from vmsandbox.errors import AlreadyExists, NotFound, VmsandboxError
+from vmsandbox import aio
+from vmsandbox.errors import AlreadyExists, NotFound
 from vmsandbox.hypervisor.base import Hypervisor, MachineEvent, MachineState
 from vmsandbox.model import ContainerUsage, PodSandboxConfig, SandboxState
 from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.sandbox import Sandbox
-
-_log = log.get(__name__)
+from vmsandbox.sandbox.usage import measured
 
 
 class Sandboxes(dict[str, Sandbox]):
@@ -45,18 +43,9 @@ class Sandboxes(dict[str, Sandbox]):
 
     async def measure(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
         """What the running containers of some use, by id; a guest that does not answer is left out."""
-        chosen = [sandbox for sandbox in self.values() if sandbox.record.id in sandbox_ids]
-        found: dict[str, ContainerUsage] = {}
-        for measured in await asyncio.gather(
-            *(sandbox.containers.measure() for sandbox in chosen), return_exceptions=True
-        ):
-            if isinstance(measured, dict):
-                found.update(measured)
-            elif isinstance(measured, VmsandboxError):
-                _log.warning("containers are not measured: %s", measured)
-            else:
-                raise measured
-        return found
+        asked = {sandbox_id: self[sandbox_id].containers.measure() for sandbox_id in self.keys() & set(sandbox_ids)}
+        found = await measured(asked)
+        return {container_id: usage for containers in found.values() for container_id, usage in containers.items()}
 
     @contextlib.asynccontextmanager
     async def watched(self, hypervisor: Hypervisor) -> AsyncIterator[None]:

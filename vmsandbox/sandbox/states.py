@@ -12,6 +12,7 @@ class SandboxCall(enum.Enum):
     CREATE_CONTAINER = "create a container in"
     EXEC = "run a command in"
     PORT_FORWARD = "reach a port of"
+    MEASURE = "measure"
 
 
 class ContainerCall(enum.Enum):
@@ -28,6 +29,7 @@ _SANDBOX: dict[SandboxCall, frozenset[SandboxState]] = {
     SandboxCall.CREATE_CONTAINER: frozenset({SandboxState.READY}),
     SandboxCall.EXEC: frozenset({SandboxState.READY}),
     SandboxCall.PORT_FORWARD: frozenset({SandboxState.READY}),
+    SandboxCall.MEASURE: frozenset({SandboxState.READY}),
 }
 
 _CONTAINER: dict[ContainerCall, frozenset[ContainerState]] = {

@@ -1,7 +1,24 @@
-"""What containers use, from what the guest measures; the guest is hostile, so that its numbers are only told on."""
+"""What sandboxes use, which the host measures, and what their containers use, which their guests do.
 
-from vmsandbox.model import ContainerUsage
+A guest is hostile: its numbers are only told on, as what its containers use.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+from vmsandbox import log
+from vmsandbox.errors import NotFound, Unavailable, VmsandboxError
+from vmsandbox.model import ContainerUsage, SandboxUsage
 from vmsandbox.protocol.messages import Measures
+from vmsandbox.sandbox.domain import domain_name
+from vmsandbox.sandbox.host import Host
+from vmsandbox.sandbox.records import SandboxRecord
+from vmsandbox.sandbox.states import SandboxCall, require_sandbox
+
+_log = log.get(__name__)
+
+T = TypeVar("T")
 
 
 def usage(measures: Measures, at: int) -> ContainerUsage:
@@ -16,3 +33,31 @@ def usage(measures: Measures, at: int) -> ContainerUsage:
         major_page_faults=measures.major_page_faults,
         memory_limit=measures.memory_limit,
     )
+
+
+async def sandbox_usage(host: Host, sandbox: SandboxRecord) -> SandboxUsage:
+    """What a sandbox's machine and network interface use, by what the host has counted.
+
+    Raises:
+        FailedPrecondition: it is not READY.
+        Unavailable: its machine ends, or has lost its network.
+    """
+    require_sandbox(SandboxCall.MEASURE, sandbox.id, sandbox.state)
+    assert sandbox.network is not None
+    try:
+        machine = await host.hypervisor.usage(domain_name(sandbox.id))
+        return SandboxUsage(machine, await host.network.usage(sandbox.network))
+    except NotFound as error:
+        raise Unavailable(f"sandbox {sandbox.id} cannot be measured: {error}", hint=error.hint) from None
+
+
+async def measured(measuring: Mapping[str, Coroutine[Any, Any, T]]) -> dict[str, T]:
+    """What measuring sandboxes at the same time gives, by their ids; one that cannot be measured is left out."""
+    results = await asyncio.gather(*measuring.values(), return_exceptions=True)
+    found = dict(zip(measuring, results, strict=True))
+    for sandbox_id, result in found.items():
+        if isinstance(result, VmsandboxError):
+            _log.warning("sandbox %s is not measured: %s", sandbox_id, result)
+        elif isinstance(result, BaseException):
+            raise result
+    return {sandbox_id: result for sandbox_id, result in found.items() if not isinstance(result, BaseException)}
