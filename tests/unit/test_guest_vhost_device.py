@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.vsock import vhost_device_program
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
+from vmsandbox.guest import vhost_daemon
 from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.guest.vhost_device import VhostDevice
 from vmsandbox.process import ProcessIdentity
@@ -109,8 +110,8 @@ async def test_stopping_removes_the_sockets_and_can_be_repeated(device: VhostDev
 
 
 async def test_a_daemon_is_found_again_by_its_directory(device: VhostDevice, tmp_path: Path) -> None:
-    assert VhostDevice.find(tmp_path, 42) == device.identity
-    assert VhostDevice.find(tmp_path / "other", 42) is None
+    assert vhost_daemon.find(tmp_path, 42) == device.identity
+    assert vhost_daemon.find(tmp_path / "other", 42) is None
     again = VhostDevice(tmp_path, 42, device.identity)
     with pytest.raises(Unavailable):
         await again.dial(1024)
@@ -131,7 +132,7 @@ async def test_the_hypervisors_group_may_open_the_vhost_socket_alone(tmp_path: P
 async def test_an_unknown_group_leaves_no_daemon(tmp_path: Path, program: Path) -> None:
     with pytest.raises(FailedPrecondition, match="no-such-group"):
         await VhostDevice.start(tmp_path, 3, group="no-such-group", program=program)
-    assert VhostDevice.find(tmp_path, 3) is None
+    assert vhost_daemon.find(tmp_path, 3) is None
     assert not (tmp_path / "vhost.sock").exists()
 
 

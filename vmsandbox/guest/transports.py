@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition
+from vmsandbox.guest import vhost_daemon
 from vmsandbox.guest.cids import CidAllocator
 from vmsandbox.guest.transport import Transport
-from vmsandbox.guest.vhost_device import DEFAULT_PROGRAM, VhostDevice
+from vmsandbox.guest.vhost_daemon import DEFAULT_PROGRAM
+from vmsandbox.guest.vhost_device import VhostDevice
 from vmsandbox.guest.vsock import KernelVsock, cid_is_taken, kernel_has_vhost_vsock
 
 
@@ -50,7 +52,7 @@ class Transports:
         cid = self._cid(sandbox_id)
         if cid and self._kernel:
             return KernelVsock(cid)
-        identity = VhostDevice.find(directory, cid) if cid else None
+        identity = vhost_daemon.find(directory, cid) if cid else None
         if identity is None:
             raise FailedPrecondition(f"the vsock daemon of sandbox {sandbox_id} has ended")
         return VhostDevice(directory, cid, identity)
@@ -60,7 +62,7 @@ class Transports:
         cid = self._cid(sandbox_id)
         if device := self._started.pop(sandbox_id, None):
             device.stop()
-        elif cid and (identity := VhostDevice.find(directory, cid)):
+        elif cid and (identity := vhost_daemon.find(directory, cid)):
             VhostDevice(directory, cid, identity).stop()
         self._cids.release(sandbox_id)
 

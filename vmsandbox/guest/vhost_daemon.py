@@ -1,13 +1,18 @@
 """The files and the process of one vhost-device-vsock, by the directory that it was started for."""
 
+import contextlib
 import grp
 import os
+import shutil
 import socket
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
 from vmsandbox.process import ProcessIdentity
 from vmsandbox.protocol.messages import READY_PORT
+
+DEFAULT_PROGRAM = Path("vhost-device-vsock")
+_LOG_KEPT = 4 * 1024
 
 _LONGEST_PATH = 107
 """Bytes of a Unix socket's path without its terminating zero (unix(7))."""
@@ -51,6 +56,13 @@ def log_file(directory: Path) -> Path:
     return directory / "vsock.log"
 
 
+def log_tail(directory: Path) -> str:
+    """The end of what it printed; empty where there is none."""
+    with contextlib.suppress(OSError):
+        return log_file(directory).read_bytes()[-_LOG_KEPT:].decode(errors="replace")
+    return ""
+
+
 def arguments(directory: Path, cid: int) -> list[str]:
     """Its command line, by which it is found again."""
     return [
@@ -58,6 +70,17 @@ def arguments(directory: Path, cid: int) -> list[str]:
         f"--socket={vhost_socket(directory)}",
         f"--uds-path={dial_socket(directory)}",
     ]
+
+
+def find(directory: Path, cid: int) -> ProcessIdentity | None:
+    """The daemon that was started for `directory`, for an owner that crashed before it recorded it."""
+    wanted = "\0".join(arguments(directory, cid)).encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if (entry / "cmdline").read_bytes().partition(b"\0")[2].rstrip(b"\0") == wanted:
+                    return ProcessIdentity.of(int(entry.name))
+    return None
 
 
 def check_length(directory: Path) -> None:
@@ -92,6 +115,11 @@ def listening_sockets() -> set[str]:
     lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     rows = (line.split(maxsplit=7) for line in lines)
     return {row[7] for row in rows if len(row) == 8 and row[3] == _LISTENING}
+
+
+def installed(program: Path = DEFAULT_PROGRAM) -> bool:
+    """Whether the daemon's program is there."""
+    return shutil.which(program) is not None
 
 
 def is_ending(identity: ProcessIdentity) -> bool:

@@ -8,9 +8,7 @@ the daemon takes connections that it never answers. So the guest is dialled only
 """
 
 import asyncio
-import contextlib
 import os
-import shutil
 import socket
 from pathlib import Path
 
@@ -18,8 +16,10 @@ from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
 from vmsandbox import aio
 from vmsandbox.errors import DeadlineExceeded, Unavailable
+from vmsandbox.guest import hybrid_vsock
 from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.guest.vhost_daemon import (
+    DEFAULT_PROGRAM,
     arguments,
     check_length,
     dial_socket,
@@ -28,6 +28,7 @@ from vmsandbox.guest.vhost_daemon import (
     listen_at,
     listening_sockets,
     log_file,
+    log_tail,
     ready_socket,
     remove_sockets,
     vhost_socket,
@@ -35,9 +36,7 @@ from vmsandbox.guest.vhost_daemon import (
 from vmsandbox.model import Vsock
 from vmsandbox.process import ProcessIdentity, start_daemon
 
-DEFAULT_PROGRAM = Path("vhost-device-vsock")
 START_TIMEOUT = 10.0
-_LOG_KEPT = 4 * 1024
 
 
 class VhostDevice:
@@ -49,7 +48,7 @@ class VhostDevice:
         Args:
             directory: where it was started.
             cid: the guest's.
-            identity: what `start` gave, or `find`.
+            identity: what `start` gave, or `vhost_daemon.find`.
         """
         self.device = Vsock(cid, vhost_socket(directory))
         self.identity = identity
@@ -95,17 +94,6 @@ class VhostDevice:
             raise
         return device
 
-    @staticmethod
-    def find(directory: Path, cid: int) -> ProcessIdentity | None:
-        """The daemon that was started for `directory`, for an owner that crashed before it recorded it."""
-        wanted = "\0".join(arguments(directory, cid)).encode()
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError):
-                    if (entry / "cmdline").read_bytes().partition(b"\0")[2].rstrip(b"\0") == wanted:
-                        return ProcessIdentity.of(int(entry.name))
-        return None
-
     async def ready(self) -> None:
         """As `Transport.ready`: the guest connects when it listens. At once for a daemon that was taken up."""
         if self._announcement is None:
@@ -121,31 +109,11 @@ class VhostDevice:
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """As `Transport.dial`."""
         try:
-            return await self._dial(port)
+            return await hybrid_vsock.connect(self._dial_socket, port)
         except (OSError, ValueError, asyncio.LimitOverrunError) as error:
             if broken := await self.diagnose():
                 raise broken from None
             raise Unavailable(f"vsock port {port}: {_seen(error)}") from None
-
-    async def _dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            sock.connect(str(self._dial_socket))
-            # At once and in one piece: the daemon reads the line once, and spins on a silent client that closes.
-            sock.send(b"CONNECT %d\n" % port)
-        except BaseException:
-            sock.close()
-            raise
-        reader, writer = await asyncio.open_connection(sock=sock)
-        try:
-            answer = await reader.readline()
-            if not answer.startswith(b"OK "):
-                raise ConnectionResetError("nobody listens on it yet" if not answer else f"answer {answer!r}")
-        except BaseException:
-            writer.transport.abort()
-            raise
-        return reader, writer
 
     async def diagnose(self) -> TransportBroken | None:
         """As `Transport.diagnose`: whether the daemon has died, or is just dying."""
@@ -154,7 +122,7 @@ class VhostDevice:
         await self.wait_ended()
         return TransportBroken(
             f"the vsock daemon (vhost-device-vsock, pid {self.identity.pid}) has died",
-            evidence={"vhost-device-vsock": self._log_tail()},
+            evidence={"vhost-device-vsock": log_tail(self._directory)},
         )
 
     async def wait_ended(self) -> None:
@@ -196,22 +164,12 @@ class VhostDevice:
         except TimeoutError:
             raise DeadlineExceeded(
                 f"the vsock daemon does not listen {START_TIMEOUT:g} s after its start",
-                evidence={"vhost-device-vsock": self._log_tail()},
+                evidence={"vhost-device-vsock": log_tail(self._directory)},
             ) from None
 
     async def _check_running(self) -> None:
         if broken := await self.diagnose():
             raise broken
-
-    def _log_tail(self) -> str:
-        with contextlib.suppress(OSError):
-            return log_file(self._directory).read_bytes()[-_LOG_KEPT:].decode(errors="replace")
-        return ""
-
-
-def installed(program: Path = DEFAULT_PROGRAM) -> bool:
-    """Whether the daemon's program is there."""
-    return shutil.which(program) is not None
 
 
 def _seen(error: Exception) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest.transports import use_kernel
-from vmsandbox.guest.vhost_device import installed
+from vmsandbox.guest.vhost_daemon import installed
 from vmsandbox.guestimage.manifest import load_image
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding

@@ -9,7 +9,7 @@ from pathlib import Path
 from vmsandbox.config import Config, MachineConfig
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.transports import Transports, use_kernel
-from vmsandbox.guest.vhost_device import DEFAULT_PROGRAM
+from vmsandbox.guest.vhost_daemon import DEFAULT_PROGRAM
 from vmsandbox.guestimage.manifest import BuiltImage, load_image
 from vmsandbox.hypervisor.base import GuestImage
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
