@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox import log
-from vmsandbox.errors import InvalidArgument, NotFound, VmsandboxError
+from vmsandbox.errors import InvalidArgument
 from vmsandbox.images.archive import Found, images_in
 from vmsandbox.images.blobs import disk_bytes
+from vmsandbox.images.catalogue import Catalogue
 from vmsandbox.images.credentials import secrets_of, write_authfile
 from vmsandbox.images.diagnosis import FULL
 from vmsandbox.images.index import ImageRecord
@@ -22,9 +22,7 @@ from vmsandbox.images.roots import RootImage
 from vmsandbox.images.settings import DEFAULT_DIRECTORY, ImageSettings
 from vmsandbox.images.skopeo import Skopeo
 from vmsandbox.images.work import Work, step
-from vmsandbox.model import Image, ImageConfig, RegistryAuth
-
-_log = log.get(__name__)
+from vmsandbox.model import Image, RegistryAuth
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +44,7 @@ class ImageStore:
         """Use `ImageStore.open`."""
         self._parts = parts
         self._work = Work(parts)
-        self._pinned = frozenset(str(Reference.parse(name)) for name in parts.settings.pinned)
-        self._configs: dict[str, ImageConfig] = {}
+        self._catalogue = Catalogue(parts)
 
     @classmethod
     async def open(cls, directory: Path = DEFAULT_DIRECTORY, settings: ImageSettings | None = None) -> "ImageStore":
@@ -96,7 +93,7 @@ class ImageStore:
             write_authfile(authfile, name.registry, auth, self._parts.settings.authfile)
             skopeo = Skopeo(self._parts.settings, staging, authfile, secrets_of(auth))
             record = await Pull(self._parts, skopeo, staging, progress).run(name)
-            return self._image(self._current(record))
+            return self._catalogue.current(record)
 
     async def load(self, archive: Path, name: str = "", progress: Report = silent) -> tuple[Image, ...]:
         """Take in the images of an OCI layout (a directory or an archive) or of a docker archive.
@@ -123,7 +120,7 @@ class ImageStore:
             records = [
                 await self._take(image.named(override) if override else image, staging, progress) for image in found
             ]
-            return tuple(self._image(self._current(record)) for record in records)
+            return tuple(self._catalogue.current(record) for record in records)
 
     async def _take(self, image: Found, staging: Path, progress: Report) -> ImageRecord:
         await asyncio.to_thread(image.give, self._parts.blobs, staging)
@@ -133,7 +130,7 @@ class ImageStore:
 
     def list(self) -> tuple[Image, ...]:
         """All images; of one whose configuration is lost or damaged, what the index knows."""
-        return tuple(self._listed(record) for record in self._parts.index.read().images)
+        return self._catalogue.all()
 
     def find(self, name_or_id: str) -> Image | None:
         """The image of this id (with or without `sha256:`, or its beginning), tag or digest; None: not held.
@@ -141,8 +138,8 @@ class ImageStore:
         Raises:
             InvalidArgument: it is no name, or the beginning of several ids.
         """
-        record = self._parts.index.read().find(name_or_id)
-        return self._image(record) if record else None
+        record = self._catalogue.find(name_or_id)
+        return self._catalogue.image(record) if record else None
 
     def inspect(self, name_or_id: str) -> Image:
         """As `find`.
@@ -150,18 +147,18 @@ class ImageStore:
         Raises:
             NotFound: it is not held.
         """
-        return self._image(self._record(name_or_id))
+        return self._catalogue.image(self._catalogue.record(name_or_id))
 
     async def remove(self, name_or_id: str) -> None:
         """Remove an image with all its names (CRI RemoveImage); does nothing where it is not held.
 
         A root image that is held stays until it is released; blobs that other images share stay with them.
         """
-        record = self._parts.index.read().find(name_or_id)
+        record = self._catalogue.find(name_or_id)
         with step(f"removing {name_or_id}"):
             if record:
                 await self._forget(record)
-                self._configs.pop(record.id, None)
+                self._catalogue.forget(record.id)
             await self._work.tidy()
 
     async def _forget(self, record: ImageRecord) -> None:
@@ -189,7 +186,7 @@ class ImageStore:
         """
         with step(f"the root image of {name_or_id}"):
             async with self._work.staging() as staging:
-                return await self._parts.root(self._record(name_or_id), staging)
+                return await self._parts.root(self._catalogue.record(name_or_id), staging)
 
     @contextlib.asynccontextmanager
     async def hold(self, name_or_id: str) -> AsyncIterator[RootImage]:
@@ -203,36 +200,9 @@ class ImageStore:
         async with contextlib.AsyncExitStack() as holding:
             with step(f"the root image of {name_or_id}"):
                 async with self._work.staging() as staging:
-                    record = self._record(name_or_id)
+                    record = self._catalogue.record(name_or_id)
                     root = await self._parts.root(record, staging)
                     holding.enter_context(self._parts.roots.hold(root))
             yield root
         if self._parts.index.read().get(record.id) is None:
             await self._work.tidy()
-
-    def _record(self, name_or_id: str) -> ImageRecord:
-        record = self._parts.index.read().find(name_or_id)
-        if record is None:
-            raise NotFound(f"there is no image {name_or_id}", hint="pull or load it first")
-        return record
-
-    def _current(self, record: ImageRecord) -> ImageRecord:
-        """The record with all the names that the index has for the image."""
-        return self._parts.index.read().get(record.id) or record
-
-    def _listed(self, record: ImageRecord) -> Image:
-        try:
-            return self._image(record)
-        except VmsandboxError as error:
-            _log.warning("image %s is damaged: %s; remove it and pull it again", record.id, error)
-            return self._described(record, ImageConfig())
-
-    def _image(self, record: ImageRecord) -> Image:
-        if record.id not in self._configs:
-            self._configs[record.id] = self._parts.config(record).run
-        return self._described(record, self._configs[record.id])
-
-    def _described(self, record: ImageRecord, config: ImageConfig) -> Image:
-        size = self._parts.blobs.occupied(record.blobs) + self._parts.roots.occupied(record.chain_id)
-        pinned = not self._pinned.isdisjoint(record.repo_tags + record.repo_digests)
-        return Image(record.id, record.repo_tags, record.repo_digests, size, pinned, config)
