@@ -1,4 +1,7 @@
-"""Our client over plain SPDY/3.1, as kubectl has spoken it before WebSockets; the command line has no use for it."""
+"""Our client over plain SPDY/3.1, as kubectl has spoken it before WebSockets; the command line has no use for it.
+
+With a `WindowlessSession` it also sends like the clients of Kubernetes.
+"""
 
 import asyncio
 import contextlib
@@ -9,9 +12,24 @@ from vmsandbox import aio
 from vmsandbox.streaming.client import CommandClient, PortForwardClient
 from vmsandbox.streaming.client.passing import Passing
 from vmsandbox.streaming.listening import close
+from vmsandbox.streaming.multiplexer import UNBOUNDED
 from vmsandbox.streaming.remotecommand import Wanted
 from vmsandbox.streaming.spdy import SpdyConnection
 from vmsandbox.streaming.wire import Wire
+
+
+class WindowlessSession(SpdyConnection):
+    """A client that knows no windows: it announces none, credits nothing and is not held back."""
+
+    def __init__(self) -> None:
+        super().__init__(server=False)
+        self._announcement = b""
+
+    def room(self, stream: int) -> int:
+        return UNBOUNDED if stream not in self._streams or self._streams[stream].replied else 0
+
+    def consumed(self, stream: int, count: int) -> None:
+        pass
 
 
 @contextlib.asynccontextmanager
@@ -39,9 +57,9 @@ async def command(url: str, wanted: Wanted) -> AsyncIterator[CommandClient]:
 
 
 @contextlib.asynccontextmanager
-async def port_forward(url: str) -> AsyncIterator[PortForwardClient]:
-    """As `client.port_forward`."""
+async def port_forward(url: str, session: SpdyConnection | None = None) -> AsyncIterator[PortForwardClient]:
+    """As `client.port_forward`; over a session of its own where none is given."""
     async with upgraded(url, "portforward.k8s.io") as (reader, writer):
-        forward = PortForwardClient(Wire(reader, writer, Passing(SpdyConnection(server=False))))
+        forward = PortForwardClient(Wire(reader, writer, Passing(session or SpdyConnection(server=False))))
         async with aio.background(forward.run()):
             yield forward

@@ -11,6 +11,7 @@ import pytest
 
 from tests.fakes.streaming import LocalTargets
 from tests.support.api_server import api_server
+from tests.support.spdy_client import WindowlessSession
 from tests.unit.test_streaming_server import PATTERN, echo_server, exec_of, until, wanted_of
 from vmsandbox.config import StreamingConfig
 from vmsandbox.model import ExecRequest, PortForwardRequest
@@ -18,7 +19,6 @@ from vmsandbox.streaming import status
 from vmsandbox.streaming.multiplexer import Closed, Data, Ended, Event
 from vmsandbox.streaming.remotecommand import STREAM_TYPE
 from vmsandbox.streaming.server import StreamingServer
-from vmsandbox.streaming.spdy import SpdyConnection
 from vmsandbox.streaming.subprotocols import SPDY_COMMANDS, CommandVersion
 
 KUBECTL = shutil.which("kubectl")
@@ -39,7 +39,7 @@ class SpdyClient:
     """A client that knows no windows, as those of Kubernetes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.session = SpdyConnection(server=False)
+        self.session = WindowlessSession()
         self._reader = reader
         self._writer = writer
 

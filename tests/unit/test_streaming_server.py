@@ -353,41 +353,6 @@ async def test_neither_a_connection_that_came_about_nor_a_client_that_left_is_ti
         await until(lambda: timers() == before + 1)
 
 
-async def test_a_port_that_takes_nothing_does_not_hold_the_others_up_for_ever(
-    running: StreamingServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vmsandbox.streaming.ports.STALL_TIMEOUT", 0.5)
-    hang = asyncio.Event()
-
-    async def stall(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await hang.wait()
-        writer.close()
-
-    # A client of Kubernetes, which knows no windows: ours would stop by itself.
-    async with (
-        await asyncio.start_server(stall, "127.0.0.1", 0, limit=1024) as stalled,
-        await echo_server() as echo,
-        client.port_forward(running.portforward_url(PortForwardRequest("s"))) as pf,
-    ):
-        session = pf._wire.machine.multiplexer._session  # type: ignore[attr-defined]
-        monkeypatch.setattr(type(session), "room", lambda *_: 1 << 30)
-        async with (
-            pf.connect(stalled.sockets[0].getsockname()[1]) as held,
-            pf.connect(echo.sockets[0].getsockname()[1]) as other,
-        ):
-            await other.write(b"a")
-            assert await other.read() == b"A"
-            writing = asyncio.create_task(held.write(bytes(20_000_000)))
-            with pytest.raises(Unavailable) as given_up:
-                await held.read()
-            assert "took nothing" in str(given_up.value.evidence)
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
-            await other.write(b"b")
-            assert await other.read() == b"B"
-        hang.set()
-
-
 async def in_thread(work: Callable[[], object]) -> object:
     return await asyncio.to_thread(work)
 

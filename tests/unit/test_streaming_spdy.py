@@ -12,7 +12,7 @@ from vmsandbox.streaming.spdy import SpdyConnection, frames
 from vmsandbox.streaming.spdy.dictionary import DICTIONARY
 from vmsandbox.streaming.spdy.frames import FrameReader, Kind, Setting, Status
 from vmsandbox.streaming.spdy.headers import BLOCK_LIMIT, HeaderCompressor, HeaderDecompressor
-from vmsandbox.streaming.spdy.windows import INITIAL
+from vmsandbox.streaming.spdy.windows import INITIAL, SESSION
 
 HEADERS = {"streamtype": "stdin", "port": "80"}
 names = st.text("abcdefghij-", min_size=1, max_size=12)
@@ -49,6 +49,9 @@ def open_stream(client: SpdyConnection, server: SpdyConnection) -> int:
     assert server.receive(client.output()) == [Opened(number, HEADERS)]
     assert client.receive(server.output()) == []
     return number
+
+
+ANNOUNCEMENT = frames.settings({Setting.INITIAL_WINDOW_SIZE: INITIAL}) + frames.window_update(0, SESSION - INITIAL)
 
 
 def frames_of(data: bytes) -> list[frames.DataFrame | frames.ControlFrame]:
@@ -130,9 +133,9 @@ def test_a_stream_is_replied_to_at_once_and_open_both_ways() -> None:
     assert client.room(number) == 0, "not before the reply"
     server.receive(client.output())
     reply = server.output()
-    assert kinds_of(reply) == [Kind.SYN_REPLY]
+    assert kinds_of(reply.removeprefix(ANNOUNCEMENT)) == [Kind.SYN_REPLY]
     client.receive(reply)
-    assert client.room(number) == UNBOUNDED
+    assert client.room(number) == INITIAL
     server.send(number, b"hello")
     assert client.receive(server.output()) == [Data(number, b"hello")]
 
@@ -164,7 +167,7 @@ def test_a_unidirectional_stream_is_not_replied_to() -> None:
     server = SpdyConnection(server=True)
     block = HeaderCompressor().compress(HEADERS)
     assert server.receive(frames.syn_stream(1, block, frames.UNIDIRECTIONAL)) == [Opened(1, HEADERS)]
-    assert server.output() == b""
+    assert server.output() == ANNOUNCEMENT
     server.send(1, b"x")
     assert server.output() == b""
     assert server.receive(frames.data(1, b"in", fin=True)) == [Data(1, b"in"), Ended(1)]
@@ -208,12 +211,36 @@ def test_what_is_consumed_is_credited_when_half_of_the_window_is() -> None:
 
 
 def test_a_peer_that_shows_no_windows_is_not_held_to_them() -> None:
+    server = SpdyConnection(server=True)
+    server.receive(frames.syn_stream(1, HeaderCompressor().compress(HEADERS)))
+    assert server.room(1) == UNBOUNDED
+    sent = frames.data(1, bytes(4 * INITIAL))
+    assert joined(server.receive(sent)) == [Data(1, bytes(4 * INITIAL))]
+
+
+def test_windows_are_announced_with_the_first_stream_and_not_before() -> None:
     client, server = pair()
-    number = open_stream(client, server)
-    for _ in range(4):
-        client.send(number, bytes(INITIAL))
-    events = server.receive(client.output())
-    assert joined(events) == [Data(number, bytes(4 * INITIAL))]
+    assert server.output() == client.output() == b""
+    client.open(HEADERS)
+    client.open(HEADERS)
+    opening = client.output()
+    assert kinds_of(opening) == [Kind.SETTINGS, Kind.WINDOW_UPDATE, Kind.SYN_STREAM, Kind.SYN_STREAM]
+    server.receive(opening)
+    reply = server.output()
+    assert kinds_of(reply) == [Kind.SETTINGS, Kind.WINDOW_UPDATE, Kind.SYN_REPLY, Kind.SYN_REPLY]
+    assert reply.startswith(ANNOUNCEMENT)
+    assert opening.startswith(ANNOUNCEMENT)
+
+
+def test_streams_whose_data_is_not_consumed_hold_no_other_stream_up() -> None:
+    client, server = pair()
+    for sender, receiver in ((client, server), (server, client)):
+        stuck = [open_stream(client, server) for _ in range(100)]
+        for number in stuck:
+            sender.send(number, bytes(sender.room(number)))
+            assert sender.room(number) == 0
+        receiver.receive(sender.output())
+        assert sender.room(open_stream(client, server)) == INITIAL
 
 
 def test_windows_hold_the_sender_once_the_peer_has_shown_them_counting_from_the_beginning() -> None:

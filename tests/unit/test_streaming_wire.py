@@ -11,7 +11,7 @@ import pytest
 from vmsandbox.streaming import wire as wires
 from vmsandbox.streaming.hangup import hangup_of
 from vmsandbox.streaming.listening import close
-from vmsandbox.streaming.pipe import LIMIT, Pipe
+from vmsandbox.streaming.pipe import LIMIT, Allowance, Pipe
 from vmsandbox.streaming.wire import ClientGone, Wire
 
 
@@ -126,12 +126,12 @@ async def test_a_client_that_hangs_up_is_noticed_without_reading(ends: Ends, res
 
 async def test_holding_ends_with_what_is_waited_for_or_with_patience(ends: Ends) -> None:
     wire, _ = ends
-    pipe = Pipe()
-    pipe.put(bytes(LIMIT))
-    assert not await wire.hold(pipe.drained(), patience=0.01)
-    holding = asyncio.create_task(wire.hold(pipe.drained(), patience=5))
+    allowance = Allowance()
+    allowance.take(LIMIT)
+    assert not await wire.hold(allowance.returned(), patience=0.01)
+    holding = asyncio.create_task(wire.hold(allowance.returned(), patience=5))
     await asyncio.sleep(0)
-    await pipe.get()
+    allowance.give_back(1)
     assert await holding
 
 
@@ -177,16 +177,16 @@ async def test_the_hangup_of_a_socket_that_is_closed_already_is_known() -> None:
 
 
 async def test_a_pipe_gives_what_was_put_and_its_end() -> None:
-    pipe = Pipe()
+    pipe = Pipe(Allowance())
     pipe.put(b"a")
     pipe.put(b"b")
     pipe.end()
-    assert [await pipe.get(), await pipe.get()] == [b"ab", b""]
+    assert [piece async for piece in pieces_of(pipe)] == [b"ab"]
     assert pipe.size == 0
 
 
 async def test_a_pipe_gives_large_data_in_pieces() -> None:
-    pipe = Pipe()
+    pipe = Pipe(Allowance())
     data = random.Random(3).randbytes(300_000)
     pipe.put(data)
     pipe.end()
@@ -198,18 +198,40 @@ async def test_a_pipe_gives_large_data_in_pieces() -> None:
 async def pieces_of(pipe: Pipe) -> AsyncIterator[bytes]:
     while piece := await pipe.get():
         yield piece
+        pipe.consumed(len(piece))
+
+
+async def test_what_was_got_from_a_pipe_waits_until_it_is_consumed() -> None:
+    pipe = Pipe(Allowance())
+    pipe.put(b"abc")
+    assert await pipe.get() == await pipe.get() == b"abc"
+    pipe.consumed(1)
+    assert (await pipe.get(), pipe.size) == (b"bc", 2)
+
+
+async def test_the_pipes_of_a_connection_have_one_allowance() -> None:
+    allowance = Allowance()
+    first, second = Pipe(allowance), Pipe(allowance)
+    first.put(bytes(LIMIT // 2))
+    second.put(bytes(LIMIT // 2 - 1))
+    assert not allowance.spent
+    second.put(b"x")
+    assert allowance.spent
+    first.consumed(1)
+    async with asyncio.timeout(5):
+        await allowance.returned()
 
 
 async def test_a_pipe_that_is_filled_by_small_pieces_holds_no_more_memory_than_by_large_ones() -> None:
-    pipe = Pipe()
+    pipe = Pipe(Allowance())
     tracemalloc.start()
     try:
-        for number in range(LIMIT // 2):
-            pipe.put((number % 65536).to_bytes(2, "big"))
+        for number in range(LIMIT // 8):
+            pipe.put(number.to_bytes(8, "big"))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert pipe.full
+    assert pipe.size == LIMIT
     assert held < 2 * LIMIT
 
 

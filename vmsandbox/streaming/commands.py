@@ -9,7 +9,7 @@ from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming.machine import Left
-from vmsandbox.streaming.pipe import Pipe
+from vmsandbox.streaming.pipe import Allowance, Pipe
 from vmsandbox.streaming.remotecommand import CommandEvent, Input, InputEnded, RemoteCommand, Resized, Started
 from vmsandbox.streaming.resize import TerminalSize
 from vmsandbox.streaming.status import CommandStatus
@@ -53,7 +53,8 @@ class _Session:
         self.gone: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._wire = wire
         self._started = asyncio.Event()
-        self._input = Pipe()
+        self._allowance = Allowance()
+        self._input = Pipe(self._allowance)
         self._size: TerminalSize | None = None
         self._resized = asyncio.Event()
 
@@ -94,8 +95,8 @@ class _Session:
                 self._started.set()
             case Input(data):
                 self._input.put(data)
-                if self._input.full:
-                    await self._wire.hold(self._input.drained())
+                if self._allowance.spent:
+                    await self._wire.hold(self._allowance.returned())
             case InputEnded():
                 self._input.end()
             case Resized(size):
@@ -124,6 +125,7 @@ class _Session:
                     await process.write(data)
             except VmsandboxError:
                 taking = False
+            self._input.consumed(len(data))
             self._wire.machine.consumed(len(data))
             self._wire.flush_soon()
         with contextlib.suppress(VmsandboxError):

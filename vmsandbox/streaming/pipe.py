@@ -1,18 +1,52 @@
-"""Bytes on their way from a client to a process or a port, of which a bounded number waits."""
+"""Bytes on their way from a client to processes and ports, of which a bounded number waits.
+
+What waits is bounded for all pipes of a connection together: a client that knows no windows can be held back only with
+all of its streams at once, so one that is stuck should not do that before it has to.
+"""
 
 import asyncio
 
-LIMIT = 256 * 1024
-"""Bytes that wait; what comes on top is taken in, but then the client is not read from any more."""
+LIMIT = 1024 * 1024
+"""Bytes that wait for all pipes of a connection; what comes on top is taken in, but then nothing more is read."""
 PIECE = 64 * 1024
 """Bytes that are given at once."""
+
+
+class Allowance:
+    """What may wait in the pipes of one connection together."""
+
+    def __init__(self) -> None:
+        """Begin with `LIMIT` bytes."""
+        self._left = LIMIT
+        self._returned = asyncio.Event()
+
+    @property
+    def spent(self) -> bool:
+        """Whether it is better to wait for `returned` now."""
+        return self._left <= 0
+
+    def take(self, count: int) -> None:
+        """Bytes wait."""
+        self._left -= count
+
+    def give_back(self, count: int) -> None:
+        """Bytes do not wait any more."""
+        self._left += count
+        self._returned.set()
+
+    async def returned(self) -> None:
+        """Return when it is not spent any more."""
+        while self.spent:
+            self._returned.clear()
+            await self._returned.wait()
 
 
 class Pipe:
     """One task puts, another gets. Where a client cuts its bytes makes no difference, nor takes more memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: Allowance) -> None:
         """Begin empty and open."""
+        self._allowance = allowance
         self._waiting = bytearray()
         self._ended = False
         self._changed = asyncio.Event()
@@ -22,14 +56,10 @@ class Pipe:
         """Bytes that wait."""
         return len(self._waiting)
 
-    @property
-    def full(self) -> bool:
-        """Whether it is better to wait for `drained` now."""
-        return self.size >= LIMIT
-
     def put(self, data: bytes) -> None:
         """Add bytes."""
         self._waiting += data
+        self._allowance.take(len(data))
         self._changed.set()
 
     def end(self) -> None:
@@ -38,19 +68,13 @@ class Pipe:
         self._changed.set()
 
     async def get(self) -> bytes:
-        """The next bytes, at most `PIECE`; none at the end."""
-        while not self._waiting:
-            if self._ended:
-                return b""
+        """The next bytes, at most `PIECE`; none at the end. They wait until they are `consumed`."""
+        while not self._waiting and not self._ended:
             self._changed.clear()
             await self._changed.wait()
-        data = bytes(self._waiting[:PIECE])
-        del self._waiting[:PIECE]
-        self._changed.set()
-        return data
+        return bytes(self._waiting[:PIECE])
 
-    async def drained(self) -> None:
-        """Return when it is not full any more."""
-        while self.full:
-            self._changed.clear()
-            await self._changed.wait()
+    def consumed(self, count: int) -> None:
+        """Bytes that were got have been dealt with, or are thrown away."""
+        del self._waiting[:count]
+        self._allowance.give_back(count)

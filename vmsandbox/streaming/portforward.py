@@ -201,6 +201,8 @@ class PortForward(ServedMachine[PortEvent]):
         return []
 
     def _drop(self, pair: _Pair) -> None:
+        if pair.data is not None:
+            self._multiplexer.consumed(pair.data, len(pair.early))
         for number in (pair.data, pair.error):
             if number is not None:
                 self._multiplexer.reset(number)

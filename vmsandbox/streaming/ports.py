@@ -1,7 +1,7 @@
 """Serving one client of port-forward: each pair of its streams on one side, a TCP connection of the pod on the other.
 
-A port that takes nothing holds its client back; where that client has other connections they must not wait for it
-without end, so the stalled one is given up.
+What a port does not take in waits, and the other connections go on. When too much waits, the client is not read from
+any more; where it has other connections they must not wait without end, so the one that stalls is given up.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.streaming.commands import STREAM_CREATION_TIMEOUT
 from vmsandbox.streaming.machine import Left
-from vmsandbox.streaming.pipe import Pipe
+from vmsandbox.streaming.pipe import Allowance, Pipe
 from vmsandbox.streaming.portforward import (
     GaveUp,
     PortEvent,
@@ -27,7 +27,7 @@ from vmsandbox.streaming.targets import Port
 from vmsandbox.streaming.wire import ClientGone, Wire
 
 STALL_TIMEOUT = 30.0
-"""Seconds in which a port has to take something in while other connections of its client wait for it."""
+"""Seconds in which ports have to take something in while other connections of their client wait for it."""
 AFTER_END = 5.0
 """Seconds that a client may go on sending after the port has ended its direction; many never end theirs."""
 
@@ -72,6 +72,7 @@ class _Session:
         self._wire = wire
         self._open_port = open_port
         self._creation_timeout = creation_timeout
+        self._allowance = Allowance()
         self._inputs: dict[int, Pipe] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._expiries: dict[int, asyncio.TimerHandle] = {}
@@ -82,7 +83,8 @@ class _Session:
         async for event in self._wire.events():
             if isinstance(event, Left):
                 raise ClientGone(event.reason or "it closed the connection")
-            await self._take(event)
+            self._take(event)
+            await self._make_room()
             self._stop_timers(self._expiries.keys() - self._wire.machine.waiting)
             await self._wire.flush_answers()
         raise ClientGone("it hung up")
@@ -92,16 +94,16 @@ class _Session:
         self._stop_timers(set(self._expiries))
         await aio.cancel(*self._tasks.values())
 
-    async def _take(self, event: PortEvent) -> None:
+    def _take(self, event: PortEvent) -> None:
         match event:
             case Waiting(pair):
                 timer = asyncio.get_running_loop().call_later(self._creation_timeout, self._expire, pair)
                 self._expiries[pair] = timer
             case Requested(number, port):
-                self._inputs[number] = Pipe()
+                self._inputs[number] = Pipe(self._allowance)
                 self._tasks[number] = asyncio.create_task(self._forward(number, port), name=f"to port {port}")
             case PortInput(number, data):
-                await self._put(number, data)
+                self._put(number, data)
             case PortInputEnded(number):
                 if number in self._inputs:
                     self._inputs[number].end()
@@ -109,18 +111,22 @@ class _Session:
                 if number in self._tasks:
                     self._tasks[number].cancel()
 
-    async def _put(self, number: int, data: bytes) -> None:
-        """Hand bytes over; where they cannot be taken in, do not read on."""
-        if (pipe := self._inputs.get(number)) is None:
+    def _put(self, number: int, data: bytes) -> None:
+        if (pipe := self._inputs.get(number)) is not None:
+            pipe.put(data)
+        else:
             self._wire.machine.consumed(number, len(data))
-            return
-        pipe.put(data)
-        if pipe.full:
+
+    async def _make_room(self) -> None:
+        """Do not read on while too much waits. Raises ClientGone."""
+        while self._allowance.spent:
             patience = STALL_TIMEOUT if len(self._tasks) > 1 else None
-            if not await self._wire.hold(pipe.drained(), patience) and number in self._inputs:
-                self._forget_input(number)
-                self._tasks[number].cancel()
-                self._fail(number, f"the port took nothing for {STALL_TIMEOUT:g} s, and others wait")
+            if not await self._wire.hold(self._allowance.returned(), patience) and self._allowance.spent:
+                await self._give_up(max(self._inputs, key=lambda number: self._inputs[number].size))
+
+    async def _give_up(self, number: int) -> None:
+        self._fail(number, f"the port took too little in for {STALL_TIMEOUT:g} s, and others wait")
+        await aio.cancel(self._tasks[number])
 
     async def _forward(self, number: int, port: int) -> None:
         try:
@@ -152,6 +158,7 @@ class _Session:
                     await connection.write(data)
             except VmsandboxError:
                 taking = False
+            pipe.consumed(len(data))
             self._wire.machine.consumed(number, len(data))
             self._wire.flush_soon()
         with contextlib.suppress(VmsandboxError):
@@ -168,6 +175,7 @@ class _Session:
         """Throw away what was not taken, and what still comes."""
         if (pipe := self._inputs.pop(number, None)) is not None:
             self._wire.machine.consumed(number, pipe.size)
+            pipe.consumed(pipe.size)
 
     def _fail(self, number: int, message: str) -> None:
         _log.info("a client of port-forward is told: %s", message)

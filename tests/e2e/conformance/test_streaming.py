@@ -19,7 +19,7 @@ from tests.support.conformance_client import Container, Cri, Pod, eventually
 from vmsandbox.errors import Unavailable
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming import client
-from vmsandbox.streaming.client import CommandClient
+from vmsandbox.streaming.client import CommandClient, PortConnection, PortForwardClient
 from vmsandbox.streaming.remotecommand import Wanted
 
 SOME = random.Random(11).randbytes(8_000_000)
@@ -175,31 +175,55 @@ async def page(pod: Pod) -> AsyncIterator[bytes]:
     container.remove()
 
 
+def forward_url(pod: Pod) -> str:
+    return str(pod.cri.runtime.PortForward(pb.PortForwardRequest(pod_sandbox_id=pod.id)).url)
+
+
+async def fetch(forward: PortForwardClient) -> bytes:
+    """The page, with its head."""
+    for _ in range(50):  # The server in the guest is starting.
+        got = bytearray()
+        try:
+            async with forward.connect(8080) as connection:
+                await connection.write(b"GET /page HTTP/1.0\r\n\r\n")
+                while data := await connection.read():
+                    got += data
+        except Unavailable:
+            await asyncio.sleep(0.2)
+        else:
+            return bytes(got)
+    raise AssertionError("the web server does not start")
+
+
 async def test_a_port_of_the_pods_localhost_is_forwarded(pod: Pod, page: bytes) -> None:
-    url = pod.cri.runtime.PortForward(pb.PortForwardRequest(pod_sandbox_id=pod.id)).url
-    async with client.port_forward(url) as forward:
-
-        async def fetch() -> bytes:
-            for _ in range(50):  # The server in the guest is starting.
-                got = bytearray()
-                try:
-                    async with forward.connect(8080) as connection:
-                        await connection.write(b"GET /page HTTP/1.0\r\n\r\n")
-                        while data := await connection.read():
-                            got += data
-                except Unavailable:
-                    await asyncio.sleep(0.2)
-                else:
-                    return bytes(got)
-            raise AssertionError("the web server does not start")
-
-        for answer in await asyncio.gather(*(fetch() for _ in range(3))):
+    async with client.port_forward(forward_url(pod)) as forward:
+        for answer in await asyncio.gather(*(fetch(forward) for _ in range(3))):
             assert answer.endswith(b"\r\n\r\n" + page)
 
 
+async def stuff(connection: PortConnection) -> None:
+    """Write until nothing is taken any more."""
+    for _ in range(1000):
+        try:
+            async with asyncio.timeout(3):
+                await connection.write(bytes(64 * 1024))
+        except TimeoutError:
+            return
+    raise AssertionError("it takes everything in")
+
+
+async def test_a_port_that_takes_nothing_holds_up_its_own_connection_alone(pod: Pod, page: bytes) -> None:
+    container = pod.start("nc", "-l", "-p", "8081", "-e", "sleep", "1000")
+    await until(lambda: b":1F91 " in container.exec("sh", "-c", "cat /proc/net/tcp*").stdout)
+    async with client.port_forward(forward_url(pod)) as forward, forward.connect(8081) as stuck:
+        await stuff(stuck)
+        async with asyncio.timeout(20):
+            assert (await fetch(forward)).endswith(b"\r\n\r\n" + page)
+    container.remove()
+
+
 async def test_a_port_where_nobody_listens_is_told(pod: Pod) -> None:
-    url = pod.cri.runtime.PortForward(pb.PortForwardRequest(pod_sandbox_id=pod.id)).url
-    async with client.port_forward(url) as forward, forward.connect(1) as connection:
+    async with client.port_forward(forward_url(pod)) as forward, forward.connect(1) as connection:
         with pytest.raises(Unavailable):
             await connection.read()
 

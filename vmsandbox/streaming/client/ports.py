@@ -15,7 +15,7 @@ from vmsandbox.streaming.client.dialling import dial
 from vmsandbox.streaming.client.passing import GONE, Passing
 from vmsandbox.streaming.listening import close
 from vmsandbox.streaming.multiplexer import Data, Ended, Event, Failed, Reset
-from vmsandbox.streaming.pipe import Pipe
+from vmsandbox.streaming.pipe import Allowance, Pipe
 from vmsandbox.streaming.portforward import STREAM_TYPE
 from vmsandbox.streaming.subprotocols import WEBSOCKET_PORTS
 from vmsandbox.streaming.tunnel import Tunnel
@@ -28,7 +28,7 @@ _TUNNEL = WEBSOCKET_PORTS[0].name
 class _Connection:
     """The streams of one connection to a port, as they come in."""
 
-    data: Pipe = field(default_factory=Pipe)
+    data: Pipe
     error: bytearray = field(default_factory=bytearray)
     """What the server says of a failure, which comes before the end of the data."""
 
@@ -46,6 +46,7 @@ class PortConnection:
     async def read(self) -> bytes:
         """The next bytes, or none at the end. Raises Unavailable where the port cannot be had, or is lost."""
         if data := await self._connection.data.get():
+            self._connection.data.consumed(len(data))
             self._owner.consumed(self._data, len(data))
             return data
         if self._connection.error:
@@ -69,6 +70,7 @@ class PortForwardClient:
         """Speak on a connection that is upgraded."""
         self._wire = wire
         self._requests = itertools.count()
+        self._allowance = Allowance()
         self._streams: dict[int, tuple[_Connection, str]] = {}
         self._lost = ""
         self._over = asyncio.Event()
@@ -82,7 +84,7 @@ class PortForwardClient:
     async def connect(self, port: int) -> AsyncIterator[PortConnection]:
         """A connection to a port. Whether somebody listens there shows when it is read from. Raises Unavailable."""
         self._check_alive()
-        multiplexer, connection = self._wire.machine.multiplexer, _Connection()
+        multiplexer, connection = self._wire.machine.multiplexer, _Connection(Pipe(self._allowance))
         headers = {portforward.PORT: str(port), portforward.REQUEST_ID: str(next(self._requests))}
         error = multiplexer.open({STREAM_TYPE: portforward.ERROR, **headers})
         multiplexer.end(error)
@@ -96,6 +98,7 @@ class PortForwardClient:
                 del self._streams[number]
                 multiplexer.reset(number)
             multiplexer.consumed(data, connection.data.size)
+            connection.data.consumed(connection.data.size)
             self._wire.flush_soon()
 
     async def run(self) -> None:
@@ -160,8 +163,8 @@ class PortForwardClient:
             self._wire.machine.multiplexer.consumed(number, len(data))
             return
         connection.data.put(data)
-        if connection.data.full:
-            await self._wire.hold(connection.data.drained())
+        if self._allowance.spent:
+            await self._wire.hold(self._allowance.returned())
 
     def _check_alive(self) -> None:
         if self._lost:

@@ -13,7 +13,7 @@ from vmsandbox.streaming.multiplexer import UNBOUNDED, Closed, Data, Ended, Even
 from vmsandbox.streaming.spdy import frames
 from vmsandbox.streaming.spdy.frames import ControlFrame, DataFrame, GoAwayStatus, Kind, Setting, SpdyError, Status
 from vmsandbox.streaming.spdy.headers import HeaderCompressor, HeaderDecompressor, MalformedHeaders
-from vmsandbox.streaming.spdy.windows import INITIAL, MAXIMUM, ReceiveWindow, SendWindow
+from vmsandbox.streaming.spdy.windows import INITIAL, MAXIMUM, SESSION, ReceiveWindow, SendWindow
 
 MAX_STREAMS = 256
 """Streams that the peer may have open; more are refused."""
@@ -31,7 +31,11 @@ class _Stream:
 
 
 class SpdyConnection:
-    """A session; a `Multiplexer`. A stream that the peer opens is replied to at once, without headers."""
+    """A session; a `Multiplexer`. A stream that the peer opens is replied to at once, without headers.
+
+    Our windows are announced with the first stream. A server must not do that before: a client of Kubernetes throws
+    away what comes together with the answer to its request.
+    """
 
     def __init__(self, *, server: bool, max_streams: int = MAX_STREAMS) -> None:
         """Be the server or the client of a session that has just been agreed on."""
@@ -39,6 +43,8 @@ class SpdyConnection:
         self._compressor = HeaderCompressor()
         self._decompressor = HeaderDecompressor()
         self._output = bytearray()
+        self._announcement = frames.settings({Setting.INITIAL_WINDOW_SIZE: INITIAL})
+        self._announcement += frames.window_update(0, SESSION - INITIAL)
         self._streams: dict[int, _Stream] = {}
         self._max_streams = max_streams
         self._next_own = 2 if server else 1
@@ -86,6 +92,7 @@ class SpdyConnection:
         """See `Multiplexer`. The stream cannot be sent on until the peer has replied."""
         number, self._next_own = self._next_own, self._next_own + 2
         self._streams[number] = _Stream(SendWindow(self._initial), replied=False)
+        self._announce()
         self._output += frames.syn_stream(number, self._compressor.compress(headers))
         return number
 
@@ -134,11 +141,15 @@ class SpdyConnection:
     def heartbeat(self) -> None:
         """See `Multiplexer`: SETTINGS without any. A PING would have to be answered by a peer that perhaps cannot."""
         if not self._over:
-            self._output += frames.settings()
+            self._output += frames.settings({})
 
     def close(self, reason: str = "") -> None:
         """See `Multiplexer`."""
         self._end_session(GoAwayStatus.INTERNAL_ERROR if reason else GoAwayStatus.OK)
+
+    def _announce(self) -> None:
+        self._output += self._announcement
+        self._announcement = b""
 
     def _end_session(self, status: GoAwayStatus) -> None:
         if not self._over:
@@ -183,6 +194,7 @@ class SpdyConnection:
 
     def _accept(self, number: int, headers: dict[str, str], flags: int) -> list[Event]:
         found = self._streams[number] = _Stream(SendWindow(self._initial))
+        self._announce()
         if flags & frames.UNIDIRECTIONAL:
             found.sending = False
         else:

@@ -6,7 +6,7 @@ A frame is 8 bytes of header and a payload of at most 16 MiB - 1. The first bit 
 
 import enum
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 VERSION = 3
@@ -176,9 +176,9 @@ def rst_stream(stream: int, status: Status) -> bytes:
     return control(Kind.RST_STREAM, _TWO_WORDS.pack(stream, status))
 
 
-def settings() -> bytes:
-    """SETTINGS (2.6.4), of which none is set."""
-    return control(Kind.SETTINGS, _WORD.pack(0))
+def settings(values: Mapping[Setting, int]) -> bytes:
+    """SETTINGS (2.6.4); without values they mean nothing."""
+    return control(Kind.SETTINGS, _WORD.pack(len(values)) + b"".join(_TWO_WORDS.pack(*pair) for pair in values.items()))
 
 
 def ping(number: int) -> bytes:

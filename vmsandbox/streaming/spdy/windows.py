@@ -3,13 +3,15 @@
 The peers that Kubernetes has (moby/spdystream) know no windows: they send no WINDOW_UPDATE, overrun ours, and ignore
 what we send. So windows hold the sender back only since the peer has shown that it knows them, by a WINDOW_UPDATE (of
 a stream for those of streams, of the session for that one) or an initial window size; the bytes are counted from the
-beginning. What comes in is credited always, so that a peer which knows windows never waits for us in vain. That the
-peer overruns our windows is no error, against the draft: it cannot know from the first byte whether we mean them.
-What holds it back then is that its connection is not read.
+beginning. Ours are announced, and what comes in is credited, always: a peer that knows windows is held back on the
+stream whose data nobody takes, and on no other. That the peer overruns our windows is no error, against the draft: it
+cannot know from the first byte whether we mean them. What holds it back then is that its connection is not read.
 """
 
 INITIAL = 64 * 1024
 """Bytes of every window at first."""
+SESSION = 1 << 30
+"""Bytes that we take in on a session: more than ever wait, so that a stream which is stuck holds up itself alone."""
 MAXIMUM = 0x7FFF_FFFF
 
 

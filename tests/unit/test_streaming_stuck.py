@@ -1,0 +1,239 @@
+"""Connections to ports of one client, of which some are stuck at the one end or the other: the rest goes on."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from tests.fakes.streaming import LocalPort, LocalTargets
+from tests.support import spdy_client
+from tests.support.spdy_client import WindowlessSession
+from tests.unit.test_streaming_server import echo_server, until
+from vmsandbox import aio
+from vmsandbox.config import StreamingConfig
+from vmsandbox.errors import Unavailable
+from vmsandbox.model import PortForwardRequest
+from vmsandbox.streaming import client, portforward, ports
+from vmsandbox.streaming.channels import WebSocketChannels
+from vmsandbox.streaming.client import PortConnection, PortForwardClient
+from vmsandbox.streaming.client.dialling import dial
+from vmsandbox.streaming.client.passing import Passing
+from vmsandbox.streaming.listening import close
+from vmsandbox.streaming.pipe import LIMIT, Pipe
+from vmsandbox.streaming.server import StreamingServer
+from vmsandbox.streaming.subprotocols import WEBSOCKET_PORTS
+from vmsandbox.streaming.wire import Wire
+
+STUCK = 1
+"""A port that takes nothing and says nothing."""
+PIECE = 50_000
+
+Forwarding = Callable[[StreamingServer, int], AbstractAsyncContextManager[PortForwardClient]]
+
+
+class StuckPort:
+    async def read(self) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.Event().wait()
+
+    async def close_write(self) -> None:
+        pass
+
+
+class Targets(LocalTargets):
+    """Those of this host, and a port that is stuck."""
+
+    @contextlib.asynccontextmanager
+    async def port(self, sandbox_id: str, port: int) -> AsyncIterator[LocalPort]:
+        if port != STUCK:
+            async with super().port(sandbox_id, port) as connection:
+                yield connection
+        else:
+            try:
+                yield StuckPort()  # type: ignore[misc]
+            finally:
+                self.ended += 1
+
+
+@pytest.fixture
+def targets() -> LocalTargets:
+    return Targets()
+
+
+@pytest.fixture
+async def running(targets: LocalTargets) -> AsyncIterator[StreamingServer]:
+    async with StreamingServer(targets, StreamingConfig()).running() as streaming:
+        yield streaming
+
+
+def url_of(streaming: StreamingServer, *named: int) -> str:
+    return streaming.portforward_url(PortForwardRequest("s", named))
+
+
+def over_tunnel(streaming: StreamingServer, port: int) -> AbstractAsyncContextManager[PortForwardClient]:
+    return client.port_forward(url_of(streaming))
+
+
+def over_spdy(streaming: StreamingServer, port: int) -> AbstractAsyncContextManager[PortForwardClient]:
+    return spdy_client.port_forward(url_of(streaming))
+
+
+def over_spdy_without_windows(streaming: StreamingServer, port: int) -> AbstractAsyncContextManager[PortForwardClient]:
+    return spdy_client.port_forward(url_of(streaming), WindowlessSession())
+
+
+@contextlib.asynccontextmanager
+async def over_channels(streaming: StreamingServer, port: int) -> AsyncIterator[PortForwardClient]:
+    """The first connection is to the stuck port, the second one to `port`."""
+    version = WEBSOCKET_PORTS[1]
+    assert version.channels is not None
+    reader, writer, _ = await dial(url_of(streaming, STUCK, port), (version.name,))
+    channels = WebSocketChannels(version.channels, portforward.channel_headers((STUCK, port)), server=False)
+    forward = PortForwardClient(Wire(reader, writer, Passing(channels)))
+    try:
+        async with aio.background(forward.run()):
+            yield forward
+    finally:
+        close(writer)
+
+
+WINDOWS = pytest.mark.parametrize("over", [over_tunnel, over_spdy])
+NO_WINDOWS = pytest.mark.parametrize("over", [over_spdy_without_windows, over_channels])
+ANY = pytest.mark.parametrize("over", [over_tunnel, over_spdy, over_spdy_without_windows, over_channels])
+
+
+@pytest.fixture
+async def echo() -> AsyncIterator[int]:
+    """A port that sends back what it gets, in capitals."""
+    async with await echo_server() as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def stuff(connection: PortConnection, most: int) -> int:
+    """Write until `most` bytes are written, or nothing is taken any more; how many were."""
+    written = 0
+    with contextlib.suppress(TimeoutError):
+        while written < most:
+            async with asyncio.timeout(0.3):
+                await connection.write(bytes(min(PIECE, most - written)))
+            written += min(PIECE, most - written)
+    return written
+
+
+async def assert_answers(connection: PortConnection) -> None:
+    async with asyncio.timeout(5):
+        await connection.write(b"still here")
+        got = b""
+        while not got.endswith(b"STILL HERE"):  # Over channels the port comes first.
+            got += await connection.read()
+
+
+@ANY
+async def test_another_connection_goes_on_while_one_is_stuck(
+    running: StreamingServer, echo: int, over: Forwarding
+) -> None:
+    async with over(running, echo) as forward, forward.connect(STUCK) as stuck, forward.connect(echo) as other:
+        assert await stuff(stuck, LIMIT - PIECE) > 0
+        await assert_answers(other)
+
+
+@WINDOWS
+async def test_a_client_that_knows_windows_stops_by_itself(
+    running: StreamingServer, echo: int, over: Forwarding
+) -> None:
+    async with over(running, echo) as forward, contextlib.AsyncExitStack() as stack:
+        for _ in range(10):
+            stuck = await stack.enter_async_context(forward.connect(STUCK))
+            assert await stuff(stuck, LIMIT) < 2 * PIECE
+        await assert_answers(await stack.enter_async_context(forward.connect(echo)))
+
+
+@NO_WINDOWS
+async def test_what_is_sent_to_a_stuck_port_takes_no_more_memory_than_the_limit(
+    running: StreamingServer, echo: int, over: Forwarding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    put = Pipe.put
+
+    def watched(self: Pipe, data: bytes) -> None:
+        put(self, data)
+        sizes.append(self.size)
+
+    monkeypatch.setattr(Pipe, "put", watched)
+    async with over(running, echo) as forward, forward.connect(STUCK) as stuck:
+        assert await stuff(stuck, 50_000_000) < 50_000_000
+    assert LIMIT <= max(sizes) < LIMIT + 64 * 1024
+
+
+@NO_WINDOWS
+async def test_what_holds_the_others_up_is_given_up_and_they_go_on(
+    running: StreamingServer, echo: int, over: Forwarding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "STALL_TIMEOUT", 0.5)
+    async with over(running, echo) as forward, forward.connect(STUCK) as stuck, forward.connect(echo) as other:
+        await assert_answers(other)
+        writing = asyncio.create_task(stuck.write(bytes(20_000_000)))
+        await assert_answers(other)
+        if over is not over_channels:  # Which know no reset: what still comes is thrown away.
+            with pytest.raises(Unavailable) as given_up:
+                await stuck.read()
+            assert "took too little" in str(given_up.value.evidence)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+
+
+async def test_the_one_that_is_given_up_is_the_one_for_which_most_waits(
+    running: StreamingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "STALL_TIMEOUT", 0.5)
+    async with (
+        over_spdy_without_windows(running, 0) as forward,
+        forward.connect(STUCK) as little,
+        forward.connect(STUCK) as much,
+    ):
+        await stuff(little, PIECE)
+        await stuff(much, LIMIT)
+        async with asyncio.timeout(5):
+            with pytest.raises(Unavailable):
+                await much.read()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await little.read()
+
+
+async def test_what_waited_for_connections_that_were_left_is_forgotten(
+    running: StreamingServer, targets: LocalTargets, echo: int
+) -> None:
+    async with over_spdy_without_windows(running, echo) as forward:
+        for number in range(5):
+            async with forward.connect(STUCK) as stuck:
+                assert await stuff(stuck, LIMIT // 2) == LIMIT // 2
+            await until(lambda left=number + 1: targets.ended == left)  # type: ignore[misc]
+        async with forward.connect(echo) as other:
+            await assert_answers(other)
+
+
+@WINDOWS
+async def test_a_client_that_does_not_read_one_connection_gets_the_others(
+    running: StreamingServer, echo: int, over: Forwarding
+) -> None:
+    async def gush(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(bytes(PIECE))
+                await writer.drain()
+
+    async with (
+        await asyncio.start_server(gush, "127.0.0.1", 0) as gushing,
+        over(running, echo) as forward,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        for _ in range(5):
+            unread = await stack.enter_async_context(forward.connect(gushing.sockets[0].getsockname()[1]))
+            await until(lambda one=unread: one._connection.data.size >= 64 * 1024)  # type: ignore[misc]
+        await assert_answers(await stack.enter_async_context(forward.connect(echo)))
