@@ -1,4 +1,7 @@
-"""A runtime for the streaming server: commands are processes of this host, attach joins one, ports are this host's."""
+"""A runtime for the streaming server: commands are processes of this host, attach joins one, ports are this host's.
+
+One port is stuck.
+"""
 
 import asyncio
 import contextlib
@@ -15,6 +18,8 @@ from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
 
 CHUNK = 16 * 1024
+STUCK = 9
+"""A port that takes nothing and says nothing."""
 
 
 class LocalProcess:
@@ -101,6 +106,18 @@ class LocalPort:
             self._writer.write_eof()
 
 
+class StuckPort:
+    async def read(self) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.Event().wait()
+
+    async def close_write(self) -> None:
+        pass
+
+
 class LocalTargets:
     """What was started is in `processes`; `ended` counts the contexts that were left."""
 
@@ -154,16 +171,25 @@ class LocalTargets:
             self.ended += 1
 
     @contextlib.asynccontextmanager
-    async def port(self, sandbox_id: str, port: int) -> AsyncIterator[LocalPort]:
+    async def port(self, sandbox_id: str, port: int) -> AsyncIterator[LocalPort | StuckPort]:
+        async with contextlib.AsyncExitStack() as stack:
+            if port == STUCK:
+                connection: LocalPort | StuckPort = StuckPort()
+            else:
+                connection = await self._connect(port, stack)
+            try:
+                yield connection
+            finally:
+                self.ended += 1
+
+    @staticmethod
+    async def _connect(port: int, stack: contextlib.AsyncExitStack) -> LocalPort:
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError as error:
             raise Unavailable(f"nobody listens on port {port}: {error.strerror}") from None
-        try:
-            yield LocalPort(reader, writer)
-        finally:
-            writer.close()
-            self.ended += 1
+        stack.callback(writer.close)
+        return LocalPort(reader, writer)
 
 
 def _become_foreground() -> None:

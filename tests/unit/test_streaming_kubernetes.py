@@ -1,6 +1,8 @@
 """The streaming server with the client of Kubernetes: SPDY as kubectl speaks it, and kubectl itself where it is."""
 
 import asyncio
+import contextlib
+import gc
 import os
 import shutil
 import subprocess
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.streaming import LocalTargets
+from tests.fakes.streaming import STUCK, LocalTargets
 from tests.support.api_server import api_server
 from tests.support.spdy_client import WindowlessSession
 from tests.unit.test_streaming_server import PATTERN, echo_server, exec_of, until, wanted_of
@@ -17,6 +19,7 @@ from vmsandbox.config import StreamingConfig
 from vmsandbox.model import ExecRequest, PortForwardRequest
 from vmsandbox.streaming import status
 from vmsandbox.streaming.multiplexer import Closed, Data, Ended, Event
+from vmsandbox.streaming.pipe import LIMIT, Pipe
 from vmsandbox.streaming.remotecommand import STREAM_TYPE
 from vmsandbox.streaming.server import StreamingServer
 from vmsandbox.streaming.subprotocols import SPDY_COMMANDS, CommandVersion
@@ -175,24 +178,54 @@ async def test_kubectl_runs_commands(running: StreamingServer, tmp_path: Path) -
         assert (echoed == PATTERN, code) == (True, 0)
 
 
+@contextlib.asynccontextmanager
+async def kubectl_forward(url: str, home: Path, *ports: int) -> AsyncIterator[list[int]]:
+    """The local ports that kubectl forwards."""
+    assert KUBECTL is not None
+    process = await asyncio.create_subprocess_exec(
+        *(KUBECTL, f"--server={url}", f"--cache-dir={home}", "port-forward", "--address=127.0.0.1", "pod/pod"),
+        *(f":{port}" for port in ports),
+        stdout=subprocess.PIPE,
+        env={**os.environ, "HOME": str(home), "KUBECONFIG": os.devnull},
+    )
+    assert process.stdout is not None
+    try:
+        lines = [(await process.stdout.readline()).decode() for _ in ports]
+        yield [int(line.split("127.0.0.1:")[1].split()[0]) for line in lines]
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
 @kubectl
 async def test_kubectl_forwards_ports(running: StreamingServer, tmp_path: Path) -> None:
-    assert KUBECTL is not None
-    async with api_server(running) as url, await echo_server() as echo:
-        port = echo.sockets[0].getsockname()[1]
-        process = await asyncio.create_subprocess_exec(
-            *(KUBECTL, f"--server={url}", f"--cache-dir={tmp_path}", "port-forward", "--address=127.0.0.1", "pod/pod"),
-            f":{port}",
-            stdout=subprocess.PIPE,
-            env={**os.environ, "HOME": str(tmp_path), "KUBECONFIG": os.devnull},
-        )
-        assert process.stdout is not None
-        said = (await process.stdout.readline()).decode()
-        local = int(said.split("127.0.0.1:")[1].split()[0])
+    async with (
+        api_server(running) as url,
+        await echo_server() as echo,
+        kubectl_forward(url, tmp_path, echo.sockets[0].getsockname()[1]) as (local,),
+    ):
         reader, writer = await asyncio.open_connection("127.0.0.1", local)
         writer.write(PATTERN.hex().encode())
         writer.write_eof()
         assert await reader.read() == PATTERN.hex().encode().upper()
         writer.close()
-        process.terminate()
-        await process.communicate()
+
+
+@kubectl
+async def test_kubectl_forwards_a_connection_while_another_one_is_stuck(
+    running: StreamingServer, tmp_path: Path
+) -> None:
+    async with (
+        api_server(running) as url,
+        await echo_server() as echo,
+        kubectl_forward(url, tmp_path, STUCK, echo.sockets[0].getsockname()[1]) as (stuck, local),
+    ):
+        _, stuck_writer = await asyncio.open_connection("127.0.0.1", stuck)
+        stuck_writer.write(bytes(LIMIT * 3 // 4))
+        await until(lambda: any(pipe.size == LIMIT * 3 // 4 for pipe in gc.get_objects() if isinstance(pipe, Pipe)))
+        reader, writer = await asyncio.open_connection("127.0.0.1", local)
+        writer.write(b"still here")
+        async with asyncio.timeout(10):
+            assert await reader.readexactly(10) == b"STILL HERE"
+        writer.close()
+        stuck_writer.close()

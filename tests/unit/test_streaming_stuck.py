@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from tests.fakes.streaming import LocalPort, LocalTargets
+from tests.fakes.streaming import STUCK, LocalTargets
 from tests.support import spdy_client
 from tests.support.spdy_client import WindowlessSession
 from tests.unit.test_streaming_server import echo_server, until
@@ -26,43 +26,14 @@ from vmsandbox.streaming.server import StreamingServer
 from vmsandbox.streaming.subprotocols import WEBSOCKET_PORTS
 from vmsandbox.streaming.wire import Wire
 
-STUCK = 1
-"""A port that takes nothing and says nothing."""
 PIECE = 50_000
 
 Forwarding = Callable[[StreamingServer, int], AbstractAsyncContextManager[PortForwardClient]]
 
 
-class StuckPort:
-    async def read(self) -> bytes:
-        await asyncio.Event().wait()
-        return b""
-
-    async def write(self, data: bytes) -> None:
-        await asyncio.Event().wait()
-
-    async def close_write(self) -> None:
-        pass
-
-
-class Targets(LocalTargets):
-    """Those of this host, and a port that is stuck."""
-
-    @contextlib.asynccontextmanager
-    async def port(self, sandbox_id: str, port: int) -> AsyncIterator[LocalPort]:
-        if port != STUCK:
-            async with super().port(sandbox_id, port) as connection:
-                yield connection
-        else:
-            try:
-                yield StuckPort()  # type: ignore[misc]
-            finally:
-                self.ended += 1
-
-
 @pytest.fixture
 def targets() -> LocalTargets:
-    return Targets()
+    return LocalTargets()
 
 
 @pytest.fixture
