@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
-from vmsandbox.process import ProcessIdentity
+from vmsandbox.process import ProcessIdentity, stat_of
 from vmsandbox.protocol.messages import READY_PORT
 
 DEFAULT_PROGRAM = Path("vhost-device-vsock")
@@ -125,7 +125,7 @@ def installed(program: Path = DEFAULT_PROGRAM) -> bool:
 def is_ending(identity: ProcessIdentity) -> bool:
     """Whether a process has ended or begun to: its sockets close before it can be seen as ended (proc(5))."""
     try:
-        fields = Path(f"/proc/{identity.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = stat_of(identity.pid)
     except (FileNotFoundError, ProcessLookupError):
         return True
     same = int(fields[19]) == identity.start_time
