@@ -39,6 +39,7 @@ from vmsandbox.model import (
     UserNamespace,
 )
 from vmsandbox.protocol.messages import CreateContainer, MakeTmpfs
+from vmsandbox.sandbox import containers
 from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State
@@ -155,15 +156,12 @@ async def test_a_sandbox_is_measured_by_its_host(service, sandbox):
     assert later.machine.cpu > usage.machine.cpu
 
 
-async def test_a_sandbox_is_measured_though_its_guest_does_not_answer(service, world, sandbox):
+async def test_a_sandbox_is_measured_though_its_guest_does_not_answer(service, world, sandbox, monkeypatch):
+    monkeypatch.setattr(containers, "_MEASURE_DEADLINE", 0.1)
     container = await running(service, sandbox)
     other = await service.run_pod_sandbox(pod("other"))
     answering = await running(service, other)
-
-    async def refuse(_: object) -> None:
-        raise Refusal("internal", "out of order")
-
-    agent_of(world, sandbox).before["measure_containers"] = refuse
+    _, agent_of(world, sandbox).before["measure_containers"] = hanging()
     assert (await service.measure_pod_sandboxes({sandbox, other})).keys() == {sandbox, other}
     measured = await service.measure_containers({sandbox, other})
     assert answering in measured and container not in measured

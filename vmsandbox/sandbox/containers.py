@@ -19,6 +19,8 @@ _log = log.get(__name__)
 
 _DISK_PAUSE = 1.0
 """Seconds until recording an end is tried again."""
+_MEASURE_DEADLINE = 5.0
+"""Seconds for which a guest that does not answer can hold up what is told of all pods."""
 
 
 class Containers(dict[str, Container]):
@@ -62,7 +64,7 @@ class Containers(dict[str, Container]):
         """What those that run use, by id; nothing without a machine. Raises VmsandboxError where it does not answer."""
         if self._around.guest is None:
             return {}
-        measured = await self._around.guest.client.measure_containers()
+        measured = await self._around.guest.client.measure_containers(deadline=_MEASURE_DEADLINE)
         running = {each.record.id for each in self.values() if each.record.state is ContainerState.RUNNING}
         return {
             measures.container_id: usage(measures, measured.at)

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from cri_api.v1 import api_pb2 as pb
 
-from tests.support.conformance_client import Container, Cri, Pod
+from tests.support.conformance_client import Container, Cri, Pod, eventually
 
 MIB = 1024 * 1024
 PORT = 18180
@@ -48,7 +48,7 @@ def test_the_memory_of_a_pod_is_that_of_its_guest_and_its_qemu(pod: Pod, waiting
 
 def test_the_containers_of_a_pod_are_those_that_run(pod: Pod, waiting: Container) -> None:
     created = pod.create()
-    containers = {each.attributes.id: each for each in stats_of(pod).linux.containers}
+    containers = {each.attributes.id: each for each in eventually(lambda: stats_of(pod).linux.containers)}
     assert waiting.id in containers and created.id not in containers
     assert containers[waiting.id].attributes.metadata == waiting.config.metadata
     assert containers[waiting.id].memory.working_set_bytes.value > 0
