@@ -26,7 +26,8 @@ class WindowlessSession(SpdyConnection):
         self._announcement = b""
 
     def room(self, stream: int) -> int:
-        return UNBOUNDED if stream not in self._streams or self._streams[stream].replied else 0
+        found = self._streams.get(stream)
+        return UNBOUNDED if found is None or found.replied else 0
 
     def consumed(self, stream: int, count: int) -> None:
         pass

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from vmsandbox.streaming.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened, Reset
 from vmsandbox.streaming.spdy import SpdyConnection, frames
 from vmsandbox.streaming.spdy.dictionary import DICTIONARY
-from vmsandbox.streaming.spdy.frames import FrameReader, Kind, Setting, Status
+from vmsandbox.streaming.spdy.frame_reader import FrameReader
+from vmsandbox.streaming.spdy.frames import Kind, Setting, Status
 from vmsandbox.streaming.spdy.headers import BLOCK_LIMIT, HeaderCompressor, HeaderDecompressor
 from vmsandbox.streaming.spdy.windows import INITIAL, SESSION
 

@@ -1,33 +1,19 @@
 """One end of a SPDY/3.1 session, as a state machine without I/O (draft-mbelshe-httpbis-spdy-00, 2.3 to 2.6).
 
-A stream is open in both directions, then closed in one and in the other (FIN), or reset. Streams of the client have
-odd numbers, those of the server even ones; they only grow. What breaks a stream's rules resets that stream; what
-breaks the session's (frames that cannot be read, headers that cannot be decompressed) ends the session with GOAWAY.
-Frames for a stream that is gone are dropped without a word: the peer cannot know yet.
+What breaks a stream's rules resets that stream; what breaks the session's (frames that cannot be read, headers that
+cannot be decompressed) ends the session with GOAWAY. Frames for a stream that is gone are dropped without a word: the
+peer cannot know yet.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 from vmsandbox.streaming.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened, Reset
 from vmsandbox.streaming.spdy import frames
+from vmsandbox.streaming.spdy.frame_reader import FrameReader
 from vmsandbox.streaming.spdy.frames import ControlFrame, DataFrame, GoAwayStatus, Kind, Setting, SpdyError, Status
 from vmsandbox.streaming.spdy.headers import HeaderCompressor, HeaderDecompressor, MalformedHeaders
-from vmsandbox.streaming.spdy.windows import INITIAL, MAXIMUM, SESSION, ReceiveWindow, SendWindow
-
-MAX_STREAMS = 256
-"""Streams that the peer may have open; more are refused."""
-
-
-@dataclass(slots=True)
-class _Stream:
-    """A stream that is open in one direction at least."""
-
-    send: SendWindow
-    receive: ReceiveWindow = field(default_factory=ReceiveWindow)
-    replied: bool = True
-    sending: bool = True
-    receiving: bool = True
+from vmsandbox.streaming.spdy.streams import MAX_STREAMS, Stream, Streams
+from vmsandbox.streaming.spdy.windows import INITIAL, SESSION, FlowControl
 
 
 class SpdyConnection:
@@ -39,22 +25,14 @@ class SpdyConnection:
 
     def __init__(self, *, server: bool, max_streams: int = MAX_STREAMS) -> None:
         """Be the server or the client of a session that has just been agreed on."""
-        self._reader = frames.FrameReader()
+        self._reader = FrameReader()
         self._compressor = HeaderCompressor()
         self._decompressor = HeaderDecompressor()
         self._output = bytearray()
         self._announcement = frames.settings({Setting.INITIAL_WINDOW_SIZE: INITIAL})
         self._announcement += frames.window_update(0, SESSION - INITIAL)
-        self._streams: dict[int, _Stream] = {}
-        self._max_streams = max_streams
-        self._next_own = 2 if server else 1
-        self._last_of_peer = 0
-        self._peer_parity = 1 if server else 0
-        self._session = SendWindow(INITIAL)
-        self._session_receive = ReceiveWindow()
-        self._initial = INITIAL
-        self._windows_known = False
-        self._session_window_known = False
+        self._streams = Streams(server=server, limit=max_streams)
+        self._flow = FlowControl()
         self._over = False
         self._handlers: dict[int, Callable[[ControlFrame], list[Event]]] = {
             Kind.SYN_STREAM: self._on_syn_stream,
@@ -90,8 +68,7 @@ class SpdyConnection:
 
     def open(self, headers: Mapping[str, str]) -> int:
         """See `Multiplexer`. The stream cannot be sent on until the peer has replied."""
-        number, self._next_own = self._next_own, self._next_own + 2
-        self._streams[number] = _Stream(SendWindow(self._initial), replied=False)
+        number = self._streams.open(Stream(self._flow.new_window(), replied=False))
         self._announce()
         self._output += frames.syn_stream(number, self._compressor.compress(headers))
         return number
@@ -101,18 +78,13 @@ class SpdyConnection:
         found = self._streams.get(stream)
         if found is None or not found.sending:
             return UNBOUNDED  # It is thrown away.
-        if not found.replied:
-            return 0
-        own = found.send.room if self._windows_known else UNBOUNDED
-        session = self._session.room if self._session_window_known else UNBOUNDED
-        return max(0, min(own, session))
+        return self._flow.room(found.send) if found.replied else 0
 
     def send(self, stream: int, data: bytes) -> None:
         """See `Multiplexer`."""
         found = self._streams.get(stream)
         if found is not None and found.sending and data and not self._over:
-            found.send.sent(len(data))
-            self._session.sent(len(data))
+            self._flow.sent(found.send, len(data))
             self._output += frames.data(stream, data)
 
     def end(self, stream: int) -> None:
@@ -121,11 +93,11 @@ class SpdyConnection:
         if found is not None and found.sending and not self._over:
             found.sending = False
             self._output += frames.data(stream, b"", fin=True)
-            self._drop_closed(stream, found)
+            self._streams.drop_closed(stream)
 
     def reset(self, stream: int) -> None:
         """See `Multiplexer`."""
-        if self._streams.pop(stream, None) is not None and not self._over:
+        if self._streams.drop(stream) and not self._over:
             self._output += frames.rst_stream(stream, Status.CANCEL)
 
     def consumed(self, stream: int, count: int) -> None:
@@ -135,7 +107,7 @@ class SpdyConnection:
         found = self._streams.get(stream)
         if found is not None and found.receiving and (credit := found.receive.consumed(count)):
             self._output += frames.window_update(stream, credit)
-        if credit := self._session_receive.consumed(count):
+        if credit := self._flow.consumed(count):
             self._output += frames.window_update(0, credit)
 
     def heartbeat(self) -> None:
@@ -154,7 +126,7 @@ class SpdyConnection:
     def _end_session(self, status: GoAwayStatus) -> None:
         if not self._over:
             self._over = True
-            self._output += frames.goaway(self._last_of_peer, status)
+            self._output += frames.goaway(self._streams.last_of_peer, status)
 
     def _on_data(self, frame: DataFrame) -> list[Event]:
         if not frame.stream:
@@ -165,12 +137,12 @@ class SpdyConnection:
         events: list[Event] = [Data(frame.stream, frame.data)] if frame.data else []
         return events + (self._finish(frame.stream, found) if frame.fin else [])
 
-    def _on_stray_data(self, frame: DataFrame, found: _Stream | None) -> list[Event]:
+    def _on_stray_data(self, frame: DataFrame, found: Stream | None) -> list[Event]:
         """Data on a stream that is gone, never was, or was closed by the peer itself."""
         self.consumed(frame.stream, len(frame.data))
         if found is not None:
             return self._break(frame.stream, Status.STREAM_ALREADY_CLOSED)
-        if frame.stream > max(self._last_of_peer, self._next_own):
+        if self._streams.never_was(frame.stream):
             self._output += frames.rst_stream(frame.stream, Status.INVALID_STREAM)
         return []
 
@@ -181,10 +153,8 @@ class SpdyConnection:
     def _on_syn_stream(self, frame: ControlFrame) -> list[Event]:
         number = frames.stream_of(frame.words(2)[0])
         headers = self._headers(frame.payload[10:])
-        if number % 2 != self._peer_parity or number <= self._last_of_peer:
-            raise SpdyError(f"a stream {number} after stream {self._last_of_peer}")
-        self._last_of_peer = number
-        if len(self._streams) >= self._max_streams:
+        self._streams.count(number)
+        if self._streams.full:
             self._output += frames.rst_stream(number, Status.REFUSED_STREAM)
             return []
         if headers is None:
@@ -193,7 +163,8 @@ class SpdyConnection:
         return self._accept(number, headers, frame.flags)
 
     def _accept(self, number: int, headers: dict[str, str], flags: int) -> list[Event]:
-        found = self._streams[number] = _Stream(SendWindow(self._initial))
+        found = Stream(self._flow.new_window())
+        self._streams.accept(number, found)
         self._announce()
         if flags & frames.UNIDIRECTIONAL:
             found.sending = False
@@ -225,11 +196,11 @@ class SpdyConnection:
 
     def _on_rst_stream(self, frame: ControlFrame) -> list[Event]:
         number = frames.stream_of(frame.words(2)[0])
-        return [Reset(number)] if self._streams.pop(number, None) is not None else []
+        return [Reset(number)] if self._streams.drop(number) else []
 
     def _on_ping(self, frame: ControlFrame) -> list[Event]:
         (number,) = frame.words(1)
-        if number % 2 == self._peer_parity:  # its own, not our own come back
+        if self._streams.is_of_peer(number):  # its own, not our own come back
             self._output += frames.ping(number)
         return []
 
@@ -240,23 +211,18 @@ class SpdyConnection:
     def _on_settings(self, frame: ControlFrame) -> list[Event]:
         initial = frames.settings_of(frame).get(Setting.INITIAL_WINDOW_SIZE)
         if initial is not None:
-            self._windows_known = True
-            delta, self._initial = min(initial, MAXIMUM) - self._initial, min(initial, MAXIMUM)
-            for found in self._streams.values():
-                found.send.enlarge(delta)
+            self._flow.resize(initial, (stream.send for stream in self._streams))
         return []
 
     def _on_window_update(self, frame: ControlFrame) -> list[Event]:
         first, second = frame.words(2)
         number, delta = frames.stream_of(first), frames.stream_of(second)
         if not number:
-            self._session_window_known = True
-            if not self._session.enlarge(delta):
+            if not self._flow.enlarge_session(delta):
                 raise SpdyError("the window of the session is too large")
             return []
-        self._windows_known = True
         found = self._streams.get(number)
-        if found is not None and not found.send.enlarge(delta):
+        if not self._flow.enlarge_stream(found.send if found else None, delta):
             return self._break(number, Status.FLOW_CONTROL_ERROR)
         return []
 
@@ -269,13 +235,9 @@ class SpdyConnection:
     def _break(self, number: int, status: Status) -> list[Event]:
         """Reset a stream because of what the peer did to it."""
         self._output += frames.rst_stream(number, status)
-        return [Reset(number)] if self._streams.pop(number, None) is not None else []
+        return [Reset(number)] if self._streams.drop(number) else []
 
-    def _finish(self, number: int, found: _Stream) -> list[Event]:
+    def _finish(self, number: int, found: Stream) -> list[Event]:
         found.receiving = False
-        self._drop_closed(number, found)
+        self._streams.drop_closed(number)
         return [Ended(number)]
-
-    def _drop_closed(self, number: int, found: _Stream) -> None:
-        if not found.sending and not found.receiving:
-            self._streams.pop(number, None)

@@ -1,4 +1,4 @@
-"""SPDY/3 frames: bytes to frames, however they are cut, and back (draft-mbelshe-httpbis-spdy-00, 2.2 and 2.6).
+"""SPDY/3 frames: what they are, and their bytes (draft-mbelshe-httpbis-spdy-00, 2.2 and 2.6).
 
 A frame is 8 bytes of header and a payload of at most 16 MiB - 1. The first bit tells control frames (1, version 3 in
 15 bits, type in 16 bits) from data frames (0, stream in 31 bits); 8 bits of flags and 24 bits of length follow.
@@ -6,7 +6,7 @@ A frame is 8 bytes of header and a payload of at most 16 MiB - 1. The first bit 
 
 import enum
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 VERSION = 3
@@ -15,17 +15,18 @@ FIN = 0x01
 UNIDIRECTIONAL = 0x02
 """Flag of SYN_STREAM: the receiver sends nothing on this stream."""
 
-CONTROL_LIMIT = 32 * 1024
-"""Bytes that the payload of a control frame may have; the draft asks for 8 KiB at least."""
 DATA_LIMIT = 16 * 1024
 """Bytes of data that are put into one frame, so that streams take turns."""
 
-_HEADER = struct.Struct(">II")
+HEADER = struct.Struct(">II")
+"""The two words with which every frame begins."""
+CONTROL = 0x8000_0000
+"""In the first word: this is a control frame."""
+MASK_24 = 0xFF_FFFF
+"""In the second word: the length of the payload; what is above are the flags."""
+_MASK_31 = 0x7FFF_FFFF
 _WORD = struct.Struct(">I")
 _TWO_WORDS = struct.Struct(">II")
-_CONTROL = 0x8000_0000
-_MASK_31 = 0x7FFF_FFFF
-_MASK_24 = 0xFF_FFFF
 
 
 class SpdyError(Exception):
@@ -99,65 +100,16 @@ class ControlFrame:
         return struct.unpack_from(f">{count}I", self.payload)
 
 
-class FrameReader:
-    """Cuts a stream of bytes into frames. Holds at most one control frame of `CONTROL_LIMIT`."""
-
-    def __init__(self) -> None:
-        """Begin with a frame's first byte."""
-        self._buffer = bytearray()
-        self._stream = 0
-        self._flags = 0
-        self._missing = 0
-
-    def feed(self, data: bytes) -> Iterator[DataFrame | ControlFrame]:
-        """The frames, and pieces of data frames, that `data` completes. Raises SpdyError."""
-        self._buffer += data
-        while (frame := self._piece() if self._missing else self._frame()) is not None:
-            yield frame
-
-    def _piece(self) -> DataFrame | None:
-        """What has arrived of the data frame that was begun."""
-        piece = bytes(self._buffer[: self._missing])
-        if not piece:
-            return None
-        del self._buffer[: len(piece)]
-        self._missing -= len(piece)
-        return DataFrame(self._stream, piece, not self._missing and bool(self._flags & FIN))
-
-    def _frame(self) -> DataFrame | ControlFrame | None:
-        if len(self._buffer) < _HEADER.size:
-            return None
-        first, second = _HEADER.unpack_from(self._buffer)
-        flags, length = second >> 24, second & _MASK_24
-        if first & _CONTROL:
-            return self._control(first, flags, length)
-        del self._buffer[: _HEADER.size]
-        self._stream, self._flags, self._missing = first, flags, length
-        return self._piece() if length else DataFrame(first, b"", bool(flags & FIN))
-
-    def _control(self, first: int, flags: int, length: int) -> ControlFrame | None:
-        if (version := first >> 16 & 0x7FFF) != VERSION:
-            raise SpdyError(f"version {version}, not {VERSION}")
-        if length > CONTROL_LIMIT:
-            raise SpdyError(f"a control frame of {length} bytes")
-        end = _HEADER.size + length
-        if len(self._buffer) < end:
-            return None
-        payload = bytes(self._buffer[_HEADER.size : end])
-        del self._buffer[:end]
-        return ControlFrame(first & 0xFFFF, flags, payload)
-
-
 def control(kind: Kind, payload: bytes, flags: int = 0) -> bytes:
     """A control frame."""
-    return _HEADER.pack(_CONTROL | VERSION << 16 | kind, flags << 24 | len(payload)) + payload
+    return HEADER.pack(CONTROL | VERSION << 16 | kind, flags << 24 | len(payload)) + payload
 
 
 def data(stream: int, content: bytes, *, fin: bool = False) -> bytes:
     """Data, in frames of `DATA_LIMIT`; without content one empty frame."""
     pieces = [content[start : start + DATA_LIMIT] for start in range(0, len(content), DATA_LIMIT)] or [b""]
-    frames = [_HEADER.pack(stream, len(piece)) + piece for piece in pieces[:-1]]
-    frames.append(_HEADER.pack(stream, (FIN if fin else 0) << 24 | len(pieces[-1])) + pieces[-1])
+    frames = [HEADER.pack(stream, len(piece)) + piece for piece in pieces[:-1]]
+    frames.append(HEADER.pack(stream, (FIN if fin else 0) << 24 | len(pieces[-1])) + pieces[-1])
     return b"".join(frames)
 
 
@@ -200,7 +152,7 @@ def settings_of(frame: ControlFrame) -> dict[int, int]:
     """The values of a SETTINGS frame by their ids (2.6.4). Raises SpdyError when it is cut."""
     (count,) = frame.words(1)
     words = frame.words(1 + 2 * count)
-    return {number & _MASK_24: value for number, value in zip(words[1::2], words[2::2], strict=True)}
+    return {number & MASK_24: value for number, value in zip(words[1::2], words[2::2], strict=True)}
 
 
 def stream_of(word: int) -> int:

@@ -8,6 +8,10 @@ stream whose data nobody takes, and on no other. That the peer overruns our wind
 cannot know from the first byte whether we mean them. What holds it back then is that its connection is not read.
 """
 
+from collections.abc import Iterable
+
+from vmsandbox.streaming.multiplexer import UNBOUNDED
+
 INITIAL = 64 * 1024
 """Bytes of every window at first."""
 SESSION = 1 << 30
@@ -46,3 +50,51 @@ class ReceiveWindow:
             return 0
         credit, self._consumed = self._consumed, 0
         return credit
+
+
+class FlowControl:
+    """The windows of a session: its own, and what those of its streams have in common."""
+
+    def __init__(self) -> None:
+        """Begin as both ends do that have announced nothing."""
+        self._send = SendWindow(INITIAL)
+        self._receive = ReceiveWindow()
+        self._initial = INITIAL
+        self._streams_known = False
+        self._session_known = False
+
+    def new_window(self) -> SendWindow:
+        """The window for what is sent on a new stream."""
+        return SendWindow(self._initial)
+
+    def room(self, stream: SendWindow) -> int:
+        """Bytes that may be sent now on the stream of this window."""
+        own = stream.room if self._streams_known else UNBOUNDED
+        session = self._send.room if self._session_known else UNBOUNDED
+        return max(0, min(own, session))
+
+    def sent(self, stream: SendWindow, count: int) -> None:
+        """Count bytes that were sent on the stream of this window."""
+        stream.sent(count)
+        self._send.sent(count)
+
+    def consumed(self, count: int) -> int:
+        """Count bytes of any stream that were dealt with; return the session's credit to be sent now, or 0."""
+        return self._receive.consumed(count)
+
+    def enlarge_session(self, delta: int) -> bool:
+        """Take the peer's credit for the session; whether its window stays a valid one."""
+        self._session_known = True
+        return self._send.enlarge(delta)
+
+    def enlarge_stream(self, stream: SendWindow | None, delta: int) -> bool:
+        """Take the peer's credit for a stream (None: it is gone); whether its window stays a valid one."""
+        self._streams_known = True
+        return stream is None or stream.enlarge(delta)
+
+    def resize(self, initial: int, streams: Iterable[SendWindow]) -> None:
+        """Take another initial size, which also changes the windows of all streams that there are."""
+        self._streams_known = True
+        delta, self._initial = min(initial, MAXIMUM) - self._initial, min(initial, MAXIMUM)
+        for stream in streams:
+            stream.enlarge(delta)
