@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from vmsandbox.errors import Internal
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming import portforward, remotecommand, status
+from vmsandbox.streaming import pairs, remotecommand, status
 from vmsandbox.streaming.channels import WebSocketChannels
 from vmsandbox.streaming.machine import Left
 from vmsandbox.streaming.multiplexer import Closed, Data, Ended, Event, Multiplexer, Reset
+from vmsandbox.streaming.pairs import EARLY_LIMIT, MAX_WAITING
 from vmsandbox.streaming.portforward import (
-    EARLY_LIMIT,
-    MAX_WAITING,
     GaveUp,
     PortForward,
     PortInput,
@@ -257,9 +256,9 @@ def ports_of(transport: str) -> tuple[Multiplexer, PortForward]:
 
 
 def open_pair(client: Multiplexer, machine: PortForward, request: str = "0", port: int = 80) -> tuple[int, int]:
-    headers = {portforward.PORT: str(port), portforward.REQUEST_ID: request}
-    error = client.open({portforward.STREAM_TYPE: "error", **headers})
-    data = client.open({portforward.STREAM_TYPE: "data", **headers})
+    headers = {pairs.PORT: str(port), pairs.REQUEST_ID: request}
+    error = client.open({pairs.STREAM_TYPE: "error", **headers})
+    data = client.open({pairs.STREAM_TYPE: "data", **headers})
     assert machine.receive(client.output())[-1] == Requested(data, port)
     client.receive(machine.take_output())
     return data, error
@@ -308,27 +307,27 @@ def test_a_reset_gives_a_connection_up_and_no_other() -> None:
 
 def test_a_pair_without_request_ids_is_found_by_its_streams_numbers() -> None:
     client, machine = ports_of("SPDY")
-    client.open({portforward.STREAM_TYPE: "error", portforward.PORT: "80"})
-    data = client.open({portforward.STREAM_TYPE: "data", portforward.PORT: "80"})
+    client.open({pairs.STREAM_TYPE: "error", pairs.PORT: "80"})
+    data = client.open({pairs.STREAM_TYPE: "data", pairs.PORT: "80"})
     assert machine.receive(client.output()) == [Waiting(0), Requested(data, 80)]
 
 
 def test_what_a_data_stream_brings_before_its_pair_is_complete_is_kept() -> None:
     client, machine = ports_of("SPDY")
-    headers = {portforward.PORT: "80", portforward.REQUEST_ID: "0"}
-    data = client.open({portforward.STREAM_TYPE: "data", **headers})
+    headers = {pairs.PORT: "80", pairs.REQUEST_ID: "0"}
+    data = client.open({pairs.STREAM_TYPE: "data", **headers})
     machine.receive(client.output())
     client.receive(machine.take_output())
     client.send(data, b"early")
     client.end(data)
     assert machine.receive(client.output()) == []
-    client.open({portforward.STREAM_TYPE: "error", **headers})
+    client.open({pairs.STREAM_TYPE: "error", **headers})
     assert machine.receive(client.output()) == [Requested(data, 80), PortInput(data, b"early"), PortInputEnded(data)]
 
 
 def test_an_incomplete_pair_that_brings_too_much_is_reset() -> None:
     client, machine = ports_of("SPDY")
-    data = client.open({portforward.STREAM_TYPE: "data", portforward.PORT: "80", portforward.REQUEST_ID: "0"})
+    data = client.open({pairs.STREAM_TYPE: "data", pairs.PORT: "80", pairs.REQUEST_ID: "0"})
     machine.receive(client.output())
     client.receive(machine.take_output())
     client.send(data, bytes(EARLY_LIMIT))
@@ -343,7 +342,7 @@ def test_an_incomplete_pair_that_brings_too_much_is_reset() -> None:
 
 def test_a_pair_whose_other_stream_does_not_come_expires() -> None:
     client, machine = ports_of("SPDY")
-    error = client.open({portforward.STREAM_TYPE: "error", portforward.PORT: "80", portforward.REQUEST_ID: "0"})
+    error = client.open({pairs.STREAM_TYPE: "error", pairs.PORT: "80", pairs.REQUEST_ID: "0"})
     (waiting,) = machine.receive(client.output())
     assert isinstance(waiting, Waiting)
     client.receive(machine.take_output())
@@ -372,8 +371,8 @@ def test_a_stream_without_a_port_or_kind_is_reset(headers: dict[str, str]) -> No
 
 def test_the_two_streams_of_a_pair_name_one_port() -> None:
     client, machine = ports_of("SPDY")
-    client.open({portforward.STREAM_TYPE: "error", portforward.PORT: "80", portforward.REQUEST_ID: "0"})
-    other = client.open({portforward.STREAM_TYPE: "data", portforward.PORT: "81", portforward.REQUEST_ID: "0"})
+    client.open({pairs.STREAM_TYPE: "error", pairs.PORT: "80", pairs.REQUEST_ID: "0"})
+    other = client.open({pairs.STREAM_TYPE: "data", pairs.PORT: "81", pairs.REQUEST_ID: "0"})
     assert machine.receive(client.output()) == [Waiting(0)]
     assert Reset(other) in client.receive(machine.take_output())
 
@@ -381,13 +380,13 @@ def test_the_two_streams_of_a_pair_name_one_port() -> None:
 def test_pairs_that_wait_are_bounded() -> None:
     client, machine = ports_of("SPDY")
     for number in range(MAX_WAITING + 5):
-        client.open({portforward.STREAM_TYPE: "error", portforward.PORT: "80", portforward.REQUEST_ID: str(number)})
+        client.open({pairs.STREAM_TYPE: "error", pairs.PORT: "80", pairs.REQUEST_ID: str(number)})
     assert len(machine.receive(client.output())) == MAX_WAITING
     assert len([event for event in client.receive(machine.take_output()) if isinstance(event, Reset)]) == 5
 
 
 def test_over_channels_both_streams_begin_with_their_port_and_the_last_end_is_the_connections() -> None:
-    channels = portforward.channel_headers((80, 443))
+    channels = pairs.channel_headers((80, 443))
     protocol = WEBSOCKET_PORTS[1].channels
     assert protocol is not None
     client = WebSocketChannels(protocol, channels, server=False)

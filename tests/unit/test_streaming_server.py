@@ -26,7 +26,7 @@ from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming import client, connections, portforward, wire
+from vmsandbox.streaming import client, connections, pairs, wire
 from vmsandbox.streaming.client.dialling import dial
 from vmsandbox.streaming.commands import serve_command
 from vmsandbox.streaming.listening import client_tls
@@ -346,7 +346,7 @@ async def test_neither_a_connection_that_came_about_nor_a_client_that_left_is_ti
             await until(lambda: targets.ended == 5)
             idle = before + 2  # One for either end.
             assert timers() == idle
-            half = {portforward.STREAM_TYPE: portforward.ERROR, portforward.PORT: "80", portforward.REQUEST_ID: "half"}
+            half = {pairs.STREAM_TYPE: pairs.ERROR, pairs.PORT: "80", pairs.REQUEST_ID: "half"}
             pf._wire.machine.multiplexer.open(half)
             pf._wire.flush_soon()
             await until(lambda: timers() > idle + 1)

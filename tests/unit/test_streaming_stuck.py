@@ -15,7 +15,7 @@ from vmsandbox import aio
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import Unavailable
 from vmsandbox.model import PortForwardRequest
-from vmsandbox.streaming import client, portforward, ports
+from vmsandbox.streaming import client, pairs, ports
 from vmsandbox.streaming.channels import WebSocketChannels
 from vmsandbox.streaming.client import PortConnection, PortForwardClient
 from vmsandbox.streaming.client.dialling import dial
@@ -64,7 +64,7 @@ async def over_channels(streaming: StreamingServer, port: int) -> AsyncIterator[
     version = WEBSOCKET_PORTS[1]
     assert version.channels is not None
     reader, writer, _ = await dial(url_of(streaming, STUCK, port), (version.name,))
-    channels = WebSocketChannels(version.channels, portforward.channel_headers((STUCK, port)), server=False)
+    channels = WebSocketChannels(version.channels, pairs.channel_headers((STUCK, port)), server=False)
     forward = PortForwardClient(Wire(reader, writer, Passing(channels)))
     try:
         async with aio.background(forward.run()):

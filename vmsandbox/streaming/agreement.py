@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
-from vmsandbox.streaming import portforward, remotecommand
+from vmsandbox.streaming import pairs, remotecommand
 from vmsandbox.streaming.channels import WebSocketChannels
 from vmsandbox.streaming.multiplexer import Multiplexer
 from vmsandbox.streaming.portforward import PortForward
@@ -40,7 +40,7 @@ def agree_on_ports(asked: UpgradeRequest, request: PortForwardRequest) -> tuple[
     if version.channels is not None:
         if not request.ports:
             raise Refusal(400, "over WebSocket channels the ports have to be named when the URL is asked for")
-        channels = portforward.channel_headers(request.ports)
+        channels = pairs.channel_headers(request.ports)
         if len(channels) > version.channels.most:
             raise Refusal(400, f"over these WebSocket channels at most {version.channels.most // 2} ports can be named")
         multiplexer = WebSocketChannels(version.channels, channels, server=True)

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 
 from vmsandbox import aio
 from vmsandbox.errors import Internal, Unavailable
-from vmsandbox.streaming import portforward
+from vmsandbox.streaming import pairs
 from vmsandbox.streaming import status as statuses
 from vmsandbox.streaming.client.dialling import dial
 from vmsandbox.streaming.client.passing import GONE, Passing
 from vmsandbox.streaming.listening import close
 from vmsandbox.streaming.multiplexer import Data, Ended, Event, Failed, Reset
 from vmsandbox.streaming.pipe import Allowance, Pipe
-from vmsandbox.streaming.portforward import STREAM_TYPE
 from vmsandbox.streaming.subprotocols import WEBSOCKET_PORTS
 from vmsandbox.streaming.tunnel import Tunnel
 from vmsandbox.streaming.wire import ClientGone, Wire
@@ -85,11 +84,11 @@ class PortForwardClient:
         """A connection to a port. Whether somebody listens there shows when it is read from. Raises Unavailable."""
         self._check_alive()
         multiplexer, connection = self._wire.machine.multiplexer, _Connection(Pipe(self._allowance))
-        headers = {portforward.PORT: str(port), portforward.REQUEST_ID: str(next(self._requests))}
-        error = multiplexer.open({STREAM_TYPE: portforward.ERROR, **headers})
+        headers = {pairs.PORT: str(port), pairs.REQUEST_ID: str(next(self._requests))}
+        error = multiplexer.open({pairs.STREAM_TYPE: pairs.ERROR, **headers})
         multiplexer.end(error)
-        data = multiplexer.open({STREAM_TYPE: portforward.DATA, **headers})
-        self._streams |= {error: (connection, portforward.ERROR), data: (connection, portforward.DATA)}
+        data = multiplexer.open({pairs.STREAM_TYPE: pairs.DATA, **headers})
+        self._streams |= {error: (connection, pairs.ERROR), data: (connection, pairs.DATA)}
         self._wire.flush_soon()
         try:
             yield PortConnection(self, port, data, connection)
@@ -151,13 +150,13 @@ class PortForwardClient:
 
     def _end_data(self, number: int, reason: str = "") -> None:
         connection, kind = self._streams.get(number, (None, ""))
-        if connection is not None and kind == portforward.DATA:
+        if connection is not None and kind == pairs.DATA:
             connection.error += b"" if connection.error else reason.encode()
             connection.data.end()
 
     async def _take_data(self, number: int, data: bytes) -> None:
         connection, kind = self._streams.get(number, (None, ""))
-        if connection is None or kind == portforward.ERROR:
+        if connection is None or kind == pairs.ERROR:
             if connection is not None and len(connection.error) < statuses.STATUS_LIMIT:
                 connection.error += data
             self._wire.machine.multiplexer.consumed(number, len(data))
