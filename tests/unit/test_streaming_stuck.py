@@ -189,6 +189,19 @@ async def test_what_waited_for_connections_that_were_left_is_forgotten(
             await assert_answers(other)
 
 
+async def test_connections_that_are_left_before_they_begin_are_forgotten(running: StreamingServer, echo: int) -> None:
+    async with over_spdy_without_windows(running, echo) as forward, forward.connect(echo) as other:
+        multiplexer = forward._wire.machine.multiplexer
+        for number in range(50):  # Opened, filled and reset in what is read at once.
+            headers = {pairs.PORT: str(STUCK), pairs.REQUEST_ID: f"left {number}"}
+            both = [multiplexer.open({pairs.STREAM_TYPE: kind, **headers}) for kind in (pairs.ERROR, pairs.DATA)]
+            multiplexer.send(both[1], bytes(30_000))
+            for stream in both:
+                multiplexer.reset(stream)
+            forward._wire.flush_soon()
+            await assert_answers(other)
+
+
 @WINDOWS
 async def test_a_client_that_does_not_read_one_connection_gets_the_others(
     running: StreamingServer, echo: int, over: Forwarding

@@ -100,8 +100,7 @@ class _Session:
                 timer = asyncio.get_running_loop().call_later(self._creation_timeout, self._expire, pair)
                 self._expiries[pair] = timer
             case Requested(number, port):
-                self._inputs[number] = Pipe(self._allowance)
-                self._tasks[number] = asyncio.create_task(self._forward(number, port), name=f"to port {port}")
+                self._begin(number, port)
             case PortInput(number, data):
                 self._put(number, data)
             case PortInputEnded(number):
@@ -110,6 +109,11 @@ class _Session:
             case GaveUp(number):
                 if number in self._tasks:
                     self._tasks[number].cancel()
+
+    def _begin(self, number: int, port: int) -> None:
+        self._inputs[number] = Pipe(self._allowance)
+        task = self._tasks[number] = asyncio.create_task(self._forward(number, port), name=f"to port {port}")
+        task.add_done_callback(lambda _: self._forget(number))  # Also when it is cancelled before it began.
 
     def _put(self, number: int, data: bytes) -> None:
         if (pipe := self._inputs.get(number)) is not None:
@@ -138,10 +142,6 @@ class _Session:
             self._fail(number, f"port {port}: {error}")
         except ClientGone:
             pass  # `read` notices, too.
-        finally:
-            del self._tasks[number]
-            self._forget_input(number)
-            self._wire.flush_soon()
 
     async def _exchange(self, number: int, connection: Port) -> None:
         """Move bytes until the port has ended, and the client too, or its time is over."""
@@ -171,11 +171,13 @@ class _Session:
         machine.end(number)
         self._wire.flush_soon()
 
-    def _forget_input(self, number: int) -> None:
-        """Throw away what was not taken, and what still comes."""
-        if (pipe := self._inputs.pop(number, None)) is not None:
-            self._wire.machine.consumed(number, pipe.size)
-            pipe.consumed(pipe.size)
+    def _forget(self, number: int) -> None:
+        """A connection has ended: throw away what was not taken, and what still comes."""
+        del self._tasks[number]
+        pipe = self._inputs.pop(number)
+        self._wire.machine.consumed(number, pipe.size)
+        pipe.consumed(pipe.size)
+        self._wire.flush_soon()
 
     def _fail(self, number: int, message: str) -> None:
         _log.info("a client of port-forward is told: %s", message)
