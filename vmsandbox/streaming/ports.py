@@ -1,19 +1,19 @@
-"""Serving one client of port-forward: each pair of its streams on one side, a TCP connection of the pod on the other.
+"""Serving one client of port-forward, and all of its connections.
 
 What a port does not take in waits, and the other connections go on. When too much waits, the client is not read from
 any more; where it has other connections they must not wait without end, so the one that stalls is given up.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.streaming.commands import STREAM_CREATION_TIMEOUT
+from vmsandbox.streaming.forwarding import Forwarding
 from vmsandbox.streaming.machine import Left
-from vmsandbox.streaming.pipe import Allowance, Pipe
+from vmsandbox.streaming.pipe import Allowance
 from vmsandbox.streaming.portforward import (
     GaveUp,
     PortEvent,
@@ -28,8 +28,6 @@ from vmsandbox.streaming.wire import ClientGone, Wire
 
 STALL_TIMEOUT = 30.0
 """Seconds in which ports have to take something in while other connections of their client wait for it."""
-AFTER_END = 5.0
-"""Seconds that a client may go on sending after the port has ended its direction; many never end theirs."""
 
 _log = log.get(__name__)
 
@@ -73,7 +71,7 @@ class _Session:
         self._open_port = open_port
         self._creation_timeout = creation_timeout
         self._allowance = Allowance()
-        self._inputs: dict[int, Pipe] = {}
+        self._forwardings: dict[int, Forwarding] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._expiries: dict[int, asyncio.TimerHandle] = {}
         """Of the pairs that wait."""
@@ -104,20 +102,20 @@ class _Session:
             case PortInput(number, data):
                 self._put(number, data)
             case PortInputEnded(number):
-                if number in self._inputs:
-                    self._inputs[number].end()
+                if number in self._forwardings:
+                    self._forwardings[number].end()
             case GaveUp(number):
                 if number in self._tasks:
                     self._tasks[number].cancel()
 
     def _begin(self, number: int, port: int) -> None:
-        self._inputs[number] = Pipe(self._allowance)
+        self._forwardings[number] = Forwarding(self._wire, number, self._allowance)
         task = self._tasks[number] = asyncio.create_task(self._forward(number, port), name=f"to port {port}")
         task.add_done_callback(lambda _: self._forget(number))  # Also when it is cancelled before it began.
 
     def _put(self, number: int, data: bytes) -> None:
-        if (pipe := self._inputs.get(number)) is not None:
-            pipe.put(data)
+        if (forwarding := self._forwardings.get(number)) is not None:
+            forwarding.put(data)
         else:
             self._wire.machine.consumed(number, len(data))
 
@@ -126,7 +124,7 @@ class _Session:
         while self._allowance.spent:
             patience = STALL_TIMEOUT if len(self._tasks) > 1 else None
             if not await self._wire.hold(self._allowance.returned(), patience) and self._allowance.spent:
-                await self._give_up(max(self._inputs, key=lambda number: self._inputs[number].size))
+                await self._give_up(max(self._forwardings, key=lambda number: self._forwardings[number].waiting))
 
     async def _give_up(self, number: int) -> None:
         self._fail(number, f"the port took too little in for {STALL_TIMEOUT:g} s, and others wait")
@@ -135,7 +133,7 @@ class _Session:
     async def _forward(self, number: int, port: int) -> None:
         try:
             async with self._open_port(port) as connection:
-                await self._exchange(number, connection)
+                await self._forwardings[number].exchange(connection)
             self._wire.machine.finish(number)
             self._look_for_end()
         except VmsandboxError as error:
@@ -143,41 +141,10 @@ class _Session:
         except ClientGone:
             pass  # `read` notices, too.
 
-    async def _exchange(self, number: int, connection: Port) -> None:
-        """Move bytes until the port has ended, and the client too, or its time is over."""
-        async with aio.background(self._send(number, connection)) as sending:
-            await self._show(number, connection)
-            await asyncio.wait([sending], timeout=AFTER_END)
-
-    async def _send(self, number: int, connection: Port) -> None:
-        """Give the port what the client sends. What it does not take any more is thrown away: it may still speak."""
-        pipe, taking = self._inputs[number], True
-        while data := await pipe.get():
-            try:
-                if taking:
-                    await connection.write(data)
-            except VmsandboxError:
-                taking = False
-            pipe.consumed(len(data))
-            self._wire.machine.consumed(number, len(data))
-            self._wire.flush_soon()
-        with contextlib.suppress(VmsandboxError):
-            await connection.close_write()
-
-    async def _show(self, number: int, connection: Port) -> None:
-        machine = self._wire.machine
-        while data := await connection.read():
-            await self._wire.deliver(data, lambda: machine.room(number), lambda part: machine.send(number, part))
-        machine.end(number)
-        self._wire.flush_soon()
-
     def _forget(self, number: int) -> None:
-        """A connection has ended: throw away what was not taken, and what still comes."""
+        """A connection has ended; what still comes is thrown away."""
         del self._tasks[number]
-        pipe = self._inputs.pop(number)
-        self._wire.machine.consumed(number, pipe.size)
-        pipe.consumed(pipe.size)
-        self._wire.flush_soon()
+        self._forwardings.pop(number).discard()
 
     def _fail(self, number: int, message: str) -> None:
         _log.info("a client of port-forward is told: %s", message)
