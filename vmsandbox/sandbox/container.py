@@ -2,28 +2,23 @@
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from vmsandbox import aio
-from vmsandbox.errors import DeadlineExceeded, NotFound, Unavailable, VmsandboxError
+from vmsandbox.errors import Unavailable, VmsandboxError
 from vmsandbox.model import ContainerEventKind, ContainerState, ContainerStatus, ContainerUser, Output, Resources
-from vmsandbox.sandbox import creation
+from vmsandbox.sandbox import creation, stopping
 from vmsandbox.sandbox.attach import Attachment
 from vmsandbox.sandbox.following import Following
 from vmsandbox.sandbox.journal import Journal
 from vmsandbox.sandbox.output import Readers
 from vmsandbox.sandbox.records import ContainerRecord
 from vmsandbox.sandbox.resources import build_resources, updated
-from vmsandbox.sandbox.signals import stop_signal
 from vmsandbox.sandbox.states import ContainerCall, require_container
 from vmsandbox.sandbox.surroundings import Surroundings
-
-KILL_DEADLINE = 30.0
-"""Seconds in which a killed container has to end; only a process stuck in the guest's kernel does not."""
 
 START_FAILED = 128
 """Exit code of a container whose process could not be started, as containerd has it."""
@@ -76,15 +71,7 @@ class Container:
         Raises:
             DeadlineExceeded: it does not end although it was killed.
         """
-        if self.record.state not in (ContainerState.CREATED, ContainerState.RUNNING):
-            return
-        if timeout > 0 and self.record.state is ContainerState.RUNNING:
-            await self._signal(stop_signal(self.record.config, self.record.image_config))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await self.journal.ended.wait()
-        if not self.journal.ended.is_set():
-            await self._kill()
+        await stopping.stop(self._around, self.journal, timeout)
 
     async def remove(self) -> None:
         """End it if it runs, and remove all of it but its log. Succeeds when that was done before.
@@ -210,22 +197,3 @@ class Container:
         await following.drained()
         async with self._lock:
             self.journal.end()
-
-    async def _signal(self, number: int, *, everyone: bool = False) -> None:
-        try:
-            await self._around.running().client.signal_container(self.record.id, number, everyone=everyone)
-        except NotFound:
-            self.journal.lost("ContainerLost", "the machine does not have the container any more")
-        except VmsandboxError:
-            if not self.journal.ended.is_set():
-                raise
-
-    async def _kill(self) -> None:
-        await self._signal(signal.SIGKILL, everyone=True)
-        try:
-            async with asyncio.timeout(KILL_DEADLINE):
-                await self.journal.ended.wait()
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"container {self.record.id} did not end within {KILL_DEADLINE:g} s of being killed"
-            ) from None
