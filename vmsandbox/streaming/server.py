@@ -7,32 +7,20 @@ server that others can reach needs TLS. What a client does, or does not do, conc
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 
 from vmsandbox import log
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
-from vmsandbox.streaming.agreement import agree_on_command, agree_on_ports
-from vmsandbox.streaming.commands import serve_command
 from vmsandbox.streaming.connections import Connections
-from vmsandbox.streaming.listening import farewell, keep_alive, server_tls, url_of
-from vmsandbox.streaming.ports import serve_ports
-from vmsandbox.streaming.targets import Process, Targets
+from vmsandbox.streaming.listening import keep_alive, server_tls, url_of
+from vmsandbox.streaming.router import HEAD_TIMEOUT, PATHS, Request, Router
+from vmsandbox.streaming.targets import Targets
 from vmsandbox.streaming.tokens import Tokens
-from vmsandbox.streaming.upgrade import Handshake, Refusal, UpgradeRequest
-from vmsandbox.streaming.wire import IDLE_TIMEOUT, LINGER, ClientGone, Wire
-
-HEAD_TIMEOUT = 10.0
-"""Seconds that a client has for its request, and before that for the handshake of TLS."""
+from vmsandbox.streaming.wire import IDLE_TIMEOUT, ClientGone
 
 _log = log.get(__name__)
-
-Request = ExecRequest | AttachRequest | PortForwardRequest
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
-
-_PATHS: dict[type[Request], str] = {ExecRequest: "exec", AttachRequest: "attach", PortForwardRequest: "portforward"}
 
 
 class StreamingServer:
@@ -50,8 +38,8 @@ class StreamingServer:
         self._targets = targets
         self._config = config
         self._head_timeout = head_timeout
-        self._idle_timeout = idle_timeout
         self._tokens: Tokens[Request] = Tokens()
+        self._router = Router(targets, self._tokens, head_timeout, idle_timeout)
         self._tls: ssl.SSLContext | None = None
         self._base_url = ""
         self._connections = Connections(self._own)
@@ -117,7 +105,7 @@ class StreamingServer:
         return self._url(request)
 
     def _url(self, request: Request) -> str:
-        return f"{self._base_url}/{_PATHS[type(request)]}/{self._tokens.give(request)}"
+        return f"{self._base_url}/{PATHS[type(request)]}/{self._tokens.give(request)}"
 
     async def _own(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """What is done for one connection, from its first byte to its last."""
@@ -125,65 +113,14 @@ class StreamingServer:
             keep_alive(writer.get_extra_info("socket"))
             if self._tls is not None:  # Before anything is waited for, in which bytes could be read.
                 await writer.start_tls(self._tls, ssl_handshake_timeout=self._head_timeout)
-            greeted = await self._greet(reader, writer)
-            if greeted is not None:
+            serve = await self._router.answer(reader, writer)
+            if serve is not None:
                 self._connections.welcome(asyncio.current_task())
-                serve, early = greeted
-                await serve(reader, writer, early)
+                await serve()
         except (ClientGone, OSError) as error:
             _log.debug("a streaming client is gone: %s", error)
         except asyncio.CancelledError:
             _log.debug("a streaming client is sent away")
-
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Serve, bytes] | None:
-        """Read the request and answer it. What serves the client, and what it has sent already; None: refused."""
-        handshake = Handshake()
-        try:
-            async with asyncio.timeout(self._head_timeout):
-                while (asked := handshake.receive(await reader.read(4096))) is None:
-                    pass
-            version, serve = self._agree(asked)
-            writer.write(handshake.accept(version))
-            return serve, handshake.early
-        except TimeoutError:
-            refusal = Refusal(408, f"no request within {self._head_timeout:g} s")
-        except Refusal as error:
-            refusal = error
-        await farewell(reader, writer, handshake.refuse(refusal), LINGER)
-        return None
-
-    def _agree(self, asked: UpgradeRequest) -> tuple[str, Serve]:
-        """The version, and what serves the request in it. The token has then served. Raises Refusal."""
-        kind, _, token = asked.path.removeprefix("/").partition("/")
-        request = self._tokens.look(token)
-        if request is None or _PATHS[type(request)] != kind:
-            raise Refusal(404, "there is nothing here: a URL serves once, and only for a minute")
-        agreed = (
-            self._ports(asked, request) if isinstance(request, PortForwardRequest) else self._command(asked, request)
-        )
-        self._tokens.take(token)
-        return agreed
-
-    def _command(self, asked: UpgradeRequest, request: ExecRequest | AttachRequest) -> tuple[str, Serve]:
-        version, machine = agree_on_command(asked, request)
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, early: bytes) -> None:
-            wire = Wire(reader, writer, machine, early=early, idle_timeout=self._idle_timeout)
-            await serve_command(wire, self._open(request))
-
-        return version, serve
-
-    def _ports(self, asked: UpgradeRequest, request: PortForwardRequest) -> tuple[str, Serve]:
-        version, machine = agree_on_ports(asked, request)
-
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, early: bytes) -> None:
-            wire = Wire(reader, writer, machine, early=early, idle_timeout=self._idle_timeout)
-            await serve_ports(wire, lambda port: self._targets.port(request.sandbox_id, port))
-
-        return version, serve
-
-    def _open(self, request: ExecRequest | AttachRequest) -> AbstractAsyncContextManager[Process]:
-        return self._targets.exec(request) if isinstance(request, ExecRequest) else self._targets.attach(request)
 
 
 def _check_streams(request: ExecRequest | AttachRequest) -> None:

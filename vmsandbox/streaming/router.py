@@ -1,0 +1,89 @@
+"""From a client's first byte to what serves it: its request, the token in its path, and the answer."""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
+from vmsandbox.streaming.agreement import agree_on_command, agree_on_ports
+from vmsandbox.streaming.commands import serve_command
+from vmsandbox.streaming.listening import farewell
+from vmsandbox.streaming.ports import serve_ports
+from vmsandbox.streaming.targets import Process, Targets
+from vmsandbox.streaming.tokens import Tokens
+from vmsandbox.streaming.upgrade import Handshake, Refusal, UpgradeRequest
+from vmsandbox.streaming.wire import LINGER, Wire
+
+HEAD_TIMEOUT = 10.0
+"""Seconds that a client has for its request, and before that for the handshake of TLS."""
+
+Request = ExecRequest | AttachRequest | PortForwardRequest
+
+PATHS: dict[type[Request], str] = {ExecRequest: "exec", AttachRequest: "attach", PortForwardRequest: "portforward"}
+"""Where in its URL a request says what it is; the token follows."""
+
+_Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
+
+
+class Router:
+    """Answers the requests of clients. The connections are the caller's."""
+
+    def __init__(self, targets: Targets, tokens: Tokens[Request], head_timeout: float, idle_timeout: float) -> None:
+        """Lead to `targets` whoever has one of `tokens`. Timeouts are in seconds."""
+        self._targets = targets
+        self._tokens = tokens
+        self._head_timeout = head_timeout
+        self._idle_timeout = idle_timeout
+
+    async def answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Callable[[], Awaitable[None]] | None:
+        """Read the request and answer it; what serves the client then, or None where it was refused."""
+        handshake = Handshake()
+        try:
+            async with asyncio.timeout(self._head_timeout):
+                while (asked := handshake.receive(await reader.read(4096))) is None:
+                    pass
+            version, serve = self._agree(asked)
+            writer.write(handshake.accept(version))
+            return functools.partial(serve, reader, writer, handshake.early)
+        except TimeoutError:
+            refusal = Refusal(408, f"no request within {self._head_timeout:g} s")
+        except Refusal as error:
+            refusal = error
+        await farewell(reader, writer, handshake.refuse(refusal), LINGER)
+        return None
+
+    def _agree(self, asked: UpgradeRequest) -> tuple[str, _Serve]:
+        """The version, and what serves the request in it. The token has then served. Raises Refusal."""
+        kind, _, token = asked.path.removeprefix("/").partition("/")
+        request = self._tokens.look(token)
+        if request is None or PATHS[type(request)] != kind:
+            raise Refusal(404, "there is nothing here: a URL serves once, and only for a minute")
+        agreed = (
+            self._ports(asked, request) if isinstance(request, PortForwardRequest) else self._command(asked, request)
+        )
+        self._tokens.take(token)
+        return agreed
+
+    def _command(self, asked: UpgradeRequest, request: ExecRequest | AttachRequest) -> tuple[str, _Serve]:
+        version, machine = agree_on_command(asked, request)
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, early: bytes) -> None:
+            wire = Wire(reader, writer, machine, early=early, idle_timeout=self._idle_timeout)
+            await serve_command(wire, self._open(request))
+
+        return version, serve
+
+    def _ports(self, asked: UpgradeRequest, request: PortForwardRequest) -> tuple[str, _Serve]:
+        version, machine = agree_on_ports(asked, request)
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, early: bytes) -> None:
+            wire = Wire(reader, writer, machine, early=early, idle_timeout=self._idle_timeout)
+            await serve_ports(wire, lambda port: self._targets.port(request.sandbox_id, port))
+
+        return version, serve
+
+    def _open(self, request: ExecRequest | AttachRequest) -> AbstractAsyncContextManager[Process]:
+        return self._targets.exec(request) if isinstance(request, ExecRequest) else self._targets.attach(request)
