@@ -126,6 +126,17 @@ async def test_an_end_that_was_acknowledged_but_not_finished_is_remembered(world
         assert (ended.exit_code, ended.reason, ended.finished_at) == (137, "OOMKilled", 5)
 
 
+async def test_an_end_that_was_acknowledged_is_remembered_though_the_machine_has_ended_since(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        container = await running(service, sandbox)
+    change(world, ContainerRecord, container, exit_code=3, reason="Error", finished_at=7)
+    world.hypervisor.kill(f"vmsandbox-{sandbox}")
+    async with daemon(world) as service:
+        ended = service.container_status(container)
+        assert (ended.state, ended.exit_code, ended.reason, ended.finished_at) == (EXITED, 3, "Error", 7)
+
+
 async def test_an_event_that_comes_again_changes_nothing(world):
     async with daemon(world) as service:
         sandbox = await service.run_pod_sandbox(pod())

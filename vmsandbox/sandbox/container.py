@@ -129,8 +129,6 @@ class Container:
         Raises:
             InvalidArgument: its log cannot be opened.
         """
-        if self.record.finished_at:
-            self.journal.exit.set()
         if state is ContainerState.RUNNING and self.record.state is ContainerState.CREATED:
             self.journal.tell(ContainerEventKind.STARTED, state=state, started_at=time.time_ns())
         self._follow()

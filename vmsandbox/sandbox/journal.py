@@ -29,6 +29,8 @@ class Journal:
         self.ended = asyncio.Event()
         """It is EXITED."""
         self._around = around
+        if record.finished_at:
+            self.exit.set()
         if record.state is ContainerState.EXITED:
             self.ended.set()
 
