@@ -82,6 +82,8 @@ def test_a_name_that_two_processes_claim_is_nobodys_but_of_the_one_that_had_it(s
     start(name, mib=64)
     processes.usage(name)
     start(name)
+    with pytest.raises(NotFound):
+        processes.usage(f"{name}-absent")  # for which it looks again
     assert processes.usage(name).working_set > 64 * MIB
     with pytest.raises(NotFound):
         QemuProcesses().usage(name)

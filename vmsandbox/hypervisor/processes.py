@@ -47,7 +47,8 @@ class QemuProcesses:
         if known is None or not known.alive():
             with self._looking:
                 if self._known.get(name) is known:  # Else another thread has just looked.
-                    self._known = _qemus()
+                    alive = {name: identity for name, identity in self._known.items() if identity.alive()}
+                    self._known = _qemus() | alive
         return self._known[name]
 
 
