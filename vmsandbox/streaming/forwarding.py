@@ -49,7 +49,7 @@ class Forwarding:
 
     def discard(self) -> None:
         """Throw away what the port has not taken in, when it will not any more."""
-        self._consumed(self._input.size)
+        self._credit(self._input.discard())
 
     async def _send(self, port: Port) -> None:
         """Give the port what the client sends. What it does not take any more is thrown away: it may still speak."""
@@ -60,7 +60,8 @@ class Forwarding:
                     await port.write(data)
             except VmsandboxError:
                 taking = False
-            self._consumed(len(data))
+            self._input.consumed(len(data))
+            self._credit(len(data))
         with contextlib.suppress(VmsandboxError):
             await port.close_write()
 
@@ -71,7 +72,7 @@ class Forwarding:
         machine.end(number)
         self._wire.flush_soon()
 
-    def _consumed(self, count: int) -> None:
-        self._input.consumed(count)
+    def _credit(self, count: int) -> None:
+        """Let the client send on."""
         self._wire.machine.consumed(self._number, count)
         self._wire.flush_soon()

@@ -48,13 +48,14 @@ class Pipe:
         """Begin empty and open."""
         self._allowance = allowance
         self._waiting = bytearray()
+        self._given = 0
         self._ended = False
         self._changed = asyncio.Event()
 
     @property
     def size(self) -> int:
-        """Bytes that wait."""
-        return len(self._waiting)
+        """Bytes that wait, those included that were got and are not consumed."""
+        return len(self._waiting) + self._given
 
     def put(self, data: bytes) -> None:
         """Add bytes."""
@@ -68,13 +69,24 @@ class Pipe:
         self._changed.set()
 
     async def get(self) -> bytes:
-        """The next bytes, at most `PIECE`; none at the end. They wait until they are `consumed`."""
+        """The next bytes, at most `PIECE`; none at the end. They count until they are `consumed`."""
         while not self._waiting and not self._ended:
             self._changed.clear()
             await self._changed.wait()
-        return bytes(self._waiting[:PIECE])
+        data = bytes(self._waiting[:PIECE])
+        del self._waiting[:PIECE]
+        self._given += len(data)
+        return data
 
     def consumed(self, count: int) -> None:
-        """Bytes that were got have been dealt with, or are thrown away."""
-        del self._waiting[:count]
+        """Bytes that were got have been dealt with."""
+        self._given -= count
         self._allowance.give_back(count)
+
+    def discard(self) -> int:
+        """Throw away what waits, when nobody gets it any more; how many bytes that was."""
+        count = self.size
+        self._waiting.clear()
+        self._given = 0
+        self._allowance.give_back(count)
+        return count

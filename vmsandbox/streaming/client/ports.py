@@ -96,8 +96,7 @@ class PortForwardClient:
             for number in (error, data):
                 del self._streams[number]
                 multiplexer.reset(number)
-            multiplexer.consumed(data, connection.data.size)
-            connection.data.consumed(connection.data.size)
+            multiplexer.consumed(data, connection.data.discard())
             self._wire.flush_soon()
 
     async def run(self) -> None:
