@@ -2,12 +2,13 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmsandbox.protocol.bounds import AtMost, Between, Matching
 from vmsandbox.protocol.codec import JSON, MalformedMessage, decode, encode
 
 
@@ -98,3 +99,27 @@ def test_the_first_fault_is_named_with_its_place(data: JSON, reason: str) -> Non
 
 def test_a_whole_number_passes_as_a_float() -> None:
     assert decode(Leaf, {"name": "x", "weight": 3}).weight == 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Crate:
+    """What has bounds."""
+
+    number: Annotated[int, Between(1, 5)] | None = None
+    sizes: Annotated[dict[Annotated[str, Matching("[a-z]+")], int], AtMost(2)] = field(default_factory=dict)
+
+
+@given(st.integers(), st.dictionaries(st.text("ab1"), st.integers(), max_size=4))
+def test_a_value_with_bounds_is_decoded_just_when_it_is_within_them(number: int, sizes: dict[str, int]) -> None:
+    within = 1 <= number <= 5 and len(sizes) <= 2 and all(name.isalpha() for name in sizes)
+    try:
+        assert decode(Crate, {"number": number, "sizes": sizes}) == Crate(number, sizes)
+        assert within
+    except MalformedMessage as error:
+        assert str(error).startswith("Crate.")
+        assert not within
+
+
+def test_a_value_beyond_its_bounds_is_named_with_them() -> None:
+    with pytest.raises(MalformedMessage, match=r"Crate\.number: not within Between\(least=1, most=5\)"):
+        decode(Crate, {"number": 6})

@@ -1,8 +1,8 @@
 """Dataclasses to JSON values and back, strictly: the one codec of the protocol and of the state records.
 
 Understood are str, int, float, bool, None, `JSON` (anything JSON can say), enums, dataclasses, `X | None`,
-`tuple[X, ...]` and `dict[str, X]`. Decoding checks every value against its annotation, refuses unknown keys
-and names the place of the first fault, since the other side may be hostile.
+`tuple[X, ...]`, `dict[X, Y]`, and `Annotated[X, …]` with `bounds`. Decoding checks every value against
+its annotation, refuses unknown keys and names the place of the first fault, since the other side may be hostile.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar, Union
+from typing import Annotated, Any, TypeVar, Union
 
 JSON = Any
 """A value that `json.loads` can give; used where the content is somebody else's format (OCI runtime-spec)."""
@@ -52,7 +52,7 @@ def decode(kind: type[T], data: JSON, where: str = "") -> T:
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+    return typing.get_type_hints(kind, include_extras=True)
 
 
 def _decode(kind: Any, data: JSON, where: str) -> Any:
@@ -71,11 +71,23 @@ def _decode_generic(kind: Any, data: JSON, where: str) -> Any:
     origin = typing.get_origin(kind)
     if origin in (Union, types.UnionType):
         return _decode_optional(kind, data, where)
+    if origin is Annotated:
+        return _decode_bounded(kind, data, where)
     if origin is tuple:
         item = typing.get_args(kind)[0]
         return tuple(_decode(item, x, f"{where}[{i}]") for i, x in enumerate(_checked(list, data, where)))
-    item = typing.get_args(kind)[1]
-    return {k: _decode(item, v, f"{where}.{k}") for k, v in _checked(dict, data, where).items()}
+    name, item = typing.get_args(kind)
+    values = _checked(dict, data, where)
+    return {_decode(name, k, where): _decode(item, v, f"{where}.{k}") for k, v in values.items()}
+
+
+def _decode_bounded(kind: Any, data: JSON, where: str) -> Any:
+    inner, *bounds = typing.get_args(kind)
+    value = _decode(inner, data, where)
+    for bound in bounds:
+        if not bound.holds(value):
+            raise MalformedMessage(f"{where}: not within {bound}")
+    return value
 
 
 def _decode_dataclass(kind: type, data: JSON, where: str) -> Any:
