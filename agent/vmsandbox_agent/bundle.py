@@ -28,12 +28,17 @@ class Bundle:
         """The container's root directory."""
         return self.directory / "rootfs"
 
+    @property
+    def upper(self) -> Path:
+        """What the container has written over its image."""
+        return self.layer / "upper"
+
     def mount_root(self, image: Path, users: Path | None = None) -> None:
         """Make the directories and mount the root over the read-only `image`.
 
         With the user namespace `users`, what root owns in the image is owned by root of that namespace.
         """
-        upper, work = self.layer / "upper", self.layer / "work"
+        upper, work = self.upper, self.layer / "work"
         for directory in (self.root, upper, work):
             directory.mkdir(parents=True)
         lower = self._map(image, users) if users else image

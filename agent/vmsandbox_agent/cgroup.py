@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.protocol.messages import Measures
+from vmsandbox_agent import measuring, processes
+from vmsandbox_agent.cgroup_files import counters, limit
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -40,7 +42,7 @@ class Cgroup:
     def oom_kills(self) -> int:
         """How many of its processes the kernel has killed for want of memory, and how often `kill_for_memory` has."""
         with contextlib.suppress(OSError):
-            return self._kills + self._counters("memory.events").get("oom_kill", 0)
+            return self._kills + counters(self._path / "memory.events").get("oom_kill", 0)
         return self._kills
 
     def kill_for_memory(self) -> bool:
@@ -52,9 +54,9 @@ class Cgroup:
     def cache(self) -> Cache | None:
         """What is left for files in it; None where there is no such cgroup."""
         try:
-            memory = self._counters("memory.stat")
+            memory = counters(self._path / "memory.stat")
             return Cache(
-                limit=self._limit(),
+                limit=limit(self._path / "memory.max") or 0,
                 size=memory["active_file"] + memory["inactive_file"],
                 read_again=memory["workingset_refault_file"] * _PAGE,
                 major_faults=memory["pgmajfault"],
@@ -62,19 +64,17 @@ class Cgroup:
         except OSError:
             return None
 
-    def measure(self, container_id: str) -> Measures | None:
-        """What it uses, under the name of its container; None where there is no such cgroup."""
+    def measure(self, container_id: str, first: int) -> Measures | None:
+        """What it uses, as the container whose first process is `first`; None where there is no such cgroup."""
         try:
-            memory = self._counters("memory.stat")
             return Measures(
                 container_id,
-                cpu=self._counters("cpu.stat")["usage_usec"] * 1000,
-                memory=int((self._path / "memory.current").read_text()),
-                inactive_file=memory["inactive_file"],
-                anon=memory["anon"],
-                page_faults=memory["pgfault"],
-                major_page_faults=memory["pgmajfault"],
-                memory_limit=self._limit(),
+                cpu=measuring.cpu(self._path),
+                memory=measuring.memory(self._path, self.oom_kills()),
+                pressure=measuring.pressure(self._path),
+                disks=measuring.disks(self._path),
+                huge_pages=measuring.huge_pages(self._path),
+                processes=processes.measure(self._path, first),
             )
         except OSError:
             return None
@@ -86,22 +86,7 @@ class Cgroup:
         if number == signal.SIGKILL and (self._path / "cgroup.kill").exists():
             (self._path / "cgroup.kill").write_text("1")
         else:
-            for members in self._path.rglob("cgroup.procs"):
-                _signal_members(members, number)
+            for pid in processes.members(self._path):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
         return True
-
-    def _limit(self) -> int:
-        limit = (self._path / "memory.max").read_text().strip()
-        return 0 if limit == "max" else int(limit)
-
-    def _counters(self, file: str) -> dict[str, int]:
-        """A file of `name number` lines."""
-        lines = (self._path / file).read_text().splitlines()
-        return {name: int(count) for name, _, count in (line.partition(" ") for line in lines)}
-
-
-def _signal_members(members: Path, number: int) -> None:
-    with contextlib.suppress(OSError):
-        for pid in members.read_text().split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), number)

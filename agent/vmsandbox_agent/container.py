@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
@@ -13,6 +14,7 @@ from vmsandbox_agent.completion import completion
 from vmsandbox_agent.crun import Fds
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.launching import Launch
+from vmsandbox_agent.layers import Layer, file_system
 from vmsandbox_agent.machinery import Machinery
 from vmsandbox_agent.process import Process
 from vmsandbox_agent.spec import (
@@ -39,6 +41,7 @@ class Container:
         """Serials of the images that it has as its root, or mounted."""
         self.execs: dict[str, Process] = {}
         self._bundle = Bundle.of(machinery.settings, container_id)
+        self._layer = Layer(machinery.counter, self._bundle.upper)
         self._cgroup_path = ""
         self._cgroup = Cgroup(machinery.settings.cgroups)
         self._watch = Watch(container_id, self._cgroup)
@@ -115,9 +118,13 @@ class Container:
         if not everyone or not self._cgroup.signal_all(number):
             self.process.signal(number)
 
-    def measure(self) -> Measures | None:
+    async def measure(self) -> Measures | None:
         """What it uses; None when it has ended."""
-        return self._cgroup.measure(self.id)
+        measures = await asyncio.to_thread(self._cgroup.measure, self.id, self.process.pid)
+        if measures is None:
+            return None
+        scratch = file_system(self._machinery.settings.scratch)
+        return replace(measures, file_system=scratch, layer=await self._layer.latest())
 
     async def update(self, resources: JSON) -> None:
         """Change its limits."""
@@ -182,5 +189,6 @@ class Container:
 
     async def _remove(self) -> None:
         self._watch.close()
+        await self._layer.close()
         await self._machinery.crun.delete(self.id)
         await asyncio.to_thread(self._bundle.remove)

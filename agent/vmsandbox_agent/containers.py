@@ -45,9 +45,10 @@ class ContainerTable:
         """The state of all that exist."""
         return Containers(tuple(known.state for known in self._containers.values() if known.exists))
 
-    def measure(self) -> tuple[Measures, ...]:
+    async def measure(self) -> tuple[Measures, ...]:
         """What each uses that exists."""
-        measured = (known.measure() for known in self._containers.values() if known.exists)
+        measuring = (known.measure() for known in self._containers.values() if known.exists)
+        measured = await asyncio.gather(*measuring)
         return tuple(measures for measures in measured if measures is not None)
 
     def check_unused(self, serial: str) -> None:

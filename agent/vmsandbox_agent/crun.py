@@ -1,13 +1,12 @@
 """crun(1), by its command line: one short-lived process per call."""
 
-import asyncio
 import itertools
 import os
 import signal
 from pathlib import Path
 
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.reaper import Reaper
+from vmsandbox_agent.reaper import Reaper, end_of
 from vmsandbox_agent.settings import Settings
 
 _LOG_KEPT = 4096
@@ -69,23 +68,12 @@ class Crun:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             pid, ended = self._reaper.spawn([*self._command, f"--log={log}", *arguments], *(fds or (null, null, null)))
-            code = await _end(pid, ended)
+            code = await end_of(pid, ended)
             if code:
                 raise AgentError("failed_precondition", f"crun {arguments[0]}: {_messages(log, code)}")
         finally:
             os.close(null)
             log.unlink(missing_ok=True)
-
-
-async def _end(pid: int, ended: asyncio.Future[int]) -> int:
-    """Wait for a child; on cancellation kill it first, with the hooks that it runs."""
-    try:
-        return await asyncio.shield(ended)
-    except asyncio.CancelledError:
-        if not ended.done():
-            os.killpg(pid, signal.SIGKILL)
-            await ended
-        raise
 
 
 def _console(path: Path | None) -> list[str]:

@@ -33,6 +33,7 @@ from vmsandbox_agent import port
 from vmsandbox_agent.containers import ContainerTable, check_name, check_signal
 from vmsandbox_agent.crun import Crun
 from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.layers import Counter
 from vmsandbox_agent.machinery import Machinery
 from vmsandbox_agent.namespaces import PodNamespaces
 from vmsandbox_agent.reaper import Reaper
@@ -58,7 +59,8 @@ class Guest:
         self._power_off = power_off
         self._images = Images(settings.images)
         self.pod = PodNamespaces(settings, reaper)
-        self._containers = ContainerTable(Machinery(settings, reaper, Crun(settings, reaper), self.events, self.pod))
+        crun, counter = Crun(settings, reaper), Counter(reaper)
+        self._containers = ContainerTable(Machinery(settings, reaper, crun, self.events, self.pod, counter))
         self.handlers: dict[str, Handler] = {
             ConfigureGuest.METHOD: self._configure,
             MakeTmpfs.METHOD: self._make_tmpfs,
@@ -164,7 +166,8 @@ class Guest:
         return self._containers.list()
 
     async def _measure(self, _: MeasureContainers) -> Measured:
-        return Measured(time.time_ns(), self._containers.measure())
+        measures = await self._containers.measure()
+        return Measured(time.time_ns(), measures)
 
     async def _shutdown(self, _: Shutdown) -> Empty:
         await self._containers.kill_all()

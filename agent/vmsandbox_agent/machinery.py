@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from vmsandbox_agent.crun import Crun
 from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.layers import Counter
 from vmsandbox_agent.namespaces import PodNamespaces
 from vmsandbox_agent.reaper import Reaper
 from vmsandbox_agent.settings import Settings
@@ -18,3 +19,4 @@ class Machinery:
     crun: Crun
     events: EventLog
     pod: PodNamespaces
+    counter: Counter

@@ -78,6 +78,17 @@ class Reaper:
         return future
 
 
+async def end_of(pid: int, ended: asyncio.Future[int]) -> int:
+    """The exit code of a program that was spawned; on cancellation it is killed first, with all that it has started."""
+    try:
+        return await asyncio.shield(ended)
+    except asyncio.CancelledError:
+        if not ended.done():
+            os.killpg(pid, signal.SIGKILL)
+            await ended
+        raise
+
+
 def exit_code(status: int) -> int:
     """0-255 of a wait status: what the process returned, or 128 + N after signal N."""
     code = os.waitstatus_to_exitcode(status)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
 
+from tests.fakes.measures import measures
 from tests.fakes.processes import FakeOutput, FakeProcess, Program, until_killed
 from vmsandbox.guest.transport import Connection
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
@@ -38,7 +39,6 @@ from vmsandbox.protocol.messages import (
     ListContainers,
     MeasureContainers,
     Measured,
-    Measures,
     OpenPort,
     OpenStream,
     ProcessUser,
@@ -286,7 +286,7 @@ class FakeAgent:
     async def _measure_containers(self, _: MeasureContainers) -> Measured:
         known = (self._state(key[0]) for key in self.processes if not key[1])
         running = [state.container_id for state in known if state.status == "running"]
-        return Measured(time.time_ns(), tuple(Measures(name, 1000, 4096, 1024, 2048, 3, 0) for name in running))
+        return Measured(time.time_ns(), tuple(measures(name) for name in running))
 
     def _state(self, container_id: str) -> ContainerState:
         code = self.processes[container_id, ""].exit_code

@@ -50,7 +50,7 @@ class FakeNetwork(Network):
     async def usage(self, network: PodNetwork) -> InterfaceUsage:
         if network.tap not in self.connected:
             raise NotFound(f"there is no interface {network.tap}")
-        return InterfaceUsage(time.time_ns(), network.interface.name, 3000, 0, 2000, 0)
+        return InterfaceUsage(time.time_ns(), network.interface.name, 3000, 30, 0, 0, 2000, 20, 0, 0)
 
     async def tear_down(self, sandbox_id: str) -> None:
         if self.tear_down_error is not None and sandbox_id in self.networks:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Collection
 from dataclasses import replace
 from pathlib import Path
 
+from tests.fakes.measures import measures
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, VmsandboxError
 from vmsandbox.images.store import Usage
 from vmsandbox.model import (
@@ -80,6 +81,8 @@ class FakeRuntime:
         self.begun = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.errors: dict[str, BaseException] = {}
+        self.unmeasured: set[str] = set()
+        """Ids of sandboxes whose machine cannot be measured."""
         self.listeners: list[asyncio.Queue[ContainerEvent]] = []
         self._ids = itertools.count(first_id)
         self._now = itertools.count(1_700_000_000_000_000_000)
@@ -172,17 +175,17 @@ class FakeRuntime:
         if self.pod_sandbox_status(sandbox_id).state is not SandboxState.READY:
             raise FailedPrecondition(f"cannot measure sandbox {sandbox_id}: it is notready")
         machine = MachineUsage(next(self._now), 9_000_000, 65536, 32768, 12, 2)
-        return SandboxUsage(machine, InterfaceUsage(next(self._now), "eth0", 3000, 1, 2000, 4))
+        return SandboxUsage(machine, InterfaceUsage(next(self._now), "eth0", 3000, 30, 1, 2, 2000, 20, 4, 3))
 
     async def measure_pod_sandboxes(self, sandbox_ids: Collection[str]) -> dict[str, SandboxUsage]:
         await self._enter("measure_pod_sandboxes", frozenset(sandbox_ids))
         ready = {each.id for each in self.sandboxes.values() if each.state is SandboxState.READY}
-        return {each: await self.measure_pod_sandbox(each) for each in ready & set(sandbox_ids)}
+        return {each: await self.measure_pod_sandbox(each) for each in (ready - self.unmeasured) & set(sandbox_ids)}
 
     async def measure_containers(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
         await self._enter("measure_containers", frozenset(sandbox_ids))
         return {
-            status.id: ContainerUsage(next(self._now), 5_000_000, 4096, 3072, 2048, 7, 1, 8192)
+            status.id: ContainerUsage(next(self._now), measures(status.id))
             for status in self.containers.values()
             if status.sandbox_id in sandbox_ids and status.state is ContainerState.RUNNING
         }

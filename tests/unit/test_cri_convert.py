@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.measures import measures
 from tests.support.golden import assert_golden
 from vmsandbox.cri.convert import fields, told
 from vmsandbox.cri.convert import status as statuses
@@ -521,9 +522,20 @@ def test_what_a_sandbox_uses_is_converted_as_recorded():
     container = ContainerStatus("c1", "s1", config, ContainerState.RUNNING, 2, "image", "image")
     usage = SandboxUsage(
         MachineUsage(at=10, cpu=11, memory=12, working_set=13, page_faults=14, major_page_faults=15),
-        InterfaceUsage(at=20, name="eth0", rx_bytes=21, rx_errors=22, tx_bytes=23, tx_errors=24),
+        InterfaceUsage(
+            20,
+            "eth0",
+            21,
+            rx_packets=1,
+            rx_errors=22,
+            rx_dropped=2,
+            tx_bytes=23,
+            tx_packets=3,
+            tx_errors=24,
+            tx_dropped=4,
+        ),
     )
-    containers = [container_stats(container, ContainerUsage(30, 31, 32, 33, 34, 35, 36, memory_limit=133))]
+    containers = [container_stats(container, ContainerUsage(30, measures("c1")), Path("/var/lib/layers"))]
     wire = sandbox_stats(status, usage, containers)
     assert_golden(GOLDEN / "sandbox.stats.json", json_format.MessageToJson(wire, indent=1, sort_keys=True) + "\n")
 

@@ -417,7 +417,7 @@ async def test_what_a_container_uses_is_told_as_the_guest_measures_it(cri):
     request = api.ContainerStatsRequest(container_id=container_id[:12])
     stats = (await cri.runtime_stub.ContainerStats(request)).stats
     assert stats.attributes.id == container_id
-    assert stats.cpu.usage_core_nano_seconds.value == 5_000_000
+    assert stats.cpu.usage_core_nano_seconds.value == 7_000_000_000
     assert stats.memory.timestamp == stats.cpu.timestamp > 0
     assert (stats.memory.working_set_bytes.value, stats.memory.available_bytes.value) == (3072, 8192 - 3072)
 
@@ -457,7 +457,7 @@ async def test_what_a_sandbox_uses_is_told_as_its_host_measures_it_with_its_cont
     interface = stats.linux.network.default_interface
     assert (interface.name, interface.rx_bytes.value, interface.tx_bytes.value) == ("eth0", 3000, 2000)
     assert [each.attributes.id for each in stats.linux.containers] == [running] != [created]
-    assert stats.linux.containers[0].cpu.usage_core_nano_seconds.value == 5_000_000
+    assert stats.linux.containers[0].cpu.usage_core_nano_seconds.value == 7_000_000_000
 
 
 async def test_what_is_not_measured_of_a_sandbox_is_absent_rather_than_zero(cri):

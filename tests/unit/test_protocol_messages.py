@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.measures import measures
 from tests.support.golden import assert_golden
 from vmsandbox.protocol import messages as m
 from vmsandbox.protocol.codec import decode, encode
@@ -77,11 +78,7 @@ OTHERS = {
         m.Kind.RESPONSE, 5, body=encode(m.Containers((m.ContainerState("c1", "stopped", 42, 137),)))
     ),
     "response_measured": m.Envelope(
-        m.Kind.RESPONSE,
-        7,
-        body=encode(
-            m.Measured(1_700_000_000_000_000_000, (m.Measures("c1", 5_000_000, 8192, 4096, 2048, 70, 1, 33554432),))
-        ),
+        m.Kind.RESPONSE, 7, body=encode(m.Measured(1_700_000_000_000_000_000, (measures("c1"),)))
     ),
     "error": m.Envelope(m.Kind.ERROR, 3, "not_found", "there is no container c1"),
     "cancel": m.Envelope(m.Kind.CANCEL, 3),

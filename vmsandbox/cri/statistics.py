@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri import ids
+from vmsandbox.cri import filesystem, ids
 from vmsandbox.cri.calls import Calls
 from vmsandbox.cri.convert.usage import container_stats, sandbox_stats
 from vmsandbox.cri.interceptor import Context
@@ -21,7 +22,7 @@ class StatisticsCalls(Calls):
         """What a container uses, by its cgroup in the guest."""
         status = self.service.container_status(self.container_id(request.container_id))
         measured = await self.service.measure_containers({status.sandbox_id})
-        return api.ContainerStatsResponse(stats=container_stats(status, measured.get(status.id)))
+        return api.ContainerStatsResponse(stats=container_stats(status, measured.get(status.id), self._layers))
 
     async def ListContainerStats(
         self, request: api.ListContainerStatsRequest, _: Context
@@ -60,6 +61,11 @@ class StatisticsCalls(Calls):
         """Not yet."""
         _not_yet("metrics")
 
+    @property
+    def _layers(self) -> Path:
+        """The mount point of the file system that the writable layers take from."""
+        return filesystem.mount_point(self.node.containers_directory)
+
     async def _containers_of(self, sandbox_ids: Collection[str]) -> Mapping[str, Sequence[api.ContainerStats]]:
         """What the running containers of sandboxes use, by sandbox."""
         found: defaultdict[str, list[api.ContainerStats]] = defaultdict(list)
@@ -71,7 +77,8 @@ class StatisticsCalls(Calls):
     async def _measured(self, chosen: Sequence[ContainerStatus]) -> list[tuple[ContainerStatus, api.ContainerStats]]:
         """What those of some containers use that run and whose guest answers."""
         measured = await self.service.measure_containers({status.sandbox_id for status in chosen})
-        return [(each, container_stats(each, measured[each.id])) for each in chosen if each.id in measured]
+        layers = self._layers
+        return [(each, container_stats(each, measured[each.id], layers)) for each in chosen if each.id in measured]
 
 
 def _lets_through(wanted: api.PodSandboxStatsFilter, status: SandboxStatus) -> bool:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from vmsandbox.protocol.messages import Measures
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
@@ -22,21 +24,22 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class ContainerUsage:
-    """What a container uses (CRI ContainerStats): CPU time in nanoseconds since it began, memory in bytes."""
+    """What a container uses (CRI ContainerStats), by the word of its guest."""
 
     at: int
-    """Nanoseconds since the epoch."""
-    cpu: int
-    memory: int
-    """All that is charged to it, file pages that could be dropped among it."""
-    working_set: int
-    """`memory` without file pages that have not been used of late."""
-    rss: int
-    """Anonymous memory."""
-    page_faults: int
-    major_page_faults: int
-    memory_limit: int = 0
-    """0: none of its own."""
+    """Nanoseconds since the epoch, by the guest's clock."""
+    measures: Measures
+
+    @property
+    def cpu(self) -> int:
+        """CPU time in nanoseconds since it began."""
+        return self.measures.cpu.usage
+
+    @property
+    def working_set(self) -> int:
+        """Bytes of memory without file pages that have not been used of late: what the kubelet goes by in evictions."""
+        memory = self.measures.memory
+        return max(0, memory.current - memory.inactive_file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,15 @@ class InterfaceUsage:
     """As the pod knows it."""
     rx_bytes: int
     """What came to the pod."""
+    rx_packets: int
     rx_errors: int
+    rx_dropped: int
+    """Packets; of those that came, above all what the guest did not take in time."""
     tx_bytes: int
     """What the pod sent."""
+    tx_packets: int
     tx_errors: int
+    tx_dropped: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ from pyroute2 import IPRoute, NetlinkError
 from vmsandbox.errors import AlreadyExists, NotFound
 from vmsandbox.model import InterfaceUsage
 
+_COUNTED = ("bytes", "packets", "errors", "dropped")
+"""Of each direction (rtnl_link_stats64)."""
+
 _INGRESS = 0xFFFF0000
 _ETH_P_ALL = 0x0003
 _MATCH_ALL = "0x0/0x0+0"
@@ -89,10 +92,8 @@ def usage(ipr: IPRoute, tap: str, interface: str) -> InterfaceUsage:
     return InterfaceUsage(
         at=time.time_ns(),
         name=interface,
-        rx_bytes=counted["tx_bytes"],
-        rx_errors=counted["tx_errors"],
-        tx_bytes=counted["rx_bytes"],
-        tx_errors=counted["rx_errors"],
+        **{f"rx_{what}": counted[f"tx_{what}"] for what in _COUNTED},
+        **{f"tx_{what}": counted[f"rx_{what}"] for what in _COUNTED},
     )
 
 

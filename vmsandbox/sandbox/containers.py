@@ -13,7 +13,6 @@ from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.new_container import new_record
 from vmsandbox.sandbox.records import SandboxRecord
 from vmsandbox.sandbox.surroundings import Surroundings
-from vmsandbox.sandbox.usage import usage
 
 _log = log.get(__name__)
 
@@ -67,7 +66,7 @@ class Containers(dict[str, Container]):
         measured = await self._around.guest.client.measure_containers(deadline=_MEASURE_DEADLINE)
         running = {each.record.id for each in self.values() if each.record.state is ContainerState.RUNNING}
         return {
-            measures.container_id: usage(measures, measured.at)
+            measures.container_id: ContainerUsage(measured.at, measures)
             for measures in measured.containers
             if measures.container_id in running
         }

@@ -1,7 +1,4 @@
-"""What sandboxes use, which the host measures, and what their containers use, which their guests do.
-
-A guest is hostile: its numbers are only told on, as what its containers use.
-"""
+"""What sandboxes use, as the host measures it, of many at the same time."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
@@ -9,8 +6,7 @@ from typing import Any, TypeVar
 
 from vmsandbox import log
 from vmsandbox.errors import NotFound, Unavailable, VmsandboxError
-from vmsandbox.model import ContainerUsage, SandboxUsage
-from vmsandbox.protocol.messages import Measures
+from vmsandbox.model import SandboxUsage
 from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.records import SandboxRecord
@@ -19,20 +15,6 @@ from vmsandbox.sandbox.states import SandboxCall, require_sandbox
 _log = log.get(__name__)
 
 T = TypeVar("T")
-
-
-def usage(measures: Measures, at: int) -> ContainerUsage:
-    """The model of one container's measures; the working set is what the kubelet takes it for in evictions."""
-    return ContainerUsage(
-        at=at,
-        cpu=measures.cpu,
-        memory=measures.memory,
-        working_set=max(0, measures.memory - measures.inactive_file),
-        rss=measures.anon,
-        page_faults=measures.page_faults,
-        major_page_faults=measures.major_page_faults,
-        memory_limit=measures.memory_limit,
-    )
 
 
 async def sandbox_usage(host: Host, sandbox: SandboxRecord) -> SandboxUsage:

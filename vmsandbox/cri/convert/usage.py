@@ -4,12 +4,14 @@ usage_nano_cores is left to the kubelet, which takes the difference of two answe
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert.container import container_metadata_to_wire
 from vmsandbox.cri.convert.pod import sandbox_metadata_to_wire
 from vmsandbox.model import ContainerStatus, ContainerUsage, InterfaceUsage, MachineUsage, SandboxStatus, SandboxUsage
+from vmsandbox.protocol.messages import LayerMeasures
 
 
 def sandbox_stats(
@@ -36,8 +38,11 @@ def sandbox_stats(
     )
 
 
-def container_stats(status: ContainerStatus, usage: ContainerUsage | None) -> api.ContainerStats:
-    """What a container uses; its attributes alone where it does not run."""
+def container_stats(status: ContainerStatus, usage: ContainerUsage | None, layers: Path) -> api.ContainerStats:
+    """What a container uses; its attributes alone where it does not run.
+
+    `layers` is the mount point of the host's file system that the scratch disks are on, which hold the writable layers.
+    """
     config = status.config
     wire = api.ContainerStats(
         attributes=api.ContainerAttributes(
@@ -50,6 +55,8 @@ def container_stats(status: ContainerStatus, usage: ContainerUsage | None) -> ap
     if usage is not None:
         wire.cpu.CopyFrom(_cpu(usage))
         wire.memory.CopyFrom(_memory(usage))
+        if usage.measures.layer is not None:
+            wire.writable_layer.CopyFrom(_layer(usage.measures.layer, layers))
     return wire
 
 
@@ -58,15 +65,25 @@ def _cpu(usage: ContainerUsage | MachineUsage) -> api.CpuUsage:
 
 
 def _memory(usage: ContainerUsage) -> api.MemoryUsage:
-    available = max(0, usage.memory_limit - usage.working_set)
+    memory = usage.measures.memory
+    available = None if memory.limit is None else max(0, memory.limit - usage.working_set)
     return api.MemoryUsage(
         timestamp=usage.at,
         working_set_bytes=_number(usage.working_set),
-        available_bytes=_number(available) if usage.memory_limit else None,
-        usage_bytes=_number(usage.memory),
-        rss_bytes=_number(usage.rss),
-        page_faults=_number(usage.page_faults),
-        major_page_faults=_number(usage.major_page_faults),
+        available_bytes=None if available is None else _number(available),
+        usage_bytes=_number(memory.current),
+        rss_bytes=_number(memory.anon),
+        page_faults=_number(memory.page_faults),
+        major_page_faults=_number(memory.major_page_faults),
+    )
+
+
+def _layer(layer: LayerMeasures, layers: Path) -> api.FilesystemUsage:
+    return api.FilesystemUsage(
+        timestamp=layer.at,
+        fs_id=api.FilesystemIdentifier(mountpoint=str(layers)),
+        used_bytes=_number(layer.used),
+        inodes_used=_number(layer.inodes),
     )
 
 

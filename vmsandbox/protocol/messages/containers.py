@@ -143,41 +143,6 @@ class ListContainers:
 
 
 @dataclass(frozen=True, slots=True)
-class Measures:
-    """What a container uses, by its cgroup (v2): memory in bytes, CPU time in nanoseconds."""
-
-    container_id: str
-    cpu: int
-    """cpu.stat, usage_usec."""
-    memory: int
-    """memory.current."""
-    inactive_file: int
-    """Of memory.stat, as the next three."""
-    anon: int
-    page_faults: int
-    major_page_faults: int
-    memory_limit: int = 0
-    """memory.max; 0: none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """The result of `MeasureContainers`."""
-
-    at: int
-    """Nanoseconds since the epoch, by the guest's clock."""
-    containers: tuple[Measures, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class MeasureContainers:
-    """Tell what the containers that exist use; one whose cgroup is gone is left out."""
-
-    METHOD: ClassVar[str] = "measure_containers"
-    RESULT: ClassVar[type] = Measured
-
-
-@dataclass(frozen=True, slots=True)
 class Exit:
     """Event: a process ended and its output has been drained from it."""
 
