@@ -169,6 +169,32 @@ async def test_statistics_of_sandboxes_are_not_listed_where_the_delegate_has_non
     await stub.PodSandboxStats(api.PodSandboxStatsRequest(pod_sandbox_id=sandbox))
 
 
+async def test_metrics_are_those_of_both_and_each_is_described_once(two):
+    stub = two.ours.runtime_stub
+    ids = {await two.run("machine"), await two.run("theirs", THEIRS)}
+    listed = await stub.ListPodSandboxMetrics(api.ListPodSandboxMetricsRequest())
+    assert {each.pod_sandbox_id for each in listed.pod_metrics if each.metrics} == ids
+    names = [each.name for each in (await stub.ListMetricDescriptors(api.ListMetricDescriptorsRequest())).descriptors]
+    assert len(names) == len(set(names)) > 50
+
+
+@pytest.mark.parametrize("reason", [Unimplemented("unknown method"), FailedPrecondition("not now")])
+async def test_metrics_are_ours_alone_where_the_delegate_gives_none(two, reason):
+    stub, mine = two.ours.runtime_stub, await two.run("machine")
+    await two.run("theirs", THEIRS)
+    two.theirs.runtime.errors["measure_pod_sandboxes"] = reason
+    listed = await stub.ListPodSandboxMetrics(api.ListPodSandboxMetricsRequest())
+    assert [each.pod_sandbox_id for each in listed.pod_metrics] == [mine]
+
+
+async def test_metrics_go_on_without_the_delegate(two):
+    stub, mine = two.ours.runtime_stub, await two.run("machine")
+    await two.end_delegate.aclose()
+    listed = await stub.ListPodSandboxMetrics(api.ListPodSandboxMetricsRequest())
+    assert [each.pod_sandbox_id for each in listed.pod_metrics] == [mine]
+    assert (await stub.ListMetricDescriptors(api.ListMetricDescriptorsRequest())).descriptors
+
+
 async def test_what_neither_has_is_told_by_the_delegate(two):
     request = api.PodSandboxStatusRequest(pod_sandbox_id="absent")
     code, details = await failure(two.ours.runtime_stub.PodSandboxStatus(request))

@@ -496,17 +496,24 @@ async def test_statistics_of_sandboxes_are_filtered_and_each_has_its_own_contain
     assert await listed(id=other, label_selector={"app": "web"}) == {}
 
 
-@pytest.mark.parametrize(
-    ("method", "request_"),
-    [
-        ("ListMetricDescriptors", api.ListMetricDescriptorsRequest()),
-        ("ListPodSandboxMetrics", api.ListPodSandboxMetricsRequest()),
-    ],
-)
-async def test_what_this_version_does_not_measure_says_so(cri, method, request_):
-    code, details = await failure(getattr(cri.runtime_stub, method)(request_))
-    assert code is grpc.StatusCode.UNIMPLEMENTED
-    assert details.startswith("this version of vmsandbox gives no ")
+async def test_metrics_are_those_of_the_sandboxes_that_are_ready_and_of_their_containers_that_run(cri):
+    sandbox_id, stopped = await cri.sandbox(), await cri.sandbox("other")
+    running, created = await cri.container(sandbox_id), await cri.container(sandbox_id, start=False)
+    await cri.runtime_stub.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=stopped))
+    (pod,) = (await cri.runtime_stub.ListPodSandboxMetrics(api.ListPodSandboxMetricsRequest())).pod_metrics
+    assert pod.pod_sandbox_id == sandbox_id
+    assert [each.container_id for each in pod.container_metrics] == [running] != [created]
+    described = (await cri.runtime_stub.ListMetricDescriptors(api.ListMetricDescriptorsRequest())).descriptors
+    keys = {each.name: each.label_keys for each in described}
+    for metric in (*pod.metrics, *pod.container_metrics[0].metrics):
+        assert len(metric.label_values) == len(keys[metric.name])
+
+
+async def test_a_pod_that_cannot_be_measured_fails_no_list_of_metrics(cri):
+    measured, unknown = await cri.sandbox(), await cri.sandbox("other")
+    cri.runtime.unmeasured.add(unknown)
+    answer = await cri.runtime_stub.ListPodSandboxMetrics(api.ListPodSandboxMetricsRequest())
+    assert {each.pod_sandbox_id: bool(each.metrics) for each in answer.pod_metrics} == {measured: True, unknown: False}
 
 
 async def test_checkpoint_and_resize_name_what_they_cannot_do(cri):

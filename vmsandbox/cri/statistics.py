@@ -1,9 +1,8 @@
-"""The calls for statistics of sandboxes and containers; metrics this version does not have."""
+"""The calls for statistics of sandboxes and containers."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from cri_api.v1 import api_pb2 as api
 
@@ -11,12 +10,11 @@ from vmsandbox.cri import filesystem, ids
 from vmsandbox.cri.calls import Calls
 from vmsandbox.cri.convert.usage import container_stats, sandbox_stats
 from vmsandbox.cri.interceptor import Context
-from vmsandbox.errors import Unimplemented
 from vmsandbox.model import ContainerStatus, SandboxStatus
 
 
 class StatisticsCalls(Calls):
-    """What is not measured says so, rather than to give zeros that an eviction would take for the truth."""
+    """What is not measured is left out, rather than to give zeros that an eviction would take for the truth."""
 
     async def ContainerStats(self, request: api.ContainerStatsRequest, _: Context) -> api.ContainerStatsResponse:
         """What a container uses, by its cgroup in the guest."""
@@ -49,18 +47,6 @@ class StatisticsCalls(Calls):
         stats = (sandbox_stats(chosen[each], usage, containers.get(each, ())) for each, usage in usages.items())
         return api.ListPodSandboxStatsResponse(stats=stats)
 
-    async def ListMetricDescriptors(
-        self, request: api.ListMetricDescriptorsRequest, _: Context
-    ) -> api.ListMetricDescriptorsResponse:
-        """Not yet."""
-        _not_yet("metrics")
-
-    async def ListPodSandboxMetrics(
-        self, request: api.ListPodSandboxMetricsRequest, _: Context
-    ) -> api.ListPodSandboxMetricsResponse:
-        """Not yet."""
-        _not_yet("metrics")
-
     @property
     def _layers(self) -> Path:
         """The mount point of the file system that the writable layers take from."""
@@ -91,7 +77,3 @@ def _passes(wanted: api.ContainerStatsFilter, status: ContainerStatus) -> bool:
         and status.sandbox_id.startswith(wanted.pod_sandbox_id)
         and ids.has_labels(wanted.label_selector, status.config.labels)
     )
-
-
-def _not_yet(what: str) -> NoReturn:
-    raise Unimplemented(f"this version of vmsandbox gives no {what}")

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from vmsandbox.config import DelegateConfig
-from vmsandbox.cri.delegation import about, events, images
+from vmsandbox.cri.delegation import about, events, images, metrics
 from vmsandbox.cri.delegation.delegate import connected
 from vmsandbox.cri.delegation.policy import Policy
 from vmsandbox.cri.delegation.runtimes import Call, Runtimes, answered, ended, merged
@@ -70,8 +70,8 @@ ROUTES: Mapping[str, Route] = {
     "ListContainers": _both,
     "ListContainerStats": _both,
     "ListPodSandboxStats": _both,
-    "ListMetricDescriptors": _both,
-    "ListPodSandboxMetrics": _both,
+    "ListMetricDescriptors": metrics.descriptors,
+    "ListPodSandboxMetrics": metrics.pod_metrics,
     "UpdateRuntimeConfig": _both,
     "ImageFsInfo": _both,
     "RemoveImage": _both,

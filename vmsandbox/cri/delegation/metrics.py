@@ -1,0 +1,81 @@
+"""The metrics of two runtimes.
+
+Prometheus knows one set of labels for each name, and a kubelet asks for it once, when it starts. What we have a name
+for therefore has our labels, always, whichever delegate there is and whether it answers: its values are put in their
+places among ours. Names that it alone has are told as it does.
+"""
+
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+
+from cri_api.v1 import api_pb2 as api
+
+from vmsandbox import log
+from vmsandbox.cri.delegation.runtimes import Answer, Call, Runtimes
+from vmsandbox.cri.metrics.wire import descriptors as our_descriptors
+from vmsandbox.errors import Unimplemented, VmsandboxError
+
+_log = log.get(__name__)
+
+Keys = Mapping[str, Sequence[str]]
+"""The label keys of each metric, by its name."""
+
+
+async def descriptors(_: Runtimes, call: Call[api.ListMetricDescriptorsResponse]) -> api.ListMetricDescriptorsResponse:
+    """Ours, and those of the delegate's that have other names."""
+    answer = await call.ours()
+    known = _keys(answer)
+    theirs = await _told(call.theirs(), api.ListMetricDescriptorsResponse())
+    answer.descriptors.extend(each for each in theirs.descriptors if each.name not in known)
+    return answer
+
+
+async def pod_metrics(
+    runtimes: Runtimes, call: Call[api.ListPodSandboxMetricsResponse]
+) -> api.ListPodSandboxMetricsResponse:
+    """Those of both; none of the delegate's where it gives none."""
+    answer = await call.ours()
+    theirs = await _told(call.theirs(), api.ListPodSandboxMetricsResponse())
+    if theirs.pod_metrics:
+        asked = runtimes.delegate.call("ListMetricDescriptors", api.ListMetricDescriptorsRequest())
+        fit(theirs, _keys(await _told(asked, api.ListMetricDescriptorsResponse())))
+        answer.MergeFrom(theirs)
+    return answer
+
+
+def fit(metrics: api.ListPodSandboxMetricsResponse, keys: Keys) -> None:
+    """Give every metric that we have a name for our labels; those that it has not are empty.
+
+    A label that only the delegate has is dropped, and with it what is then a second value under the same labels.
+    """
+    ours = _keys(api.ListMetricDescriptorsResponse(descriptors=our_descriptors()))
+    for group in _groups(metrics):
+        seen = set()
+        for metric in list(group.metrics):
+            if metric.name in ours:
+                values = dict(zip(keys.get(metric.name, ()), metric.label_values, strict=False))
+                metric.label_values[:] = [values.get(key, "") for key in ours[metric.name]]
+            labels = (metric.name, *metric.label_values)
+            if labels in seen:
+                group.metrics.remove(metric)
+            seen.add(labels)
+
+
+def _groups(metrics: api.ListPodSandboxMetricsResponse) -> Iterator[api.PodSandboxMetrics | api.ContainerMetrics]:
+    for pod in metrics.pod_metrics:
+        yield pod
+        yield from pod.container_metrics
+
+
+def _keys(told: api.ListMetricDescriptorsResponse) -> Keys:
+    return {each.name: tuple(each.label_keys) for each in told.descriptors}
+
+
+async def _told(answer: Awaitable[Answer], nothing: Answer) -> Answer:
+    """What the delegate answers, or nothing: metrics of its pods are missed, where ours are of use without them."""
+    try:
+        return await answer
+    except Unimplemented:
+        return nothing
+    except VmsandboxError as error:
+        _log.warning("the delegate's metrics are not told: %s", error)
+        return nothing
