@@ -133,6 +133,8 @@ def test_what_a_pod_receives_and_sends_is_told_of_its_interface(pod: Pod, waitin
 
     before = network()
     with peer(pod, sends=bytes(2 * MIB)) as address:
+        waiting.output("sh", "-c", f"true | nc {address} >/dev/null")
+    with peer(pod, sends=b"") as address:
         waiting.output("sh", "-c", f"dd if=/dev/zero bs=1048576 count=1 2>/dev/null | nc {address} >/dev/null")
     after = network()
     assert after["receive_bytes_total"] - before["receive_bytes_total"] > 2 * MIB
