@@ -143,6 +143,14 @@ def test_what_pods_of_both_runtimes_use_is_listed_together(cri: Cri, in_machine:
             assert each.id in [found.attributes.id for found in listed[each.pod.id].containers]
 
 
+def test_metrics_of_machines_are_told_beside_a_delegate_that_has_none(cri: Cri, in_machine: Container) -> None:
+    listed = cri.runtime.ListPodSandboxMetrics(pb.ListPodSandboxMetricsRequest()).pod_metrics
+    (pod,) = listed  # containerd 1.6 does not know the call
+    assert pod.pod_sandbox_id == in_machine.pod.id
+    assert in_machine.id in {each.container_id for each in pod.container_metrics}
+    assert cri.runtime.ListMetricDescriptors(pb.ListMetricDescriptorsRequest()).descriptors
+
+
 def test_following_a_log_ends_with_its_container_on_the_host(daemon: Serving, host_pod: Pod) -> None:
     ending = host_pod.start("sh", "-c", "echo first; sleep 2; echo last", linux=HOST_NETWORK)
     assert vmsandbox(daemon, "logs", "--follow", ending.id) == "first\nlast\n"
