@@ -95,13 +95,14 @@ class Wire(Generic[M]):
 
     async def deliver(self, data: bytes, room: Callable[[], int], send: Callable[[bytes], None]) -> None:
         """Send data on a stream of the machine, as it has room and as the client takes it. Raises ClientGone."""
-        while data:
+        rest = memoryview(data)  # It may be large, and the room for it small.
+        while rest:
             while not (size := room()):
                 if self._ended:
                     raise ClientGone("it hung up")
                 await self._received.wait()
-            send(data[:size])
-            data = data[size:]
+            send(bytes(rest[:size]))
+            rest = rest[size:]
             await self.flush()
 
     async def flush(self) -> None:
