@@ -99,7 +99,7 @@ async def test_a_panic_is_told_once_though_libvirt_tells_it_twice(source: Libvir
 async def test_the_end_of_a_destroyed_machine_is_told_though_its_event_is_missed(source: Libvirt) -> None:
     events = source.hub.listen()
     await source.started("m")
-    await source.hub.see_end("m", deadline=0.01)
+    await source.hub.destroyed("m", deadline=0.01)
     assert await next_event(events) == MachineEvent("m", MachineState.STOPPED, "destroyed")
     await source.started("other")
     await source.lifecycle("m", STOPPED)
@@ -111,14 +111,14 @@ async def test_the_end_of_a_destroyed_machine_is_told_with_libvirts_reason(sourc
     events = source.hub.listen()
     for name in ("m", "other"):
         await source.started(name)
-    seen = asyncio.create_task(source.hub.see_end("m", deadline=60))
+    seen = asyncio.create_task(source.hub.destroyed("m", deadline=60))
     await asyncio.sleep(0)
     await source.lifecycle("other", STOPPED)
     assert not seen.done()
     await source.lifecycle("m", STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED)
     await seen
     assert [(await next_event(events)).reason for _ in range(2)] == ["shutdown", "crashed"]
-    await source.hub.see_end("m", deadline=60)
+    await source.hub.destroyed("m", deadline=60)
 
 
 async def test_machines_of_others_are_not_told_of(source: Libvirt) -> None:
@@ -170,14 +170,13 @@ async def test_forgetting_a_machine_that_runs_changes_nothing(source: Libvirt) -
 async def test_an_end_that_nobody_saw_is_made_good_for(source: Libvirt) -> None:
     events = source.hub.listen()
     await source.started("one")
-    await source.started("two")
-    before = source.hub.running()
-    await source.started("new")
-    source.hub.reconcile(before, ["two", "found"])
-    assert await next_event(events) == MachineEvent(
-        "one", MachineState.GONE, "ended while libvirt was not there to tell why"
-    )
-    assert source.hub.running() == {"two", "found", "new"}
+    source.hub.found(["two", "three"])
+    await source.hub.missed({"one", "two"}, deadline=0.01)
+    assert {await next_event(events), await next_event(events)} == {
+        MachineEvent(name, MachineState.GONE, "ended while libvirt was not there to tell why")
+        for name in ("one", "two")
+    }
+    assert source.hub.running() == {"three"}
 
 
 async def test_a_removal_is_told_to_who_waits_for_that_device(source: Libvirt) -> None:

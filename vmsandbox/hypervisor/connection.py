@@ -7,7 +7,7 @@ With `qemu:///embed?root=DIR` libvirt runs in this process, whose QEMUs go on wh
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ _log = log.get(__name__)
 T = TypeVar("T")
 Subscribe = Callable[["libvirt.virConnect"], list[int]]
 """Registers callbacks of domain events on a connection that was just made, and returns their ids."""
-Reconnected = Callable[[], Awaitable[None]]
+Reconnected = Callable[[], object]
 
 CALLS_AT_ONCE = 8
 OPEN_DEADLINE = 20.0
@@ -55,14 +55,14 @@ class Connection:
     @classmethod
     @contextlib.asynccontextmanager
     async def opened(
-        cls, uri: str, subscribe: Subscribe, reconnected: Reconnected | None = None
+        cls, uri: str, subscribe: Subscribe, reconnected: Reconnected = lambda: None
     ) -> AsyncIterator["Connection"]:
         """An open connection, for as long as the context lasts.
 
         Args:
             uri: qemu:///system, qemu:///session or qemu:///embed?root=DIR, where DIR is absolute; it is made.
             subscribe: run on every connection made, in a thread.
-            reconnected: awaited after each new connection to a restarted daemon.
+            reconnected: called after each new connection to a restarted daemon.
 
         Raises:
             InvalidArgument: the URI is none of these.
@@ -161,7 +161,7 @@ class Connection:
         with contextlib.suppress(RuntimeError):  # the event loop has ended
             self._loop.call_soon_threadsafe(self._lost.set)
 
-    async def _keep_open(self, reconnected: Reconnected | None) -> None:
+    async def _keep_open(self, reconnected: Reconnected) -> None:
         """Open again whenever the daemon has gone, for as long as it takes: pauses grow from 0.1 to 2 s."""
         while True:
             await self._lost.wait()
@@ -173,11 +173,7 @@ class Connection:
             )
             await retrying(self._open)
             _log.info("connected to %s again", self.uri)
-            if reconnected is not None:
-                try:
-                    await reconnected()
-                except VmsandboxError as error:
-                    _log.warning("after connecting to %s again: %s", self.uri, error)
+            reconnected()
 
     async def _close(self) -> None:
         self._opened.clear()

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
 from typing import Any
 
+from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.hypervisor.base import MachineEvent, MachineState
 from vmsandbox.hypervisor.bindings import libvirt
@@ -60,34 +61,23 @@ class EventHub:
         """The machines that have started and not ended, as far as events tell."""
         return frozenset(name for name, started in self._running.items() if started)
 
-    def reconcile(self, before: Collection[str], found: Collection[str]) -> None:
-        """Make good for events that were missed: of the machines that ran `before`, only those `found` still do."""
-        self._running.update(dict.fromkeys(found, True))
-        for name in set(before) - set(found):
-            self._ended(name, *_UNSEEN)
+    def found(self, names: Iterable[str]) -> None:
+        """Machines run that others have started."""
+        self._running.update(dict.fromkeys(names, True))
+
+    async def missed(self, names: Collection[str], deadline: float) -> None:
+        """Tell listeners that machines have ended, when libvirt has not within `deadline` seconds."""
+        await aio.together(*(self._see_end(name, deadline, _UNSEEN) for name in names))
+
+    async def destroyed(self, name: str, deadline: float) -> None:
+        """Return when listeners were told that a machine which was destroyed has ended; as `missed`."""
+        await self._see_end(name, deadline, _STOPPED[libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED])
 
     def listen(self) -> AsyncGenerator[MachineEvent, None]:
         """The machines that end from this call on."""
         queue: asyncio.Queue[MachineEvent] = asyncio.Queue()
         self._listeners.add(queue)
         return self._listen(queue)
-
-    async def see_end(self, name: str, deadline: float) -> None:
-        """Return when listeners were told that a destroyed machine has ended; tell them if its event is missed.
-
-        Libvirt sends none of a machine that ends while a libvirt that was just started still finds it again.
-
-        Args:
-            name: of the machine.
-            deadline: seconds until its event counts as missed.
-        """
-        if self._running.get(name, False):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(deadline), contextlib.aclosing(self.listen()) as events:
-                    async for event in events:
-                        if event.name == name:
-                            return
-            self._ended(name, *_STOPPED[libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED])
 
     @contextlib.contextmanager
     def removal(self, name: str, alias: str) -> Iterator["asyncio.Future[None]"]:
@@ -108,6 +98,16 @@ class EventHub:
                 yield await queue.get()
         finally:
             self._listeners.discard(queue)
+
+    async def _see_end(self, name: str, deadline: float, otherwise: tuple[MachineState, str]) -> None:
+        """Let libvirt tell of an end; else tell it with the state and reason that is known."""
+        if self._running.get(name, False):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(deadline), contextlib.aclosing(self.listen()) as events:
+                    async for event in events:
+                        if event.name == name:
+                            return
+            self._ended(name, *otherwise)
 
     def _hand_over(self, connection: object, domain: "libvirt.virDomain", *details: Any) -> None:
         """In libvirt's thread. The last detail is the handler that was registered."""

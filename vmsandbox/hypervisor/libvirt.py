@@ -14,12 +14,11 @@ from vmsandbox.hypervisor.disks import PluggedDisk
 from vmsandbox.hypervisor.domain import domain_xml, security_models
 from vmsandbox.hypervisor.events import EventHub
 from vmsandbox.hypervisor.processes import QemuProcesses
+from vmsandbox.hypervisor.resync import DYING, keep_resyncing
 from vmsandbox.model import MachineUsage
 
 DETACH_DEADLINE = 20.0
 """Seconds in which a guest lets a disk go."""
-_DYING = 2.0
-"""Seconds until libvirt has noticed, and told, that a QEMU is dead."""
 
 
 class LibvirtHypervisor:
@@ -43,18 +42,16 @@ class LibvirtHypervisor:
     @contextlib.asynccontextmanager
     async def open(cls, uri: str) -> AsyncIterator["LibvirtHypervisor"]:
         """The machines of a libvirt, for as long as the context lasts. Arguments and errors as `Connection.opened`."""
-        hub = EventHub()
-
-        async def catch_up() -> None:
-            before = hub.running()
-            hub.reconcile(before, await connection.call("libvirt cannot list machines", domains.names))
-
-        async with Connection.opened(uri, hub.subscribe, catch_up) as connection:
+        hub, opened = EventHub(), asyncio.Event()
+        async with Connection.opened(uri, hub.subscribe, opened.set) as connection:
             models = await connection.call(
-                "libvirt cannot tell its capabilities", lambda opened: security_models(opened.getCapabilities())
+                "libvirt cannot tell its capabilities", lambda client: security_models(client.getCapabilities())
             )
-            await catch_up()
-            yield cls(connection, hub, models)
+            hypervisor = cls(connection, hub, models)
+            hub.found(await hypervisor.list_names())
+            opened.set()
+            async with aio.background(keep_resyncing(hub, hypervisor.list_names, opened), f"machines of {uri}"):
+                yield hypervisor
 
     async def create(self, spec: MachineSpec) -> None:
         """As `Hypervisor.create`."""
@@ -77,7 +74,7 @@ class LibvirtHypervisor:
     async def destroy(self, name: str) -> None:
         """As `Hypervisor.destroy`."""
         await self._connection.call(f"libvirt cannot end machine {name}", lambda opened: domains.destroy(opened, name))
-        await self._hub.see_end(name, _DYING)
+        await self._hub.destroyed(name, DYING)
         self._plugging.pop(name, None)
 
     async def state(self, name: str) -> MachineState:
@@ -127,7 +124,7 @@ class LibvirtHypervisor:
                     lambda opened: domains.ask_to_detach(opened, name, disk.alias),
                 )
             except VmsandboxError as error:
-                failure, deadline = error, _DYING
+                failure, deadline = error, DYING
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(deadline):
                     await removed
