@@ -1,6 +1,7 @@
 """What a container uses, over the protocol. The host has cgroup v1, so that files of a test stand for a cgroup."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ async def test_a_container_without_a_cgroup_is_not_measured(client: Client) -> N
     await client.call(DeleteContainer(CONTAINER))
 
 
-async def test_a_count_that_is_given_up_ends_with_all_its_processes(
+async def test_a_count_has_the_lowest_priority_and_when_it_is_given_up_none_of_its_processes_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layers, "_COUNT", 'busybox sleep 1000 | (echo $$ > "$0/new" && mv "$0/new" "$0/pid" && cat)')
@@ -75,9 +76,11 @@ async def test_a_count_that_is_given_up_ends_with_all_its_processes(
     counting = asyncio.create_task(Counter(reaper).count(tmp_path))
     while not (tmp_path / "pid").exists():
         await asyncio.sleep(0.01)
+    group = int((tmp_path / "pid").read_text())
+    assert os.getpriority(os.PRIO_PGRP, group) == 19
     counting.cancel()
     await asyncio.wait([counting])
-    while _in_group(int((tmp_path / "pid").read_text())):
+    while _in_group(group):
         await asyncio.sleep(0.01)
 
 
