@@ -1,11 +1,15 @@
 """The table of metrics: descriptors and values agree, and every number has its place."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cri_api.v1 import api_pb2 as api
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fakes.measures import measures
+from vmsandbox.cri.convert.usage import container_stats
 from vmsandbox.cri.metrics.metric import Container
 from vmsandbox.cri.metrics.wire import descriptors, pod_metrics
 from vmsandbox.model import (
@@ -21,7 +25,8 @@ from vmsandbox.model import (
     SandboxState,
     SandboxStatus,
 )
-from vmsandbox.protocol.messages import CpuMeasures, Measures, MemoryMeasures
+from vmsandbox.protocol.codec import JSON, MalformedMessage, decode, encode
+from vmsandbox.protocol.messages import CpuMeasures, DiskMeasures, Measures, MemoryMeasures
 
 SECOND = 1_000_000_000
 KEYS = ["id", "name", "image", "container", "pod", "namespace"]
@@ -213,3 +218,23 @@ def test_an_image_without_another_name_is_told_by_that_it_was_asked_for() -> Non
     wire = pod_metrics(sandbox(), None, [replace(one, status=replace(one.status, config=config))])
     labels = {metric.label_values[KEYS.index("image")] for metric in wire.container_metrics[0].metrics}
     assert labels == {"registry.example/app@sha256:ab"}
+
+
+def with_numbers(value: JSON, data: st.DataObject) -> JSON:
+    """The same with any other numbers that the protocol lets through."""
+    if isinstance(value, dict):
+        return {key: with_numbers(each, data) for key, each in value.items()}
+    return data.draw(st.integers(0, 2**63 - 1)) if isinstance(value, int) else value
+
+
+@given(st.data())
+def test_whatever_numbers_the_protocol_lets_through_of_a_guest_can_be_told(data: st.DataObject) -> None:
+    one = container(decode(Measures, with_numbers(encode(measures("c1")), data)))
+    assert pod_metrics(sandbox(), None, [one]).SerializeToString()
+    assert container_stats(one.status, one.usage, Path("/")).SerializeToString()
+
+
+@pytest.mark.parametrize("device", ["", "\ud800", "a b", "x" * 65, "\n"])
+def test_a_device_whose_name_would_be_no_label_is_refused(device: str) -> None:
+    with pytest.raises(MalformedMessage, match="disks"):
+        decode(Measures, {**encode(LEAST), "disks": {device: encode(DiskMeasures(1, 1, 1, 1, 1, 1))}})
