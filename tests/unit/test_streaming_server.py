@@ -387,6 +387,9 @@ async def test_the_client_of_python_kubernetes_forwards_a_port(running: Streamin
             local.sendall(b"hello")
             got: bytes = local.recv(100)
             local.close()
+            for proxy in threading.enumerate():
+                if proxy.name.startswith("Kubernetes port forward proxy"):
+                    proxy.join(10)  # It fails with a socket that is closed under its hands.
             ws.shutdown()
             return got
 
