@@ -5,12 +5,20 @@ import re
 import signal
 from pathlib import Path
 
-from vmsandbox.protocol.messages import POD_NAMESPACE, Containers, CreateContainer, Created, Exec, Measures
+from vmsandbox.protocol.messages import (
+    MAX_CONTAINERS,
+    POD_NAMESPACE,
+    Containers,
+    CreateContainer,
+    Created,
+    Exec,
+    Measures,
+)
 from vmsandbox_agent.container import Container
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.machinery import Machinery
 from vmsandbox_agent.process import Process
-from vmsandbox_agent.settings import MAX_CONTAINERS, MAX_EXECS
+from vmsandbox_agent.settings import MAX_EXECS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 

@@ -17,7 +17,6 @@ MAX_CONNECTIONS = 16
 MAX_STREAMS = 256
 """Streams open, and tokens given out for them."""
 
-MAX_CONTAINERS = 256
 MAX_EXECS = 64
 """Execs running, or ended with output that the host has not taken."""
 

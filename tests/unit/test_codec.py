@@ -107,6 +107,7 @@ class Crate:
 
     number: Annotated[int, Between(1, 5)] | None = None
     sizes: Annotated[dict[Annotated[str, Matching("[a-z]+")], int], AtMost(2)] = field(default_factory=dict)
+    numbers: Annotated[tuple[int, ...], AtMost(2)] = ()
 
 
 @given(st.integers(), st.dictionaries(st.text("ab1"), st.integers(), max_size=4))
@@ -123,3 +124,16 @@ def test_a_value_with_bounds_is_decoded_just_when_it_is_within_them(number: int,
 def test_a_value_beyond_its_bounds_is_named_with_them() -> None:
     with pytest.raises(MalformedMessage, match=r"Crate\.number: not within Between\(least=1, most=5\)"):
         decode(Crate, {"number": 6})
+
+
+@pytest.mark.parametrize("kind", [dict, list])
+def test_a_collection_beyond_its_bounds_costs_no_decoding(kind: type) -> None:
+    items = {"a": "no number", "b": 2, "c": 3} if kind is dict else ["no number", 2, 3]
+    with pytest.raises(MalformedMessage, match=r"\.(sizes|numbers): not within AtMost\(items=2\)"):
+        decode(Crate, {"sizes": items} if kind is dict else {"numbers": items})
+
+
+@pytest.mark.parametrize("name", ["sizes", "numbers", "number"])
+def test_a_value_of_another_type_is_not_asked_for_its_bounds(name: str) -> None:
+    with pytest.raises(MalformedMessage, match=rf"Crate\.{name}: expected"):
+        decode(Crate, {name: "text"})

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.measures import measures
 from tests.support.golden import assert_golden
 from vmsandbox.protocol import messages as m
-from vmsandbox.protocol.codec import decode, encode
+from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import FrameReader, pack_json, parse_json
 from vmsandbox_agent.guest import Guest
 from vmsandbox_agent.reaper import Reaper
@@ -135,3 +135,14 @@ def test_the_golden_requests_use_every_field(request_: m.Request) -> None:
 def test_the_agent_handles_every_request(tmp_path: Path) -> None:
     guest = Guest(Settings(state=tmp_path), Reaper(), lambda: None)
     assert guest.handlers.keys() == m.REQUESTS.keys()
+
+
+@pytest.mark.parametrize(
+    "result", [m.Containers((m.ContainerState("c1", "running"),) * 256), m.Measured(1, (measures("c1"),) * 256)]
+)
+def test_more_containers_than_a_guest_can_have_are_malformed(result: m.Containers | m.Measured) -> None:
+    data = encode(result)
+    assert decode(type(result), data) == result
+    data["containers"].append(data["containers"][0])
+    with pytest.raises(MalformedMessage, match=r"\.containers: not within AtMost\(items=256\)"):
+        decode(type(result), data)

@@ -43,7 +43,7 @@ class AtMost:
     items: int
 
     def holds(self, value: Any) -> bool:
-        """Whether the tuple or dict has no more."""
+        """Whether the list or dict, not decoded yet, has no more."""
         return len(value) <= self.items
 
 

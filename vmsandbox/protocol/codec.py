@@ -19,6 +19,9 @@ JSON = Any
 
 T = TypeVar("T")
 
+_COLLECTIONS: Mapping[Any, type] = {tuple: list, dict: dict}
+"""What annotations call them, and what JSON does."""
+
 
 class MalformedMessage(ValueError):
     """A value does not have the form that its dataclass declares; the text says where."""
@@ -83,11 +86,13 @@ def _decode_generic(kind: Any, data: JSON, where: str) -> Any:
 
 def _decode_bounded(kind: Any, data: JSON, where: str) -> Any:
     inner, *bounds = typing.get_args(kind)
-    value = _decode(inner, data, where)
+    collection = _COLLECTIONS.get(typing.get_origin(inner))
+    # A collection's size is looked at before its items, so that one beyond its bounds costs no decoding.
+    value = _decode(inner, data, where) if collection is None else _checked(collection, data, where)
     for bound in bounds:
         if not bound.holds(value):
             raise MalformedMessage(f"{where}: not within {bound}")
-    return value
+    return value if collection is None else _decode(inner, value, where)
 
 
 def _decode_dataclass(kind: type, data: JSON, where: str) -> Any:

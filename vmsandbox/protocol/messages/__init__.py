@@ -6,6 +6,7 @@ dataclass of its result, so that both ends look the method up in one table, `REQ
 """
 
 from vmsandbox.protocol.messages.containers import (
+    MAX_CONTAINERS,
     POD_NAMESPACE,
     Containers,
     ContainerState,
@@ -71,6 +72,7 @@ from vmsandbox.protocol.messages.streams import (
 __all__ = [
     "CONTROL_PORT",
     "EVENTS",
+    "MAX_CONTAINERS",
     "MAX_DISKS",
     "POD_NAMESPACE",
     "READY_PORT",

@@ -1,10 +1,14 @@
 """Requests about containers, and the event of their end."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from vmsandbox.protocol.bounds import AtMost
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages.guest import Empty
+
+MAX_CONTAINERS = 256
+"""Of a guest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,7 @@ class ContainerState:
 class Containers:
     """The result of `ListContainers`."""
 
-    containers: tuple[ContainerState, ...] = ()
+    containers: Annotated[tuple[ContainerState, ...], AtMost(MAX_CONTAINERS)] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from vmsandbox.protocol.bounds import AtMost, Count, Matching
+from vmsandbox.protocol.messages.containers import MAX_CONTAINERS
 
 Name = Annotated[str, Matching(r"[!-~]{1,64}")]
 """What a guest calls a device or a size of pages: it becomes a label of a metric."""
@@ -152,7 +153,7 @@ class Measured:
 
     at: Count
     """Nanoseconds since the epoch, by the guest's clock."""
-    containers: tuple[Measures, ...] = ()
+    containers: Annotated[tuple[Measures, ...], AtMost(MAX_CONTAINERS)] = ()
 
 
 @dataclass(frozen=True, slots=True)
