@@ -11,7 +11,8 @@ import pytest
 from vmsandbox.streaming import wire as wires
 from vmsandbox.streaming.hangup import hangup_of
 from vmsandbox.streaming.listening import close
-from vmsandbox.streaming.pipe import LIMIT, Allowance, Pipe
+from vmsandbox.streaming.pipe import LIMIT, OWN, Allowance, Pipe
+from vmsandbox.streaming.spdy import windows
 from vmsandbox.streaming.wire import ClientGone, Wire
 
 
@@ -211,17 +212,38 @@ async def test_what_was_got_from_a_pipe_counts_until_it_is_consumed() -> None:
     assert (pipe.discard(), pipe.size) == (4, 0)
 
 
-async def test_the_pipes_of_a_connection_have_one_allowance() -> None:
+async def test_the_pipes_of_a_connection_have_one_allowance_for_what_is_not_their_own() -> None:
     allowance = Allowance()
     first, second = Pipe(allowance), Pipe(allowance)
-    first.put(bytes(LIMIT // 2))
-    second.put(bytes(LIMIT // 2 - 1))
+    first.put(bytes(OWN + LIMIT // 2))
+    second.put(bytes(OWN + LIMIT // 2 - 1))
     assert not allowance.spent
     second.put(b"x")
     assert allowance.spent
     first.consumed(len(await first.get()))
     async with asyncio.timeout(5):
         await allowance.returned()
+
+
+async def test_a_pipe_gives_back_what_it_took_however_it_is_emptied() -> None:
+    allowance = Allowance()
+    other, pipe = Pipe(allowance), Pipe(allowance)
+    other.put(bytes(OWN + LIMIT - 1))
+    for _ in range(3):
+        pipe.put(bytes(OWN))
+        assert not allowance.spent
+        pipe.put(b"x")
+        assert allowance.spent
+        pipe.consumed(len(await pipe.get()))
+        assert not allowance.spent
+        pipe.put(bytes(3 * OWN))
+        await pipe.get()
+        pipe.discard()
+        assert not allowance.spent
+
+
+def test_a_pipe_takes_the_window_of_a_stream_in_without_the_allowance() -> None:
+    assert OWN >= windows.INITIAL
 
 
 async def test_a_pipe_that_is_filled_by_small_pieces_holds_no_more_memory_than_by_large_ones() -> None:

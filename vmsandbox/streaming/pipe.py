@@ -1,19 +1,24 @@
 """Bytes on their way from a client to processes and ports, of which a bounded number waits.
 
-What waits is bounded for all pipes of a connection together: a client that knows no windows can be held back only with
-all of its streams at once, so one that is stuck should not do that before it has to.
+Each pipe may hold the window of a stream, so that a client which knows windows is never held back here. What comes
+beyond is bounded for all pipes of a connection together: a client that knows none can be held back only with all of its
+streams at once, so one that is stuck should not do that before it has to.
 """
 
 import asyncio
 
+OWN = 64 * 1024
+"""Bytes that may wait in each pipe: no less than `spdy.windows.INITIAL`."""
 LIMIT = 1024 * 1024
-"""Bytes that wait for all pipes of a connection; what comes on top is taken in, but then nothing more is read."""
+"""Bytes that wait beyond their own in all pipes of a connection; what comes on top is taken in, but then nothing more
+is read, not even the credits without which what waits may never be taken.
+"""
 PIECE = 64 * 1024
 """Bytes that are given at once."""
 
 
 class Allowance:
-    """What may wait in the pipes of one connection together."""
+    """What the pipes of one connection may hold together, beyond what each has of its own."""
 
     def __init__(self) -> None:
         """Begin with `LIMIT` bytes."""
@@ -49,6 +54,7 @@ class Pipe:
         self._allowance = allowance
         self._waiting = bytearray()
         self._given = 0
+        self._charged = 0
         self._ended = False
         self._changed = asyncio.Event()
 
@@ -60,7 +66,7 @@ class Pipe:
     def put(self, data: bytes) -> None:
         """Add bytes."""
         self._waiting += data
-        self._allowance.take(len(data))
+        self._settle()
         self._changed.set()
 
     def end(self) -> None:
@@ -81,12 +87,20 @@ class Pipe:
     def consumed(self, count: int) -> None:
         """Bytes that were got have been dealt with."""
         self._given -= count
-        self._allowance.give_back(count)
+        self._settle()
 
     def discard(self) -> int:
         """Throw away what waits, when nobody gets it any more; how many bytes that was."""
         count = self.size
         self._waiting.clear()
         self._given = 0
-        self._allowance.give_back(count)
+        self._settle()
         return count
+
+    def _settle(self) -> None:
+        """Have of the allowance what waits beyond the pipe's own."""
+        before, self._charged = self._charged, max(0, self.size - OWN)
+        if self._charged > before:
+            self._allowance.take(self._charged - before)
+        else:
+            self._allowance.give_back(before - self._charged)
