@@ -19,7 +19,7 @@ from vmsandbox.guest.session import RunState, Session
 from vmsandbox.guest.text import first_line, printable
 from vmsandbox.protocol.codec import JSON, encode
 from vmsandbox.protocol.framing import MAX_FRAME, ProtocolError, pack, pack_json
-from vmsandbox.protocol.messages import Envelope, Event, Kind, ListContainers, Stream
+from vmsandbox.protocol.messages import Containers, Envelope, Event, Kind, ListContainers, MeasureContainers, Stream
 
 
 @pytest.fixture
@@ -69,13 +69,20 @@ async def test_a_broken_frame_ends_the_connection_with_a_reason(name: str, agent
     await until(lambda: session.state is RunState.CONNECTED and len(agent.hellos) == 2)
 
 
-async def test_a_malformed_answer_ends_the_connection(agent: FakeAgent, session: Session) -> None:
-    agent.before["list_containers"] = hang
-    request = asyncio.create_task(session.request(ListContainers(), 60))
-    await until(lambda: agent.requests)
-    await agent.say(pack(b'{"kind":"response","id":1,"body":{"containers":7}}'))
-    with pytest.raises(Unavailable, match="malformed answer"):
-        await request
+async def test_a_malformed_answer_fails_its_request_alone(agent: FakeAgent, session: Session) -> None:
+    """As that of an agent older than this host, which measures by other names; its execs are not to end of that."""
+    agent.before = {"measure_containers": hang, "list_containers": hang}
+    measured = asyncio.create_task(session.request(MeasureContainers(), 60))
+    await until(lambda: len(agent.requests) == 1)
+    other = asyncio.create_task(session.request(ListContainers(), 60))
+    await until(lambda: len(agent.requests) == 2)
+    old = {"at": 1, "containers": [{"container_id": "c1\x1b", "cpu": 5, "memory": 6}]}
+    await agent.say(pack_json(encode(Envelope(Kind.RESPONSE, 1, body=old))))
+    with pytest.raises(Unavailable, match=r"malformed answer.*cpu: expected dict, got int"):
+        await measured
+    await agent.say(pack_json(encode(Envelope(Kind.RESPONSE, 2, body=encode(Containers())))))
+    assert await other == Containers()
+    assert len(agent.hellos) == 1
 
 
 async def test_an_answer_given_twice_ends_the_connection(agent: FakeAgent, session: Session) -> None:

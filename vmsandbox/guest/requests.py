@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from vmsandbox.errors import InvalidArgument, VmsandboxError
-from vmsandbox.guest.text import error_from_guest
+from vmsandbox.errors import InvalidArgument, Unavailable, VmsandboxError
+from vmsandbox.guest.text import error_from_guest, first_line
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json
 from vmsandbox.protocol.messages import Envelope, Kind, Request
@@ -62,7 +62,7 @@ class Requests:
         return waiting
 
     def settle(self, envelope: Envelope) -> None:
-        """Give an answer to who waits for it. Raises ProtocolError where nobody does, or it is malformed."""
+        """Give an answer to who waits for it, whom a malformed one fails. Raises ProtocolError where nobody waits."""
         waiting = self._unanswered.get(envelope.id)
         if waiting is None:
             raise ProtocolError(f"an answer to request {envelope.id}, which is not waiting for one")
@@ -116,4 +116,4 @@ def _outcome(request: Request, envelope: Envelope) -> Any:
     try:
         return decode(request.RESULT, envelope.body, request.METHOD)
     except MalformedMessage as error:
-        raise ProtocolError(f"a malformed answer: {error}") from None
+        return Unavailable(f"the agent gave a malformed answer: {first_line(str(error))}")
