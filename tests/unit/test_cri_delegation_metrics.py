@@ -37,7 +37,9 @@ def test_a_label_that_we_do_not_have_is_dropped_and_no_two_values_are_left_under
 
 def test_what_the_delegate_alone_has_a_name_for_stays_as_it_is() -> None:
     assert fitted({"container_load": ("id",)}, ("container_load", ["c9"], 1)) == [("container_load", ["c9"], 1)]
+    assert fitted({"machine_cores": ()}, ("machine_cores", [], 2)) == [("machine_cores", [], 2)]
 
 
-def test_a_value_that_the_delegate_does_not_describe_has_empty_labels() -> None:
-    assert fitted({}, (OOM, ["c9"], 1)) == [(OOM, [""] * 6, 1)]
+def test_a_value_that_the_delegate_does_not_describe_is_not_told() -> None:
+    """Its labels are not known; without any it would have the same as that of every other container."""
+    assert fitted({}, (OOM, ["c9"], 1)) == []

@@ -45,19 +45,20 @@ async def pod_metrics(
 def fit(metrics: api.ListPodSandboxMetricsResponse, keys: Keys) -> None:
     """Give every metric that we have a name for our labels; those that it has not are empty.
 
-    A label that only the delegate has is dropped, and with it what is then a second value under the same labels.
+    A label that only the delegate has is dropped, and with it what is then a second value under the same labels. So is
+    what has no `keys`: all that is known of it is a value.
     """
     ours = _keys(api.ListMetricDescriptorsResponse(descriptors=our_descriptors()))
     for group in _groups(metrics):
-        seen = set()
-        for metric in list(group.metrics):
-            if metric.name in ours:
-                values = dict(zip(keys.get(metric.name, ()), metric.label_values, strict=False))
-                metric.label_values[:] = [values.get(key, "") for key in ours[metric.name]]
-            labels = (metric.name, *metric.label_values)
-            if labels in seen:
-                group.metrics.remove(metric)
-            seen.add(labels)
+        kept: dict[tuple[str, ...], api.Metric] = {}
+        for metric in group.metrics:
+            if (theirs := keys.get(metric.name)) is not None:
+                values = dict(zip(theirs, metric.label_values, strict=False))
+                metric.label_values[:] = [values.get(key, "") for key in ours.get(metric.name, theirs)]
+                kept.setdefault((metric.name, *metric.label_values), metric)
+        fitted = [*kept.values()]
+        del group.metrics[:]
+        group.metrics.extend(fitted)
 
 
 def _groups(metrics: api.ListPodSandboxMetricsResponse) -> Iterator[api.PodSandboxMetrics | api.ContainerMetrics]:
