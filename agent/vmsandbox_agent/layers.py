@@ -24,8 +24,14 @@ _PATIENCE = 1.0
 _LOWEST = 19
 """Priority (setpriority(2))."""
 
-_COUNT = r"""busybox du -ak "$0" | busybox awk '/^[0-9]+\t/ { files++; size = $1 } END { print files, size }'"""
-"""Prints inodes and KiB: du names every inode once, whatever its links, and the directory itself at last."""
+_COUNT = r"""
+{ busybox du -ak "$0"; echo "$?"; } |
+busybox awk '/^[0-9]+\t/ { files++; size = $1 } { last = $0 } END { if (last ~ /^[01]$/) print files, size }'
+"""
+"""Prints inodes and KiB: du names every inode once, whatever its links, and the directory itself at last.
+
+Its status is 1 where something vanished before its eyes. With another it has not come to the end: nothing is printed.
+"""
 
 
 def file_system(directory: Path) -> FileSystem:

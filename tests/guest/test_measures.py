@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,21 @@ async def test_a_count_that_takes_too_long_tells_nothing(tmp_path: Path, monkeyp
     reaper = Reaper()
     reaper.attach()
     assert await Counter(reaper).count(tmp_path) is None
+
+
+@pytest.mark.parametrize(("end", "size"), [("exit 0", 8192), ("exit 1", 8192), ("kill -9 $$", None)])
+async def test_a_count_is_that_of_a_du_that_came_to_its_end(
+    end: str, size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with 1 where a file was removed meanwhile; it may be killed for want of memory."""
+    du = rf"""[ "$1" != du ] || {{ printf '4\t%s/file\n8\t%s\n' "$3" "$3"; {end}; }}"""
+    (tmp_path / "busybox").write_text(f'#!/bin/sh\n{du}\nexec {shutil.which("busybox")} "$@"\n')
+    (tmp_path / "busybox").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    reaper = Reaper()
+    reaper.attach()
+    found = await Counter(reaper).count(tmp_path)
+    assert (found and found.used) == size
 
 
 async def test_a_directory_that_has_gone_is_unknown(tmp_path: Path) -> None:
