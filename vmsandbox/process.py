@@ -120,7 +120,8 @@ async def echoing(argv: Sequence[str]) -> AsyncIterator[int]:
 
 def stat_of(pid: int) -> list[str]:
     """The fields of /proc/PID/stat from the third on, the state (proc(5)). Raises OSError where there is no process."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    # The field before is what the process calls itself: any bytes.
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
 @dataclass(frozen=True, slots=True)

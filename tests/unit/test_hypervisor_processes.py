@@ -17,21 +17,31 @@ from vmsandbox.hypervisor.processes import QemuProcesses, machine_of, sizes_in
 from vmsandbox.process import stat_of
 
 MIB = 1024 * 1024
-USES = "import sys, time; kept = b'x' * ({mib} << 20); print('ready', flush=True); time.sleep(600)"
+USES = """
+import sys, time
+kept = b"x" * ({mib} << 20)
+print("ready", flush=True)
+open("/proc/self/comm", "wb").write(sys.stdin.buffer.read())
+print("renamed", flush=True)
+time.sleep(600)
+"""
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a process that the kernel calls `program`, with the command line of a machine's QEMU; all are ended."""
+    """Start a process that the kernel calls `program`, with the command line of a machine's QEMU; all are ended.
+
+    What is written to its input until that is closed, it calls itself from then on.
+    """
     started: list[subprocess.Popen[str]] = []
 
     def begin(name: str, mib: int = 0, program: str = "qemu-system-x86_64") -> "subprocess.Popen[str]":
         if not (tmp_path / program).exists():
             shutil.copy(os.path.realpath("/proc/self/exe"), tmp_path / program)
         line = [tmp_path / program, "-c", USES.format(mib=mib), "-name", f"guest={name},debug-threads=on"]
-        started.append(subprocess.Popen(line, stdout=subprocess.PIPE, text=True))
+        started.append(subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
         assert started[-1].stdout is not None and started[-1].stdout.readline() == "ready\n"
         return started[-1]
 
@@ -105,10 +115,24 @@ def test_any_command_line_can_be_read(line: bytes) -> None:
 
 
 def test_sizes_are_told_in_bytes() -> None:
-    status = "Name:\tqemu-system-x86\nVmRSS:\t  293720 kB\nRssShmem:\t       0 kB\nThreads:\t6\nGroups:\t \n"
+    status = b"Name:\tqemu-system-x86\nVmRSS:\t  293720 kB\nRssShmem:\t       0 kB\nThreads:\t6\nGroups:\t \n"
     assert sizes_in(status) == {"VmRSS": 293720 * 1024, "RssShmem": 0}
 
 
-def test_a_process_may_be_called_anything(start: Start, name: str) -> None:
-    process = start(name, program="qemu-) S 1 (x")
+@pytest.mark.parametrize("program", ["qemu-) S 1 (x", "qemu-system-\udcff"])
+def test_a_process_may_be_called_anything(program: str, start: Start, name: str) -> None:
+    process = start(name, program=program)
     assert stat_of(process.pid)[1] == str(os.getpid())
+
+
+@pytest.mark.parametrize("called", [b"\xff", b"x kB", b"VmRSS: 1 kB", b"a\nVmRSS: 1 kB"])
+def test_a_qemu_may_call_itself_what_it_likes(called: bytes, start: Start, name: str) -> None:
+    """Its guest may have taken it over."""
+    process = start(name)
+    processes = QemuProcesses()
+    assert processes.usage(name).memory > MIB
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.buffer.write(called)
+    process.stdin.close()
+    assert process.stdout.readline() == "renamed\n"
+    assert processes.usage(name).memory > MIB

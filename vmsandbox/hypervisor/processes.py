@@ -9,6 +9,7 @@ its own, and keeps its pid files in them.
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections import defaultdict
@@ -21,6 +22,8 @@ from vmsandbox.process import ProcessIdentity, stat_of
 
 _PROGRAM = "qemu-system-"
 """How the names of QEMU's processes begin. No other's command line is read: that waits for a process that hangs."""
+
+_SIZE = re.compile(rb"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
 
 class QemuProcesses:
@@ -74,7 +77,7 @@ def machine_of(command_line: bytes) -> str:
 
 def _usage(pid: int) -> MachineUsage:
     """Raises OSError, or KeyError when it ends at this moment and has no memory any more."""
-    at, fields, sizes = time.time_ns(), stat_of(pid), sizes_in(Path(f"/proc/{pid}/status").read_text())
+    at, fields, sizes = time.time_ns(), stat_of(pid), sizes_in(Path(f"/proc/{pid}/status").read_bytes())
     minor, major, user, system = (int(fields[place]) for place in (7, 9, 11, 12))
     return MachineUsage(
         at=at,
@@ -87,7 +90,6 @@ def _usage(pid: int) -> MachineUsage:
     )
 
 
-def sizes_in(status: str) -> dict[str, int]:
-    """The sizes that /proc/PID/status tells, in bytes."""
-    lines = (line.split() for line in status.splitlines())
-    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if words[-1:] == ["kB"]}
+def sizes_in(status: bytes) -> dict[str, int]:
+    """The sizes that /proc/PID/status tells, in bytes. Its first line is what the process calls itself."""
+    return {name.decode(): int(size) * 1024 for name, size in _SIZE.findall(status)}
