@@ -20,6 +20,9 @@ _log = log.get(__name__)
 
 _CONTAINER_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 
+_READ_AT_ONCE = 4
+"""Pods whose counters are read at the same time: threads that all work keep the event loop waiting for its turn."""
+
 
 class Network:
     """Makes each pod's namespace, attaches it by CNI and joins it to the tap of the pod's machine.
@@ -32,6 +35,7 @@ class Network:
         self._settings = settings
         self._cni = Cni(settings.plugin_directories, settings.plugin_timeout)
         self._attachments = AttachmentStore(settings.state_directory / "attachments")
+        self._reading = asyncio.Semaphore(_READ_AT_ONCE)
 
     async def set_up(self, pod: PodIdentity, port_mappings: Sequence[PortMapping] = ()) -> PodNetwork:
         """Make the pod's namespace, attach it to the host's CNI network and make its tap in the host's namespace.
@@ -87,7 +91,8 @@ class Network:
         """
         name, path = network.interface.name, Path(network.netns)
         step = f"read the counters of {network.tap} in {path}"
-        return await namespace.run(step, lambda ipr: tap.usage(ipr, network.tap, name), path)
+        async with self._reading:
+            return await namespace.run(step, lambda ipr: tap.usage(ipr, network.tap, name), path)
 
     async def tear_down(self, sandbox_id: str) -> None:
         """Give back all that `set_up` made. The machine must have ended. Succeeds where there is nothing (any more).
