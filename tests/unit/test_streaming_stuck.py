@@ -87,6 +87,20 @@ async def echo() -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
 
 
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What every pipe held, each time that something was put in."""
+    sizes = []
+    put = Pipe.put
+
+    def watched(self: Pipe, data: bytes) -> None:
+        put(self, data)
+        sizes.append(self.size)
+
+    monkeypatch.setattr(Pipe, "put", watched)
+    return sizes
+
+
 async def stuff(connection: PortConnection, most: int) -> int:
     """Write until `most` bytes are written, or nothing is taken any more; how many were."""
     written = 0
@@ -128,16 +142,8 @@ async def test_a_client_that_knows_windows_stops_by_itself(
 
 @NO_WINDOWS
 async def test_what_is_sent_to_a_stuck_port_takes_no_more_memory_than_the_limit(
-    running: StreamingServer, echo: int, over: Forwarding, monkeypatch: pytest.MonkeyPatch
+    running: StreamingServer, echo: int, over: Forwarding, sizes: list[int]
 ) -> None:
-    sizes = []
-    put = Pipe.put
-
-    def watched(self: Pipe, data: bytes) -> None:
-        put(self, data)
-        sizes.append(self.size)
-
-    monkeypatch.setattr(Pipe, "put", watched)
     async with over(running, echo) as forward, forward.connect(STUCK) as stuck:
         assert await stuff(stuck, 50_000_000) < 50_000_000
     assert LIMIT + OWN <= max(sizes) < LIMIT + OWN + 64 * 1024
@@ -177,6 +183,46 @@ async def test_the_one_that_is_given_up_is_the_one_for_which_most_waits(
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await little.read()
+
+
+async def test_a_connection_that_is_opened_beside_a_stuck_one_goes_on(
+    running: StreamingServer, echo: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "STALL_TIMEOUT", 0.5)
+    async with over_spdy_without_windows(running, echo) as forward, forward.connect(STUCK) as stuck:
+        writing = asyncio.create_task(stuck.write(bytes(3 * LIMIT)))
+        await asyncio.sleep(0.1)
+        async with forward.connect(echo) as other:
+            await assert_answers(other)
+            with pytest.raises(Unavailable) as given_up:
+                await stuck.read()
+            assert "took too little" in str(given_up.value.evidence)
+        await writing
+
+
+async def test_a_connection_that_is_opened_after_a_stuck_one_was_left_goes_on(
+    running: StreamingServer, echo: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "STALL_TIMEOUT", 0.5)
+    async with over_spdy_without_windows(running, echo) as forward:
+        async with forward.connect(STUCK) as stuck:
+            await stuff(stuck, 3 * LIMIT)
+        async with forward.connect(echo) as other:
+            await assert_answers(other)
+
+
+async def test_a_connection_that_is_alone_may_be_stuck_for_as_long_as_it_likes(
+    running: StreamingServer, targets: LocalTargets, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "STALL_TIMEOUT", 0.1)
+    async with over_spdy_without_windows(running, 0) as forward, forward.connect(STUCK) as stuck:
+        writing = asyncio.create_task(stuck.write(bytes(50_000_000)))
+        await asyncio.sleep(1)
+        assert not targets.ended
+        assert not writing.done()
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+    assert max(sizes) < OWN + LIMIT + ports.LOOK_AHEAD + 64 * 1024
 
 
 async def test_what_waited_for_connections_that_were_left_is_forgotten(

@@ -26,6 +26,11 @@ class Allowance:
         self._returned = asyncio.Event()
 
     @property
+    def left(self) -> int:
+        """Bytes that may still wait; below 0 where more do than may."""
+        return self._left
+
+    @property
     def spent(self) -> bool:
         """Whether it is better to wait for `returned` now."""
         return self._left <= 0
@@ -41,7 +46,11 @@ class Allowance:
 
     async def returned(self) -> None:
         """Return when it is not spent any more."""
-        while self.spent:
+        await self.exceeds(0)
+
+    async def exceeds(self, count: int) -> None:
+        """Return when more than `count` bytes are left."""
+        while self._left <= count:
             self._returned.clear()
             await self._returned.wait()
 

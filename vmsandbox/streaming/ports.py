@@ -1,7 +1,9 @@
 """Serving one client of port-forward, and all of its connections.
 
 What a port does not take in waits, and the other connections go on. When too much waits, the client is not read from
-any more; where it has other connections they must not wait without end, so the one that stalls is given up.
+any more; where it has other connections they must not wait without end, so the one that stalls is given up. One that is
+alone may stall for as long as it likes. But that it is, is known only of what was read: a client may have given it up
+already, or opened others, behind what waits. So what is read of it then is more.
 """
 
 import asyncio
@@ -28,6 +30,8 @@ from vmsandbox.streaming.wire import ClientGone, Wire
 
 STALL_TIMEOUT = 30.0
 """Seconds in which ports have to take something in while other connections of their client wait for it."""
+LOOK_AHEAD = 8 * 1024 * 1024
+"""Bytes that are read on top when a connection that is alone has stalled: about what the kernels on the way hold."""
 
 _log = log.get(__name__)
 
@@ -71,6 +75,8 @@ class _Session:
         self._open_port = open_port
         self._creation_timeout = creation_timeout
         self._allowance = Allowance()
+        self._stalled = False
+        """The only connection there is takes nothing in."""
         self._forwardings: dict[int, Forwarding] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._expiries: dict[int, asyncio.TimerHandle] = {}
@@ -122,9 +128,20 @@ class _Session:
     async def _make_room(self) -> None:
         """Do not read on while too much waits. Raises ClientGone."""
         while self._allowance.spent:
-            patience = STALL_TIMEOUT if len(self._tasks) > 1 else None
-            if not await self._wire.hold(self._allowance.returned(), patience) and self._allowance.spent:
+            left = self._allowance.left
+            stalled = self._stalled and self._alone
+            if stalled and left > -LOOK_AHEAD:
+                return
+            await self._wire.hold(self._allowance.exceeds(left), None if stalled else STALL_TIMEOUT)
+            stalled = self._allowance.left <= left
+            self._stalled = stalled and self._alone
+            if stalled and not self._alone:
                 await self._give_up(max(self._forwardings, key=lambda number: self._forwardings[number].waiting))
+        self._stalled = False
+
+    @property
+    def _alone(self) -> bool:
+        return len(self._tasks) == 1
 
     async def _give_up(self, number: int) -> None:
         self._fail(number, f"the port took too little in for {STALL_TIMEOUT:g} s, and others wait")
