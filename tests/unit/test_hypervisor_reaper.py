@@ -42,7 +42,7 @@ async def vanishes(pid: int) -> None:
 
 def dead(pid: int) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
     return False
 
 
@@ -52,7 +52,7 @@ async def zombie(pid: int) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("name", ["qemu-system-x86_64", "virtiofsd"])
+@pytest.mark.parametrize("name", ["qemu-system-x86_64", "virtiofsd", "qemu-system-\udcff"])
 async def test_a_dead_daemon_of_libvirts_vanishes(tmp_path: Path, name: str) -> None:
     with reaping():
         await vanishes(orphan([str(program(tmp_path, name)), "0.1"]))

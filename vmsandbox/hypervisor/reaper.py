@@ -63,7 +63,7 @@ def _children() -> Iterator[int]:
 def _is_dead_daemon(pid: int, session: int) -> bool:
     """By name and session: a QEMU that libvirt has started and waits for itself is still in our session."""
     try:
-        head, _, tail = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        head, _, tail = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
     except OSError:
         return False
     fields = tail.split()
