@@ -11,7 +11,9 @@ from cri_api.v1 import api_pb2_grpc
 
 from tests.support.cri import IMAGE, Served, served
 from vmsandbox.config import DelegateConfig, HostNamespace
+from vmsandbox.cri.delegation import metrics
 from vmsandbox.cri.delegation.check import look
+from vmsandbox.cri.delegation.delegate import Delegate
 from vmsandbox.cri.delegation.events import interleaved
 from vmsandbox.cri.delegation.policy import Policy
 from vmsandbox.cri.delegation.router import ROUTES
@@ -185,6 +187,22 @@ async def test_metrics_are_ours_alone_where_the_delegate_gives_none(two, reason)
     two.theirs.runtime.errors["measure_pod_sandboxes"] = reason
     listed = await stub.ListPodSandboxMetrics(api.ListPodSandboxMetricsRequest())
     assert [each.pod_sandbox_id for each in listed.pod_metrics] == [mine]
+
+
+@pytest.mark.parametrize("hanging", ["ListPodSandboxMetrics", "ListMetricDescriptors"])
+async def test_a_delegate_that_hangs_holds_metrics_up_for_a_while_only(two, hanging, monkeypatch):
+    monkeypatch.setattr(metrics, "_PATIENCE", 0.1)
+    answering = Delegate.call
+
+    async def call(self, method, *arguments):
+        return await (asyncio.Event().wait() if method == hanging else answering(self, method, *arguments))
+
+    mine, _ = await two.run("machine"), await two.run("theirs", THEIRS)
+    monkeypatch.setattr(Delegate, "call", call)
+    stub = two.ours.runtime_stub
+    listed = await stub.ListPodSandboxMetrics(api.ListPodSandboxMetricsRequest(), timeout=5)
+    assert [each.pod_sandbox_id for each in listed.pod_metrics if each.metrics] == [mine]
+    assert (await stub.ListMetricDescriptors(api.ListMetricDescriptorsRequest(), timeout=5)).descriptors
 
 
 async def test_metrics_go_on_without_the_delegate(two):

@@ -5,6 +5,7 @@ for therefore has our labels, always, whichever delegate there is and whether it
 places among ours. Names that it alone has are told as it does.
 """
 
+import asyncio
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 
 from cri_api.v1 import api_pb2 as api
@@ -15,6 +16,9 @@ from vmsandbox.cri.metrics.wire import descriptors as our_descriptors
 from vmsandbox.errors import Unimplemented, VmsandboxError
 
 _log = log.get(__name__)
+
+_PATIENCE = 5.0
+"""Seconds for which a delegate that hangs can hold up what is told of ours."""
 
 Keys = Mapping[str, Sequence[str]]
 """The label keys of each metric, by its name."""
@@ -74,9 +78,12 @@ def _keys(told: api.ListMetricDescriptorsResponse) -> Keys:
 async def _told(answer: Awaitable[Answer], nothing: Answer) -> Answer:
     """What the delegate answers, or nothing: metrics of its pods are missed, where ours are of use without them."""
     try:
-        return await answer
+        async with asyncio.timeout(_PATIENCE):
+            return await answer
     except Unimplemented:
         return nothing
+    except TimeoutError:
+        _log.warning("the delegate's metrics are not told: it has not answered within %g s", _PATIENCE)
     except VmsandboxError as error:
         _log.warning("the delegate's metrics are not told: %s", error)
-        return nothing
+    return nothing
