@@ -159,6 +159,9 @@ class LocalTargets:
                 os.killpg(process.pid, signal.SIGKILL)
             process._transport.close()  # type: ignore[attr-defined] # Its pipes, read to their ends or not.
             await process.wait()
+            if process.stdin is not None:
+                with contextlib.suppress(OSError):  # It had not read all of it.
+                    await process.stdin.wait_closed()
             if terminal is not None:
                 os.close(terminal)
             self.ended += 1

@@ -242,6 +242,23 @@ async def test_an_idle_connection_is_ended(targets: LocalTargets) -> None:
         assert targets.ended == len(targets.processes)
 
 
+async def test_a_connection_is_not_idle_while_a_command_prints_that_reads_no_input(targets: LocalTargets) -> None:
+    """Its input fills up, and the client is not read from."""
+    async with StreamingServer(targets, StreamingConfig(), idle_timeout=1).running() as streaming:
+        printing = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $n; sleep 0.2; done"
+        output, _, code = await run(streaming, exec_of("sh", "-c", printing, stdin=True), PATTERN)
+        assert (output.split()[-1], code) == (b"12", 0)
+        request = exec_of("sleep", "1000", stdin=True)
+        async with client.command(streaming.exec_url(request), wanted_of(request)) as command:
+            writing = asyncio.create_task(command.write(PATTERN))
+            async with asyncio.timeout(10):
+                with pytest.raises(Unavailable):
+                    async for _ in command.output():
+                        pass
+                    _ = command.exit_code
+            await asyncio.gather(writing, return_exceptions=True)
+
+
 async def test_the_end_of_the_server_ends_its_clients_commands(targets: LocalTargets) -> None:
     async with StreamingServer(targets, StreamingConfig()).running() as streaming:
         request = exec_of("sleep", "1000")

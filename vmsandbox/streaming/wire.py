@@ -128,14 +128,12 @@ class Wire(Generic[M]):
         """Wait for `ready` while the client is not read from; whether it came within `patience` seconds.
 
         Raises:
-            ClientGone: it hung up meanwhile.
+            ClientGone: it hung up meanwhile, or (without `patience`) was idle for too long.
         """
         peer: socket.socket = self._writer.get_extra_info("socket")
-        timeout = self._idle_timeout if patience is None else patience
         async with aio.background(ready) as waiting, aio.background(self._beat()):
             with hangup_of(peer) as gone:
-                both: set[asyncio.Future[Any]] = {waiting, gone}
-                await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                await self._first_of({waiting, gone}, patience)
             if waiting.done():
                 waiting.result()
                 return True
@@ -172,6 +170,18 @@ class Wire(Generic[M]):
                 self.machine.heartbeat()
                 self._write()
 
+    async def _first_of(self, futures: set[asyncio.Future[Any]], patience: float | None) -> None:
+        """Return when one is done, or after `patience` seconds; None: when the connection was idle for too long."""
+        left = self._left_of_idleness if patience is None else patience
+        while left > 0:
+            done, _ = await asyncio.wait(futures, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            left = 0 if done or patience is not None else self._left_of_idleness
+
+    @property
+    def _left_of_idleness(self) -> float:
+        """Seconds until nothing has come or gone for too long."""
+        return self._active + self._idle_timeout - asyncio.get_running_loop().time()
+
     async def _read(self) -> bytes:
         """Bytes of the client; none when it hung up. Raises ClientGone when nothing comes or goes for too long."""
         loop = asyncio.get_running_loop()
@@ -180,7 +190,7 @@ class Wire(Generic[M]):
                 async with asyncio.timeout_at(self._active + self._idle_timeout):
                     data = await self._reader.read(_READ)
             except TimeoutError:
-                if loop.time() - self._active >= self._idle_timeout:
+                if self._left_of_idleness <= 0:
                     raise ClientGone("it was idle for too long") from None
             except OSError:
                 return b""
