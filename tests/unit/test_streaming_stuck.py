@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -223,6 +223,31 @@ async def test_a_connection_that_is_alone_may_be_stuck_for_as_long_as_it_likes(
         writing.cancel()
         await asyncio.gather(writing, return_exceptions=True)
     assert max(sizes) < OWN + LIMIT + ports.LOOK_AHEAD + 64 * 1024
+
+
+async def test_a_stream_that_is_not_read_yet_is_not_late(
+    running: StreamingServer, echo: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "STALL_TIMEOUT", 1.0)
+    monkeypatch.setitem(ports.serve_ports.__kwdefaults__, "creation_timeout", 0.3)
+    async with (
+        over_spdy_without_windows(running, echo) as forward,
+        forward.connect(STUCK) as stuck,
+        forward.connect(echo) as other,
+    ):
+        await assert_answers(other)
+        multiplexer = forward._wire.machine.multiplexer
+        opening = multiplexer.open
+
+        def with_much_behind_the_first(headers: Mapping[str, str]) -> int:
+            number = opening(headers)
+            if headers[pairs.STREAM_TYPE] == pairs.ERROR:
+                multiplexer.send(stuck._data, bytes(2 * LIMIT))
+            return number
+
+        monkeypatch.setattr(multiplexer, "open", with_much_behind_the_first)
+        async with forward.connect(echo) as another:
+            await assert_answers(another)
 
 
 async def test_what_waited_for_connections_that_were_left_is_forgotten(

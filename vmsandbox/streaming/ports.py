@@ -101,8 +101,7 @@ class _Session:
     def _take(self, event: PortEvent) -> None:
         match event:
             case Waiting(pair):
-                timer = asyncio.get_running_loop().call_later(self._creation_timeout, self._expire, pair)
-                self._expiries[pair] = timer
+                self._expect(pair)
             case Requested(number, port):
                 self._begin(number, port)
             case PortInput(number, data):
@@ -177,6 +176,12 @@ class _Session:
         for pair in pairs:
             self._expiries.pop(pair).cancel()
 
+    def _expect(self, pair: int) -> None:
+        self._expiries[pair] = asyncio.get_running_loop().call_later(self._creation_timeout, self._expire, pair)
+
     def _expire(self, pair: int) -> None:
+        if self._allowance.spent:  # The other stream may have come, but is not read.
+            self._expect(pair)
+            return
         self._wire.machine.expire(pair)
         self._wire.flush_soon()
