@@ -108,14 +108,15 @@ class Connection:
         # One task waits for it: a waiter that is cancelled would leave its cancellation to all later ones.
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._wait_closed())
-        if self._writer.transport.get_write_buffer_size() > 0:
-            await asyncio.wait([self._closing], timeout=_FAREWELL)
-            self._writer.transport.abort()
         await asyncio.shield(self._closing)
 
     async def _wait_closed(self) -> None:
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        late = asyncio.get_running_loop().call_later(_FAREWELL, self._writer.transport.abort)
+        try:
+            with contextlib.suppress(OSError):
+                await self._writer.wait_closed()
+        finally:
+            late.cancel()
 
 
 @contextlib.asynccontextmanager
