@@ -87,7 +87,7 @@ def test_memory_is_told_with_its_limit(limited: Container) -> None:
     found = {name.removeprefix("container_memory_"): each.get((), 0) for name, each in measured(limited).items()}
     assert found["container_spec_memory_limit_bytes"] == 64 * MIB
     assert 0 < found["rss"] < found["usage_bytes"] <= found["max_usage_bytes"] <= 64 * MIB
-    assert found["cache"] > 3 * MIB, "the file that it has written"
+    assert found["cache"] >= 3 * MIB, "the file that it has written"
 
 
 def test_what_is_written_is_counted_by_the_disk_and_in_the_layer(limited: Container) -> None:

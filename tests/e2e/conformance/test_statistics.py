@@ -40,8 +40,8 @@ def test_the_cpu_time_of_a_pod_is_what_its_machine_takes(pod: Pod, waiting: Cont
 
 def test_the_memory_of_a_pod_is_that_of_its_guest_and_its_qemu(pod: Pod, waiting: Container) -> None:
     memory = stats_of(pod).linux.memory
-    # The guest has 192 MiB and 128 MiB of overhead; QEMU itself, with TCG's translated code, takes up to another.
-    assert 64 * MIB < memory.working_set_bytes.value < memory.usage_bytes.value < 1024 * MIB
+    # The guest has 192 MiB and 128 MiB of overhead; QEMU has some 100 MiB, and up to 1 GiB of TCG's translated code.
+    assert 64 * MIB < memory.working_set_bytes.value < memory.usage_bytes.value < 2048 * MIB
     assert memory.rss_bytes.value == memory.working_set_bytes.value
     assert memory.page_faults.value > memory.major_page_faults.value
 
