@@ -124,6 +124,11 @@ def stat_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
+def name_of(pid: int) -> str:
+    """What a process calls itself, 15 bytes at most (proc(5), comm). Raises OSError where there is no process."""
+    return Path(f"/proc/{pid}/comm").read_text(errors="replace").removesuffix("\n")
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
     """A process that can be recognized after a restart of this one: pids are reused, start times are not."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from vmsandbox.errors import NotFound
 from vmsandbox.model import MachineUsage
-from vmsandbox.process import ProcessIdentity, stat_of
+from vmsandbox.process import ProcessIdentity, name_of, stat_of
 
 _PROGRAM = "qemu-system-"
 """How the names of QEMU's processes begin. No other's command line is read: that waits for a process that hangs."""
@@ -59,8 +59,8 @@ def _qemus() -> dict[str, ProcessIdentity]:
     claims: defaultdict[str, list[ProcessIdentity]] = defaultdict(list)
     for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended
-            is_qemu = (directory / "comm").read_text(errors="replace").startswith(_PROGRAM)
-            if is_qemu and (identity := ProcessIdentity.of(int(directory.name))):
+            pid = int(directory.name)
+            if name_of(pid).startswith(_PROGRAM) and (identity := ProcessIdentity.of(pid)):
                 claims[machine_of((directory / "cmdline").read_bytes())].append(identity)
     # A QEMU that its guest has taken over can write what it likes on its command line.
     return {name: claimants[0] for name, claimants in claims.items() if len(claimants) == 1}

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vmsandbox.errors import Internal
+from vmsandbox.process import name_of, stat_of
 
 _PR_SET_CHILD_SUBREAPER = 36
 _DAEMONS = ("qemu-system-", "virtiofsd")
@@ -63,8 +64,7 @@ def _children() -> Iterator[int]:
 def _is_dead_daemon(pid: int, session: int) -> bool:
     """By name and session: a QEMU that libvirt has started and waits for itself is still in our session."""
     try:
-        head, _, tail = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
+        fields = stat_of(pid)
+        return fields[0] == "Z" and int(fields[3]) != session and name_of(pid).startswith(_DAEMONS)
     except OSError:
         return False
-    fields = tail.split()
-    return fields[0] == "Z" and int(fields[3]) != session and head.partition("(")[2].startswith(_DAEMONS)
