@@ -15,7 +15,6 @@ from tests.fakes.streaming import STUCK, LocalTargets
 from tests.support.api_server import api_server
 from tests.support.spdy_client import WindowlessSession
 from tests.unit.test_streaming_server import PATTERN, echo_server, exec_of, until, wanted_of
-from vmsandbox.config import StreamingConfig
 from vmsandbox.model import ExecRequest, PortForwardRequest
 from vmsandbox.streaming import status
 from vmsandbox.streaming.multiplexer import Closed, Data, Ended, Event
@@ -25,17 +24,6 @@ from vmsandbox.streaming.server import StreamingServer
 from vmsandbox.streaming.subprotocols import SPDY_COMMANDS, CommandVersion
 
 KUBECTL = shutil.which("kubectl")
-
-
-@pytest.fixture
-def targets() -> LocalTargets:
-    return LocalTargets()
-
-
-@pytest.fixture
-async def running(targets: LocalTargets) -> AsyncIterator[StreamingServer]:
-    async with StreamingServer(targets, StreamingConfig()).running() as streaming:
-        yield streaming
 
 
 class SpdyClient:

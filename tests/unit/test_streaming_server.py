@@ -39,11 +39,6 @@ PATTERN = random.Random(5).randbytes(3_000_000)
 
 
 @pytest.fixture
-def targets() -> LocalTargets:
-    return LocalTargets()
-
-
-@pytest.fixture
 async def running(targets: LocalTargets) -> AsyncIterator[StreamingServer]:
     async with StreamingServer(targets, StreamingConfig(), head_timeout=0.5).running() as streaming:
         yield streaming

@@ -12,7 +12,6 @@ from tests.support import spdy_client
 from tests.support.spdy_client import WindowlessSession
 from tests.unit.test_streaming_server import echo_server, until
 from vmsandbox import aio
-from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import Unavailable
 from vmsandbox.model import PortForwardRequest
 from vmsandbox.streaming import client, pairs, ports
@@ -31,17 +30,6 @@ MANY = 20
 """Connections whose windows are together more than may wait for one that has none."""
 
 Forwarding = Callable[[StreamingServer, int], AbstractAsyncContextManager[PortForwardClient]]
-
-
-@pytest.fixture
-def targets() -> LocalTargets:
-    return LocalTargets()
-
-
-@pytest.fixture
-async def running(targets: LocalTargets) -> AsyncIterator[StreamingServer]:
-    async with StreamingServer(targets, StreamingConfig()).running() as streaming:
-        yield streaming
 
 
 def url_of(streaming: StreamingServer, *named: int) -> str:
