@@ -1,7 +1,9 @@
 """A fake agent: the protocol as docs/protocol.md tells it, without a guest. `agent_contract.py` holds it to that.
 
-It can be scripted: `programs` says what a container's command does, `before` delays or fails a request, `say` sends
-anything, `hang_up` ends all connections, and `requests` and `cancelled` tell what has arrived.
+It can be scripted: `programs` says what a container's command does, `before` delays or fails a request or the hello,
+`answers` gives a method's result instead of the fake's own, `unasked` runs beside every control connection, `say` sends
+anything, `hang_up` ends all connections, and `requests` and `cancelled` tell what has arrived. Whole misbehaviours are
+in `hostile_agent`.
 """
 
 import asyncio
@@ -72,6 +74,8 @@ class FakeAgent:
     def __init__(self, directory: Path) -> None:
         self.programs: dict[tuple[str, ...], Program] = {}
         self.before: dict[str, Callable[[Any], Awaitable[None]]] = {}
+        self.answers: dict[str, Callable[[Any], object]] = {}
+        self.unasked: list[Serve] = []
         self.requests: list[Any] = []
         self.cancelled: list[str] = []
         self.hellos: list[Hello] = []
@@ -148,12 +152,21 @@ class FakeAgent:
         finally:
             await connection.aclose()
 
+    @staticmethod
+    async def _guard_work(work: Awaitable[None]) -> None:
+        """What is sent unasked ends when nobody takes it any more."""
+        with contextlib.suppress(OSError, ProtocolError):
+            await work
+
     async def _serve_controller(self, connection: Connection) -> None:
         hello = decode(Hello, parse_json(await connection.receive() or b""))
         self.hellos.append(hello)
+        if "hello" in self.before:
+            await self.before["hello"](hello)
         await connection.send(pack_json(encode(self.reply)))
         await self._replace_controller(connection)
         running: dict[int, asyncio.Task[None]] = {}
+        unasked = [asyncio.create_task(self._guard_work(work(connection))) for work in self.unasked]
         try:
             await self._acknowledge(hello.acknowledged)
             for number, event in list(self.events.items()):
@@ -161,9 +174,10 @@ class FakeAgent:
             while (payload := await connection.receive()) is not None:
                 await self._take(connection, decode(Envelope, parse_json(payload)), running)
         finally:
-            for task in running.values():
+            tasks = [*running.values(), *unasked]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*running.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self._controller is connection:
                 self._controller = None
                 self._tokens.clear()
@@ -207,6 +221,8 @@ class FakeAgent:
         self.requests.append(request)
         if envelope.method in self.before:
             await self.before[envelope.method](request)
+        if envelope.method in self.answers:
+            return self.answers[envelope.method](request)
         handler = getattr(self, f"_{envelope.method}", None)
         return await handler(request) if handler else Empty()
 
