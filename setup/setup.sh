@@ -45,11 +45,18 @@ prepare_users() {
     getent group libvirt-qemu >/dev/null || groupadd --system libvirt-qemu
     getent passwd libvirt-qemu >/dev/null ||
         useradd --system --gid kvm --home-dir /var/lib/libvirt --no-create-home --shell /usr/sbin/nologin libvirt-qemu
+    make_user vmsandbox-images  # runs what reads images; packaging/sysusers.d has the same
     # Where udev has not done it, libvirt would probe QEMU anew at every look-up: seconds each.
     if [ -e /dev/kvm ] && [ "$(stat -c %G /dev/kvm)" != kvm ]; then
         chgrp kvm /dev/kvm
         chmod 660 /dev/kvm
     fi
+}
+
+# A user that owns nothing and cannot log in, with a group of the same name.
+make_user() {
+    getent passwd "$1" >/dev/null ||
+        useradd --system --user-group --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin "$1"
 }
 
 make_venv() {

@@ -7,6 +7,7 @@ says so, this process). Arguments are always lists; no shell is ever involved.
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from vmsandbox.confinement import TOOLS, Confinement
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable
 
 STDERR_KEPT = 8 * 1024
@@ -37,6 +39,7 @@ async def run(
     env: Mapping[str, str] | None = None,
     check: bool = True,
     output: int | IO[bytes] = asyncio.subprocess.PIPE,
+    confinement: Confinement | None = None,
 ) -> Completed:
     """Run a command to its end and return what it printed.
 
@@ -49,13 +52,14 @@ async def run(
         env: its whole environment; None inherits this process's.
         check: raise when the exit status is not 0.
         output: where stdout goes, where it is not to be returned.
+        confinement: with what it runs; None: with all that this process has.
 
     Raises:
-        FailedPrecondition: the program is not installed.
+        FailedPrecondition: the program, or one that confines it, is not installed.
         DeadlineExceeded: it did not end in time.
         Internal: it ended with another status than 0; stderr is the evidence.
     """
-    process = await _spawn(argv, env, output)
+    process = await _spawn(_confined(argv, confinement), env, output)
     try:
         async with asyncio.timeout(timeout):
             stdout, stderr = await process.communicate(stdin)
@@ -84,9 +88,23 @@ async def _spawn(
             start_new_session=True,
         )
     except FileNotFoundError:
-        raise FailedPrecondition(
-            f"the program {argv[0]} is not installed", hint="`vmsandbox check` lists what this host needs"
-        ) from None
+        raise _not_installed(argv[0]) from None
+
+
+def _confined(argv: Sequence[str], confinement: Confinement | None) -> Sequence[str]:
+    """The command line to execute; what the confining programs say of one that is missing is not for people."""
+    if confinement is None:
+        return argv
+    for program in (*TOOLS, argv[0]):
+        if shutil.which(program) is None:
+            raise _not_installed(program)
+    return confinement.wrap(argv)
+
+
+def _not_installed(program: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"the program {program} is not installed", hint="`vmsandbox check` lists what this host needs"
+    )
 
 
 async def _kill_group(process: asyncio.subprocess.Process) -> None:
@@ -161,22 +179,27 @@ class ProcessIdentity:
                 os.close(fd)
 
 
-async def start_daemon(argv: Sequence[str], log: Path) -> ProcessIdentity:
+async def start_daemon(argv: Sequence[str], log: Path, confinement: Confinement | None = None) -> ProcessIdentity:
     """Start a helper in a session of its own that outlives this process; its output goes to `log`.
 
-    The caller owns it: record the identity, and end it with `ProcessIdentity.kill`.
+    The caller owns it: record the identity, and end it with `ProcessIdentity.kill`. A confinement keeps the helper's
+    process id, and must not have it end with this process.
 
     Raises:
-        FailedPrecondition: the program is not installed.
+        FailedPrecondition: the program, or one that confines it, is not installed.
         Unavailable: it ended at once; what it printed is the evidence.
     """
     with log.open("wb") as output:
         try:
             process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's transport kills its child when it is collected
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                _confined(argv, confinement),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         except FileNotFoundError:
-            raise FailedPrecondition(f"the program {argv[0]} is not installed") from None
+            raise _not_installed(argv[0]) from None
     threading.Thread(target=process.wait, name=f"reaper of {argv[0]}", daemon=True).start()
     identity = ProcessIdentity.of(process.pid)
     if identity is None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox import confinement
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest.transports import use_kernel
@@ -26,6 +27,7 @@ PROGRAMS = {
     "tar2sqfs": "squashfs-tools-ng",
     "mkfs.ext4": "e2fsprogs",
     "iptables": "iptables",
+    **dict.fromkeys(confinement.TOOLS, "util-linux"),
 }
 """The programs that serving pods starts, and the Debian packages that hold them."""
 

@@ -1,0 +1,68 @@
+"""The command lines that start confined programs, word for word."""
+
+import shutil
+
+import pytest
+
+from vmsandbox import process
+from vmsandbox.confinement import TOOLS, Account, Confinement, Limits
+from vmsandbox.errors import FailedPrecondition
+
+GOLDEN = {
+    "the least": (
+        Confinement(),
+        "unshare --net --ipc --uts -- choom --adjust 500 -- prlimit --core=0:0 --nofile=1024:1024 -- setpriv "
+        "--clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all --ambient-caps=-all -- tool --option",
+    ),
+    "a helper that outlives us": (
+        Confinement(Account(990, 991), limits=Limits(memory=1 << 20, file_size=512, open_files=64, processes=7)),
+        "unshare --net --ipc --uts -- choom --adjust 500 -- "
+        "prlimit --core=0:0 --data=1048576:1048576 --fsize=512:512 --nofile=64:64 --nproc=7:7 -- setpriv "
+        "--reuid=990 --regid=991 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all --ambient-caps=-all "
+        "-- tool --option",
+    ),
+    "root that changes its user by itself, and ends with us": (
+        Confinement(
+            capabilities=("setuid", "setgid"), namespaces=("net", "pid"), oom_score=900, dies_with_parent=True,
+            limits=Limits(open_files=None),
+        ),
+        "setpriv --pdeathsig KILL -- unshare --net --pid --fork --kill-child=KILL -- choom --adjust 900 -- "
+        "prlimit --core=0:0 -- setpriv --clear-groups --no-new-privs --bounding-set=-all,+setuid,+setgid "
+        "--inh-caps=-all --ambient-caps=-all --pdeathsig KILL -- tool --option",
+    ),
+    "the host's network": (
+        Confinement(Account(1, 2), namespaces=(), dies_with_parent=True, limits=Limits(open_files=None)),
+        "choom --adjust 500 -- prlimit --core=0:0 -- setpriv --reuid=1 --regid=2 --clear-groups --no-new-privs "
+        "--bounding-set=-all --inh-caps=-all --ambient-caps=-all --pdeathsig KILL -- tool --option",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_confinement_is_this_command_line(name: str) -> None:
+    confinement, expected = GOLDEN[name]
+    assert confinement.wrap(["tool", "--option"]) == expected.split(" ")
+
+
+def test_an_account_is_a_user_with_its_group() -> None:
+    assert Account.named("root") == Account(0, 0)
+
+
+def test_an_account_that_the_host_lacks_says_what_makes_it() -> None:
+    with pytest.raises(FailedPrecondition, match="the user no-such-user does not exist") as caught:
+        Account.named("no-such-user")
+    assert "make setup" in caught.value.hint
+
+
+async def test_a_confined_program_that_is_not_installed_is_named() -> None:
+    with pytest.raises(FailedPrecondition, match="the program no-such-program is not installed"):
+        await process.run(["no-such-program"], confinement=Confinement())
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+async def test_a_confining_program_that_is_not_installed_is_named(tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == tool else which(name))
+    with pytest.raises(FailedPrecondition, match=f"the program {tool} is not installed") as caught:
+        await process.run(["true"], confinement=Confinement())
+    assert "vmsandbox check" in caught.value.hint
