@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.standins.images import REGISTRIES
 from tests.support.conformance_client import eventually
+from tests.support.images import BuiltImage, archive_of, write_layout
 from tests.support.registry import Registry
 
 CONFIG = """
@@ -60,6 +61,28 @@ class Containerd:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         eventually(lambda: _listens(self.socket))
 
+    def ctr(self, *arguments: str | Path) -> str:
+        """Run ctr(1), and return what it prints."""
+        command = ["ctr", "--address", self.socket, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    @contextlib.contextmanager
+    def unpacked(self, image: BuiltImage, directory: Path) -> Iterator[Path]:
+        """Mount an image's root file system below `directory` for the body; containerd keeps the image.
+
+        Raises:
+            CalledProcessError: containerd refuses the image.
+        """
+        archive = archive_of(write_layout(directory / "layout", {"image": image}), directory / "image.tar")
+        name, root = f"unpacked@{image.digest}", directory / "judge"
+        root.mkdir()
+        self.ctr("images", "import", "--base-name", "unpacked", "--digests", archive)
+        try:
+            self.ctr("images", "mount", name, root)
+            yield root
+        finally:
+            self.ctr("images", "unmount", "--rm", root)
+
     def stop(self) -> None:
         """End it; its pods go on."""
         assert self.process
@@ -68,14 +91,12 @@ class Containerd:
 
 
 @contextlib.contextmanager
-def running_containerd(directory: Path, registry: Registry) -> Iterator[Containerd]:
-    """Run containerd with the images of a registry. Its pods are the caller's to remove."""
+def running_containerd(directory: Path, registry: Registry | None = None) -> Iterator[Containerd]:
+    """Run containerd, with the images of a registry if there is one. Its pods are the caller's to remove."""
     directory.mkdir()
     (directory / "config.toml").write_text(CONFIG.format(directory=directory))
-    for host in REGISTRIES:
-        hosts = directory / "registries" / host / "hosts.toml"
-        hosts.parent.mkdir(parents=True)
-        hosts.write_text(HOSTS.format(registry=registry.address, name=host))
+    if registry:
+        _write_hosts(directory / "registries", registry)
     (directory / "cni").mkdir()
     (directory / "cni/network.conflist").write_text(json.dumps(_network(directory)))
     containerd = Containerd(directory)
@@ -85,6 +106,13 @@ def running_containerd(directory: Path, registry: Registry) -> Iterator[Containe
     finally:
         containerd.stop()
         subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
+
+
+def _write_hosts(directory: Path, registry: Registry) -> None:
+    for host in REGISTRIES:
+        hosts = directory / host / "hosts.toml"
+        hosts.parent.mkdir(parents=True)
+        hosts.write_text(HOSTS.format(registry=registry.address, name=host))
 
 
 def _network(directory: Path) -> dict[str, object]:

@@ -13,6 +13,8 @@ from typing import Any
 
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker"
+SKIPPABLE_FRAME = b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip"
+"""Of zstd: RFC 8878, section 3.1.2."""
 
 
 def digest_of(data: bytes) -> str:
@@ -31,8 +33,11 @@ def tar_of(files: Mapping[str, bytes]) -> bytes:
 
 
 def compress(layer: bytes, compression: str) -> bytes:
+    """A layer as gzip, as zstd, as zstd behind a `skippable` frame, or as it is."""
     if compression == "gzip":
         return gzip.compress(layer, mtime=0)
+    if compression == "skippable":
+        return SKIPPABLE_FRAME + compress(layer, "zstd")
     if compression == "zstd":
         return subprocess.run(["zstd", "-q", "-c"], input=layer, check=True, capture_output=True).stdout
     return layer

@@ -10,8 +10,6 @@ from vmsandbox.images.rootfs.layers import Layer, RootLimit
 from vmsandbox.images.rootfs.merge import merge
 from vmsandbox.images.rootfs.tree import Tree
 
-TAR = "application/vnd.oci.image.layer.v1.tar"
-
 
 @dataclass(frozen=True)
 class Member:
@@ -51,8 +49,8 @@ def symlink(name: str, target: str) -> Member:
     return Member(name, tarfile.SYMTYPE, mode=0o777, linkname=target)
 
 
-def hard_link(name: str, target: str) -> Member:
-    return Member(name, tarfile.LNKTYPE, linkname=target)
+def hard_link(name: str, target: str, **attributes: object) -> Member:
+    return Member(name, tarfile.LNKTYPE, linkname=target, **attributes)  # type: ignore[arg-type]
 
 
 def whiteout(name: str) -> Member:
@@ -72,9 +70,9 @@ def layer_tar(members: Sequence[Member], format: int = tarfile.PAX_FORMAT) -> by
     return buffer.getvalue()
 
 
-def merged_tars(*tars: bytes, limit: RootLimit | None = None, media_type: str = TAR) -> Tree:
+def merged_tars(*tars: bytes, limit: RootLimit | None = None) -> Tree:
     """The tree of these layers; each has the diff_id that it should have."""
-    layers = [Layer(path=None, media_type=media_type, diff_id=_digest(tar)) for tar in tars]  # type: ignore[arg-type]
+    layers = [Layer(path=None, diff_id=_digest(tar)) for tar in tars]  # type: ignore[arg-type]
     return merge(layers, [io.BytesIO(tar) for tar in tars], limit or RootLimit())
 
 

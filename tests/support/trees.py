@@ -1,4 +1,4 @@
-"""Directory trees compared entry by entry: what a root image holds, and what umoci unpacks of the same image."""
+"""Directory trees compared entry by entry: what a root image holds, and what others unpack of the same image."""
 
 import hashlib
 import os
@@ -34,7 +34,8 @@ class File:
 
 def files_of(root: Path) -> dict[str, File]:
     """Every file below a directory, and the directory itself as `.`, by name."""
-    paths = [root, *(Path(top) / name for top, dirs, files in os.walk(root) for name in dirs + files)]
+    found = [root, *(Path(top) / name for top, dirs, files in os.walk(root) for name in dirs + files)]
+    paths = [path for path in found if os.path.lexists(path)]  # overlayfs lists whiteouts of no lower layer
     names: dict[int, set[str]] = defaultdict(set)
     for path in paths:
         names[path.lstat().st_ino].add(str(path.relative_to(root)))

@@ -13,7 +13,7 @@ from vmsandbox.images.rootfs.squashfs import write_squashfs
 
 
 def test_a_job_arrives_as_it_was_sent() -> None:
-    job = Job((LayerFile("/a b", "type", "sha256:0"),), "/x/ö", RootLimit(size=1, entries=2))
+    job = Job((LayerFile("/a b", "sha256:0"),), "/x/ö", RootLimit(size=1, entries=2))
     assert Job.from_bytes(job.to_bytes()) == job
 
 

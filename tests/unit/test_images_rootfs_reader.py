@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.layers import TAR, Member, directory, file, layer_tar, merged_tars, names
+from tests.support.images import SKIPPABLE_FRAME, compress
+from tests.support.layers import Member, directory, file, layer_tar, merged_tars, names
 from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
 from vmsandbox.images.documents import Malformed
 from vmsandbox.images.rootfs.compression import pieces
@@ -42,9 +43,8 @@ def content(entry: Entry, archive: bytes) -> bytes:
 
 def repacked(archive: bytes) -> dict[str, tarfile.TarInfo]:
     """What tarfile reads from the stream that tar2sqfs gets."""
-    layer = Layer(Path(), TAR, "")
     tree = merged_tars(archive)
-    stream = b"".join(pack(tree, [layer], [io.BytesIO(archive)], Budget(RootLimit())))
+    stream = b"".join(pack(tree, [io.BytesIO(archive)], Budget(RootLimit())))
     with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
         return {info.name: info for info in tar}
 
@@ -327,7 +327,7 @@ def test_sparse_files_of_gnu_tar_keep_name_size_and_content(tmp_path: Path, opti
     command = ["tar", "-c", "-S", "-C", tmp_path, *options, "sparse", "after"]
     archive = subprocess.run(command, check=True, capture_output=True).stdout
     assert len(archive) < len(whole) // 2
-    stream = b"".join(pack(merged_tars(archive), [Layer(Path(), TAR, "")], [io.BytesIO(archive)], Budget(RootLimit())))
+    stream = b"".join(pack(merged_tars(archive), [io.BytesIO(archive)], Budget(RootLimit())))
     with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
         files = {info.name: tar.extractfile(info).read() for info in tar if info.isreg()}  # type: ignore[union-attr]
     assert files == {"sparse": whole, "after": b"after"}
@@ -363,7 +363,7 @@ def test_a_sparse_file_larger_than_the_limit_is_refused_before_it_is_written() -
     archive = sparse(b"0,4", b"9" * 15)
     tree = merged_tars(archive)
     with pytest.raises(ResourceExhausted):
-        next(iter([b"".join(pack(tree, [], [], Budget(RootLimit())))]))
+        next(iter([b"".join(pack(tree, [], Budget(RootLimit())))]))
 
 
 @pytest.mark.parametrize("lines", [b"1000000000\n", b"x\n", b"9" * 600, b"1\n0\n-4\n", b"2\n0\n2\n"])
@@ -385,8 +385,7 @@ def test_hard_links_follow_their_target_in_the_stream_and_carry_no_data() -> Non
 def test_only_what_survives_is_in_the_stream() -> None:
     low = layer_tar([file("kept", b"kept"), file("gone", b"gone"), file("replaced", b"old")])
     up = layer_tar([file("replaced", b"new"), file(".wh.gone")])
-    layers = [Layer(Path(), TAR, ""), Layer(Path(), TAR, "")]
-    stream = b"".join(pack(merged_tars(low, up), layers, [io.BytesIO(low), io.BytesIO(up)], Budget(RootLimit())))
+    stream = b"".join(pack(merged_tars(low, up), [io.BytesIO(low), io.BytesIO(up)], Budget(RootLimit())))
     with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
         files = {info.name: tar.extractfile(info).read() for info in tar if info.isreg()}  # type: ignore[union-attr]
     assert files == {"kept": b"kept", "replaced": b"new"}
@@ -399,20 +398,17 @@ def test_long_names_count_as_further_entries_where_they_are_held_in_memory() -> 
     )
     tree = merged_tars(archive)
     with pytest.raises(ResourceExhausted):
-        list(pack(tree, [], [], Budget(RootLimit(entries=150))))
+        list(pack(tree, [], Budget(RootLimit(entries=150))))
 
 
 def test_files_of_more_users_than_squashfs_can_hold_are_refused() -> None:
     tree = merged_tars(layer_tar([file(f"f{n}", uid=n, gid=n + 33_000) for n in range(33_000)], tarfile.USTAR_FORMAT))
     with pytest.raises(ResourceExhausted, match="65535 users"):
-        list(pack(tree, [], [], Budget(RootLimit())))
+        list(pack(tree, [], Budget(RootLimit())))
 
 
-def uncompressed(blob: bytes, media_type: str) -> bytes:
-    return b"".join(pieces(io.BytesIO(blob), media_type))
-
-
-GZIP, ZSTD = f"{TAR}+gzip", "application/vnd.docker.image.rootfs.diff.tar.zstd"
+def uncompressed(blob: bytes) -> bytes:
+    return b"".join(pieces(io.BytesIO(blob)))
 
 
 def zstd(data: bytes, *options: str) -> bytes:
@@ -422,17 +418,18 @@ def zstd(data: bytes, *options: str) -> bytes:
 @pytest.mark.parametrize("size", [0, 1, 3_000_000])
 def test_layers_of_several_gzip_members_or_zstd_frames_are_read_whole(size: int) -> None:
     data = b"0123456789" * (size // 10)
-    skippable = b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip"
-    assert uncompressed(gzip.compress(data) + gzip.compress(data) + bytes(99), GZIP) == data * 2
-    assert uncompressed(zstd(data) + skippable + zstd(data), ZSTD) == data * 2
-    assert uncompressed(data, TAR) == data
+    skippable = SKIPPABLE_FRAME
+    assert uncompressed(gzip.compress(data) + gzip.compress(data) + bytes(99)) == data * 2
+    assert uncompressed(zstd(data) + skippable + zstd(data)) == data * 2
+    assert uncompressed(skippable + zstd(data)) == data
+    assert uncompressed(data) == data
 
 
-@pytest.mark.parametrize("media_type", [GZIP, ZSTD])
-def test_a_compressed_layer_that_is_cut_short_or_garbage_is_an_error(media_type: str) -> None:
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "skippable"])
+def test_a_compressed_layer_that_is_cut_short_or_garbage_is_an_error(compression: str) -> None:
     archive = layer_tar([file("a", bytes(range(256)) * 2000)])
-    whole = gzip.compress(archive) if media_type is GZIP else zstd(archive)
-    layer = Layer(Path(), media_type, "sha256:" + "0" * 64)
+    whole = compress(archive, compression)
+    layer = Layer(Path(), "sha256:" + "0" * 64)
     for blob in (whole[: len(whole) // 2], b"garbage", whole + b"garbage", whole[:30] + b"?" + whole[31:]):
         with pytest.raises((Malformed, Internal)):
             merge([layer], [io.BytesIO(blob)], RootLimit())
@@ -441,18 +438,18 @@ def test_a_compressed_layer_that_is_cut_short_or_garbage_is_an_error(media_type:
 def test_a_zstd_frame_that_asks_for_more_memory_than_is_allowed_is_refused() -> None:
     blob = zstd(bytes(300 << 20), "--long=28", "--fast=5")
     with pytest.raises(Malformed, match="damaged"):
-        uncompressed(blob, ZSTD)
+        uncompressed(blob)
 
 
 def test_a_bomb_is_refused_at_the_limit() -> None:
     blob = gzip.compress(bytes(20_000_000))
     with pytest.raises(ResourceExhausted, match="unpacks to more than 1000000 bytes"):
-        merge([Layer(Path(), GZIP, "")], [io.BytesIO(blob)], RootLimit(size=1_000_000))
+        merge([Layer(Path(), "")], [io.BytesIO(blob)], RootLimit(size=1_000_000))
 
 
 def test_a_layer_with_another_diff_id_is_refused() -> None:
     with pytest.raises(Internal, match="diff_id"):
-        merge([Layer(Path(), TAR, "sha256:" + "0" * 64)], [io.BytesIO(PLAIN)], RootLimit())
+        merge([Layer(Path(), "sha256:" + "0" * 64)], [io.BytesIO(PLAIN)], RootLimit())
 
 
 def test_what_follows_the_archive_counts_for_its_digest() -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.support.layers import directory, file, hard_link, merged, names, opaque, symlink, whiteout
+from tests.support.layers import Member, directory, file, hard_link, merged, names, opaque, symlink, whiteout
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.images.documents import Malformed
 from vmsandbox.images.rootfs.entry import Kind
@@ -56,8 +56,8 @@ def test_a_whiteout_of_a_directory_that_its_own_layer_has_removes_only_the_lower
     assert names(tree) == ["d", "d/new"]
 
 
-def test_a_whiteout_of_nothing_does_nothing() -> None:
-    assert names(merged([file("a")], [whiteout("b"), whiteout("no/such"), opaque("nothing")])) == ["a"]
+def test_a_whiteout_of_nothing_does_nothing_but_imply_its_directory() -> None:
+    assert names(merged([file("a")], [whiteout("b"), whiteout("no/such"), opaque("nothing")])) == ["a", "no", "nothing"]
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["opaque last", "opaque first"])
@@ -94,21 +94,31 @@ def test_a_file_makes_way_for_the_directory_that_a_deeper_name_implies() -> None
     assert (node(tree, "x").kind, node(tree, "x").mode, node(tree, "x").mtime) == (Kind.DIRECTORY, 0o755, 0)
 
 
-def test_a_symbolic_link_in_a_names_directory_is_followed_within_the_tree() -> None:
-    lower = [directory("usr"), directory("usr/bin"), symlink("bin", "usr/bin"), symlink("abs", "/usr/bin")]
-    tree = merged(lower, [file("bin/one"), file("abs/two"), whiteout("bin/gone")])
+def test_a_symbolic_link_of_the_same_layer_in_a_names_directory_is_followed_within_the_tree() -> None:
+    lower = [directory("usr"), directory("usr/bin")]
+    links = [symlink("bin", "usr/bin"), symlink("abs", "/usr/bin")]
+    tree = merged(lower, [*links, file("bin/one"), file("abs/two"), whiteout("bin/gone")])
     assert names(tree) == ["abs", "bin", "usr", "usr/bin", "usr/bin/one", "usr/bin/two"]
     assert node(tree, "bin").kind is Kind.SYMLINK
 
 
-def test_a_whiteout_follows_symbolic_links_in_its_directory_but_not_itself() -> None:
+def test_a_symbolic_link_of_a_lower_layer_makes_way_for_a_directory_like_that_it_leads_to() -> None:
+    lower = [directory("d", 0o750, uid=3), file("d/x"), symlink("l", "d"), symlink("dangling", "no")]
+    tree = merged(lower, [file("l/y"), file("dangling/z")])
+    assert names(tree) == ["d", "d/x", "dangling", "dangling/z", "l", "l/y"]
+    assert (node(tree, "l").mode, node(tree, "l").uid) == (0o750, 3)
+    assert (node(tree, "dangling").mode, node(tree, "dangling").uid) == (0o755, 0)
+
+
+def test_a_whiteout_removes_nothing_through_a_symbolic_link_of_a_lower_layer() -> None:
     lower = [directory("d"), file("d/x"), symlink("l", "d")]
-    assert names(merged(lower, [whiteout("l/x")])) == ["d", "l"]
+    assert names(merged(lower, [whiteout("l/x")])) == ["d", "d/x", "l"]
+    assert names(merged(lower, [opaque("l")])) == ["d", "d/x", "l"]
     assert names(merged(lower, [whiteout("l")])) == ["d", "d/x"]
 
 
 def test_a_dangling_symbolic_link_in_a_names_directory_makes_what_it_points_to() -> None:
-    tree = merged([symlink("data", "var/data")], [file("data/x")])
+    tree = merged([symlink("data", "var/data"), file("data/x")])
     assert names(tree) == ["data", "var", "var/data", "var/data/x"]
 
 
@@ -119,7 +129,7 @@ def test_a_directory_replaces_a_symbolic_link() -> None:
 
 @pytest.mark.parametrize("target", ["../../../..", "/../..", "/"])
 def test_links_that_lead_out_of_the_tree_stay_at_its_root(target: str) -> None:
-    assert names(merged([symlink("out", target)], [file("out/etc/passwd")])) == ["etc", "etc/passwd", "out"]
+    assert names(merged([symlink("out", target), file("out/etc/passwd")])) == ["etc", "etc/passwd", "out"]
 
 
 @pytest.mark.parametrize("name", ["../../etc/x", "/etc/x", "./etc/./x", "etc//x", "a/../etc/x", "/../etc/x"])
@@ -169,15 +179,13 @@ def test_a_hard_link_to_nothing_or_to_a_directory_is_refused(target: str) -> Non
         merged([directory("d"), file("gone")], [whiteout("gone"), hard_link("h", target)])
 
 
-def test_the_roots_attributes_are_those_of_the_last_layer_that_has_it() -> None:
-    tree = merged([directory("./", 0o700, uid=1)], [file("a")], [directory("/", 0o711, gid=2)])
-    assert (tree.root.mode, tree.root.uid, tree.root.gid) == (0o711, 0, 2)
-
-
-@pytest.mark.parametrize("member", [file("."), symlink("/", "etc"), hard_link("..", "a")])
-def test_the_root_cannot_become_something_else(member: object) -> None:
-    with pytest.raises(Malformed):
-        merged([file("a"), member])  # type: ignore[list-item]
+@pytest.mark.parametrize(
+    "member", [directory("./", 0o700, uid=1), file("."), symlink("/", "etc"), hard_link("..", "a")]
+)
+def test_a_layer_does_not_change_the_root(member: Member) -> None:
+    tree = merged([file("a"), member], [member])
+    assert names(tree) == ["a"]
+    assert (tree.root.kind, tree.root.mode, tree.root.uid) == (Kind.DIRECTORY, 0o755, 0)
 
 
 @pytest.mark.parametrize("name", [".wh..", ".wh...", ".wh.", "d/.wh..."])
@@ -186,10 +194,17 @@ def test_a_whiteout_of_no_name_is_refused(name: str) -> None:
         merged([directory("d"), file("d/x")], [file(name)])
 
 
-def test_what_aufs_keeps_for_itself_is_no_file() -> None:
-    assert names(merged([file(".wh..wh.aufs"), directory(".wh..wh.plnk"), file(".wh..wh.plnk/1.2"), file("a")])) == [
-        "a"
-    ]
+def test_what_aufs_keeps_for_itself_is_no_file_but_may_be_a_hard_links_target() -> None:
+    aufs = [file(".wh..wh.aufs"), directory(".wh..wh.plnk"), file(".wh..wh.plnk/1.2", b"shared", uid=3)]
+    tree = merged([*aufs, file("a"), hard_link("b", "/.wh..wh.plnk/1.2"), hard_link("c", ".wh..wh.plnk/1.2")])
+    assert names(tree) == ["a", "b", "c"]
+    assert node(tree, "b") is node(tree, "c")
+    assert node(tree, "b").uid == 3
+
+
+def test_what_aufs_keeps_in_one_layer_is_no_target_in_another() -> None:
+    with pytest.raises(Malformed, match="hard link"):
+        merged([file(".wh..wh.plnk/1.2")], [hard_link("a", ".wh..wh.plnk/1.2")])
 
 
 @pytest.mark.parametrize("name", ["n" * 256, f"{'n' * 256}/x", "/".join(["d" * 200] * 21)])

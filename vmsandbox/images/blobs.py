@@ -11,9 +11,6 @@ from vmsandbox.images import durable
 from vmsandbox.images.documents import MAX_DOCUMENT, check_digest
 from vmsandbox.images.manifest import Descriptor
 
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
-
 
 @dataclass(frozen=True, slots=True)
 class Blobs:
@@ -110,11 +107,3 @@ def disk_bytes(path: Path) -> int:
         return path.lstat().st_blocks * 512
     except FileNotFoundError:
         return 0
-
-
-def layer_type(path: Path) -> str:
-    """The OCI media type of a layer by its first bytes: archives of docker call plain tars compressed."""
-    with path.open("rb") as file:
-        start = file.read(4)
-    ending = "+gzip" if start.startswith(_GZIP) else "+zstd" if start == _ZSTD else ""
-    return f"application/vnd.oci.image.layer.v1.tar{ending}"

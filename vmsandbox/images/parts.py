@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.errors import InvalidArgument, NotFound, ResourceExhausted
-from vmsandbox.images.blobs import Blobs, layer_type
+from vmsandbox.images.blobs import Blobs
 from vmsandbox.images.documents import Malformed, check_digest, digest_of
 from vmsandbox.images.imageconfig import ParsedConfig, parse_config
 from vmsandbox.images.index import ImageRecord, IndexFile
@@ -154,6 +154,4 @@ class Parts:
 
     def _layers(self, record: ImageRecord, config: ParsedConfig) -> tuple[Layer, ...]:
         paths = [self.blobs.path(digest) for digest in record.layers]
-        return tuple(
-            Layer(path, layer_type(path), diff_id) for path, diff_id in zip(paths, config.diff_ids, strict=True)
-        )
+        return tuple(Layer(path, diff_id) for path, diff_id in zip(paths, config.diff_ids, strict=True))

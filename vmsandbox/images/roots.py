@@ -16,7 +16,7 @@ from vmsandbox.images.rootfs import Layer, RootLimit, build_root_image
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 
 FILESYSTEM = "squashfs"
-FORMAT = 1
+FORMAT = 2
 """Of the root images; one of an older format is made anew."""
 
 

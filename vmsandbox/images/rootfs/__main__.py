@@ -36,10 +36,10 @@ def _failed(error: VmsandboxError) -> int:
 
 
 def _build(job: Job) -> None:
-    layers = [Layer(Path(layer.path), layer.media_type, layer.diff_id) for layer in job.layers]
+    layers = [Layer(Path(layer.path), layer.diff_id) for layer in job.layers]
     with _opened(layers) as blobs:
         tree = merge(layers, blobs, job.limit)
-        write_squashfs(pack(tree, layers, blobs, Budget(job.limit)), Path(job.destination))
+        write_squashfs(pack(tree, blobs, Budget(job.limit)), Path(job.destination))
 
 
 @contextlib.contextmanager

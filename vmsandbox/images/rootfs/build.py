@@ -35,7 +35,7 @@ async def build_root_image(
         DeadlineExceeded: it took too long.
         FailedPrecondition: tar2sqfs is not installed.
     """
-    files = tuple(LayerFile(str(layer.path), layer.media_type, layer.diff_id) for layer in layers)
+    files = tuple(LayerFile(str(layer.path), layer.diff_id) for layer in layers)
     job = Job(files, str(destination), limit)
     try:
         await process.run(_PROGRAM, stdin=job.to_bytes(), timeout=timeout, env=_environment())

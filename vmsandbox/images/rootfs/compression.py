@@ -1,5 +1,10 @@
-"""A layer's bytes uncompressed, piece by piece: memory stays bounded whatever the layer claims to be."""
+"""A layer's bytes uncompressed, piece by piece: memory stays bounded whatever the layer claims to be.
 
+The first bytes say how a layer is compressed, as in containerd. Its media type does not: archives of docker call plain
+tars compressed, and registries keep layers whose manifest is wrong.
+"""
+
+import re
 import zlib
 from collections.abc import Iterator
 from typing import IO
@@ -11,22 +16,30 @@ from vmsandbox.images.documents import Malformed
 PIECE = 1 << 20
 """Bytes of one piece at most."""
 
-_GZIP = 16 + zlib.MAX_WBITS
+_GZIP = b"\x1f\x8b\x08"
+"""RFC 1952, section 2.3.1: its magic and the one method of compression."""
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""RFC 8878, section 3.1.2: a frame that a decoder passes over, before the first that holds data (pzstd, eStargz)."""
+_WINDOW = 16 + zlib.MAX_WBITS
+"""zlib's name for gzip."""
 _MAX_WINDOW = 128 << 20
 """Bytes of history that a zstd frame may ask for, as much as the zstd program allows."""
 
 
-def pieces(blob: IO[bytes], media_type: str) -> Iterator[bytes]:
-    """The uncompressed content of a layer of this media type.
+def pieces(blob: IO[bytes]) -> Iterator[bytes]:
+    """Yield the uncompressed content of a layer, from its beginning; `blob` can seek.
 
     Raises:
-        Malformed: it is not compressed as its type says, or is cut short.
+        Malformed: its compression is damaged, or is cut short.
     """
-    ending = media_type.rpartition(".tar")[2]
+    blob.seek(0)
+    start = blob.read(len(_ZSTD))
+    blob.seek(0)
     try:
-        if ending.endswith("gzip"):
+        if start.startswith(_GZIP):
             yield from _gunzip(blob)
-        elif ending.endswith("zstd"):
+        elif start == _ZSTD or _SKIPPABLE.fullmatch(start):
             yield from _unzstd(blob)
         else:
             yield from iter(lambda: blob.read(PIECE), b"")
@@ -38,7 +51,7 @@ def _gunzip(blob: IO[bytes]) -> Iterator[bytes]:
     """All members of a gzip file (RFC 1952), one after the other; zeros may pad the last."""
     rest = blob.read(PIECE)
     while rest:
-        member = zlib.decompressobj(_GZIP)
+        member = zlib.decompressobj(_WINDOW)
         while not member.eof:
             rest = rest or blob.read(PIECE)
             if not rest:

@@ -13,7 +13,6 @@ class LayerFile:
     """A `Layer` whose path is text."""
 
     path: str
-    media_type: str
     diff_id: str
 
 

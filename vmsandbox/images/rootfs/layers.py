@@ -10,12 +10,10 @@ from vmsandbox.errors import ResourceExhausted
 class Layer:
     """One layer of an image (OCI image-spec, layer.md; docker's layers are the same).
 
-    `path` is the blob; `media_type` says how it is compressed; `diff_id` is the digest of the uncompressed tar
-    (`sha256:HEX`), which it is held against.
+    `path` is the blob; `diff_id` is the digest of the uncompressed tar (`sha256:HEX`), which it is held against.
     """
 
     path: Path
-    media_type: str
     diff_id: str
 
 

@@ -30,7 +30,7 @@ def merge(layers: Sequence[Layer], blobs: Sequence[IO[bytes]], limit: RootLimit)
     for number, (layer, blob) in enumerate(zip(layers, blobs, strict=True), 1):
         try:
             tree.next_layer()
-            _apply(tree, layer, CheckedStream(blob, layer.media_type, budget))
+            _apply(tree, layer, CheckedStream(blob, budget))
         except VmsandboxError as error:
             raise error.at(f"layer {number} of {len(layers)}") from None
     return tree
@@ -48,15 +48,15 @@ def apply_entry(tree: Tree, entry: Entry) -> None:
     """Apply one entry, which may be a whiteout, to the tree."""
     parts = clean(entry.name)
     name = parts[-1] if parts else b""
-    if not name.startswith(_WHITEOUT):
-        if not any(part.startswith(_META) for part in parts):
-            tree.add(entry)
-        return
     directory = b"/".join(parts[:-1])
     if name == _OPAQUE:
         tree.opaque(directory)
-    elif not name.startswith(_META):  # what else begins so is aufs's own, and no file
+    elif any(part.startswith(_META) for part in parts):  # aufs's own
+        tree.set_aside(entry)
+    elif name.startswith(_WHITEOUT):
         tree.whiteout(directory, _whited_out(name))
+    else:
+        tree.add(entry)
 
 
 def _whited_out(name: bytes) -> bytes:

@@ -7,7 +7,7 @@ from vmsandbox.errors import ResourceExhausted
 from vmsandbox.images.rootfs.compression import pieces
 from vmsandbox.images.rootfs.entry import Content, Kind
 from vmsandbox.images.rootfs.header import BLOCK
-from vmsandbox.images.rootfs.layers import Budget, Layer
+from vmsandbox.images.rootfs.layers import Budget
 from vmsandbox.images.rootfs.node import Node
 from vmsandbox.images.rootfs.stream import Stream
 from vmsandbox.images.rootfs.tree import Tree
@@ -18,8 +18,10 @@ _MAX_IDS = 65535
 """Different user and group ids that a squashfs holds."""
 
 
-def pack(tree: Tree, layers: Sequence[Layer], blobs: Sequence[IO[bytes]], budget: Budget) -> Iterator[bytes]:
+def pack(tree: Tree, blobs: Sequence[IO[bytes]], budget: Budget) -> Iterator[bytes]:
     """The tar stream, piece by piece: what has no content sorted by name, then files in their layers' order.
+
+    `blobs` are the open files of the layers that the tree was merged from.
 
     Raises:
         ResourceExhausted: the files are larger than the budget, or belong to too many users.
@@ -40,8 +42,8 @@ def pack(tree: Tree, layers: Sequence[Layer], blobs: Sequence[IO[bytes]], budget
             yield member(name, node)
     if len(ids) > _MAX_IDS:
         raise ResourceExhausted(f"the image's files belong to more than {_MAX_IDS} users and groups")
-    for number, (layer, blob) in enumerate(zip(layers, blobs, strict=True)):
-        yield from _files({n: name for n, name in files.items() if n.layer == number}, layer, blob)
+    for number, blob in enumerate(blobs):
+        yield from _files({n: name for n, name in files.items() if n.layer == number}, blob)
     for name, first, node in links:
         yield hard_link(name, node, first)
     yield END
@@ -54,10 +56,9 @@ def _named(tree: Tree) -> Iterator[tuple[bytes, Node, bytes]]:
         yield name, node, name if node.kind is Kind.DIRECTORY else first.setdefault(node, name)
 
 
-def _files(files: dict[Node, bytes], layer: Layer, blob: IO[bytes]) -> Iterator[bytes]:
+def _files(files: dict[Node, bytes], blob: IO[bytes]) -> Iterator[bytes]:
     """The files of one layer, in the order in which it has them."""
-    blob.seek(0)
-    stream = Stream(pieces(blob, layer.media_type))
+    stream = Stream(pieces(blob))
     for node in sorted(files, key=lambda node: _content(node).offset):
         content = _content(node)
         stream.skip(content.offset - stream.position)

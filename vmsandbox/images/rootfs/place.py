@@ -22,6 +22,11 @@ class Place:
         """The directory."""
         return self._path[-1][1] if self._path else self._root
 
+    @property
+    def names(self) -> list[bytes]:
+        """The directory's name, without symbolic links."""
+        return [name for name, _ in self._path]
+
     def step(self, part: bytes) -> None:
         """Go up for `..`, stay for anything else."""
         if part == b".." and self._path:

@@ -82,7 +82,6 @@ class CheckedStream:
     """The stream of a layer that was not read before: each byte is counted and goes into the digest."""
 
     blob: IO[bytes]
-    media_type: str
     budget: Budget
     _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256, init=False)
 
@@ -91,7 +90,7 @@ class CheckedStream:
         return Stream(self._counted())
 
     def _counted(self) -> Iterator[bytes]:
-        for piece in pieces(self.blob, self.media_type):
+        for piece in pieces(self.blob):
             self.budget.spend_bytes(len(piece))
             self._hash.update(piece)
             yield piece
