@@ -226,9 +226,9 @@ class RuntimeService:
         """What the running containers of these sandboxes use, by id; a guest that does not answer is left out."""
         return await self._sandboxes.measure(sandbox_ids)
 
-    def reopen_container_log(self, container_id: str) -> None:
+    async def reopen_container_log(self, container_id: str) -> None:
         """Go on in a new log file after a rotation. Raises NotFound, FailedPrecondition."""
-        self._sandboxes.container(container_id).reopen_log()
+        await self._sandboxes.container(container_id).reopen_log()
 
     def events(self) -> AsyncGenerator[ContainerEvent, None]:
         """What happens to sandboxes and containers from now on (CRI GetContainerEvents)."""

@@ -11,7 +11,17 @@ from typing import Any
 
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
-from vmsandbox.protocol.messages import REQUESTS, VERSION, Envelope, Hello, HelloReply, Kind
+from vmsandbox.protocol.messages import (
+    AGENT_FRAME,
+    ERROR_TEXT,
+    LARGE_ANSWERS,
+    REQUESTS,
+    VERSION,
+    Envelope,
+    Hello,
+    HelloReply,
+    Kind,
+)
 from vmsandbox_agent import console
 from vmsandbox_agent.errors import AgentError, describe
 from vmsandbox_agent.events import EventLog
@@ -56,7 +66,7 @@ async def say_goodbye(connection: Connection, reason: str) -> None:
     """Tell the peer why the connection ends, if it listens."""
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(_GOODBYE_TIMEOUT):
-            await connection.send(pack_json(encode(Envelope(Kind.GOODBYE, body=reason))))
+            await connection.send(pack_json(encode(Envelope(Kind.GOODBYE, body=reason[:ERROR_TEXT]))))
 
 
 class Session:
@@ -126,7 +136,7 @@ class Session:
             raise ProtocolError(f"{len(self._tasks)} requests are not answered yet")
 
     async def _serve(self, envelope: Envelope) -> None:
-        await self._send(await self._answer(envelope))
+        await self._send(_bounded(envelope, await self._answer(envelope)))
 
     async def _answer(self, envelope: Envelope) -> Envelope:
         """RESPONSE or ERROR. The work is a task of its own, so that CANCEL ends it and the answer still goes out."""
@@ -183,4 +193,13 @@ def _failed(envelope: Envelope, error: Exception) -> Envelope:
 
 
 def _error(envelope: Envelope, code: str, message: str) -> Envelope:
-    return Envelope(Kind.ERROR, envelope.id, code, message)
+    return Envelope(Kind.ERROR, envelope.id, code, message[:ERROR_TEXT])
+
+
+def _bounded(request: Envelope, answer: Envelope) -> Envelope:
+    """The answer, or an error where it is larger than the host takes it."""
+    limit = LARGE_ANSWERS.get(request.method, AGENT_FRAME)
+    size = len(pack_json(encode(answer))) if answer.kind is Kind.RESPONSE else 0
+    if size <= limit:
+        return answer
+    return _error(request, "resource_exhausted", f"the answer to {request.method} is larger than {limit} bytes")

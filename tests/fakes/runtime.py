@@ -190,7 +190,7 @@ class FakeRuntime:
             if status.sandbox_id in sandbox_ids and status.state is ContainerState.RUNNING
         }
 
-    def reopen_container_log(self, container_id: str) -> None:
+    async def reopen_container_log(self, container_id: str) -> None:
         self.calls.append(("reopen_container_log", container_id))
         if self.container_status(container_id).state is not ContainerState.RUNNING:
             raise FailedPrecondition(f"container {container_id} does not run")

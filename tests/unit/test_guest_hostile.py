@@ -18,8 +18,17 @@ from vmsandbox.guest.events import MAX_WAITING, EventPump
 from vmsandbox.guest.session import RunState, Session
 from vmsandbox.guest.text import first_line, printable
 from vmsandbox.protocol.codec import JSON, encode
-from vmsandbox.protocol.framing import MAX_FRAME, ProtocolError, pack, pack_json
-from vmsandbox.protocol.messages import Containers, Envelope, Event, Kind, ListContainers, MeasureContainers, Stream
+from vmsandbox.protocol.framing import ProtocolError, pack, pack_json
+from vmsandbox.protocol.messages import (
+    AGENT_FRAME,
+    Containers,
+    Envelope,
+    Event,
+    Kind,
+    ListContainers,
+    MeasureContainers,
+    Stream,
+)
 
 
 @pytest.fixture
@@ -40,10 +49,12 @@ def event(number: int, method: str = "exit", body: JSON = None) -> bytes:
 
 
 HOSTILE = {
-    "a frame over the limit": ((MAX_FRAME + 1).to_bytes(4, "big"), "exceeds the limit"),
+    "a frame over the limit": ((AGENT_FRAME + 1).to_bytes(4, "big"), "exceeds the limit"),
     "no JSON": (pack(b"\xff\xfe"), "not JSON"),
     "no object": (pack(b"[]"), "list"),
-    "deeply nested": (pack(b"[" * 1_000_000), "not JSON"),
+    "deeply nested": (pack(b'{"kind":"event","body":' + b"[" * 30_000 + b"]" * 30_000 + b"}"), "nested deeper than 32"),
+    "nested and never closed": (pack(b"[" * 60_000), "not JSON"),
+    "an event that came before": (event(1) + event(1), "event 1 came after event 1"),
     "an unknown kind": (pack(b'{"kind":"shout"}'), "shout"),
     "an unknown field": (pack(b'{"kind":"event","more":1}'), "more"),
     "an answer nobody waits for": (pack(b'{"kind":"response","id":77}'), "77"),

@@ -221,7 +221,7 @@ async def test_a_refusal_carries_the_guests_words_made_harmless(agent: FakeAgent
 
 async def test_an_unknown_error_code_is_an_internal_error(agent: FakeAgent, session: Session) -> None:
     async def refuse(_: object) -> None:
-        raise Refusal("__class__", "x" * 100_000)
+        raise Refusal("__class__", "x" * 60_000)
 
     agent.before["start_container"] = refuse
     with pytest.raises(Internal) as caught:

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from vmsandbox.fairness import Share
 from vmsandbox.model import Output
 from vmsandbox.protocol.messages import Stream
+from vmsandbox.sandbox.log_writer import LogWriter
 from vmsandbox.sandbox.logs import ContainerLog
 from vmsandbox.sandbox.output import OutputPump
 
@@ -38,7 +40,8 @@ def pump(tmp_path, sources):
         assert offset == 0
         yield sources[stream]
 
-    return OutputPump(ContainerLog(tmp_path / "log", tmp_path / "position"), list(sources), open_source)
+    log = LogWriter(ContainerLog(tmp_path / "log", tmp_path / "position"), Share())
+    return OutputPump(log, list(sources), open_source)
 
 
 async def test_what_the_log_holds_is_acknowledged(pump, sources, tmp_path):

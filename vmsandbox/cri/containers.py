@@ -67,7 +67,7 @@ class ContainerCalls(Calls):
         self, request: api.ReopenContainerLogRequest, _: Context
     ) -> api.ReopenContainerLogResponse:
         """Go on in a new log file."""
-        self.service.reopen_container_log(self.container_id(request.container_id))
+        await self.service.reopen_container_log(self.container_id(request.container_id))
         return api.ReopenContainerLogResponse()
 
     async def ExecSync(self, request: api.ExecSyncRequest, _: Context) -> api.ExecSyncResponse:

@@ -9,16 +9,20 @@ from collections.abc import Callable
 from typing import Any
 
 from vmsandbox.errors import Unavailable, VmsandboxError
+from vmsandbox.fairness import Share
 from vmsandbox.guest.hello import exchange_hellos
 from vmsandbox.guest.requests import Requests
 from vmsandbox.guest.text import first_line
 from vmsandbox.guest.transport import Connection, Transport
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
-from vmsandbox.protocol.messages import CONTROL_PORT, Envelope, Hello, HelloReply, Kind, Request
+from vmsandbox.protocol.messages import AGENT_FRAME, CONTROL_PORT, Envelope, Hello, HelloReply, Kind, Request
 
 DIAL_TIMEOUT = 10.0
 """Seconds for one dial; a guest whose kernel has no vsock driver yet leaves it unanswered."""
+
+_SECONDS_PER_EVENT = 1e-3
+"""What an event is taken to cost: somebody handles it, records it and acknowledges it."""
 
 
 class Goodbye(Unavailable):
@@ -28,16 +32,22 @@ class Goodbye(Unavailable):
 class Control:
     """A connection whose hello is done. `run` receives; `call` may be awaited by any number of tasks."""
 
-    def __init__(self, transport: Transport, connection: Connection, peer: HelloReply) -> None:
+    def __init__(self, transport: Transport, connection: Connection, peer: HelloReply, share: Share) -> None:
         """`open` calls this."""
         self.peer = peer
         self._transport = transport
         self._connection = connection
+        self._share = share
         self._requests = Requests()
 
     @classmethod
-    async def open(cls, transport: Transport, hello: Hello) -> "Control":
+    async def open(cls, transport: Transport, hello: Hello, share: Share) -> "Control":
         """Dial the agent and exchange the hellos. The caller `run`s it, and ends it with `aclose`.
+
+        Args:
+            transport: the way to the guest.
+            hello: the first frame.
+            share: the guest's, which the work for what it sends is charged to.
 
         Raises:
             Unavailable: nobody answers properly (yet).
@@ -46,11 +56,11 @@ class Control:
         """
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
-                connection = Connection(*await transport.dial(CONTROL_PORT))
+                connection = Connection(*await transport.dial(CONTROL_PORT), AGENT_FRAME, share)
         except TimeoutError:
             raise Unavailable(f"the guest did not take a connection within {DIAL_TIMEOUT:g} s") from None
         try:
-            return cls(transport, connection, await exchange_hellos(connection, hello))
+            return cls(transport, connection, await exchange_hellos(connection, hello), share)
         except BaseException:
             await connection.aclose()
             raise
@@ -100,11 +110,12 @@ class Control:
 
     async def _receive(self, on_event: Callable[[Envelope], None]) -> VmsandboxError:
         try:
-            while (payload := await self._connection.receive()) is not None:
-                envelope = _envelope(payload)
-                if envelope.kind is Kind.GOODBYE:
-                    return Goodbye(f"the agent took its leave: {first_line(str(envelope.body))}")
-                self._dispatch(envelope, on_event)
+            while (payload := await self._connection.receive(self._requests.answer_limit)) is not None:
+                with self._share.charged():
+                    envelope = _envelope(payload)
+                    if envelope.kind is Kind.GOODBYE:
+                        return Goodbye(f"the agent took its leave: {first_line(str(envelope.body))}")
+                    self._dispatch(envelope, on_event)
             return Unavailable("the connection to the agent ended")
         except OSError as error:
             return Unavailable(f"the connection to the agent broke: {error.strerror or error}")
@@ -113,6 +124,7 @@ class Control:
 
     def _dispatch(self, envelope: Envelope, on_event: Callable[[Envelope], None]) -> None:
         if envelope.kind is Kind.EVENT:
+            self._share.charge(_SECONDS_PER_EVENT)
             on_event(envelope)
         elif envelope.kind in (Kind.RESPONSE, Kind.ERROR):
             self._requests.settle(envelope)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from vmsandbox.errors import DeadlineExceeded, Unavailable
+from vmsandbox.fairness import Share
 from vmsandbox.guest.control import Control
 from vmsandbox.guest.transport import Transport, TransportBroken
 from vmsandbox.protocol.messages import Hello
@@ -14,7 +15,9 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 """Seconds: the bounds of the random pauses, which grow from one to the other."""
 
 
-async def dial_within(deadline: float, transport: Transport, hello: Callable[[], Hello], name: str) -> Control:
+async def dial_within(
+    deadline: float, transport: Transport, hello: Callable[[], Hello], share: Share, name: str
+) -> Control:
     """Dial until the agent of the sandbox `name` answers, for at most `deadline` seconds.
 
     Raises:
@@ -27,7 +30,7 @@ async def dial_within(deadline: float, transport: Transport, hello: Callable[[],
         async with asyncio.timeout(deadline):
             await transport.ready()
             seen.append("nothing")
-            return await dial_until_answered(transport, hello, lambda error: seen.append(str(error)))
+            return await dial_until_answered(transport, hello, share, lambda error: seen.append(str(error)))
     except TimeoutError:
         raise DeadlineExceeded(
             f"the agent of {name} did not answer within {deadline:g} s; last seen: {seen[-1]}",
@@ -36,13 +39,17 @@ async def dial_within(deadline: float, transport: Transport, hello: Callable[[],
 
 
 async def dial_until_answered(
-    transport: Transport, hello: Callable[[], Hello], on_failure: Callable[[BaseException], None] | None = None
+    transport: Transport,
+    hello: Callable[[], Hello],
+    share: Share,
+    on_failure: Callable[[BaseException], None] | None = None,
 ) -> Control:
     """Dial until the agent answers, for ever; the caller cancels. Raises as `dial_within`.
 
     Args:
         transport: the way to the guest.
         hello: makes the hello of an attempt.
+        share: the guest's; see `Control.open`.
         on_failure: told the error of every attempt that is going to be repeated.
     """
 
@@ -52,7 +59,7 @@ async def dial_until_answered(
             on_failure(error)
 
     async def attempt() -> Control:
-        return await Control.open(transport, hello())
+        return await Control.open(transport, hello(), share)
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(_may_pass),

@@ -26,11 +26,27 @@ class EventPump:
         self._received = acknowledged
         self._waiting: asyncio.Queue[tuple[int, Event]] = asyncio.Queue(MAX_WAITING)
 
+    def connected(self) -> Callable[[Envelope], None]:
+        """A `take` for the events of a new connection, which brings each event once.
+
+        It raises ProtocolError also for an event that comes a second time, or after a later one.
+        """
+        last = 0
+
+        def take(envelope: Envelope) -> None:
+            nonlocal last
+            if envelope.id <= last:
+                raise ProtocolError(f"event {envelope.id} came after event {last}")
+            last = envelope.id
+            self.take(envelope)
+
+        return take
+
     def take(self, envelope: Envelope) -> None:
         """Queue an event, unless it was received before.
 
         Raises:
-            ProtocolError: it is none that exists, or there are too many.
+            ProtocolError: there is no such event, or too many are waiting.
         """
         if envelope.id <= self._received:
             return

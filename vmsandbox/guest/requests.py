@@ -9,7 +9,7 @@ from vmsandbox.errors import InvalidArgument, Unavailable, VmsandboxError
 from vmsandbox.guest.text import error_from_guest, first_line
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json
-from vmsandbox.protocol.messages import Envelope, Kind, Request
+from vmsandbox.protocol.messages import AGENT_FRAME, LARGE_ANSWERS, Envelope, Kind, Request
 
 MAX_REQUESTS = 64
 """Requests that the agent has not answered, given up ones included; it takes no more (docs/protocol.md)."""
@@ -75,6 +75,11 @@ class Requests:
             waiting.answer.set_exception(outcome)
         else:
             waiting.answer.set_result(outcome)
+
+    def answer_limit(self) -> int:
+        """Bytes that a frame of the agent may have now: more only while an answer is due that may be large."""
+        due = (LARGE_ANSWERS.get(waiting.request.METHOD, 0) for waiting in self._unanswered.values())
+        return max(due, default=0) or AGENT_FRAME
 
     def leave(self, waiting: Waiting) -> bool:
         """Its caller does not wait any more. Whether the agent has yet to answer, which frees its slot."""

@@ -21,6 +21,7 @@ from typing import Any, Self
 from vmsandbox import aio
 from vmsandbox import log as logs
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable, VmsandboxError
+from vmsandbox.fairness import Share
 from vmsandbox.guest.control import Control, Goodbye
 from vmsandbox.guest.dialing import dial_until_answered, dial_within
 from vmsandbox.guest.events import EventHandler, EventPump
@@ -29,8 +30,9 @@ from vmsandbox.protocol.messages import VERSION, Hello, HelloReply, Request
 
 log = logs.get(__name__)
 
-_RECONNECT_PAUSE = 0.2
-"""Seconds before a lost connection is dialled again, at most; keeps a guest that hangs up from busying the host."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+"""Seconds before a lost connection is dialled again, at most. The pause doubles with every connection that was lost
+within `_LONGEST_PAUSE`, so that a guest that hangs up, or breaks the protocol, does not busy the host."""
 
 
 class RunState(enum.Enum):
@@ -47,7 +49,14 @@ class Session:
     """A context: entering does nothing yet, `connect` dials, leaving ends the connection and all its tasks."""
 
     def __init__(
-        self, transport: Transport, name: str, handler: EventHandler, *, build: str = "", acknowledged: int = 0
+        self,
+        transport: Transport,
+        name: str,
+        handler: EventHandler,
+        *,
+        build: str = "",
+        acknowledged: int = 0,
+        share: Share | None = None,
     ) -> None:
         """Make a session that is IDLE.
 
@@ -59,8 +68,10 @@ class Session:
             build: build id of our guest image's agent; `peer.build` says which one answered.
             acknowledged: number of the last event that was handled in an earlier session; 0 gets all that
                 the agent still keeps.
+            share: the guest's share of the process's time, which the work for what it sends is charged to.
         """
         self.transport = transport
+        self.share = share or Share()
         self.name = name
         self._build = build
         self._pump = EventPump(handler, acknowledged)
@@ -110,7 +121,7 @@ class Session:
         """
         self._begin()
         try:
-            control = await dial_within(deadline, self.transport, self._hello, self.name)
+            control = await dial_within(deadline, self.transport, self._hello, self.share, self.name)
         except BaseException:
             if self._state is RunState.CONNECTING:
                 self._set(RunState.IDLE)
@@ -198,18 +209,22 @@ class Session:
 
     async def _keep_connected(self, control: Control) -> None:
         """Receive, and reconnect after every loss. Closes the session, or raises the error to close it for."""
+        pause = 0.0
         while True:
+            begin = time.monotonic()
             async with contextlib.aclosing(control):
                 self._check_same_boot(control.peer)
                 self._connected(control)
-                reason = await control.run(self._pump.take)
+                reason = await control.run(self._pump.connected())
                 if self._ending or isinstance(reason, Goodbye | TransportBroken):
                     self._close(reason)
                     return
                 self._lose(reason)
                 control.fail(reason)
-            await asyncio.sleep(random.uniform(0.5, 1) * _RECONNECT_PAUSE)  # noqa: S311 - jitter
-            control = await dial_until_answered(self.transport, self._hello)
+            lasted = time.monotonic() - begin > _LONGEST_PAUSE
+            pause = _FIRST_PAUSE if lasted else min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
+            control = await dial_until_answered(self.transport, self._hello, self.share)
 
     def _check_same_boot(self, peer: HelloReply) -> None:
         if self._peer is not None and peer.boot_id != self._peer.boot_id:

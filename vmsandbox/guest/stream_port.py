@@ -31,7 +31,7 @@ async def open_stream(session: Session, request: OpenStream | OpenPort) -> Conne
     token = await session.request(request, OPEN_DEADLINE)
     try:
         async with asyncio.timeout(OPEN_DEADLINE):
-            connection = Connection(*await session.transport.dial(STREAM_PORT), STREAM_CHUNK)
+            connection = Connection(*await session.transport.dial(STREAM_PORT), STREAM_CHUNK, session.share)
     except TimeoutError:
         raise DeadlineExceeded(
             f"the guest of {session.name} did not take a stream within {OPEN_DEADLINE:g} s"

@@ -17,6 +17,9 @@ from vmsandbox.guest.stream_port import Reopening
 from vmsandbox.guest.transport import Connection
 from vmsandbox.protocol.framing import STREAM_CHUNK, ProtocolError, pack
 
+PIECE = 64 * 1024
+"""Bytes of output that are given at once, where they have arrived: those who take them do so in fewer steps."""
+
 _OFFSET = struct.Struct(">Q")
 _FAREWELL = 5.0
 """Seconds that the agent has for taking in the last acknowledgement."""
@@ -63,7 +66,7 @@ class OutputStream:
         return self
 
     async def __anext__(self) -> bytes:
-        """The next bytes, at most `STREAM_CHUNK`. Cancelling it loses none.
+        """The next bytes, less than `PIECE` and a chunk. Cancelling it loses none.
 
         Raises:
             Unavailable: the session is closed, or the stream cannot be had any more.
@@ -110,10 +113,17 @@ class OutputStream:
         return connection
 
     async def _receive(self, connection: Connection) -> bytes:
-        """New bytes; empty where a chunk held none. Raises ConnectionError at an end that is not the stream's."""
+        """New bytes, perhaps none. Raises ConnectionError at an end that is not the stream's."""
         chunk = await connection.receive()
         if chunk is None:
             raise ConnectionResetError("the guest ended it")
+        data = bytearray(self._new(chunk))
+        while not self._ended and len(data) < PIECE and (more := connection.receive_more()) is not None:
+            data += self._new(more)
+        return bytes(data)
+
+    def _new(self, chunk: bytes) -> bytes:
+        """What of a chunk was not given before. An empty one is the stream's end."""
         if not chunk:
             self._check_nothing_missing()
             self._ended = True

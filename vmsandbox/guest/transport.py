@@ -5,15 +5,17 @@ Implementations: `vsock.KernelVsock` (AF_VSOCK) and `vhost_device.VhostDevice` (
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from vmsandbox.errors import Unavailable
+from vmsandbox.fairness import Share
 from vmsandbox.model import Vsock
 from vmsandbox.protocol.framing import MAX_FRAME, FrameReader, ProtocolError
 
 _RECEIVE = 64 * 1024
+_SECONDS_PER_FRAME, _SECONDS_PER_BYTE = 20e-6, 2.5e-9
+"""What a frame from the guest is taken to cost, whatever it is for; who knows better charges more."""
 _FAREWELL = 1.0
 """Seconds in which the guest has to take in what was sent last."""
 
@@ -58,12 +60,19 @@ class Transport(Protocol):
 class Connection:
     """Frames on a dialled connection, which it owns. One task may receive, any may send."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int = MAX_FRAME) -> None:
-        """Receive payloads of at most `limit` bytes."""
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        limit: int = MAX_FRAME,
+        share: Share | None = None,
+    ) -> None:
+        """Receive payloads of at most `limit` bytes, as far as the guest's `share` allows it; without, as they come."""
         self._reader = reader
         self._writer = writer
+        self._limit = limit
+        self._share = share
         self._frames = FrameReader(limit)
-        self._received: deque[bytes] = deque()
         self._closing: asyncio.Future[None] | None = None
 
     async def send(self, frame: bytes) -> None:
@@ -83,20 +92,38 @@ class Connection:
         if not self._writer.is_closing():
             self._writer.write(frame)
 
-    async def receive(self) -> bytes | None:
+    async def receive(self, limit: Callable[[], int] | None = None) -> bytes | None:
         """The next payload, or None where the peer ended the connection. Cancelling it loses nothing.
+
+        Args:
+            limit: gives the bytes that a payload may have at this moment; None: always those of the connection.
 
         Raises:
             OSError: the connection was reset.
             ProtocolError: a frame is too large or was cut.
         """
-        while not self._received:
+        if self._share is not None:
+            await self._share.turn()
+        while (payload := self._frames.next_frame(self._limit if limit is None else limit())) is None:
             data = await self._reader.read(_RECEIVE)
             if not data:
                 self._check_whole()
                 return None
-            self._received.extend(self._frames.feed(data))
-        return self._received.popleft()
+            self._frames.append(data)
+        self._charge(payload)
+        return payload
+
+    def receive_more(self) -> bytes | None:
+        """The next payload where it is here already, and may be taken in the same turn. Raises as `receive`."""
+        if self._share is not None and not self._share.may_go_on:
+            return None
+        if (payload := self._frames.next_frame(self._limit)) is not None:
+            self._charge(payload)
+        return payload
+
+    def _charge(self, payload: bytes) -> None:
+        if self._share is not None:
+            self._share.charge(_SECONDS_PER_FRAME + len(payload) * _SECONDS_PER_BYTE)
 
     def _check_whole(self) -> None:
         if pending := self._frames.pending():

@@ -5,6 +5,7 @@ most `STREAM_CHUNK` bytes, where an empty chunk says end of file (docs/protocol.
 """
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 
@@ -16,7 +17,12 @@ MAX_FRAME = 4 * 1024 * 1024
 STREAM_CHUNK = 16 * 1024
 """Bytes in a chunk; vhost-device-vsock 0.3 hangs on guest packets of several descriptors (over 32 KiB)."""
 
+NESTING = 32
+"""Arrays and objects that may stand within each other in a control frame; the OCI runtime-spec needs about ten."""
+
 _LENGTH = struct.Struct(">I")
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class ProtocolError(ValueError):
@@ -44,8 +50,11 @@ def parse_json(payload: bytes) -> dict[str, JSON]:
     """The JSON object in a control frame.
 
     Raises:
-        ProtocolError: it is no UTF-8, no JSON (which has neither NaN nor Infinity), or no object.
+        ProtocolError: it is not UTF-8, not JSON (which has neither NaN nor Infinity), nested deeper than `NESTING`, or
+            not an object.
     """
+    if _is_deep(payload):
+        raise ProtocolError(f"a frame is nested deeper than {NESTING}, or not JSON")
     try:
         message = json.loads(payload.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -53,6 +62,16 @@ def parse_json(payload: bytes) -> dict[str, JSON]:
     if not isinstance(message, dict):
         raise ProtocolError(f"a frame holds a {type(message).__name__}, not an object")
     return message
+
+
+def _is_deep(payload: bytes) -> bool:
+    """Whether more than `NESTING` brackets are open at once, or some are never closed; without parsing anything."""
+    if payload.count(b"[") + payload.count(b"{") <= NESTING:
+        return False
+    brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
+    for _ in range(NESTING):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(brackets)
 
 
 def _refuse(constant: str) -> None:

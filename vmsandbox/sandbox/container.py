@@ -117,11 +117,11 @@ class Container:
             await self._around.running().client.update_resources(self.record.id, build_resources(wanted))
             self.journal.save(config=replace(self.record.config, resources=wanted))
 
-    def reopen_log(self) -> None:
+    async def reopen_log(self) -> None:
         """Go on in a new log file (CRI ReopenContainerLog). Raises FailedPrecondition unless it runs."""
         require_container(ContainerCall.REOPEN_LOG, self.record.id, self.record.state)
         if self._following is not None:
-            self._following.pump.log.reopen()
+            await self._following.pump.log.reopen()
 
     def take_back(self, state: ContainerState) -> None:
         """Follow it again, after this process was restarted; `state` is what it is in the guest.

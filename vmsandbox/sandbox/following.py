@@ -9,6 +9,7 @@ from vmsandbox.guest.client import GuestClient
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.attach import Attachments
 from vmsandbox.sandbox.layout import SandboxLayout
+from vmsandbox.sandbox.log_writer import LogWriter
 from vmsandbox.sandbox.logs import ContainerLog
 from vmsandbox.sandbox.output import OutputPump, OutputSource
 from vmsandbox.sandbox.records import ContainerRecord
@@ -29,7 +30,8 @@ class Following:
         self._client = client
         streams = [Stream.STDOUT] if record.config.tty else [Stream.STDOUT, Stream.STDERR]
         path = Path(record.log_path) if record.log_path else None
-        self.pump = OutputPump(ContainerLog(path, layout.position(record.id)), streams, self._open)
+        log = LogWriter(ContainerLog(path, layout.position(record.id)), client.session.share)
+        self.pump = OutputPump(log, streams, self._open)
         self._task = asyncio.create_task(self.pump.run(), name=f"output of {record.id}")
         self.attachments = Attachments(client, record.id, record.config, self.pump.readers, self.drained)
 

@@ -1,10 +1,11 @@
 """What all sandboxes of a process are made with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.fairness import Fairness
 from vmsandbox.guest.transports import Transports
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor
 from vmsandbox.images import ImageStore
@@ -49,6 +50,8 @@ class Host:
     """Bytes that all guests may have together; 0: what the host has available at the start of the service."""
     boots_in_parallel: int = 0
     """Machines that boot at the same time; 0: twice the number of CPUs."""
+    fairness: Fairness = field(default_factory=Fairness)
+    """Divides the time of the event loop among the guests."""
 
     def profile(self, handler: str) -> MachineDefaults:
         """How machines are made for a handler (CRI RunPodSandboxRequest.runtime_handler). Raises InvalidArgument."""

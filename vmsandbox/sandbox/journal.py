@@ -29,6 +29,8 @@ class Journal:
         self.ended = asyncio.Event()
         """It is EXITED."""
         self._around = around
+        self._exit_recorded = bool(record.finished_at)
+        """A repeated exit is then nothing new; a guest may say it as often as it likes."""
         if record.finished_at:
             self.exit.set()
         if record.state is ContainerState.EXITED:
@@ -51,12 +53,15 @@ class Journal:
         Raises:
             ResourceExhausted: it is not recorded, and so must not be acknowledged; the call may be repeated.
         """
+        if self._exit_recorded:
+            return
         if not self.exit.is_set():
             reason = "OOMKilled" if event.oom_killed else "Error" if event.exit_code else "Completed"
             self.record = replace(self.record, exit_code=event.exit_code, reason=reason, finished_at=event.at)
             self.exit.set()
         if self.record.state is not ContainerState.UNKNOWN:  # It is being made, or was removed.
             self.save()
+            self._exit_recorded = True
 
     def machine_died(self, error: BaseException) -> None:
         """Its machine is gone, and so is what of its output had not arrived. One that is being made fails by itself."""

@@ -9,7 +9,6 @@ truncates it to the position, and the agent sends from there again.
 import json
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -42,7 +41,8 @@ class LogPosition:
 class ContainerLog:
     """The log of one container; one writer owns it. Without a path only the offsets are counted.
 
-    Writes go to the page cache in the event loop's thread: they are small, and a kill of the process keeps them.
+    Writes go to the page cache, and a kill of the process keeps them. They may take long where the disk is slow: in the
+    daemon a `LogWriter` makes them in a thread.
     """
 
     def __init__(self, path: Path | None, position: Path) -> None:
@@ -66,34 +66,30 @@ class ContainerLog:
         """Bytes of the stream that the log holds, from its beginning: what may be acknowledged."""
         return self._offsets[stream]
 
-    def write(self, stream: Stream, data: bytes) -> None:
-        """Take output in and write the lines that it completes.
+    def write(self, stream: Stream, data: bytes) -> int:
+        """Take output in and write the lines that it completes; return the bytes that the log has grown by.
 
         What the disk refuses (it is full) is lost, with a warning: a container is not to stop for its log.
         """
         pending = self._pending[stream]
         pending += data
-        entries = bytearray()
-        taken = 0
-        for content, full in _lines(pending):
-            entries += _entry(stream, b"F" if full else b"P", content)
-            taken += len(content) + full
+        entries, taken = _entries(stream, pending)
         del pending[:taken]
-        self._append(stream, bytes(entries), taken)
+        return self._append(stream, entries, taken)
 
-    def end(self, stream: Stream) -> None:
-        """The stream has ended: write what is left of it as a piece of a line."""
+    def end(self, stream: Stream) -> int:
+        """Write what is left of the stream, which has ended, as a piece of a line; return as `write`."""
         rest = bytes(self._pending[stream])
-        if rest:
-            self._pending[stream].clear()
-            self._append(stream, _entry(stream, b"P", rest), len(rest))
+        self._pending[stream].clear()
+        return self._append(stream, [_head(stream, b"P") + rest + b"\n"], len(rest))
 
-    def reopen(self) -> None:
-        """Go on in a new file at the same path (CRI ReopenContainerLog, after a rotation)."""
+    def reopen(self) -> int:
+        """Go on in a new, empty file at the same path (CRI ReopenContainerLog, after a rotation); return 0."""
         fresh = self._open()
         os.close(self._fd)
         self._fd = fresh
         self._write_position()
+        return 0
 
     def close(self) -> None:
         """Close the files; both stay."""
@@ -117,17 +113,20 @@ class ContainerLog:
         except OSError as error:
             raise InvalidArgument(f"the log {path} cannot be opened: {error.strerror}") from None
 
-    def _append(self, stream: Stream, entries: bytes, taken: int) -> None:
+    def _append(self, stream: Stream, entries: list[bytes], taken: int) -> int:
+        if not taken:
+            return 0
         try:
-            _write_all(self._fd, entries)
+            for part in entries:
+                _write_all(self._fd, part)
             self._refused = False
         except OSError as error:
             if not self._refused:
                 _log.warning("output is lost, since %s cannot be written: %s", self._path, error.strerror)
             self._refused = True
         self._offsets[stream] += taken
-        if taken:
-            self._write_position()
+        self._write_position()
+        return sum(map(len, entries))
 
     def _write_position(self) -> None:
         status = os.fstat(self._fd)
@@ -146,23 +145,31 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _lines(pending: bytearray) -> Iterator[tuple[bytes, bool]]:
-    """The lines, and pieces of too long lines, that `pending` holds; whether each ended with a newline."""
+def _entries(stream: Stream, pending: bytearray) -> tuple[list[bytes], int]:
+    """The entries of the lines, and of the pieces of too long lines, that `pending` holds; how much of it they are.
+
+    All have one timestamp, and no step is made for a single line, of which a guest can send 16384 in a chunk. They come
+    in several parts, between whose writes the event loop's thread has its turn.
+    """
+    full, piece = _head(stream, b"F"), _head(stream, b"P")
+    entries = []
     start = 0
     while start < len(pending):
-        end = pending.find(b"\n", start, start + LINE_LIMIT + 1)
+        end = pending.rfind(b"\n", start, start + LINE_LIMIT + 1)  # No line before it is too long.
         if end >= 0:
-            yield bytes(pending[start:end]), True
+            entries.append(full + pending[start:end].replace(b"\n", b"\n" + full) + b"\n")
             start = end + 1
         elif len(pending) - start > LINE_LIMIT:
-            yield bytes(pending[start : start + LINE_LIMIT]), False
+            entries.append(piece + pending[start : start + LINE_LIMIT] + b"\n")
             start += LINE_LIMIT
         else:
-            return
+            break
+    return entries, start
 
 
-def _entry(stream: Stream, tag: bytes, content: bytes) -> bytes:
-    return b" ".join((_timestamp().encode(), stream.value.encode(), tag, content)) + b"\n"
+def _head(stream: Stream, tag: bytes) -> bytes:
+    """An entry up to its content."""
+    return b" ".join((_timestamp().encode(), stream.value.encode(), tag, b""))
 
 
 def _timestamp() -> str:

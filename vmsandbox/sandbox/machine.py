@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from vmsandbox import aio, log
 from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
+from vmsandbox.fairness import Share
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.events import EventHandler
 from vmsandbox.guest.session import Session
@@ -189,7 +190,13 @@ class Machine:
 
     async def _open_session(self, transport: Transport) -> Session:
         name = f"pod {self._config.metadata.name}"
-        session = Session(transport, name, self._on_event, build=self._host.guest_image.build)
+        session = Session(
+            transport,
+            name,
+            self._on_event,
+            build=self._host.guest_image.build,
+            share=Share(self._host.fairness),
+        )
         self._session = await self._stack.enter_async_context(session)
         return session
 

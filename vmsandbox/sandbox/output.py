@@ -15,7 +15,7 @@ from vmsandbox import aio
 from vmsandbox.errors import DeadlineExceeded, VmsandboxError
 from vmsandbox.model import Output
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.sandbox.logs import ContainerLog
+from vmsandbox.sandbox.log_writer import LogWriter
 
 _CHUNKS_AHEAD = 16
 """Chunks that wait for a reader before the container does."""
@@ -135,7 +135,7 @@ class Readers:
 class OutputPump:
     """Moves the output of one container; `run` ends at the end of its streams, or is cancelled."""
 
-    def __init__(self, log: ContainerLog, streams: Sequence[Stream], open_source: OpenSource) -> None:
+    def __init__(self, log: LogWriter, streams: Sequence[Stream], open_source: OpenSource) -> None:
         """Own `log`: it is closed when `run` ends."""
         self.readers = Readers()
         self.log = log
@@ -153,8 +153,8 @@ class OutputPump:
     async def _pump(self, stream: Stream) -> None:
         async with self._open_source(stream, self.log.offset(stream)) as source:
             async for data in source:
-                self.log.write(stream, data)
+                await self.log.write(stream, data)
                 await self.readers.publish(Output(stream, data))
                 source.acknowledge(self.log.offset(stream))
-            self.log.end(stream)
+            await self.log.end(stream)
             source.acknowledge(self.log.offset(stream))

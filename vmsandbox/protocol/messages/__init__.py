@@ -70,8 +70,11 @@ from vmsandbox.protocol.messages.streams import (
 )
 
 __all__ = [
+    "AGENT_FRAME",
     "CONTROL_PORT",
+    "ERROR_TEXT",
     "EVENTS",
+    "LARGE_ANSWERS",
     "MAX_CONTAINERS",
     "MAX_DISKS",
     "POD_NAMESPACE",
@@ -152,6 +155,15 @@ Request = (
 
 REQUESTS: dict[str, type[Request]] = {kind.METHOD: kind for kind in Request.__args__}
 """Every method and its request."""
+
+AGENT_FRAME = 64 * 1024
+"""Bytes in a control frame of the agent, its length field not counted, unless it answers one of `LARGE_ANSWERS`."""
+
+LARGE_ANSWERS: dict[str, int] = {MeasureContainers.METHOD: 512 * 1024}
+"""Bytes of the answers that may be larger, by the method."""
+
+ERROR_TEXT = 4 * 1024
+"""Characters of the message of an ERROR or a GOODBYE; an agent cuts it there."""
 
 Event = Exit
 EVENTS: dict[str, type[Event]] = {Exit.EVENT: Exit}

@@ -1,0 +1,140 @@
+"""How long the calls of a quiet pod take beside pods that flood their host.
+
+    python -m tests.performance.floods [FLOOD ...]     fakes: each agent is a process, no machine runs
+    python -m tests.performance.floods machines        real machines, whose containers run `yes ''`
+
+Prints the median and the p99 of ListPodSandbox and ExecSync, what the p99 is of that of an idle daemon in the same
+run, how late the daemon's event loop was, and what the flooding containers could log. It asserts nothing: run it
+before and after a change.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from cri_api.v1 import api_pb2 as api
+from cri_api.v1 import api_pb2_grpc
+
+from tests.performance.flooded import percentile
+from tests.performance.flooding import COMMAND
+from tests.support.conformance import serving
+from tests.support.conformance_client import Pod
+
+FLOODS = {
+    "idle": ("quiet", 0), "lines": ("lines", 1), "yes": ("yes", 1), "four times yes": ("yes", 4),
+    "replayed": ("replayed", 1), "exits": ("exits", 1), "large": ("large", 1), "nested": ("nested", 1),
+    "answers": ("answers", 1), "chunks": ("chunks", 1), "four times chunks": ("chunks", 4),
+}  # fmt: skip
+"""What floods, and in how many pods; `tests.performance.flooding` has the floods."""
+
+SECONDS = 6.0
+_PAUSE = 0.005
+_LISTS = 4
+"""ListPodSandbox for each ExecSync."""
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds that the calls took."""
+
+    lists: list[float]
+    execs: list[float]
+
+
+def measure(runtime: api_pb2_grpc.RuntimeServiceStub, container_id: str, seconds: float) -> Times:
+    """Call for some time, one call after the other."""
+    times = Times([], [])
+    request = api.ExecSyncRequest(container_id=container_id, cmd=[COMMAND], timeout=60)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(_LISTS):
+            times.lists.append(_took(lambda: runtime.ListPodSandbox(api.ListPodSandboxRequest())))
+        times.execs.append(_took(lambda: runtime.ExecSync(request)))
+    return times
+
+
+def _took(call: Callable[[], object]) -> float:
+    time.sleep(_PAUSE)
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+@contextlib.contextmanager
+def daemon(directory: Path, flood: str, pods: int) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """`flooded` in a directory; the quiet pod's container."""
+    command = [sys.executable, "-m", "tests.performance.flooded", str(directory), flood, str(pods)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip(), process
+        finally:
+            process.terminate()
+
+
+def with_fakes(names: Sequence[str]) -> None:
+    """A line for each flood."""
+    idle: Times | None = None
+    for name in dict.fromkeys(["idle", *names]):
+        with tempfile.TemporaryDirectory(prefix="fl") as place:
+            directory = Path(place)
+            with daemon(directory, *FLOODS[name]) as (quiet, process):
+                with grpc.insecure_channel(f"unix:{directory}/cri.sock") as channel:
+                    before = _logged(directory)
+                    begin = time.monotonic()
+                    times = measure(api_pb2_grpc.RuntimeServiceStub(channel), quiet, SECONDS)
+                    logged = (_logged(directory) - before) / (time.monotonic() - begin) / _MIB
+                told, _ = process.communicate()
+                idle = idle or times
+                _print(name, times, idle, f"{_of_loop(json.loads(told))}; log {logged:.1f} MiB/s")
+
+
+def _of_loop(told: dict[str, float]) -> str:
+    late, worked, most = (told[name] * 1000 for name in ("late", "worked", "most"))
+    return f"loop late by {late:.1f} ms, works {worked:.1f} (most {most:.1f}) ms in 5, {told['part']:.0%} of a CPU"
+
+
+def with_machines() -> None:
+    """Idle, beside one container that runs `yes ''`, and beside four of them."""
+    with serving() as cri_daemon:
+        cri = cri_daemon.cri
+        quiet = cri.run_pod("small").start()
+        runtime, idle = cri.runtime, None
+        floods: list[Pod] = []
+        for count in (0, 1, 4):
+            while len(floods) < count:
+                floods.append(cri.run_pod("small"))
+                floods[-1].start("yes", "")
+            times = measure(runtime, quiet.id, 10 * SECONDS)
+            idle = idle or times
+            _print(f"{count} of yes ''", times, idle, f"log {_logged(cri.logs) / _MIB:.1f} MiB in all")
+
+
+def _logged(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*.log"))
+
+
+def _print(name: str, times: Times, idle: Times, more: str) -> None:
+    parts = []
+    for call, took, quiet in (("List", times.lists, idle.lists), ("Exec", times.execs, idle.execs)):
+        late = percentile(took, 0.99)
+        parts.append(
+            f"{call} {percentile(took, 0.5) * 1000:6.1f} p99 {late * 1000:7.1f} ({late / percentile(quiet, 0.99):6.1f})"
+        )
+    sys.stdout.write(f"{name:18} {' | '.join(parts)} | {more}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["machines"]:
+        with_machines()
+    else:
+        with_fakes(sys.argv[1:] or list(FLOODS))

@@ -1,0 +1,155 @@
+"""What a guest sends without end, or larger than it should, costs its own pod; see `tests.performance.floods`."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.agent import FakeAgent
+from tests.fakes.host import MIB, FakeWorld, app, pod
+from tests.fakes.measures import measures
+from tests.fakes.transport import UnixTransport
+from tests.unit.test_guest_session import hang, until
+from vmsandbox.errors import Unavailable
+from vmsandbox.fairness import UNBROKEN, Share
+from vmsandbox.guest import session as session_module
+from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest.session import RunState, Session
+from vmsandbox.guest.transport import Connection
+from vmsandbox.model import ContainerState
+from vmsandbox.protocol.codec import encode
+from vmsandbox.protocol.framing import pack, pack_json
+from vmsandbox.protocol.messages import AGENT_FRAME, Envelope, Exit, Kind, Measured, Stream
+from vmsandbox.service import RuntimeService
+from vmsandbox.state import State
+
+
+@pytest.fixture
+async def agent(tmp_path: Path) -> AsyncIterator[FakeAgent]:
+    async with FakeAgent(tmp_path) as agent:
+        yield agent
+
+
+@pytest.fixture
+async def session(agent: FakeAgent, tmp_path: Path) -> AsyncIterator[Session]:
+    async with Session(UnixTransport(tmp_path), "pod", hang) as session:
+        await session.connect(10)
+        yield session
+
+
+class CountingState(State):
+    """Counts what is written."""
+
+    writes = 0
+
+    def put(self, key: str, record: Any) -> None:
+        self.writes += 1
+        super().put(key, record)
+
+
+async def test_an_exit_that_is_told_again_writes_nothing(tmp_path: Path) -> None:
+    world = FakeWorld(tmp_path)
+    with CountingState(tmp_path / "state.db") as state:
+        async with RuntimeService(world.host(state, memory_budget=1024 * MIB)).running() as service:
+            sandbox = await service.run_pod_sandbox(pod())
+            container = await service.create_container(sandbox, app())
+            await service.start_container(container)
+            agent = world.transports.agents[sandbox]
+            await agent.emit(Exit(container, 3, 5))
+            await until(lambda: agent.events == {})
+            before = state.writes
+            for code in range(100):
+                await agent.emit(Exit(container, code, 7))
+                await agent.emit(Exit("a-stranger", code, 7))
+            await until(lambda: agent.events == {})
+            assert state.writes == before
+            await service.stop_container(container, 0)
+            status = await service.wait_container(container)
+            assert (status.state, status.exit_code) == (ContainerState.EXITED, 3)
+            await service.remove_pod_sandbox(sandbox)
+    await world.transports.aclose()
+
+
+async def test_a_flood_of_tiny_chunks_leaves_the_event_loop_its_turns(agent: FakeAgent, session: Session) -> None:
+    """65536 bytes that were received at once are 13107 chunks of one byte; they were taken in one turn."""
+
+    async def serve(connection: Connection) -> None:
+        while True:
+            await connection.send(pack(b"\n") * 10_000)
+
+    async def open_stream(_: object) -> object:
+        return agent._offer(serve)
+
+    agent._open_stream = open_stream  # type: ignore[assignment,method-assign]
+    turns = itertools.count()
+    seen: list[int] = []
+
+    async def count() -> None:
+        while True:
+            next(turns)
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    async with GuestClient(session).output("c1", Stream.STDOUT) as output:
+        taken = 0
+        while taken < 2000:
+            taken += len(await anext(output))
+            seen.append(next(turns))
+    counting.cancel()
+    in_one_turn = max(len(list(group)) for _, group in itertools.groupby(seen))
+    assert in_one_turn * UNBROKEN <= 4 * UNBROKEN
+    assert len(set(seen)) > 20
+
+
+async def test_guests_have_their_share_on_every_connection(agent: FakeAgent, tmp_path: Path) -> None:
+    share = Share()
+    async with Session(UnixTransport(tmp_path), "pod", hang, share=share) as session:
+        await session.connect(10)
+        before = share._unbroken
+        await GuestClient(session).list_containers()
+        assert share._unbroken > before
+
+
+async def test_an_answer_that_may_be_large_is_taken_when_it_is_due_and_not_otherwise(
+    agent: FakeAgent, session: Session
+) -> None:
+    many = Measured(1, tuple(measures(f"c{number}") for number in range(200)))
+    assert len(pack_json(encode(many))) > AGENT_FRAME
+    agent.answers["measure_containers"] = lambda _: many
+    assert await GuestClient(session).measure_containers() == many
+    agent.answers["list_containers"] = lambda _: many
+    with pytest.raises(Unavailable, match="exceeds the limit of 65536"):
+        await GuestClient(session).list_containers()
+
+
+async def test_a_guest_that_breaks_the_protocol_again_and_again_is_dialled_less_and_less(
+    agent: FakeAgent, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(session_module.random, "uniform", lambda low, high: pauses.append(high) or 0)
+    for number in range(1, 8):
+        await until(lambda: session.state is RunState.CONNECTED and agent._controller is not None)
+        await agent.say(pack(b"nonsense"))
+        await until(lambda number=number: len(agent.hellos) == number + 1)
+    growth = [later / earlier for earlier, later in itertools.pairwise(pauses)]
+    assert growth[:3] == [2, 2, 2]
+    assert growth[-1] == 1
+
+
+async def test_an_event_that_goes_back_ends_the_connection_and_one_that_comes_again_with_a_new_one_does_not(
+    agent: FakeAgent, session: Session
+) -> None:
+    def event(number: int) -> bytes:
+        return pack_json(encode(Envelope(Kind.EVENT, number, "exit", encode(Exit("c", 0, 1)))))
+
+    await agent.say(event(2))
+    await agent.hang_up()
+    await until(lambda: len(agent.hellos) == 2 and session.state is RunState.CONNECTED)
+    await agent.say(event(2))
+    await GuestClient(session).list_containers()
+    await agent.say(event(1))
+    await until(lambda: len(agent.hellos) == 3)
+    assert "event 1 came after event 2" in str(session.reason)
