@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from vmsandbox.claims import Claims
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest import vhost_daemon
-from vmsandbox.guest.cids import CidAllocator
 from vmsandbox.guest.transport import Transport
 from vmsandbox.guest.vhost_daemon import DEFAULT_PROGRAM
 from vmsandbox.guest.vhost_device import VhostDevice
-from vmsandbox.guest.vsock import KernelVsock, cid_is_taken, kernel_has_vhost_vsock
+from vmsandbox.guest.vsock import CIDS, KernelVsock, cid_is_taken, kernel_has_vhost_vsock
 
 
 class Transports:
@@ -23,7 +23,7 @@ class Transports:
             program: vhost-device-vsock.
             group: of QEMU's processes.
         """
-        self._cids = CidAllocator(cids, taken=cid_is_taken if kernel else lambda _cid: False)
+        self._cids = Claims(cids, CIDS, "vsock CIDs", taken=cid_is_taken if kernel else lambda _cid: False)
         self._kernel = kernel
         self._program = program
         self._group = group
@@ -49,25 +49,22 @@ class Transports:
         Raises:
             FailedPrecondition: its daemon has died, or the sandbox has no CID.
         """
-        cid = self._cid(sandbox_id)
+        cid = self._cids.of(sandbox_id)
         if cid and self._kernel:
             return KernelVsock(cid)
         identity = vhost_daemon.find(directory, cid) if cid else None
-        if identity is None:
+        if cid is None or identity is None:
             raise FailedPrecondition(f"the vsock daemon of sandbox {sandbox_id} has ended")
         return VhostDevice(directory, cid, identity)
 
     def stop(self, sandbox_id: str, directory: Path) -> None:
         """Give back the CID and the daemon, when the machine has ended. Succeeds where there is neither."""
-        cid = self._cid(sandbox_id)
+        cid = self._cids.of(sandbox_id)
         if device := self._started.pop(sandbox_id, None):
             device.stop()
         elif cid and (identity := vhost_daemon.find(directory, cid)):
             VhostDevice(directory, cid, identity).stop()
         self._cids.release(sandbox_id)
-
-    def _cid(self, sandbox_id: str) -> int:
-        return next((cid for cid, owner in self._cids.owners().items() if owner == sandbox_id), 0)
 
 
 def use_kernel(choice: str) -> bool:

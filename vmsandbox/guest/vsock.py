@@ -11,6 +11,9 @@ from vmsandbox.errors import Unavailable
 from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.model import Vsock
 
+CIDS = range(3, 0x8000_0000)
+"""The CIDs of guests: 0 to 2 are the hypervisor, the local machine and the host (vsock(7))."""
+
 VHOST_VSOCK = "/dev/vhost-vsock"
 _SET_GUEST_CID = 0x4008AF60
 """VHOST_VSOCK_SET_GUEST_CID of linux/vhost.h, with a 64-bit CID."""
@@ -26,7 +29,7 @@ class KernelVsock:
     """Dials a guest by its CID through the host's kernel; it holds nothing, so there is nothing to end."""
 
     def __init__(self, cid: int) -> None:
-        """Dial `cid`, claimed by the caller (`cids.CidAllocator`)."""
+        """Dial `cid`, claimed by the caller (`claims.Claims`)."""
         self.device = Vsock(cid)
 
     async def ready(self) -> None:
