@@ -1,12 +1,14 @@
 """`vmsandbox`, and `python -m vmsandbox`."""
 
 import os
+import resource
 import signal
 from types import FrameType
 
 
 def main() -> None:
     """Run the command line. Ctrl-C where no command's work handles it ends the process with a shell's status."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold what pods keep secret
     signal.signal(signal.SIGINT, _end)
     from vmsandbox.cli.main import main as command_line
 

@@ -70,6 +70,17 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class UsersConfig:
+    """The user ids that machines' processes run with, two for each machine.
+
+    The default lies in a range that systemd's UIDS-GIDS leaves unused, and beyond the usual /etc/subuid.
+    """
+
+    first: int = 1_900_000_000
+    count: int = 200_000
+
+
+@dataclass(frozen=True, slots=True)
 class ImagesConfig:
     """Where images are kept and how they are pulled."""
 
@@ -142,6 +153,8 @@ class Config:
     vsock: VsockChoice = VsockChoice.AUTO
     vhost_device_vsock: Path = Path("/var/cache/vmsandbox/bin/vhost-device-vsock")
     qemu_group: str = "kvm"
+    users: UsersConfig = field(default_factory=UsersConfig)
+    cgroup_parent: str = "vmsandbox"
     machine: MachineConfig = field(default_factory=MachineConfig)
     handlers: dict[str, HandlerConfig] = field(default_factory=dict)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
@@ -203,6 +216,10 @@ def _check(config: Config, place: Node) -> None:
             raise place.error(f"{name}: a machine has at least one vCPU")
         if machine.boot_deadline <= 0:
             raise place.error(f"{name}: boot_deadline is a number of seconds above 0")
+    if config.cgroup_parent in (".", "..") or "/" in config.cgroup_parent:
+        raise place.error("cgroup_parent is the name of a cgroup at the top of the hierarchy, without slashes")
+    if config.users.first < 1 or config.users.count < 2 or config.users.first + config.users.count > 1 << 31:
+        raise place.error("users: the range has at least 2 numbers, from 1 to 2147483647")
     if (config.streaming.tls_certificate is None) != (config.streaming.tls_key is None):
         raise place.error("streaming: tls_certificate and tls_key go together")
     if config.delegate.handlers and config.delegate.socket is None:

@@ -147,6 +147,12 @@ def name_of(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text(errors="replace").removesuffix("\n")
 
 
+def user_of(pid: int) -> int:
+    """Return the real user id of a process (proc(5), status). Raises OSError where there is no process."""
+    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Uid:"))
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
     """A process that can be recognized after a restart of this one: pids are reused, start times are not."""

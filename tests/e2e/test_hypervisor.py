@@ -100,10 +100,12 @@ async def test_a_machine_with_everything_boots_and_qemu_has_no_rights(
         assert await answer(shop, spec), console.last_lines(20)
         status = Path(f"/proc/{qemu_pid(spec.name)}/status").read_text()
         fields = dict(line.split(":\t", 1) for line in status.splitlines())
-        assert "0" not in fields["Uid"].split() and "0" not in fields["Gid"].split()
+        assert set(fields["Uid"].split()) == {str(spec.account.uid)}
+        assert set(fields["Gid"].split()) == {str(spec.account.gid)}
         assert int(fields["CapEff"], 16) == 0 and fields["Seccomp"] == "2" and fields["NoNewPrivs"] == "1"
         assert b"pcie-root-port" not in Path(f"/proc/{qemu_pid(spec.name)}/cmdline").read_bytes()
-        assert os.readlink(f"/proc/{qemu_pid(spec.name)}/ns/mnt") != os.readlink("/proc/self/ns/mnt")
+        for kind in ("mnt", "net", "ipc", "uts"):
+            assert os.readlink(f"/proc/{qemu_pid(spec.name)}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
 
 
 async def test_files_keep_their_owners(hypervisor: LibvirtHypervisor, shop: Workshop, tap: str) -> None:
@@ -151,22 +153,38 @@ async def full_spec(shop: Workshop, tap: str) -> MachineSpec:
     scratch, share = directory / "scratch.img", directory / "share"
     with scratch.open("wb") as file:
         file.truncate(1 << 30)
-    scratch.chmod(0o666)
+    os.chown(scratch, spec.account.uid, 0)
+    scratch.chmod(0o600)
     share.mkdir()
     return replace(
         spec,
         scratch=Disk("vmsandbox-scratch", scratch, readonly=False),
         share=Share("vmsandbox", share),
-        network=NetworkDevice(tap, "02:00:00:00:00:01", 1400),
+        network=NetworkDevice(tap, "02:00:00:00:00:01", 1400, Path("/run/netns") / tap),
     )
 
 
 @pytest.fixture
 def tap() -> Iterator[str]:
+    """In a network namespace of the same name, as a pod's is."""
     name = f"vmt{os.getpid()}"
-    subprocess.run(["ip", "tuntap", "add", name, "mode", "tap", "vnet_hdr"], check=True)
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    subprocess.run(["ip", "-n", name, "tuntap", "add", name, "mode", "tap", "vnet_hdr"], check=True)
     yield name
-    subprocess.run(["ip", "link", "delete", name], check=True)
+    subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+async def test_a_machine_without_network_has_an_empty_one(hypervisor: LibvirtHypervisor, shop: Workshop) -> None:
+    spec = await shop.new_spec()
+    await hypervisor.create(spec)
+    links = Path(f"/proc/{qemu_pid(spec.name)}/net/dev").read_text().splitlines()[2:]
+    assert [link.split(":")[0].strip() for link in links] == ["lo"]
+
+
+async def test_a_machine_of_a_network_that_is_gone_is_an_error(hypervisor: LibvirtHypervisor, shop: Workshop) -> None:
+    network = NetworkDevice("tap", "02:00:00:00:00:01", 1400, Path("/run/netns/gone"))
+    with pytest.raises(FailedPrecondition, match="/run/netns/gone"):
+        await hypervisor.create(replace(await shop.new_spec(), network=network))
 
 
 async def test_a_guest_that_panics_has_crashed_and_its_console_says_why(

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from tests.fakes.hypervisor_contract import next_event
-from tests.support.libvirt import OwnLibvirtd, Workshop, kill_qemu, qemu_runs, workshop
+from tests.support.libvirt import OwnLibvirtd, Workshop, kill_qemu, qemu_pid, qemu_runs, workshop
 from vmsandbox.errors import Unavailable
 from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.bindings import libvirt
@@ -73,6 +74,16 @@ async def test_a_machine_outlives_libvirtd(
     assert await next_event(events, within=1) == MachineEvent(
         machine.name, MachineState.CRASHED, "failed (QEMU has died)"
     )
+
+
+async def test_every_machine_of_libvirtd_has_a_user_of_its_own_too(
+    hypervisor: LibvirtHypervisor, machine: MachineSpec, shop: Workshop
+) -> None:
+    other = await shop.new_spec()
+    await hypervisor.create(other)
+    users = [Path(f"/proc/{qemu_pid(spec.name)}").stat().st_uid for spec in (machine, other)]
+    assert users == [machine.account.uid, other.account.uid] and users[0] != users[1]
+    assert not hypervisor.apart, "its QEMUs are where it is itself: docs/security.md"
 
 
 async def test_a_machine_is_measured_while_libvirtd_hangs(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from vmsandbox.confinement import Account
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.sandbox import mountinfo, mounts
 from vmsandbox.sandbox.layout import SandboxLayout
@@ -27,7 +28,7 @@ def volume(tmp_path) -> Path:
 
 
 def test_a_volume_is_seen_through_the_share_and_survives_its_removal(layout, volume):
-    layout.make(0)
+    layout.make()
     mounts.bind(volume, layout.volume("c", 0))
     assert (layout.volume("c", 0) / "file").read_text() == "content"
     layout.remove()
@@ -36,7 +37,7 @@ def test_a_volume_is_seen_through_the_share_and_survives_its_removal(layout, vol
 
 
 def test_a_read_only_volume_cannot_be_written_on_the_host_either(layout, volume):
-    layout.make(0)
+    layout.make()
     mounts.bind(volume, layout.volume("c", 0), mounts.Access(readonly=True))
     with pytest.raises(OSError, match="Read-only"):
         (layout.volume("c", 0) / "file").write_text("changed")
@@ -53,14 +54,14 @@ def mounted_on(volume) -> Iterator[Path]:
 
 
 def test_what_is_mounted_below_a_volume_is_part_of_it(layout, volume, mounted_on):
-    layout.make(0)
+    layout.make()
     (mounted_on / "deep").touch()
     mounts.bind(volume, layout.volume("c", 0))
     assert (layout.volume("c", 0) / "below/deep").exists()
 
 
 def test_only_a_recursively_read_only_volume_is_read_only_all_the_way_down(layout, volume, mounted_on):
-    layout.make(0)
+    layout.make()
     mounts.bind(volume, layout.volume("c", 0), mounts.Access(readonly=True))
     mounts.bind(volume, layout.volume("c", 1), mounts.Access(readonly=True, recursive=True))
     (layout.volume("c", 0) / "below/new").touch()
@@ -71,7 +72,7 @@ def test_only_a_recursively_read_only_volume_is_read_only_all_the_way_down(layou
 
 @pytest.mark.parametrize("follows", [True, False])
 def test_a_volume_follows_its_source_only_where_that_is_asked_for_and_never_leads_it(layout, volume, follows):
-    layout.make(0)
+    layout.make()
     subprocess.run(["mount", "--bind", volume, volume], check=True)
     subprocess.run(["mount", "--make-shared", volume], check=True)
     target = layout.volume("c", 0)
@@ -91,14 +92,14 @@ def test_a_volume_follows_its_source_only_where_that_is_asked_for_and_never_lead
 
 
 def test_a_link_to_a_volume_is_followed(layout, volume, tmp_path):
-    layout.make(0)
+    layout.make()
     os.symlink(volume, tmp_path / "link")
     mounts.bind(tmp_path / "link", layout.volume("c", 0))
     assert (layout.volume("c", 0) / "file").read_text() == "content"
 
 
 def test_a_single_file_can_be_a_volume(layout, volume):
-    layout.make(0)
+    layout.make()
     mounts.bind(volume / "file", layout.volume("c", 0))
     assert layout.volume("c", 0).read_text() == "content"
     layout.remove_volumes("c")
@@ -107,13 +108,13 @@ def test_a_single_file_can_be_a_volume(layout, volume):
 
 
 def test_a_volume_that_is_not_there_is_an_invalid_argument(layout):
-    layout.make(0)
+    layout.make()
     with pytest.raises(InvalidArgument, match="/nowhere does not exist"):
         mounts.bind(Path("/nowhere"), layout.volume("c", 0))
 
 
 def test_set_user_id_programs_and_devices_in_a_volume_mean_nothing_on_the_host(layout, volume):
-    layout.make(0)
+    layout.make()
     mounts.bind(volume, layout.volume("c", 0))
     options = next(
         line.split()[5]
@@ -125,7 +126,7 @@ def test_set_user_id_programs_and_devices_in_a_volume_mean_nothing_on_the_host(l
 
 def test_mounts_made_later_propagate_out_of_the_share(layout, volume):
     """As virtiofsd sees it: a process in a slave mount namespace that was made before the volume was mounted."""
-    layout.make(0)
+    layout.make()
     script = 'echo ready; read line; cat "$1"'
     with subprocess.Popen(
         ["unshare", "-m", "--propagation", "slave", "sh", "-c", script, "sh", str(layout.volume("c", 0) / "file")],
@@ -144,15 +145,15 @@ def test_removing_what_was_never_made_succeeds(layout):
 
 
 def test_a_link_in_the_share_is_removed_and_not_followed(layout, volume):
-    layout.make(0)
+    layout.make()
     os.symlink(volume, layout.share / "link")
     layout.remove()
     assert (volume / "file").exists()
 
 
 async def test_the_scratch_disk_is_sparse_and_clean(layout):
-    layout.make(0)
-    await layout.make_scratch(1 << 30)
+    layout.make()
+    await layout.make_scratch(1 << 30, Account(1_800_000_000, 0))
     assert layout.scratch.stat().st_size == 1 << 30
     assert layout.scratch.stat().st_blocks * 512 < 16 << 20
     assert subprocess.run(["e2fsck", "-fn", layout.scratch], capture_output=True, check=False).returncode == 0

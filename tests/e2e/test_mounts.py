@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 @pytest.fixture
 def layout(tmp_path):
     layout = SandboxLayout(tmp_path / "runtime", tmp_path / "persistent")
-    layout.make(os.getgid())
+    layout.make()
     yield layout
     layout.remove()
     assert not layout.runtime.exists()

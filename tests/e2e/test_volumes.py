@@ -31,7 +31,7 @@ class Client:
 @pytest.fixture
 def layout(tmp_path) -> Iterator[SandboxLayout]:
     layout = SandboxLayout(tmp_path / "runtime" / "s", tmp_path / "persistent" / "s")
-    layout.make(0)
+    layout.make()
     yield layout
     layout.remove()
     assert mountinfo.mounts_below(tmp_path / "runtime") == []

@@ -21,14 +21,17 @@ from tests.guest.client import process_spec, runtime_spec
 from tests.support.qemu import GUEST_IMAGE, machine
 from tests.support.rootfs import make_rootfs
 from tests.support.vsock import vhost_device_program
+from vmsandbox.confinement import Account
 from vmsandbox.errors import Unavailable
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.guest.vhost_device import VhostDevice
 from vmsandbox.protocol.messages import ConfigureGuest, CreateContainer, Event, Exec, Stream
+from vmsandbox.users import MachineUsers
 
 BOOT_DEADLINE = 120
+USERS = MachineUsers(Account(0, 0), Account(1_800_001_001, 1_800_001_001))
 
 IN_GUEST = """
 import asyncio, socket, sys
@@ -71,8 +74,9 @@ class Machine:
 def booted() -> Iterator[Machine]:
     with tempfile.TemporaryDirectory(prefix="vmsandbox-vsock-") as name:
         directory = Path(name)
+        directory.chmod(0o711)
         images = [_busybox_image(directory), _python_image(directory)]
-        device = asyncio.run(VhostDevice.start(directory, 42, program=vhost_device_program()))
+        device = asyncio.run(VhostDevice.start(directory / "vsock", 42, USERS, program=vhost_device_program()))
         try:
             with machine(device.device, directory / "console", images) as process:
                 asyncio.run(_configure(device, directory / "console"))

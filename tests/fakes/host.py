@@ -14,14 +14,17 @@ from tests.fakes.network import FakeNetwork
 from tests.fakes.runtime import FakeImages
 from tests.fakes.transport import UnixTransport
 from vmsandbox import aio
+from vmsandbox.confinement import Account
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.hypervisor.base import Accelerator, GuestImage
+from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.images import RootImage
 from vmsandbox.model import ContainerConfig, ContainerMetadata, Image, ImageConfig, PodSandboxConfig, PodSandboxMetadata
+from vmsandbox.sandbox.cgroup import MachineCgroups
 from vmsandbox.sandbox.host import Host, MachineDefaults
 from vmsandbox.sandbox.layout import SandboxLayout
 from vmsandbox.sandbox.sizing import MachineSize
 from vmsandbox.state import State
+from vmsandbox.users import MachineUsers, UserRange
 
 MIB = 1024 * 1024
 IMAGE = Image("sha256:" + "1" * 64, ("localhost/app:1",), config=ImageConfig(cmd=("run",)))
@@ -61,8 +64,8 @@ class FakeTransports:
         self._directory = directory
         self._stack = contextlib.AsyncExitStack()
 
-    async def start(self, sandbox_id: str, directory: Path) -> UnixTransport:
-        assert directory.is_dir()
+    async def start(self, sandbox_id: str, directory: Path, users: MachineUsers) -> UnixTransport:
+        assert directory.parent.is_dir() and users.qemu.uid != users.vsock.uid
         if self.before_start is not None:
             await self.before_start()
         if self.start_error is not None:
@@ -91,15 +94,32 @@ class FakeTransports:
         return self._directory / sandbox_id[:8]
 
 
+class FakeCgroups(MachineCgroups):
+    """Remembers the limits of the machines that have some; a test makes setting them fail."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.confined: dict[str, MachineSpec] = {}
+        self.confine_error: VmsandboxError | None = None
+
+    def confine(self, name: str, spec: MachineSpec, users: MachineUsers) -> None:
+        if self.confine_error is not None:
+            raise self.confine_error
+        self.confined[name] = spec
+
+    def remove(self, name: str) -> None:
+        self.confined.pop(name, None)
+
+
 @dataclass(frozen=True, slots=True)
 class FakeLayout(SandboxLayout):
     """Files without mounts."""
 
-    def make(self, group: int) -> None:
+    def make(self) -> None:
         for directory in (self.share, self.persistent):
             directory.mkdir(parents=True)
 
-    async def make_scratch(self, size: int) -> None:
+    async def make_scratch(self, size: int, owner: Account) -> None:
         self.scratch.touch()
 
 
@@ -120,6 +140,8 @@ class FakeWorld:
         self.guest_image.touch()
         self.hypervisor = FakeHypervisor()
         self.network = FakeNetwork()
+        self.cgroups = FakeCgroups()
+        self.users = UserRange(directory / "users", range(100, 300), 0)
         self.transports = FakeTransports(directory / "a")
         self.images = HoldingImages(directory / "images")
         self.images.held[IMAGE.id] = IMAGE
@@ -137,7 +159,8 @@ class FakeWorld:
             profiles={"": profile, "large": profile},
             runtime_directory=self.directory / "run",
             persistent_directory=self.directory / "lib",
-            qemu_group=0,
+            users=self.users,
+            cgroups=self.cgroups,
             memory_budget=memory_budget,
             boots_in_parallel=boots_in_parallel,
         )
@@ -147,6 +170,7 @@ class FakeWorld:
         files = [*(self.directory / "run").iterdir(), *(self.directory / "lib").iterdir()]
         return [
             *self.hypervisor.machines, *self.network.attached(), *self.transports.agents, *files, *self.images.holders,
+            *(self.directory / "users").glob("[0-9]*"), *self.cgroups.confined,
         ]  # fmt: skip
 
 

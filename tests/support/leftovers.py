@@ -18,8 +18,8 @@ PROGRAMS = (
 
 
 def resources() -> frozenset[str]:
-    """Processes, links, namespaces, mounts, loop devices, leases, CIDs and firewall rules that there are now."""
-    found = [*_processes(), *_links(), *_namespaces(), *_mounts(), *_loops(), *_files(), *_rules()]
+    """Processes, links, namespaces, cgroups, mounts, loop devices, leases, CIDs, users and rules that there are now."""
+    found = [*_processes(), *_links(), *_namespaces(), *_cgroups(), *_mounts(), *_loops(), *_files(), *_rules()]
     return frozenset(found)
 
 
@@ -48,6 +48,13 @@ def _namespaces() -> list[str]:
     return [f"network namespace {path.name}" for path in directory.iterdir()] if directory.exists() else []
 
 
+def _cgroups() -> list[str]:
+    """Of machines."""
+    root = Path("/sys/fs/cgroup")
+    found = (path for pattern in ("vmsandbox/*", "*/vmsandbox/*") for path in root.glob(pattern))
+    return [f"cgroup {path}" for path in found if path.is_dir()]
+
+
 def _mounts() -> list[str]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return [f"mount {line.split()[4]}" for line in lines if line.split()[4] not in ("/run/netns",)]
@@ -58,13 +65,14 @@ def _loops() -> list[str]:
 
 
 def _files() -> list[str]:
-    """Leases, records of attachments, CIDs, and the files of sandboxes, where they are by default."""
+    """Leases, records of attachments, CIDs, users, and the files of sandboxes, where they are by default."""
     places = {
         "/var/lib/vmsandbox/network": "*/**/*",
         "/var/lib/vmsandbox/run": "*/sandboxes/*",
         "/var/lib/vmsandbox/serve": "sandboxes/*",
         "/run/vmsandbox": "**/sandboxes/*",
         "/run/vmsandbox/cids": "[0-9]*",
+        "/run/vmsandbox/users": "[0-9]*",
     }
     kept = ("lock", "last_reserved_ip")
     paths = (path for place, pattern in places.items() for path in Path(place).glob(pattern) if not path.is_dir())

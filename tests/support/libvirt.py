@@ -20,6 +20,7 @@ from vmsandbox.guest.transports import Transports, use_kernel
 from vmsandbox.guestimage.manifest import load_image
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.hypervisor.embedded import QEMU_GROUP, QEMU_USER
+from vmsandbox.users import UserRange
 
 MEMORY = 256 * 1024 * 1024
 
@@ -75,9 +76,8 @@ class Workshop:
         self.ways: dict[str, Transport] = {}
         """To the agents of the machines, by name."""
         self.directory = directory
-        self.transports = Transports(
-            directory / "cids", kernel=use_kernel("auto"), program=vhost_device_program(), group=_group()
-        )
+        self.transports = Transports(directory / "cids", kernel=use_kernel("auto"), program=vhost_device_program())
+        self.users = UserRange(directory / "users", range(1_800_000_000, 1_800_001_000), _group())
 
     async def new_spec(self) -> MachineSpec:
         """A machine that can be created, small, with a name of its own."""
@@ -85,7 +85,8 @@ class Workshop:
         name = f"vmsandbox-test-{identity.hex[:12]}"
         directory = self.directory / name
         directory.mkdir(mode=0o711)
-        self.ways[name] = await self.transports.start(name, directory)
+        users = self.users.allocate(name)
+        self.ways[name] = await self.transports.start(name, directory / "vsock", users)
         return MachineSpec(
             name=name,
             uuid=str(identity),
@@ -94,6 +95,7 @@ class Workshop:
             vcpus=1,
             memory=MEMORY,
             accelerator=Accelerator.TCG,
+            account=users.qemu,
             vsock=self.ways[name].device,
             console=directory / "console.sock",
         )
@@ -101,7 +103,7 @@ class Workshop:
     def close(self) -> None:
         """Give back the transports, when the machines have ended."""
         for name in self.ways:
-            self.transports.stop(name, self.directory / name)
+            self.transports.stop(name, self.directory / name / "vsock")
 
 
 @contextlib.contextmanager

@@ -79,7 +79,13 @@ class Node:
         found = [f"process {name}" for name in ("qemu", "virtiofsd", "vhost") for _ in self.processes(name)]
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         found += [line for line in mounts if str(self.directory) in line]
-        patterns = ("state/network/attachments/*", "run/cids/[0-9]*", "*/run/*/sandboxes/*", "*/run/*/pod")
+        patterns = (
+            "state/network/attachments/*",
+            "run/cids/[0-9]*",
+            "run/users/[0-9]*",
+            "*/run/*/sandboxes/*",
+            "*/run/*/pod",
+        )
         found += [str(path) for pattern in patterns for path in self.directory.glob(pattern)]
         leases = (self.directory / "state" / "network").rglob("[0-9a-f]*[.:]*")
         return found + [str(path) for path in leases]

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.support.golden import assert_golden
+from vmsandbox.confinement import Account
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.hypervisor.base import Accelerator, Disk, GuestImage, MachineSpec, NetworkDevice, Share
 from vmsandbox.hypervisor.disks import PluggedDisk, disk_xml, free_target, plugged_disks
@@ -28,6 +29,7 @@ PROBE = MachineSpec(
     vcpus=1,
     memory=256 * 1024 * 1024,
     accelerator=Accelerator.KVM,
+    account=Account(1900000042, 108),
     vsock=Vsock(42),
     console=SANDBOX / "console.sock",
 )

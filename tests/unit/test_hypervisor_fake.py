@@ -7,6 +7,7 @@ import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.hypervisor_contract import HypervisorContract, NewSpec, new_name
+from vmsandbox.confinement import Account
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.model import Vsock
 
@@ -36,6 +37,7 @@ class TestFakeHypervisor(HypervisorContract):
                 vcpus=1,
                 memory=1 << 28,
                 accelerator=Accelerator.TCG,
+                account=Account(1900000042, 108),
                 vsock=Vsock(42),
                 console=tmp_path / "console.sock",
             )

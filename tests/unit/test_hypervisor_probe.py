@@ -12,10 +12,12 @@ import pytest
 from tests.fakes.agent import FakeAgent
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.transport import UnixTransport
+from vmsandbox.confinement import Account
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.sandbox import attempts
 from vmsandbox.sandbox.probe import Prober
+from vmsandbox.users import MachineUsers, UserRange
 
 DEADLINES = {Accelerator.KVM: 0.3, Accelerator.TCG: 0.5}
 
@@ -41,6 +43,7 @@ class Host:
             self.image,
             self.directory / "run",
             self.directory / "state",
+            users=UserRange(self.directory / "users", range(100, 104), 0),
             deadlines=DEADLINES,
         )
 
@@ -68,8 +71,8 @@ class Host:
             self.way = way
             self.held: set[str] = set()
 
-        async def start(self, sandbox_id: str, directory: Path) -> UnixTransport:
-            assert sandbox_id not in self.held and directory.is_dir()
+        async def start(self, sandbox_id: str, directory: Path, users: MachineUsers) -> UnixTransport:
+            assert sandbox_id not in self.held and directory.parent.is_dir()
             self.held.add(sandbox_id)
             return self.way
 
@@ -77,7 +80,8 @@ class Host:
             self.held.discard(sandbox_id)
 
     def nothing_is_left(self) -> bool:
-        return not (self.hypervisor.machines or self.transports.held or (self.directory / "run/probe").exists())
+        files = [*self.directory.glob("run/probe"), *self.directory.glob("users/[0-9]*")]
+        return not (self.hypervisor.machines or self.transports.held or files)
 
 
 @pytest.fixture
@@ -189,7 +193,7 @@ async def test_what_a_killed_probe_has_left_is_given_back_first(host: Host, tmp_
     (tmp_path / "run/probe/console.sock").touch()
     trial = prober._trial
     host.transports.held.add(trial._id)
-    host.hypervisor.machines[trial._name] = trial._spec(Accelerator.KVM, host.transports.way)
+    host.hypervisor.machines[trial._name] = trial._spec(Accelerator.KVM, host.transports.way, Account(100, 0))
     assert await prober.choose("auto") is Accelerator.KVM
 
 

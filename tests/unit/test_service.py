@@ -317,6 +317,28 @@ async def test_a_machine_that_dies_while_it_boots_ends_the_boot_with_the_reason(
     assert world.left() == []
 
 
+async def test_a_machine_that_cannot_be_limited_does_not_stay(service, world):
+    world.cgroups.confine_error = FailedPrecondition("no such cgroups")
+    with pytest.raises(FailedPrecondition, match="no such cgroups"):
+        await service.run_pod_sandbox(pod())
+    assert (world.left(), service.list_pod_sandboxes()) == ([], ())
+
+
+async def test_the_users_of_a_sandbox_are_nobody_elses_until_all_else_is_given_back(service, world):
+    first = await service.run_pod_sandbox(pod("one"))
+    account = world.hypervisor.machines[f"vmsandbox-{first}"].account
+    world.network.tear_down_error = Unavailable("the plugin hangs")
+    with pytest.raises(Unavailable):
+        await service.stop_pod_sandbox(first)
+    assert world.users.allocate(first).qemu == account
+    second = await service.run_pod_sandbox(pod("two"))
+    assert world.hypervisor.machines[f"vmsandbox-{second}"].account.uid not in (account.uid, account.uid + 1)
+    world.network.tear_down_error = None
+    await service.stop_pod_sandbox(first)
+    await service.remove_pod_sandbox(second)
+    assert world.left() == []
+
+
 async def test_what_a_failed_boot_cannot_give_back_is_kept_for_a_stop(service, world):
     world.hypervisor.create_error = ResourceExhausted("no memory")
     world.network.tear_down_error = Unavailable("the plugin hangs")

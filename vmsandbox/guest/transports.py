@@ -9,37 +9,37 @@ from vmsandbox.guest.transport import Transport
 from vmsandbox.guest.vhost_daemon import DEFAULT_PROGRAM
 from vmsandbox.guest.vhost_device import VhostDevice
 from vmsandbox.guest.vsock import CIDS, KernelVsock, cid_is_taken, kernel_has_vhost_vsock
+from vmsandbox.users import MachineUsers
 
 
 class Transports:
     """Makes and ends the transports of all sandboxes, which another process can take up and end as well."""
 
-    def __init__(self, cids: Path, *, kernel: bool, program: Path = DEFAULT_PROGRAM, group: int | None = None) -> None:
+    def __init__(self, cids: Path, *, kernel: bool, program: Path = DEFAULT_PROGRAM) -> None:
         """Nothing is made before the first call.
 
         Args:
             cids: directory of the claims, shared by all processes of this host.
             kernel: use the host kernel's vhost_vsock; else vhost-device-vsock.
             program: vhost-device-vsock.
-            group: of QEMU's processes.
         """
         self._cids = Claims(cids, CIDS, "vsock CIDs", taken=cid_is_taken if kernel else lambda _cid: False)
         self._kernel = kernel
         self._program = program
-        self._group = group
         self._started: dict[str, VhostDevice] = {}
 
-    async def start(self, sandbox_id: str, directory: Path) -> Transport:
+    async def start(self, sandbox_id: str, directory: Path, users: MachineUsers) -> Transport:
         """Claim a CID and make the way to it. On failure the caller calls `stop`, as for a whole one.
 
         Args:
             sandbox_id: the owner of the CID.
-            directory: the sandbox's, for sockets.
+            directory: is made where there is a daemon, for its sockets and its log.
+            users: the sandbox's.
         """
         cid = self._cids.allocate(sandbox_id)
         if self._kernel:
             return KernelVsock(cid)
-        device = await VhostDevice.start(directory, cid, group=self._group, program=self._program)
+        device = await VhostDevice.start(directory, cid, users, program=self._program)
         self._started[sandbox_id] = device
         return device
 

@@ -1,18 +1,29 @@
-"""The files and the process of one vhost-device-vsock, by the directory that it was started for."""
+"""The files and the process of one vhost-device-vsock, by the directory that it was started for.
+
+It parses what a guest writes into its queues, and has no seccomp filter. So it runs as a user of its own,
+with nothing but its directory: `confinement`.
+"""
 
 import contextlib
-import grp
 import os
 import shutil
 import socket
 from pathlib import Path
 
-from vmsandbox.errors import FailedPrecondition, InvalidArgument
-from vmsandbox.process import ProcessIdentity, stat_of
+from vmsandbox.confinement import Account, Confinement, Limits
+from vmsandbox.errors import InvalidArgument
+from vmsandbox.process import ProcessIdentity, stat_of, user_of
 from vmsandbox.protocol.messages import READY_PORT
 
 DEFAULT_PROGRAM = Path("vhost-device-vsock")
+LOG_LIMIT = 256 * 1024
+"""Bytes of the log; what the daemon prints beyond it is lost."""
 _LOG_KEPT = 4 * 1024
+
+_MEMORY = 256 * 1024 * 1024
+"""Bytes of the daemon's own memory; that of the guest, which it maps, does not count."""
+_PROCESSES = 64
+"""Threads, of which it has one for each queue and one for each connection of QEMU."""
 
 _LONGEST_PATH = 107
 """Bytes of a Unix socket's path without its terminating zero (unix(7))."""
@@ -38,12 +49,31 @@ def ready_socket(directory: Path) -> Path:
     return directory / f"{dial_socket(directory).name}_{READY_PORT}"
 
 
-def listen_at(path: Path) -> socket.socket:
-    """A listening Unix socket that is the caller's."""
+def make_directory(directory: Path, account: Account) -> None:
+    """Make the directory, for the daemon to make its sockets in, and its log, which is root's."""
+    directory.mkdir(mode=0o700)
+    log_file(directory).touch(0o600)
+    os.chown(directory, account.uid, account.gid)
+
+
+def close_directory(directory: Path, qemu: Account) -> None:
+    """Take the directory from a daemon that listens, and let QEMU pass to its socket.
+
+    A daemon that its guest has taken over cannot put another socket, e.g. a link to one of the host's, in the place
+    of that which we dial.
+    """
+    os.chown(vhost_socket(directory), qemu.uid, qemu.gid, follow_symlinks=False)
+    os.chown(directory, 0, 0)
+    directory.chmod(0o711)
+
+
+def listen_at(path: Path, account: Account) -> socket.socket:
+    """A listening Unix socket that is the caller's, and to which `account` may connect."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.bind(str(path))
+        os.chown(path, account.uid, account.gid)
         sock.listen(1)
     except BaseException:
         sock.close()
@@ -63,6 +93,16 @@ def log_tail(directory: Path) -> str:
     return ""
 
 
+def command(program: Path, directory: Path, cid: int) -> list[str]:
+    """Return the command line that starts it. A log that has reached its limit does not end it (SIGXFSZ, signal(7))."""
+    return ["env", "--ignore-signal=XFSZ", str(program), *arguments(directory, cid)]
+
+
+def confinement(account: Account) -> Confinement:
+    """Return what the daemon runs with."""
+    return Confinement(account, limits=Limits(memory=_MEMORY, file_size=LOG_LIMIT, processes=_PROCESSES))
+
+
 def arguments(directory: Path, cid: int) -> list[str]:
     """Its command line, by which it is found again."""
     return [
@@ -73,13 +113,25 @@ def arguments(directory: Path, cid: int) -> list[str]:
 
 
 def find(directory: Path, cid: int) -> ProcessIdentity | None:
-    """The daemon that was started for `directory`, for an owner that crashed before it recorded it."""
-    wanted = "\0".join(arguments(directory, cid)).encode()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if (entry / "cmdline").read_bytes().partition(b"\0")[2].rstrip(b"\0") == wanted:
-                    return ProcessIdentity.of(int(entry.name))
+    """The daemon that was started for `directory`, for an owner that crashed before it recorded it.
+
+    Anybody can start a program with such a command line, but as its own user.
+    """
+    wanted, user = "\0".join(arguments(directory, cid)).encode(), _user(directory)
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if user_of(int(entry.name)) != user:
+                continue
+            if (entry / "cmdline").read_bytes().partition(b"\0")[2].rstrip(b"\0") == wanted:
+                return ProcessIdentity.of(int(entry.name))
+    return None
+
+
+def _user(directory: Path) -> int | None:
+    """The user of the daemon, whose its sockets are, and the directory until it has made them."""
+    for path in (dial_socket(directory), directory):
+        with contextlib.suppress(FileNotFoundError):
+            return path.lstat().st_uid
     return None
 
 
@@ -100,19 +152,12 @@ def remove_sockets(directory: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def group_id(group: str | int | None) -> int | None:
-    """The number of a group. Raises FailedPrecondition where there is none of that name."""
-    if not isinstance(group, str):
-        return group
+def listening_sockets(pid: int) -> set[str]:
+    """Return the paths of all Unix sockets that listen in a process's network namespace; none where it has ended."""
     try:
-        return grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise FailedPrecondition(f"the group {group} does not exist on this host") from None
-
-
-def listening_sockets() -> set[str]:
-    """The paths of all Unix sockets on which somebody listens."""
-    lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = Path(f"/proc/{pid}/net/unix").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return set()
     rows = (line.split(maxsplit=7) for line in lines)
     return {row[7] for row in rows if len(row) == 8 and row[3] == _LISTENING}
 

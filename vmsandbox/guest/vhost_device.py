@@ -15,26 +15,30 @@ from pathlib import Path
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
 from vmsandbox import aio
-from vmsandbox.errors import DeadlineExceeded, Unavailable
+from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Unavailable
 from vmsandbox.guest import hybrid_vsock
 from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.guest.vhost_daemon import (
     DEFAULT_PROGRAM,
-    arguments,
     check_length,
+    close_directory,
+    command,
+    confinement,
     dial_socket,
-    group_id,
+    installed,
     is_ending,
     listen_at,
     listening_sockets,
     log_file,
     log_tail,
+    make_directory,
     ready_socket,
     remove_sockets,
     vhost_socket,
 )
 from vmsandbox.model import Vsock
 from vmsandbox.process import ProcessIdentity, start_daemon
+from vmsandbox.users import MachineUsers
 
 START_TIMEOUT = 10.0
 
@@ -61,34 +65,34 @@ class VhostDevice:
         cls,
         directory: Path,
         cid: int,
+        users: MachineUsers,
         *,
-        group: str | int | None = None,
         program: Path = DEFAULT_PROGRAM,
     ) -> "VhostDevice":
-        """Start the daemon and return when it listens; on failure nothing is left.
+        """Start the daemon and return when it listens; on failure no process is left, and the directory stays.
 
         Args:
-            directory: the sandbox's, which QEMU's user may enter.
+            directory: is made for it; the users of the sandbox may pass through its parents.
             cid: any but 0 to 2; no other process shares it.
-            group: whose members may open the vhost-user socket beside root (QEMU's group); None: nobody.
+            users: whom it runs as, and who may open the vhost-user socket beside root: QEMU.
             program: vhost-device-vsock 0.3.
 
         Raises:
             InvalidArgument: the directory's path is too long for a Unix socket.
-            FailedPrecondition: the program is not installed, or the group does not exist.
+            FailedPrecondition: the program is not installed.
             Unavailable: it did not start; what it printed is the evidence.
         """
         check_length(directory)
-        gid = group_id(group)
-        remove_sockets(directory)
-        identity = await start_daemon([str(program), *arguments(directory, cid)], log_file(directory))
+        if not installed(program):
+            raise FailedPrecondition(f"the program {program} is not installed", hint="`make setup` builds it")
+        make_directory(directory, users.vsock)
+        log = log_file(directory)
+        identity = await start_daemon(command(program, directory, cid), log, confinement(users.vsock))
         device = cls(directory, cid, identity)
         try:
-            device._announcement = listen_at(ready_socket(directory))
+            device._announcement = listen_at(ready_socket(directory), users.vsock)
             await device._listening()
-            if gid is not None:
-                os.chown(vhost_socket(directory), -1, gid)
-                vhost_socket(directory).chmod(0o660)
+            close_directory(directory, users.qemu)
         except BaseException:
             device.stop()
             raise
@@ -156,7 +160,7 @@ class VhostDevice:
         """The daemon tells nobody that it is ready, so its sockets are looked for until they listen."""
         paths = {str(self._dial_socket), str(self.device.socket)}
         waiting = AsyncRetrying(
-            retry=retry_if_result(lambda _: not paths <= listening_sockets()), wait=wait_fixed(0.01)
+            retry=retry_if_result(lambda _: not paths <= listening_sockets(self.identity.pid)), wait=wait_fixed(0.01)
         )
         try:
             async with asyncio.timeout(START_TIMEOUT):

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vmsandbox.confinement import Account
 from vmsandbox.model import MachineUsage, Vsock
+
+TCG_CACHE = 256 * 1024 * 1024
+"""Bytes of translated code that an emulated machine keeps."""
 
 
 class Accelerator(enum.Enum):
@@ -33,11 +37,14 @@ class GuestImage:
 
 @dataclass(frozen=True, slots=True)
 class NetworkDevice:
-    """A tap of the host's namespace that libvirt opens; it may move elsewhere once the machine runs."""
+    """A tap that libvirt opens; it may move elsewhere once the machine runs."""
 
     tap: str
     mac: str
     mtu: int = 1500
+    namespace: Path | None = None
+    """The network namespace in which the tap is, and QEMU is started; None: the host's (see `LibvirtHypervisor.apart`).
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,8 @@ class MachineSpec:
     memory: int
     """Bytes of guest memory."""
     accelerator: Accelerator
+    account: Account
+    """QEMU's user and group, the user of no other machine. Every file that QEMU opens lets it."""
     vsock: Vsock
     console: Path
     """Unix socket on which QEMU offers the guest's console (see `console.ConsoleReader`)."""

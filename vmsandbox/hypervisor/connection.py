@@ -52,6 +52,11 @@ class Connection:
         self._opened = asyncio.Event()
         self._lost = asyncio.Event()
 
+    @property
+    def embedded(self) -> bool:
+        """Whether libvirt runs in this process."""
+        return self._root is not None
+
     @classmethod
     @contextlib.asynccontextmanager
     async def opened(

@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection
 from xml.etree import ElementTree as ET
 
-from vmsandbox.hypervisor.base import Accelerator, Disk, MachineSpec, NetworkDevice, Share
+from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, Disk, MachineSpec, NetworkDevice, Share
 from vmsandbox.hypervisor.disks import disk_element
 from vmsandbox.hypervisor.elements import add, document
 from vmsandbox.model import Vsock
@@ -40,7 +40,7 @@ def domain_xml(spec: MachineSpec, security_models: Collection[str] = ("dac",)) -
     _identity(domain, spec)
     _memory_and_cpu(domain, spec)
     _boot(domain, spec)
-    _chipset(domain)
+    _chipset(domain, spec.accelerator)
     _devices(add(domain, "devices"), spec)
     _security(domain, spec, security_models)
     if spec.vsock.socket is not None:
@@ -82,10 +82,12 @@ def _boot(domain: ET.Element, spec: MachineSpec) -> None:
     add(boot, "cmdline", " ".join([spec.image.command_line, spec.kernel_parameters]).strip())
 
 
-def _chipset(domain: ET.Element) -> None:
+def _chipset(domain: ET.Element, accelerator: Accelerator) -> None:
     features = add(domain, "features")
     add(features, "acpi")  # through which the guest finds pvpanic, and is powered off
     add(features, "vmport", state="off")
+    if accelerator is Accelerator.TCG:
+        add(add(features, "tcg"), "tb-cache", str(TCG_CACHE // (1024 * 1024)), unit="MiB")
     clock = add(domain, "clock", offset="utc")
     add(clock, "timer", name="hpet", present="no")
     for event, action in (("poweroff", "destroy"), ("reboot", "destroy"), ("crash", "destroy")):
@@ -161,12 +163,15 @@ def _vhost_user_vsock(domain: ET.Element, socket: str) -> None:
 def _security(domain: ET.Element, spec: MachineSpec, models: Collection[str]) -> None:
     """Who may open what.
 
-    The files of a machine belong to their owners: libvirt shall not give shared, read-only images to QEMU's user
-    (`dac`), as one that breaks out of its guest could then write them. QEMU still runs as that user. The other
+    QEMU runs as the machine's own user (`dac`). The files of a machine keep their owners: libvirt shall not give
+    shared, read-only images to that user, as a QEMU that its guest has taken over could then write them. The other
     drivers know nothing of devices on QEMU's command line.
     """
     for model in models:
-        if model == "dac" or (spec.vsock.socket is not None and model != "none"):
+        if model == "dac":
+            label = add(domain, "seclabel", type="static", model=model, relabel="no")
+            add(label, "label", f"+{spec.account.uid}:+{spec.account.gid}")
+        elif spec.vsock.socket is not None and model != "none":
             add(domain, "seclabel", type="none", model=model)
 
 

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from vmsandbox import aio
 from vmsandbox.errors import AlreadyExists, DeadlineExceeded, VmsandboxError
 from vmsandbox.hypervisor import domains
+from vmsandbox.hypervisor.apart import apart
 from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState
+from vmsandbox.hypervisor.bindings import libvirt
 from vmsandbox.hypervisor.connection import Connection
 from vmsandbox.hypervisor.disks import PluggedDisk
 from vmsandbox.hypervisor.domain import domain_xml, security_models
@@ -35,6 +37,8 @@ class LibvirtHypervisor:
         self._connection = connection
         self._hub = hub
         self._models = models
+        self.apart = connection.embedded
+        """Whether QEMUs are started in namespaces of their own, that of the network given by `NetworkDevice`."""
         self._processes = QemuProcesses()
         self._plugging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -60,7 +64,7 @@ class LibvirtHypervisor:
         try:
             await self._connection.call(
                 f"libvirt cannot start machine {spec.name}",
-                lambda opened: domains.create(opened, spec.name, xml),
+                lambda opened: self._create(opened, spec, xml),
                 repeatable=False,
             )
         except AlreadyExists:
@@ -113,6 +117,13 @@ class LibvirtHypervisor:
     def events(self) -> AsyncIterator[MachineEvent]:
         """As `Hypervisor.events`."""
         return self._hub.listen()
+
+    def _create(self, opened: "libvirt.virConnect", spec: MachineSpec, xml: str) -> None:
+        if not self.apart:
+            domains.create(opened, spec.name, xml)
+        else:
+            network = spec.network.namespace if spec.network is not None else None
+            apart(lambda: domains.create(opened, spec.name, xml), network)
 
     async def _detach(self, name: str, disk: PluggedDisk) -> None:
         failure: VmsandboxError = DeadlineExceeded(f"the guest of {name} has not let disk {disk.serial} go")

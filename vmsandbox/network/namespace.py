@@ -5,7 +5,6 @@ is ever in another namespace than the process, and nothing is forked. The asynci
 """
 
 import asyncio
-import ctypes
 import errno
 import os
 import threading
@@ -18,12 +17,10 @@ from pyroute2 import IPRoute, NetlinkError, netns
 
 from vmsandbox import aio
 from vmsandbox.errors import AlreadyExists, Internal, NotFound, PermissionDenied, VmsandboxError
+from vmsandbox.unshare import NETWORK, enter, unshare
 
 DIRECTORY = Path("/run/netns")
 """Where ip-netns(8), the CNI plugins and people look for namespaces."""
-
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 # Two first makers of a namespace would each mount the directory over itself, hiding what is in it.
 _directory_lock = threading.Lock()
@@ -76,15 +73,13 @@ async def run(step: str, work: Callable[[IPRoute], T], path: Path | None = None)
 
 def _enter_and_work(work: Callable[[IPRoute], T], path: Path | None) -> T:
     if path is not None:
-        netns.setns(str(path), flags=0)
+        enter(path)
     with IPRoute() as ipr:
         return work(ipr)
 
 
 def _create(path: Path) -> None:
-    if _libc.unshare(_CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    unshare(NETWORK)
     with _directory_lock:
         # "The namespace of process thread-self" is this thread's; /proc/self is that of the process.
         netns.attach(str(path), "thread-self")

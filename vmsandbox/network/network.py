@@ -38,7 +38,7 @@ class Network:
         self._reading = asyncio.Semaphore(_READ_AT_ONCE)
 
     async def set_up(self, pod: PodIdentity, port_mappings: Sequence[PortMapping] = ()) -> PodNetwork:
-        """Make the pod's namespace, attach it to the host's CNI network and make its tap in the host's namespace.
+        """Make the pod's namespace, attach it to the host's CNI network and make its tap; settings say where.
 
         On failure and on cancellation everything is given back before it is raised. What could not be given back
         (a plugin's DEL fails also) is logged, stays recorded, and `tear_down` may be tried again.
@@ -147,7 +147,8 @@ class Network:
         taken_over = await namespace.run(
             f"read {INTERFACE} in {path}", lambda ipr: interface.read(ipr, INTERFACE, told.addresses), path
         )
-        made = await namespace.run("make the tap", lambda ipr: tap.create(ipr, sandbox_id, taken_over.mtu))
+        where = path if self._settings.tap_in_pod else None
+        made = await namespace.run("make the tap", lambda ipr: tap.create(ipr, sandbox_id, taken_over.mtu), where)
         return PodNetwork(attachment.netns, made, taken_over, told.dns)
 
     async def _save(self, attachment: Attachment) -> None:

@@ -32,6 +32,8 @@ class NetworkSettings:
     plugin_timeout: float = 60
     """Seconds that one call of one plugin may take."""
     bridge: BridgeSettings = field(default_factory=BridgeSettings)
+    tap_in_pod: bool = False
+    """Make a pod's tap in its namespace, where QEMU is started; else in the host's, and `connect_tap` moves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class PodNetwork:
     netns: str
     """Path of the namespace that holds the pod's end of the CNI network."""
     tap: str
-    """The tap that the hypervisor opens: in the host's namespace until `connect_tap`, then in `netns`."""
+    """The tap that the hypervisor opens: in `netns`, or until `connect_tap` in the host's namespace."""
     interface: Interface
     """What the guest takes over: MAC, MTU, addresses (the pod's first address first) and routes."""
     dns: Dns = field(default_factory=Dns)

@@ -1,13 +1,14 @@
 """What `vmsandbox check` finds: whether this node can run pods, and what to do where it cannot."""
 
 import contextlib
+import pwd
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import confinement
-from vmsandbox.config import Config
+from vmsandbox.config import Config, UsersConfig
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest.transports import use_kernel
 from vmsandbox.guest.vhost_daemon import installed
@@ -15,7 +16,14 @@ from vmsandbox.guestimage.manifest import load_image
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
 from vmsandbox.network import Network
-from vmsandbox.node.host import boot_image, network_settings, open_transports, qemu_group, vhost_device_vsock
+from vmsandbox.node.host import (
+    boot_image,
+    network_settings,
+    open_transports,
+    open_users,
+    qemu_group,
+    vhost_device_vsock,
+)
 from vmsandbox.node.instance import claim
 from vmsandbox.sandbox.attempts import Attempt
 from vmsandbox.sandbox.probe import Prober
@@ -47,7 +55,8 @@ async def sections(config: Config) -> AsyncIterator[Section]:
         FailedPrecondition: this is not root, without which most of it cannot be seen.
     """
     yield Section("programs", tuple(_program(*item) for item in PROGRAMS.items()))
-    yield Section("qemu", (_attempt(lambda: f"QEMU's group {config.qemu_group} is {qemu_group(config)}"), _kvm()))
+    group = _attempt(lambda: f"QEMU's group {config.qemu_group} is {qemu_group(config)}")
+    yield Section("qemu", (group, _users(config.users), _kvm()))
     yield Section("vsock", (_attempt(lambda: _vsock(config)),))
     yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
     yield Section("network", await Network(network_settings(config)).check())
@@ -71,6 +80,15 @@ def _attempt(look: Callable[[], str]) -> Finding:
 
 def _bad(error: VmsandboxError) -> Finding:
     return Finding(False, str(error), error.hint)
+
+
+def _users(users: UsersConfig) -> Finding:
+    """An account with a number of the range would have what is a machine's."""
+    last = users.first + users.count - 1
+    known = [entry.pw_name for entry in pwd.getpwall() if users.first <= entry.pw_uid <= last]
+    if known:
+        return Finding(False, f"{known[0]} is a user of the range of machines' users", "set users.first")
+    return Finding(True, f"machines' processes run as users {users.first} to {last}, who have no accounts")
 
 
 def _kvm() -> Finding:
@@ -105,7 +123,8 @@ async def _libvirt(config: Config) -> AsyncIterator[Section]:
             hypervisor = await stack.enter_async_context(LibvirtHypervisor.open(instance.embedded_libvirt))
             yield Section("libvirt", (Finding(True, await hypervisor.version()),))
             image = boot_image(load_image(config.guest_image))
-            prober = Prober(hypervisor, open_transports(config), image, instance.runtime, config.state_directory)
+            transports, users = open_transports(config), open_users(config)
+            prober = Prober(hypervisor, transports, image, instance.runtime, config.state_directory, users=users)
             yield Section("accelerators", _judge(await prober.try_all()))
         except VmsandboxError as error:
             yield Section("libvirt", (_bad(error),))

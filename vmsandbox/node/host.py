@@ -16,10 +16,12 @@ from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.network import BridgeSettings, Network, NetworkSettings
 from vmsandbox.node.images import open_images
 from vmsandbox.node.instance import Instance
+from vmsandbox.sandbox.cgroup import MachineCgroups
 from vmsandbox.sandbox.host import Host, MachineDefaults
 from vmsandbox.sandbox.probe import Prober
 from vmsandbox.sandbox.sizing import MachineSize
 from vmsandbox.state import State
+from vmsandbox.users import UserRange
 
 
 @contextlib.asynccontextmanager
@@ -43,18 +45,20 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
         state = stack.enter_context(State(instance.database))
         hypervisor = await stack.enter_async_context(LibvirtHypervisor.open(libvirt))
         transports = open_transports(config)
-        prober = Prober(hypervisor, transports, image, instance.runtime, config.state_directory)
+        users = open_users(config)
+        prober = Prober(hypervisor, transports, image, instance.runtime, config.state_directory, users=users)
         yield Host(
             state=state,
             hypervisor=hypervisor,
-            network=Network(network_settings(config)),
+            network=Network(network_settings(config, tap_in_pod=hypervisor.apart)),
             transports=transports,
             images=await open_images(config),
             guest_image=image,
             profiles=await _profiles(config, prober),
             runtime_directory=instance.runtime,
             persistent_directory=instance.persistent,
-            qemu_group=qemu_group(config),
+            users=users,
+            cgroups=MachineCgroups(config.cgroup_parent),
             memory_budget=config.limits.memory or 0,
             boots_in_parallel=config.limits.parallel_boots or 0,
         )
@@ -71,11 +75,16 @@ def open_transports(config: Config) -> Transports:
         config.run_directory / "cids",
         kernel=use_kernel(config.vsock.value),
         program=vhost_device_vsock(config),
-        group=qemu_group(config),
     )
 
 
-def network_settings(config: Config) -> NetworkSettings:
+def open_users(config: Config) -> UserRange:
+    """The users of machines, shared by all processes of the node. Raises FailedPrecondition without QEMU's group."""
+    first, count = config.users.first, config.users.count
+    return UserRange(config.run_directory / "users", range(first, first + count), qemu_group(config))
+
+
+def network_settings(config: Config, *, tap_in_pod: bool = False) -> NetworkSettings:
     """The pod network; its records and leases are shared by all processes of the node."""
     network = config.network
     bridge = BridgeSettings(
@@ -87,6 +96,7 @@ def network_settings(config: Config) -> NetworkSettings:
         plugin_directories=network.plugin_directories,
         plugin_timeout=network.plugin_timeout,
         bridge=bridge,
+        tap_in_pod=tap_in_pod,
     )
 
 

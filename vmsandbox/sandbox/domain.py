@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from pathlib import Path
 
 from vmsandbox.guest.transport import Transport
 from vmsandbox.hypervisor.base import Disk, MachineSpec, NetworkDevice, Share
@@ -46,11 +47,12 @@ def machine_spec(
         vcpus=size.vcpus,
         memory=size.memory,
         accelerator=profile.accelerator,
+        account=host.users.allocate(sandbox_id).qemu,
         vsock=transport.device,
         console=layout.console,
         scratch=Disk(SCRATCH_SERIAL, layout.scratch, readonly=False),
         share=Share(SHARE_TAG, layout.share),
-        network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu),
+        network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu, Path(network.netns)),
         kernel_parameters=profile.kernel_parameters,
     )
 

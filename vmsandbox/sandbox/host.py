@@ -10,9 +10,11 @@ from vmsandbox.guest.transports import Transports
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor
 from vmsandbox.images import ImageStore
 from vmsandbox.network import Network
+from vmsandbox.sandbox.cgroup import MachineCgroups
 from vmsandbox.sandbox.layout import SandboxLayout
 from vmsandbox.sandbox.sizing import MachineSize
 from vmsandbox.state import State
+from vmsandbox.users import UserRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,10 @@ class Host:
     """By RuntimeClass handler; the empty key is the default one, and always there."""
     runtime_directory: Path
     persistent_directory: Path
-    qemu_group: int
-    """The group that QEMU's processes have, which may open a sandbox's sockets."""
+    users: UserRange
+    """The users of the sandboxes' processes."""
+    cgroups: MachineCgroups
+    """Their cgroups."""
     memory_budget: int = 0
     """Bytes that all guests may have together; 0: what the host has available at the start of the service."""
     boots_in_parallel: int = 0

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox.confinement import Account
 from vmsandbox.process import run
 from vmsandbox.sandbox import mounts
 
@@ -17,7 +18,8 @@ SCRATCH_SERIAL = "vmsandbox-scratch"
 class SandboxLayout:
     """The two directories of one sandbox.
 
-    `runtime` (tmpfs on most hosts) holds sockets and the share; `persistent` the scratch disk and log positions.
+    `runtime` (tmpfs on most hosts) holds sockets and the share; `persistent` the scratch disk and log positions. The
+    sandbox's users pass through both to what is theirs; nobody but root enters the share on the host.
     """
 
     runtime: Path
@@ -34,6 +36,11 @@ class SandboxLayout:
         return self.runtime / "console.sock"
 
     @property
+    def vsock(self) -> Path:
+        """The directory of the vsock daemon, where there is one."""
+        return self.runtime / "vsock"
+
+    @property
     def scratch(self) -> Path:
         """The disk image of the writable layers."""
         return self.persistent / "scratch.img"
@@ -46,23 +53,23 @@ class SandboxLayout:
         """Where the volume of a container's mount with that index is mounted on the host."""
         return self.share / container_id / str(index)
 
-    def make(self, group: int) -> None:
-        """Make both directories and the share, which QEMU's group may pass through."""
+    def make(self) -> None:
+        """Make both directories and the share."""
         for directory in (self.runtime, self.persistent):
-            directory.mkdir(parents=True, mode=0o710)
-            os.chown(directory, 0, group)
-        self.share.mkdir(mode=0o755)
+            directory.mkdir(parents=True)
+            directory.chmod(0o711)
+        self.share.mkdir(mode=0o700)
         mounts.make_shared(self.share)
 
-    async def make_scratch(self, size: int) -> None:
-        """Make the scratch disk: a sparse ext4 image of `size` bytes.
+    async def make_scratch(self, size: int, owner: Account) -> None:
+        """Make the scratch disk: a sparse ext4 image of `size` bytes, which nobody but its owner and root can open.
 
         It dies with its sandbox, so it has no journal; the host never mounts it, as the guest writes it.
         """
         with self.scratch.open("xb") as file:
             file.truncate(size)
-            os.fchown(file.fileno(), -1, self.persistent.stat().st_gid)  # QEMU's; libvirt changes no file's owner
-            os.fchmod(file.fileno(), 0o660)
+            os.fchmod(file.fileno(), 0o600)
+            os.fchown(file.fileno(), owner.uid, 0)  # libvirt changes no file's owner
         options = "lazy_itable_init=1,nodiscard,root_owner=0:0"
         features = "^has_journal,^resize_inode"
         await run(["mkfs.ext4", "-q", "-F", "-m", "0", "-O", features, "-E", options, str(self.scratch)])

@@ -112,7 +112,7 @@ class Machine:
         state = await self._host.hypervisor.state(domain_name(self._id))
         if state is not MachineState.RUNNING:
             raise FailedPrecondition(f"the virtual machine ended while nobody watched: it is {state.value}")
-        transport = self._host.transports.reopen(self._id, self._layout.runtime)
+        transport = self._host.transports.reopen(self._id, self._layout.vsock)
         try:
             await self._stack.enter_async_context(self._console)
             session = await self._open_session(transport)
@@ -167,13 +167,15 @@ class Machine:
         return client
 
     async def _prepare(self) -> Transport:
-        self._layout.make(self._host.qemu_group)
+        self._layout.make()
+        users = self._host.users.allocate(self._id)
         transports: list[Transport] = []
 
         async def start_transport() -> None:
-            transports.append(await self._host.transports.start(self._id, self._layout.runtime))
+            transports.append(await self._host.transports.start(self._id, self._layout.vsock, users))
 
-        scratch = self._layout.make_scratch(self._host.profile(self._config.runtime_handler).scratch_size)
+        size = self._host.profile(self._config.runtime_handler).scratch_size
+        scratch = self._layout.make_scratch(size, users.qemu)
         await aio.together(self._set_up_network(), start_transport(), scratch)
         return transports[0]
 
@@ -185,6 +187,8 @@ class Machine:
     async def _create(self, transport: Transport, network: PodNetwork) -> None:
         spec = machine_spec(self._host, self._id, self._config, transport, network)
         await self._host.hypervisor.create(spec)
+        users = self._host.users.allocate(self._id)
+        await aio.to_its_end(asyncio.to_thread(self._host.cgroups.confine, self._id, spec, users))
         await self._stack.enter_async_context(self._console)
         await self._host.network.connect_tap(network)
 

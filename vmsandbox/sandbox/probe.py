@@ -15,6 +15,7 @@ from vmsandbox.guest.transports import Transports
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor
 from vmsandbox.sandbox.attempts import Attempt, AttemptCache, Circumstances, kvm_identity
 from vmsandbox.sandbox.trial import Trial
+from vmsandbox.users import UserRange
 
 _log = log.get(__name__)
 
@@ -33,6 +34,7 @@ class Prober:
         runtime_directory: Path,
         state_directory: Path,
         *,
+        users: UserRange,
         deadlines: Mapping[Accelerator, float] = DEADLINES,
     ) -> None:
         """All arguments stay the caller's.
@@ -43,11 +45,12 @@ class Prober:
             image: what they boot.
             runtime_directory: of this process; a directory `probe` is made in it for as long as a machine runs.
             state_directory: holds the cache, `accelerators.json`, which processes may share.
+            users: gives the machines' processes theirs.
             deadlines: seconds per accelerator.
         """
         self._hypervisor = hypervisor
         self._image = image
-        self._trial = Trial(hypervisor, transports, image, runtime_directory / "probe")
+        self._trial = Trial(hypervisor, transports, users, image, runtime_directory / "probe")
         self._cache = AttemptCache(state_directory / "accelerators.json")
         self._deadlines = deadlines
         self._warned = False

@@ -19,7 +19,7 @@ async def give_back(host: Host, sandbox_id: str) -> None:
     layout = host.layout(sandbox_id)
 
     async def stop_transport() -> None:
-        host.transports.stop(sandbox_id, layout.runtime)
+        host.transports.stop(sandbox_id, layout.vsock)
 
     async def remove_files() -> None:
         await asyncio.to_thread(layout.remove)
@@ -27,6 +27,7 @@ async def give_back(host: Host, sandbox_id: str) -> None:
     steps: tuple[Callable[[], Awaitable[None]], ...] = (
         lambda: host.hypervisor.destroy(domain_name(sandbox_id)),
         stop_transport,
+        lambda: asyncio.to_thread(host.cgroups.remove, sandbox_id),
         lambda: host.network.tear_down(sandbox_id),
         remove_files,
     )
@@ -38,3 +39,4 @@ async def give_back(host: Host, sandbox_id: str) -> None:
             failures.append(error)
     if failures:
         raise failures[0].at(f"giving back what sandbox {sandbox_id} acquired")
+    host.users.release(sandbox_id)  # when nothing of theirs is left

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from vmsandbox import aio
+from vmsandbox.confinement import Account
 from vmsandbox.errors import Unavailable, VmsandboxError
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport import Transport
@@ -15,6 +16,7 @@ from vmsandbox.guest.transports import Transports
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor, MachineEvent, MachineSpec
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.protocol.messages import Event
+from vmsandbox.users import UserRange
 
 _MEMORY = 256 * 1024 * 1024
 _CONSOLE_LINES = 20
@@ -23,17 +25,21 @@ _CONSOLE_LINES = 20
 class Trial:
     """Boots one machine at a time, of which nothing is left."""
 
-    def __init__(self, hypervisor: Hypervisor, transports: Transports, image: GuestImage, directory: Path) -> None:
+    def __init__(
+        self, hypervisor: Hypervisor, transports: Transports, users: UserRange, image: GuestImage, directory: Path
+    ) -> None:
         """All arguments stay the caller's.
 
         Args:
             hypervisor: runs the machine.
             transports: the ways to its agent.
+            users: gives its processes theirs.
             image: what it boots.
             directory: is made for as long as a machine runs.
         """
         self._hypervisor = hypervisor
         self._transports = transports
+        self._users = users
         self._image = image
         self._directory = directory
         self._id = uuid.uuid5(uuid.NAMESPACE_URL, directory.as_uri()).hex
@@ -50,8 +56,9 @@ class Trial:
         console = ConsoleReader(self._directory / "console.sock")
         events = self._hypervisor.events()
         try:
-            transport = await self._transports.start(self._id, self._directory)
-            await self._hypervisor.create(self._spec(accelerator, transport))
+            users = self._users.allocate(self._id)
+            transport = await self._transports.start(self._id, self._vsock, users)
+            await self._hypervisor.create(self._spec(accelerator, transport, users.qemu))
             async with console, _end_of(self._name, events) as ended:
                 await aio.unless(self._answer(transport, deadline), ended)
         except VmsandboxError as error:
@@ -69,7 +76,11 @@ class Trial:
     def _name(self) -> str:
         return f"vmsandbox-probe-{self._id}"
 
-    def _spec(self, accelerator: Accelerator, transport: Transport) -> MachineSpec:
+    @property
+    def _vsock(self) -> Path:
+        return self._directory / "vsock"
+
+    def _spec(self, accelerator: Accelerator, transport: Transport, account: Account) -> MachineSpec:
         return MachineSpec(
             name=self._name,
             uuid=str(uuid.UUID(self._id)),
@@ -78,15 +89,17 @@ class Trial:
             vcpus=1,
             memory=_MEMORY,
             accelerator=accelerator,
+            account=account,
             vsock=transport.device,
             console=self._directory / "console.sock",
         )
 
     async def _give_back(self) -> None:
         await self._hypervisor.destroy(self._name)
-        self._transports.stop(self._id, self._directory)
+        self._transports.stop(self._id, self._vsock)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._directory)
+        self._users.release(self._id)
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,27 @@
+"""Namespaces of single threads (namespaces(7)): what such a thread starts is in them, other threads are not."""
+
+import ctypes
+import os
+from pathlib import Path
+
+UTS, IPC, NETWORK = 0x04000000, 0x08000000, 0x40000000
+"""Kinds of namespaces (CLONE_NEW* of sched.h)."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def unshare(*kinds: int) -> None:
+    """Put this thread into new namespaces of these kinds (unshare(2)); it never comes back. Raises OSError."""
+    _check(_libc.unshare(sum(kinds)))
+
+
+def enter(path: Path) -> None:
+    """Put this thread into the namespace at `path` (setns(2)). Raises OSError."""
+    with path.open("rb") as namespace:
+        _check(_libc.setns(namespace.fileno(), 0))
+
+
+def _check(status: int) -> None:
+    if status != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
