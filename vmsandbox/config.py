@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vmsandbox import typed_yaml
 from vmsandbox.errors import FailedPrecondition, NotFound
+from vmsandbox.opening import MEBIBYTE, read_regular
 from vmsandbox.typed_yaml import Node, Size
 
 MACHINE_HANDLER = "vmsandbox"
@@ -183,7 +184,7 @@ def load(path: Path | None = None) -> Config:
         InvalidArgument: it is not valid; the error names line and field.
     """
     try:
-        text = (path or DEFAULT_FILE).read_text()
+        text = read_regular(path or DEFAULT_FILE, MEBIBYTE, follow=True).decode()
     except FileNotFoundError:
         if path is None:
             return Config()

@@ -227,7 +227,7 @@ class RuntimeService:
         return await self._sandboxes.measure(sandbox_ids)
 
     async def reopen_container_log(self, container_id: str) -> None:
-        """Go on in a new log file after a rotation. Raises NotFound, FailedPrecondition."""
+        """Go on in a new log file after a rotation. Raises NotFound, and as `Container.reopen_log`."""
         await self._sandboxes.container(container_id).reopen_log()
 
     def events(self) -> AsyncGenerator[ContainerEvent, None]:

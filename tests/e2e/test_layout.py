@@ -1,3 +1,4 @@
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.binding import bound
 from vmsandbox.confinement import Account
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.sandbox import mountinfo, mounts
@@ -15,7 +17,7 @@ from vmsandbox.sandbox.layout import SandboxLayout
 def layout(tmp_path):
     layout = SandboxLayout(tmp_path / "runtime" / "s", tmp_path / "persistent" / "s")
     yield layout
-    layout.remove()
+    asyncio.run(layout.remove())
     assert mountinfo.mounts_below(tmp_path) == []
 
 
@@ -27,20 +29,36 @@ def volume(tmp_path) -> Path:
     return directory
 
 
-def test_a_volume_is_seen_through_the_share_and_survives_its_removal(layout, volume):
+async def test_a_volume_is_seen_through_the_share_and_survives_its_removal(layout, volume):
     layout.make()
-    mounts.bind(volume, layout.volume("c", 0))
-    assert (layout.volume("c", 0) / "file").read_text() == "content"
-    layout.remove()
+    bound(layout, volume)
+    assert (layout.served / "c/0/file").read_text() == "content"
+    await layout.remove()
     assert (volume / "file").read_text() == "content"
     assert not layout.runtime.exists()
 
 
+def test_what_is_served_is_read_only_and_a_volume_below_it_is_not(layout, volume):
+    layout.make()
+    target = bound(layout, volume)
+    for path in (layout.served / "new", target.parent / "new"):
+        with pytest.raises(OSError, match="Read-only"):
+            path.touch()
+    (target / "new").touch()
+    assert (volume / "new").exists()
+
+
+def test_a_place_made_later_appears_in_what_is_served(layout):
+    layout.make()
+    (layout.share / "later").mkdir()
+    assert (layout.served / "later").is_dir()
+
+
 def test_a_read_only_volume_cannot_be_written_on_the_host_either(layout, volume):
     layout.make()
-    mounts.bind(volume, layout.volume("c", 0), mounts.Access(readonly=True))
+    bound(layout, volume, 0, mounts.Access(readonly=True))
     with pytest.raises(OSError, match="Read-only"):
-        (layout.volume("c", 0) / "file").write_text("changed")
+        (layout.served / "c/0/file").write_text("changed")
 
 
 @pytest.fixture
@@ -56,30 +74,30 @@ def mounted_on(volume) -> Iterator[Path]:
 def test_what_is_mounted_below_a_volume_is_part_of_it(layout, volume, mounted_on):
     layout.make()
     (mounted_on / "deep").touch()
-    mounts.bind(volume, layout.volume("c", 0))
-    assert (layout.volume("c", 0) / "below/deep").exists()
+    bound(layout, volume)
+    assert (layout.served / "c/0/below/deep").exists()
 
 
 def test_only_a_recursively_read_only_volume_is_read_only_all_the_way_down(layout, volume, mounted_on):
     layout.make()
-    mounts.bind(volume, layout.volume("c", 0), mounts.Access(readonly=True))
-    mounts.bind(volume, layout.volume("c", 1), mounts.Access(readonly=True, recursive=True))
-    (layout.volume("c", 0) / "below/new").touch()
+    bound(layout, volume, 0, mounts.Access(readonly=True))
+    bound(layout, volume, 1, mounts.Access(readonly=True, recursive=True))
+    (layout.served / "c/0/below/new").touch()
     with pytest.raises(OSError, match="Read-only"):
-        (layout.volume("c", 1) / "below/new").write_text("no")
+        (layout.served / "c/1/below/new").write_text("no")
     (mounted_on / "written by the host").touch()
 
 
 @pytest.mark.parametrize("follows", [True, False])
-def test_a_volume_follows_its_source_only_where_that_is_asked_for_and_never_leads_it(layout, volume, follows):
+async def test_a_volume_follows_its_source_only_where_that_is_asked_for_and_never_leads_it(layout, volume, follows):
     layout.make()
     subprocess.run(["mount", "--bind", volume, volume], check=True)
     subprocess.run(["mount", "--make-shared", volume], check=True)
-    target = layout.volume("c", 0)
+    target = layout.served / "c/0"
     (volume / "later").mkdir()
     (volume / "elsewhere").mkdir()
     try:
-        mounts.bind(volume, target, mounts.Access(follows=follows))
+        bound(layout, volume, access=mounts.Access(follows=follows))
         subprocess.run(["mount", "-t", "tmpfs", "none", volume / "later"], check=True)
         (volume / "later/file").touch()
         assert (target / "later/file").exists() == follows
@@ -87,22 +105,22 @@ def test_a_volume_follows_its_source_only_where_that_is_asked_for_and_never_lead
         (target / "elsewhere/file").touch()
         assert not (volume / "elsewhere/file").exists()
     finally:
-        layout.remove()
+        await layout.remove()
         subprocess.run(["umount", "-Rl", volume], check=True)
 
 
 def test_a_link_to_a_volume_is_followed(layout, volume, tmp_path):
     layout.make()
     os.symlink(volume, tmp_path / "link")
-    mounts.bind(tmp_path / "link", layout.volume("c", 0))
-    assert (layout.volume("c", 0) / "file").read_text() == "content"
+    bound(layout, tmp_path / "link")
+    assert (layout.served / "c/0/file").read_text() == "content"
 
 
-def test_a_single_file_can_be_a_volume(layout, volume):
+async def test_a_single_file_can_be_a_volume(layout, volume):
     layout.make()
-    mounts.bind(volume / "file", layout.volume("c", 0))
-    assert layout.volume("c", 0).read_text() == "content"
-    layout.remove_volumes("c")
+    bound(layout, volume / "file")
+    assert (layout.served / "c/0").read_text() == "content"
+    await layout.remove_volumes("c")
     assert not (layout.share / "c").exists()
     assert (volume / "file").exists()
 
@@ -110,16 +128,16 @@ def test_a_single_file_can_be_a_volume(layout, volume):
 def test_a_volume_that_is_not_there_is_an_invalid_argument(layout):
     layout.make()
     with pytest.raises(InvalidArgument, match="/nowhere does not exist"):
-        mounts.bind(Path("/nowhere"), layout.volume("c", 0))
+        bound(layout, Path("/nowhere"))
 
 
 def test_set_user_id_programs_and_devices_in_a_volume_mean_nothing_on_the_host(layout, volume):
     layout.make()
-    mounts.bind(volume, layout.volume("c", 0))
+    bound(layout, volume)
     options = next(
         line.split()[5]
         for line in Path("/proc/self/mountinfo").read_text().splitlines()
-        if line.split()[4] == str(layout.volume("c", 0))
+        if line.split()[4] == str(layout.served / "c/0")
     )
     assert {"nosuid", "nodev"} <= set(options.split(","))
 
@@ -129,25 +147,25 @@ def test_mounts_made_later_propagate_out_of_the_share(layout, volume):
     layout.make()
     script = 'echo ready; read line; cat "$1"'
     with subprocess.Popen(
-        ["unshare", "-m", "--propagation", "slave", "sh", "-c", script, "sh", str(layout.volume("c", 0) / "file")],
+        ["unshare", "-m", "--propagation", "slave", "sh", "-c", script, "sh", str(layout.served / "c/0/file")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as other:
         assert other.stdout.readline() == "ready\n"
-        mounts.bind(volume, layout.volume("c", 0))
+        bound(layout, volume)
         seen, _ = other.communicate("go\n")
     assert seen == "content"
 
 
-def test_removing_what_was_never_made_succeeds(layout):
-    layout.remove()
+async def test_removing_what_was_never_made_succeeds(layout):
+    await layout.remove()
 
 
-def test_a_link_in_the_share_is_removed_and_not_followed(layout, volume):
+async def test_a_link_in_the_share_is_removed_and_not_followed(layout, volume):
     layout.make()
     os.symlink(volume, layout.share / "link")
-    layout.remove()
+    await layout.remove()
     assert (volume / "file").exists()
 
 

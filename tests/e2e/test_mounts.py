@@ -1,5 +1,6 @@
 """Volumes are mounted where virtiofsd sees them, and the host does not."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 from tests.support import share_server
+from tests.support.binding import bound
 from vmsandbox.sandbox import mountinfo, mounts
 from vmsandbox.sandbox.layout import SandboxLayout
 
@@ -19,14 +21,14 @@ def layout(tmp_path):
     layout = SandboxLayout(tmp_path / "runtime", tmp_path / "persistent")
     layout.make()
     yield layout
-    layout.remove()
+    asyncio.run(layout.remove())
     assert not layout.runtime.exists()
 
 
 @pytest.fixture
 def listing(layout):
     """What virtiofsd has in a directory, by its path below the share."""
-    command = [sys.executable, share_server.__file__, os.fspath(layout.share)]
+    command = [sys.executable, share_server.__file__, os.fspath(layout.served)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
 
         def answer():
@@ -55,59 +57,57 @@ def source(tmp_path):
 
 
 def test_a_volume_is_seen_by_virtiofsd_and_not_by_the_host(layout, listing, source):
-    target = layout.volume("container", 0)
-    mounts.bind(source, target, share=layout.share)
-    assert listing("/container/0") == ["file", "inner"]
-    assert listing("/container/0/inner") == ["deep"]
+    target = bound(layout, source)
+    assert listing("/c/0") == ["file", "inner"]
+    assert listing("/c/0/inner") == ["deep"]
     assert list(target.iterdir()) == []
     assert mountinfo.mounts_below(target) == []
 
 
 def test_what_a_volume_holds_can_be_removed_on_the_host(layout, listing, source):
-    mounts.bind(source, layout.volume("container", 0), share=layout.share)
+    bound(layout, source)
     subprocess.run(["umount", source / "inner"], check=True)
     (source / "inner").rmdir()
-    assert listing("/container/0") == ["file"]
+    assert listing("/c/0") == ["file"]
 
 
-def test_a_volume_goes_when_its_directory_is_removed_on_the_host(layout, listing, source):
-    mounts.bind(source, layout.volume("container", 0), share=layout.share)
-    layout.remove_volumes("container")
+async def test_a_volume_goes_when_its_directory_is_removed_on_the_host(layout, listing, source):
+    bound(layout, source)
+    await layout.remove_volumes("c")
     assert listing("/") == []
     assert (source / "file").exists()
     assert (source / "inner" / "deep").exists()
 
 
 def test_a_volume_that_is_one_file_is_seen_too(layout, listing, source):
-    mounts.bind(source / "file", layout.volume("container", 0), share=layout.share)
-    assert listing("/container") == ["0"]
-    assert mountinfo.mounts_below(layout.share / "container") == []
+    bound(layout, source / "file")
+    assert listing("/c") == ["0"]
+    assert mountinfo.mounts_below(layout.share / "c") == []
 
 
 def test_a_volume_follows_what_is_mounted_on_the_host_later(layout, listing, source):
     subprocess.run(["mount", "--bind", source, source], check=True)
     try:
         subprocess.run(["mount", "--make-shared", source], check=True)
-        mounts.bind(source, layout.volume("container", 0), mounts.Access(follows=True), layout.share)
+        bound(layout, source, access=mounts.Access(follows=True))
         (source / "later").mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "none", source / "later"], check=True)
         (source / "later" / "seen").touch()
-        assert listing("/container/0/later") == ["seen"]
+        assert listing("/c/0/later") == ["seen"]
         subprocess.run(["umount", source / "later"], check=True)
-        assert listing("/container/0/later") == []
+        assert listing("/c/0/later") == []
     finally:
         subprocess.run(["umount", "-l", source], check=True)
 
 
-def test_without_virtiofsd_the_mount_is_the_hosts(layout, source):
-    target = layout.volume("container", 0)
-    mounts.bind(source, target, share=layout.share)
+async def test_without_virtiofsd_the_mount_is_the_hosts(layout, source):
+    target = bound(layout, source)
     assert sorted(path.name for path in target.iterdir()) == ["file", "inner"]
-    layout.remove_volumes("container")
+    await layout.remove_volumes("c")
     assert (source / "file").exists()
 
 
 def test_the_process_itself_stays_where_it_was(layout, listing, source):
     before = os.stat("/proc/self/ns/mnt").st_ino, os.stat("/").st_ino
-    mounts.bind(source, layout.volume("container", 0), share=layout.share)
+    bound(layout, source)
     assert (os.stat("/proc/self/ns/mnt").st_ino, os.stat("/").st_ino) == before

@@ -29,8 +29,10 @@ async def made(directories: PodDirectories, spec: str, guest_tmpfs: bool = True)
     return PodMounts(volumes, planned.subject, {})
 
 
-def sources(mounts: PodMounts, environment: dict[str, str] | None = None) -> list[Path]:
-    return [Path(mount.host_path) for mount in mounts.of(mounts.volumes.plan.spec.containers[0], environment or {})]
+async def sources(mounts: PodMounts, environment: dict[str, str] | None = None) -> list[Path]:
+    return [
+        Path(mount.host_path) for mount in await mounts.of(mounts.volumes.plan.spec.containers[0], environment or {})
+    ]
 
 
 async def test_a_sub_path_is_mounted_as_it_is_now(directories: PodDirectories) -> None:
@@ -48,7 +50,7 @@ async def test_a_sub_path_is_mounted_as_it_is_now(directories: PodDirectories) -
         """,
     )
     try:
-        logs, key = sources(mounts, {"NAME": "web"})
+        logs, key = await sources(mounts, {"NAME": "web"})
         inside = directories.persistent / "volumes/disk/web/logs"
         assert logs.stat().st_ino == inside.stat().st_ino
         assert key.read_text() == "v"
@@ -57,7 +59,7 @@ async def test_a_sub_path_is_mounted_as_it_is_now(directories: PodDirectories) -
         (logs / "file").write_text("x")
         assert (directories.persistent / "volumes/disk/moved/logs/file").read_text() == "x"
         with pytest.raises(InvalidArgument, match=r"pod\.yaml:\d+: .*subPathExpr: the sub-path 'web/logs' leads out"):
-            sources(mounts, {"NAME": "web"})
+            await sources(mounts, {"NAME": "web"})
     finally:
         await directories.remove()
     assert not mounts_below(directories.runtime)
@@ -74,7 +76,7 @@ async def test_the_sub_paths_of_an_attempt_replace_those_of_the_one_before(direc
     )
     try:
         for _ in range(3):
-            (source,) = sources(mounts)
+            (source,) = await sources(mounts)
             assert mounts_below(directories.runtime) == [source]
     finally:
         await directories.remove()
@@ -92,7 +94,7 @@ async def test_what_is_removed_is_not_what_is_mounted(directories: PodDirectorie
         volumes: [{{name: v, hostPath: {{path: {tmp_path}/host}}}}]
         """,
     )
-    assert (sources(mounts)[0] / "kept").exists()
+    assert ((await sources(mounts))[0] / "kept").exists()
     await directories.remove()
     assert kept.exists()
 
@@ -108,7 +110,7 @@ async def test_memory_is_the_hosts_where_the_guest_cannot_have_it(directories: P
         guest_tmpfs=bool(sub_path),
     )
     try:
-        (source,) = sources(mounts)
+        (source,) = await sources(mounts)
         volume = directories.runtime / "volumes/v"
         assert os.path.ismount(volume)
         assert stat.S_IMODE(volume.stat().st_mode) == 0o777

@@ -1,5 +1,6 @@
 """The sources of mounts, made on a host with real mounts, for a guest of which only the requests count."""
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.foreign import ForeignPaths
 from vmsandbox.model import IdMapping, Mount, PropagationMode
 from vmsandbox.protocol.messages import MakeTmpfs
 from vmsandbox.sandbox import mountinfo
@@ -33,7 +35,7 @@ def layout(tmp_path) -> Iterator[SandboxLayout]:
     layout = SandboxLayout(tmp_path / "runtime" / "s", tmp_path / "persistent" / "s")
     layout.make()
     yield layout
-    layout.remove()
+    asyncio.run(layout.remove())
     assert mountinfo.mounts_below(tmp_path / "runtime") == []
 
 
@@ -44,7 +46,7 @@ def client() -> Client:
 
 @pytest.fixture
 def volumes(layout, client) -> Volumes:
-    return Volumes(layout, client, None)
+    return Volumes(layout, ForeignPaths(), client, None)
 
 
 @pytest.fixture
@@ -124,11 +126,11 @@ async def test_owners_are_mapped_where_the_cri_says_so(volumes, layout, tmp_path
     mapping = (IdMapping(host_id=100_000, container_id=0, length=65_536),)
     mount = Mount("/data", str(source), uid_mappings=mapping, gid_mappings=mapping)
     await volumes.prepare("c", [mount])
-    seen = layout.volume("c", 0) / "file"
+    seen = layout.served / "c/0/file"
     assert (seen.stat().st_uid, seen.stat().st_gid) == (100_000, 100_000)
     source.chmod(0o777)
     command = ["setpriv", "--reuid=100033", "--regid=100000", "--clear-groups", "touch", "new"]
-    subprocess.run(command, check=True, cwd=layout.volume("c", 0))
+    subprocess.run(command, check=True, cwd=layout.served / "c/0")
     assert ((source / "new").stat().st_uid, (source / "new").stat().st_gid) == (33, 0)
 
 

@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import sys
+from pathlib import Path
 
 _CLONE_NEWNS, _MS_BIND, _MS_REC, _MS_SLAVE, _MNT_DETACH = 0x20000, 4096, 16384, 1 << 19, 2
 _SYS_PIVOT_ROOT = 155
@@ -25,6 +26,7 @@ def _say(value: object) -> None:
 
 def main(share: bytes) -> None:
     """As QEMU's virtiofsd does it with --sandbox=namespace."""
+    Path("/proc/self/comm").write_text("virtiofsd")
     _check(_libc.unshare(_CLONE_NEWNS))
     _check(_libc.mount(None, b"/", None, ctypes.c_ulong(_MS_SLAVE | _MS_REC), None))
     _check(_libc.mount(share, share, None, ctypes.c_ulong(_MS_BIND | _MS_REC), None))

@@ -110,6 +110,18 @@ class TestSubPaths:
                 open_below(volume, path, create=True)
         assert list((tmp_path / "sibling").iterdir()) == []
 
+    def test_a_chain_of_links_without_end_is_an_error(self, tmp_path):
+        """Longer than Python's stack."""
+        for number in range(1500):
+            (tmp_path / f"l{number}").symlink_to(f"l{number + 1}")
+        with pytest.raises(InvalidArgument, match="Too many levels of symbolic links"):
+            open_below(tmp_path, "l0", create=True)
+
+    def test_an_absolute_link_that_stays_in_the_volume_is_followed(self, tmp_path):
+        (tmp_path / "d").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "d")
+        assert path_of(open_below(tmp_path, "link/new", create=True)) == str(tmp_path / "d/new")
+
     def test_a_file_in_the_way_is_an_error(self, tmp_path):
         (tmp_path / "f").write_text("")
         with pytest.raises(InvalidArgument, match="leads through a file"):
@@ -117,7 +129,7 @@ class TestSubPaths:
 
     def test_a_volume_that_is_a_file_has_no_sub_paths(self, tmp_path):
         (tmp_path / "f").write_text("")
-        with pytest.raises(InvalidArgument, match="is no directory"):
+        with pytest.raises(InvalidArgument, match="is not a directory"):
             open_below(tmp_path / "f", "x", create=True)
 
     def test_a_directory_that_becomes_a_link_meanwhile_never_leads_out(self, tmp_path):
@@ -192,7 +204,7 @@ class TestVolumes:
         )
         container = mounts.volumes.plan.spec.containers[0]
         disk, files = directories.persistent / "volumes/disk", directories.runtime / "volumes/files"
-        assert mounts.of(container, {}) == (
+        assert await mounts.of(container, {}) == (
             Mount("/disk", host_path=str(disk)),
             Mount("/memory", tmpfs="memory", tmpfs_size=1 << 20, readonly=True),
             Mount("/files", host_path=str(files), readonly=True),
@@ -278,8 +290,8 @@ class TestVolumes:
             """,
         )
         first, second = mounts.volumes.plan.spec.containers
-        assert [mount.host_path for mount in mounts.of(first, {})] == ["/etc/hosts"]
-        assert [mount.host_path for mount in mounts.of(second, {})] == [str(directories.runtime / "hosts")]
+        assert [mount.host_path for mount in await mounts.of(first, {})] == ["/etc/hosts"]
+        assert [mount.host_path for mount in await mounts.of(second, {})] == [str(directories.runtime / "hosts")]
 
 
 async def test_volumes_are_made_one_pod_beside_the_other(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from vmsandbox.cri.pod_runtime import DaemonRuntime
 from vmsandbox.errors import NotFound
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import Instance, claim
+from vmsandbox.opening import MEBIBYTE, read_regular
 from vmsandbox.pod.dns import host_dns
 from vmsandbox.pod.documents import read_manifest
 from vmsandbox.pod.plan import PodPlan, plan_pod
@@ -29,6 +30,9 @@ from vmsandbox.pod.runtime import PodRuntime, ServiceRuntime
 from vmsandbox.pod.subject import PlanSettings
 from vmsandbox.pod.volumes import PodDirectories
 from vmsandbox.service import RuntimeService
+
+_MOST = 64 * MEBIBYTE
+"""Bytes of a file of manifests; a ConfigMap or Secret has at most one MiB."""
 
 
 @click.command()
@@ -98,9 +102,12 @@ def _names(plan: PodPlan) -> tuple[str, ...]:
 def _read(path: Path) -> tuple[str, str]:
     """What to call a document, and its text. Ends the process where it cannot be read."""
     try:
-        return ("standard input", sys.stdin.read()) if str(path) == "-" else (str(path), path.read_text())
+        if str(path) == "-":
+            return "standard input", sys.stdin.read()
+        return str(path), read_regular(path, _MOST, follow=True).decode()
     except (OSError, UnicodeDecodeError) as error:
-        execution.fail(NotFound(f"{path} cannot be read: {error}"), execution.RUN_FAILED)
+        hint = f"what is not a file is read from standard input: `vmsandbox run - < {path}`"
+        execution.fail(NotFound(f"{path} cannot be read: {error}", hint=hint), execution.RUN_FAILED)
 
 
 def _settings(config: Config) -> PlanSettings:

@@ -1,6 +1,5 @@
 """The CRI's ImageService."""
 
-import asyncio
 import json
 
 from cri_api.v1 import api_pb2 as api
@@ -11,6 +10,7 @@ from vmsandbox.cri.calls import Node
 from vmsandbox.cri.convert.image import image_spec_document, image_to_wire, registry_auth
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.errors import InvalidArgument, Unavailable
+from vmsandbox.foreign import ForeignPaths
 from vmsandbox.images import ImageStore
 from vmsandbox.images.reference import Reference
 from vmsandbox.model import Image, RegistryAuth
@@ -25,6 +25,8 @@ class ImageServicer(api_pb2_grpc.ImageServiceServicer):
         """Serve the images of a store."""
         self._images = images
         self._node = node
+        self._paths = ForeignPaths()
+        """A kubelet asks for file systems every few seconds, also for one that hangs."""
 
     async def ListImages(self, request: api.ListImagesRequest, _: Context) -> api.ListImagesResponse:
         """All images, or the one that the filter names."""
@@ -60,12 +62,15 @@ class ImageServicer(api_pb2_grpc.ImageServiceServicer):
 
     async def ImageFsInfo(self, request: api.ImageFsInfoRequest, _: Context) -> api.ImageFsInfoResponse:
         """What images take, and what the writable layers of containers take."""
-        images = await asyncio.to_thread(self._images.usage)
-        containers = await asyncio.to_thread(filesystem.usage, self._node.containers_directory)
+        containers = self._node.containers_directory
         return api.ImageFsInfoResponse(
-            image_filesystems=[filesystem.filesystem_usage(self._images.directory, images.bytes, images.inodes)],
-            container_filesystems=[containers],
+            image_filesystems=[await self._paths.call(self._images.directory, self._usage_of_images)],
+            container_filesystems=[await self._paths.call(containers, lambda: filesystem.usage(containers))],
         )
+
+    def _usage_of_images(self) -> api.FilesystemUsage:
+        usage = self._images.usage()
+        return filesystem.filesystem_usage(self._images.directory, usage.bytes, usage.inodes)
 
 
 def _named(spec: api.ImageSpec) -> str:

@@ -7,6 +7,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from lzma import LZMAError
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from vmsandbox.images.parts import Candidate
 from vmsandbox.images.reference import Reference
 from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.skopeo import Skopeo
+from vmsandbox.opening import regular_file
 
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _OCI_MEMBER = re.compile(r"(?:\./)?(oci-layout|index\.json|manifest\.json|blobs/sha256/[0-9a-f]{64})")
@@ -81,16 +83,23 @@ def _unpack(archive: Path, directory: Path, limit: int) -> None:
     """Unpack the files of an OCI layout, and nothing else: no member's name is used but those known."""
     (directory / "blobs/sha256").mkdir(parents=True)
     try:
-        with tarfile.open(archive) as tar:
+        with _opened(archive) as file, tarfile.open(fileobj=file) as tar:
             for member in tar:
                 known = _OCI_MEMBER.fullmatch(member.name)
                 if known and member.isreg():
                     limit -= member.size
                     _copy_member(tar, member, directory / known[1], limit)
-    except FileNotFoundError:
-        raise NotFound(f"there is no archive {archive}") from None
     except (tarfile.TarError, EOFError, zlib.error, LZMAError) as error:
         raise InvalidArgument(f"{archive} is not an archive, or is damaged: {error}") from None
+
+
+def _opened(archive: Path) -> BufferedReader:
+    try:
+        return regular_file(archive, follow=True)
+    except FileNotFoundError:
+        raise NotFound(f"there is no archive {archive}") from None
+    except OSError as error:
+        raise InvalidArgument(f"{archive} cannot be read: {error.strerror}") from None
 
 
 def _copy_member(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, left: int) -> None:

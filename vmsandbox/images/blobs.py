@@ -1,15 +1,18 @@
 """The blobs that a store holds: files named by the digest of their content."""
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from vmsandbox.errors import Internal, InvalidArgument
 from vmsandbox.images import durable
 from vmsandbox.images.documents import MAX_DOCUMENT, check_digest
 from vmsandbox.images.manifest import Descriptor
+from vmsandbox.opening import regular_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Blobs:
             return
         try:
             if staging:
-                source = Path(shutil.copyfile(source, staging / "blob"))
+                source = _copied(source, staging / "blob")
             check_file(source, blob.digest)
         except FileNotFoundError:
             raise InvalidArgument(f"the archive lacks the blob {blob.digest}") from None
@@ -78,9 +81,29 @@ class Blobs:
 
 
 def read_bounded(path: Path) -> bytes:
-    """A document's bytes; a file that is too large is cut so that its check fails, not this process."""
-    with path.open("rb") as file:
+    """A document's bytes; a file that is too large is cut so that its check fails, not this process.
+
+    Raises:
+        FileNotFoundError: there is none.
+        InvalidArgument: it is not a regular file.
+    """
+    with _opened(path) as file:
         return file.read(MAX_DOCUMENT + 1)
+
+
+def _copied(source: Path, target: Path) -> Path:
+    with _opened(source) as file, target.open("wb") as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)
+    return target
+
+
+def _opened(path: Path) -> BufferedReader:
+    try:
+        return regular_file(path)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ELOOP):
+            raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from None
+        raise
 
 
 def check_file(path: Path, digest: str) -> None:
@@ -96,7 +119,7 @@ def check_file(path: Path, digest: str) -> None:
 
 def file_digest(path: Path) -> str:
     """The digest of a file; reads all of it, so keep it out of the event loop. The content is synced too."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         durable.sync_file(file.fileno())
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unimplemented
-from vmsandbox.images.documents import Malformed, load, member
+from vmsandbox.images.documents import MAX_DOCUMENT, Malformed, load, member
 from vmsandbox.model import RegistryAuth
+from vmsandbox.opening import read_regular
 
 
 def write_authfile(path: Path, registry: str, auth: RegistryAuth | None, base: Path | None) -> Path:
@@ -44,7 +45,7 @@ def _base_entries(base: Path | None) -> dict[str, Any]:
     if base is None:
         return {}
     try:
-        return member(load(base.read_bytes(), str(base)), "auths", dict, str(base))
+        return member(load(read_regular(base, MAX_DOCUMENT, follow=True), str(base)), "auths", dict, str(base))
     except (OSError, Malformed) as error:
         raise FailedPrecondition(
             f"the credentials in {base} cannot be read: {error}", hint="see containers-auth.json(5)"

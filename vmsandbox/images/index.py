@@ -11,9 +11,12 @@ from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument
 from vmsandbox.images import durable
 from vmsandbox.images.locks import locked_briefly
 from vmsandbox.images.reference import Reference
+from vmsandbox.opening import MEBIBYTE, read_regular
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 
 VERSION = 1
+_MOST = 256 * MEBIBYTE
+"""Bytes of an index; an image takes about one KiB of it."""
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
 
 
@@ -112,13 +115,13 @@ class IndexFile:
             Internal: it is damaged.
         """
         try:
-            data = json.loads(self.path.read_bytes())
+            data = json.loads(read_regular(self.path, _MOST))
             if isinstance(data, dict) and data.get("version", VERSION) > VERSION:
                 raise FailedPrecondition(f"{self.path} is of version {data['version']}; this program knows {VERSION}")
             return decode(Index, data)
         except FileNotFoundError:
             return Index()
-        except (ValueError, TypeError, MalformedMessage) as error:
+        except (OSError, ValueError, TypeError, MalformedMessage) as error:
             raise Internal(f"{self.path} is damaged: {error}", hint="move it away and pull the images again") from None
 
     async def update(self, change: Callable[[Index], Index]) -> None:

@@ -13,6 +13,7 @@ from vmsandbox.images import durable
 from vmsandbox.images.blobs import disk_bytes, file_digest
 from vmsandbox.images.locks import locked
 from vmsandbox.images.rootfs import Layer, RootLimit, build_root_image
+from vmsandbox.opening import MEBIBYTE, read_regular
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 
 FILESYSTEM = "squashfs"
@@ -79,8 +80,8 @@ class Roots:
     def _intact(self, path: Path) -> bool:
         """Whether the file is the one that was made; its digest is computed where the file was touched since."""
         try:
-            seal, stat = decode(_Seal, json.loads(_seal_path(path).read_bytes())), path.stat()
-        except (FileNotFoundError, ValueError, MalformedMessage):
+            seal, stat = decode(_Seal, json.loads(read_regular(_seal_path(path), MEBIBYTE))), path.stat()
+        except (OSError, ValueError, MalformedMessage):
             return False
         if seal.format != FORMAT or seal.size != stat.st_size:
             return False

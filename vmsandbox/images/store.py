@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.foreign import ForeignPaths
 from vmsandbox.images.archive import Found, images_in
 from vmsandbox.images.blobs import disk_bytes
 from vmsandbox.images.catalogue import Catalogue
@@ -45,6 +46,7 @@ class ImageStore:
         self._parts = parts
         self._work = Work(parts)
         self._catalogue = Catalogue(parts)
+        self._paths = ForeignPaths()
 
     @classmethod
     async def open(cls, directory: Path = DEFAULT_DIRECTORY, settings: ImageSettings | None = None) -> "ImageStore":
@@ -90,7 +92,8 @@ class ImageStore:
         name = Reference.parse(reference)
         async with self._work.adding(f"pulling {name}") as staging:
             authfile = staging / "auth.json"
-            write_authfile(authfile, name.registry, auth, self._parts.settings.authfile)
+            base = self._parts.settings.authfile
+            await self._paths.call(base or authfile, lambda: write_authfile(authfile, name.registry, auth, base))
             skopeo = Skopeo(self._parts.settings, staging, authfile, secrets_of(auth))
             record = await Pull(self._parts, skopeo, staging, progress).run(name)
             return self._catalogue.current(record)

@@ -12,11 +12,15 @@ from pathlib import Path
 from vmsandbox.errors import Internal, ResourceExhausted
 from vmsandbox.network.config import NetworkList
 from vmsandbox.network.settings import INTERFACE, PodIdentity
+from vmsandbox.opening import MEBIBYTE, read_regular
 from vmsandbox.protocol import codec
 from vmsandbox.protocol.codec import JSON
 
 FORMAT = 1
 """Version of the records, written in each."""
+
+_MOST = 16 * MEBIBYTE
+"""Bytes of a record: a result has at most one MiB, a plugin's configuration as well."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,10 +84,10 @@ class AttachmentStore:
         """The record of a sandbox, None where there is none. Raises Internal where it is damaged."""
         path = self._path(sandbox_id)
         try:
-            return _decoded(json.loads(path.read_bytes()))
+            return _decoded(json.loads(read_regular(path, _MOST)))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise Internal(
                 f"the network record {path} cannot be read: {error}",
                 hint="use the version that wrote it; or remove the file, and the pod's address stays taken",

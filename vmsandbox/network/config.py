@@ -13,6 +13,7 @@ from typing import Any
 
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.network.settings import BridgeSettings
+from vmsandbox.opening import MEBIBYTE, read_regular
 from vmsandbox.protocol.codec import JSON
 
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
@@ -49,7 +50,14 @@ def load(directory: Path, bridge: NetworkList) -> NetworkList:
         FailedPrecondition: the first file cannot be understood; a broken file is not passed over for the next.
     """
     files = sorted(path for path in directory.glob("*") if path.suffix in _ENDINGS and path.is_file())
-    return parse(files[0].read_text(errors="replace"), str(files[0])) if files else bridge
+    return parse(_read(files[0]), str(files[0])) if files else bridge
+
+
+def _read(path: Path) -> str:
+    try:
+        return read_regular(path, MEBIBYTE, follow=True).decode(errors="replace")
+    except OSError as error:
+        raise FailedPrecondition(f"the CNI configuration {path} cannot be read: {error.strerror}") from None
 
 
 def parse(text: str, source: str) -> NetworkList:

@@ -67,7 +67,7 @@ class ContainerLife:
 
     async def _create(self, attempt: int) -> str:
         try:
-            config = self._around.config(self.container, attempt)
+            config = await self._around.config(self.container, attempt)
             return await self._around.runtime.create_container(self._around.sandbox_id, config)
         except VmsandboxError:
             await self._around.check_machine()

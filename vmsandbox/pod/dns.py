@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from vmsandbox.opening import MEBIBYTE, read_regular
 from vmsandbox.pod.api.pod import DnsPolicy, PodSpec
 from vmsandbox.pod.subject import Subject
 from vmsandbox.protocol.messages import Dns
@@ -104,7 +105,7 @@ def host_dns(path: Path = _STUB, behind: Path = _BEHIND_STUB) -> Dns:
 
 def _read(path: Path) -> Dns:
     try:
-        return parse_resolv_conf(path.read_text(errors="replace"))
+        return parse_resolv_conf(read_regular(path, MEBIBYTE, follow=True).decode(errors="replace"))
     except OSError:
         return Dns()
 

@@ -1,22 +1,22 @@
 """What is mounted in the containers of a pod, as CRI mounts."""
 
 import contextlib
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import ContainerStatus, Image, Mount, PropagationMode
+from vmsandbox.opening import regular_file
 from vmsandbox.pod import dns
 from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.api.probes import MessagePolicy
 from vmsandbox.pod.api.volumes import EmptyDir, ImageVolume, Propagation, RecursiveReadOnly
 from vmsandbox.pod.subject import Subject
-from vmsandbox.pod.subpath import open_below
+from vmsandbox.pod.subpath import copy_below
 from vmsandbox.pod.volume_plan import Files, sub_path_of
 from vmsandbox.pod.volumes import PodVolumes
+from vmsandbox.removal import remove_tree
 from vmsandbox.sandbox import mounts
 
 _PROPAGATION = {
@@ -38,7 +38,7 @@ class PodMounts:
     images: Mapping[str, Image]
     """By the names that the pod has for them."""
 
-    def of(self, container: Container, environment: Mapping[str, str]) -> tuple[Mount, ...]:
+    async def of(self, container: Container, environment: Mapping[str, str]) -> tuple[Mount, ...]:
         """The mounts of one attempt at running a container: its volumes in their order, then the pod's files.
 
         Args:
@@ -47,10 +47,11 @@ class PodMounts:
 
         Raises:
             InvalidArgument: a sub-path leads out of its volume, or is not there.
+            DeadlineExceeded: the file system of a sub-path does not answer.
         """
-        self._remove_subpaths(container)
+        await self._remove_subpaths(container)
         indexes = range(len(container.volume_mounts))
-        volumes = [self._mount(container, index, environment) for index in indexes]
+        volumes = [await self._mount(container, index, environment) for index in indexes]
         taken = {mount.container_path.rstrip("/") for mount in volumes}
         own = (*self._hosts(), *self._message(container))
         return (*volumes, *(mount for mount in own if mount.container_path not in taken))
@@ -59,14 +60,14 @@ class PodMounts:
         """The status of a container that has ended, with its termination message, where it asks for one."""
         if not _has_message(container) or status.message:
             return status
-        with self._message_file(container).open("rb") as file:
+        with regular_file(self._message_file(container)) as file:
             message = file.read(_LONGEST_MESSAGE).decode(errors="replace")
         by_log = container.termination_message_policy is MessagePolicy.FALLBACK_TO_LOGS_ON_ERROR
         if not message and by_log and status.exit_code:
             message = tail
         return replace(status, message=message)
 
-    def _mount(self, container: Container, index: int, environment: Mapping[str, str]) -> Mount:
+    async def _mount(self, container: Container, index: int, environment: Mapping[str, str]) -> Mount:
         mount = container.volume_mounts[index]
         volume = self.volumes.plan.volumes[mount.name]
         sub_path = sub_path_of(mount, environment)
@@ -82,22 +83,24 @@ class PodMounts:
         if isinstance(volume, EmptyDir) and self.volumes.is_in_guest(mount.name):
             return replace(common, tmpfs=mount.name, tmpfs_size=self.volumes.memory_size(volume))
         root = self.volumes.path(mount.name)
-        path = self._opened(container, index, root, sub_path) if sub_path else root
+        path = await self._bound(container, index, root, sub_path) if sub_path else root
         return replace(common, host_path=str(path))
 
-    def _opened(self, container: Container, index: int, root: Path, sub_path: str) -> Path:
+    async def _bound(self, container: Container, index: int, root: Path, sub_path: str) -> Path:
         """A mount of what the sub-path is now, whatever a container makes of the path later."""
         mount = container.volume_mounts[index]
         target = self._subpaths(container) / str(index)
         writable = not isinstance(self.volumes.plan.volumes[mount.name], Files)
+
+        def copied() -> mounts.Tree:
+            return copy_below(root, sub_path, create=writable)
+
         try:
-            opened = open_below(root, sub_path, create=writable)
+            tree = await self.volumes.paths.call(root, copied, late=mounts.Tree.close)
         except InvalidArgument as error:
             raise mount.at.of("subPathExpr" if mount.sub_path_expr else "subPath").error(error.message) from None
-        try:
-            mounts.bind(Path(f"/proc/self/fd/{opened}"), target, mounts.Access(follows=True))
-        finally:
-            os.close(opened)
+        with contextlib.closing(tree):
+            mounts.bind(tree, target, mounts.Access(follows=True))
         return target
 
     def _hosts(self) -> tuple[Mount, ...]:
@@ -124,11 +127,10 @@ class PodMounts:
     def _message_file(self, container: Container) -> Path:
         return self.volumes.directories.runtime / "messages" / container.name
 
-    def _remove_subpaths(self, container: Container) -> None:
+    async def _remove_subpaths(self, container: Container) -> None:
         """Those of the attempt before."""
         mounts.unmount_below(self._subpaths(container))
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._subpaths(container))
+        await remove_tree(self._subpaths(container))
 
     def _subpaths(self, container: Container) -> Path:
         return self.volumes.directories.runtime / "subpaths" / container.name

@@ -38,10 +38,10 @@ class Sandboxed:
                 f"the machine of pod {self.plan.name} is gone", evidence={"what was seen": status.message or "nothing"}
             )
 
-    def config(self, container: Container, attempt: int) -> ContainerConfig:
+    async def config(self, container: Container, attempt: int) -> ContainerConfig:
         """CRI ContainerConfig of an attempt; opens the sub-paths of its mounts anew."""
         subject, images = self.mounts.subject, self.mounts.images
-        mounts = self.mounts.of(container, environment(subject, container))
+        mounts = await self.mounts.of(container, environment(subject, container))
         config = self.plan.container(container, subject, mounts, attempt)
         image = images[container.image]
         security = with_image_user(config.security, image.config)

@@ -1,22 +1,21 @@
 """Sub-paths of volumes, opened so that no link leads out of the volume.
 
-A container may write in its volumes, so what lies below one may change at any moment. The path is resolved once and
-has to stay inside; then every directory on the way is opened from the one before it, and none of them may be a link.
-What was opened is what is mounted.
+A container may write in its volumes, so what lies below one may change at any moment. The kernel follows a path once;
+what it has opened has to be inside, and is what is mounted.
 """
 
 import errno
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.sandbox import mounts
 
-_NEW_DIRECTORY = 0o755
 
-
-def open_below(root: Path, sub_path: str, *, create: bool) -> int:
-    """A file descriptor (O_PATH) of what `sub_path` is below `root`; the caller owns it.
+def copy_below(root: Path, sub_path: str, *, create: bool) -> mounts.Tree:
+    """The mounts at and below what `sub_path` is below `root`; the caller closes it. Their file system may hang.
 
     Args:
         root: of the volume.
@@ -25,59 +24,74 @@ def open_below(root: Path, sub_path: str, *, create: bool) -> int:
 
     Raises:
         InvalidArgument: it leads out of the volume, is missing, or is in the way of a directory.
+        FailedPrecondition: as `mounts.copy`.
     """
-    if not root.is_dir():
-        raise InvalidArgument(f"the volume {root} is no directory, and has no sub-paths")
+    opened = open_below(root, sub_path, create=create)
     try:
-        return _walk(root, _resolved(root, sub_path), stat.S_IMODE(root.stat().st_mode) if create else None)
+        return replace(mounts.copy(Path(f"/proc/self/fd/{opened}")), source=root / sub_path)
+    finally:
+        os.close(opened)
+
+
+def open_below(root: Path, sub_path: str, *, create: bool) -> int:
+    """A file descriptor of what `sub_path` is below `root`; the caller owns it. As `copy_below`."""
+    shown = f"the sub-path {sub_path[:80]!r}"
+    try:
+        return _open_below(root, PurePosixPath(sub_path), create=create)
     except FileNotFoundError:
         raise InvalidArgument(f"there is no {sub_path[:80]!r} in the volume") from None
     except NotADirectoryError:
-        raise InvalidArgument(f"the sub-path {sub_path[:80]!r} leads through a file") from None
+        if not root.is_dir():
+            raise InvalidArgument(f"the volume {root} is not a directory, and has no sub-paths") from None
+        raise InvalidArgument(f"{shown} leads through a file") from None
     except OSError as error:
-        raise InvalidArgument(f"the sub-path {sub_path[:80]!r} cannot be opened: {error.strerror}") from None
+        if error.errno == errno.EXDEV:
+            raise InvalidArgument(f"{shown} leads out of its volume") from None
+        raise InvalidArgument(f"{shown} cannot be opened: {error.strerror}") from None
 
 
-def _resolved(root: Path, sub_path: str) -> PurePosixPath:
-    real_root = Path(os.path.realpath(root))
-    real = Path(os.path.realpath(real_root / sub_path))
-    if real != real_root and real_root not in real.parents:
-        raise InvalidArgument(f"the sub-path {sub_path[:80]!r} leads out of its volume")
-    return PurePosixPath(real.relative_to(real_root))
-
-
-def _walk(root: Path, inside: PurePosixPath, new_mode: int | None) -> int:
-    """Open one name after the other, each from the directory before it; raises OSError where there is a link."""
-    at = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    for name in inside.parts:
+def _open_below(root: Path, path: PurePosixPath, *, create: bool) -> int:
+    volume = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
         try:
-            below = _open(at, name, new_mode)
+            return _inside(volume, path)
+        except FileNotFoundError:
+            if not create:
+                raise
+            return _made(volume, path)
+    finally:
+        os.close(volume)
+
+
+def _inside(volume: int, path: PurePosixPath) -> int:
+    """What the kernel finds at a path from the volume's root. Raises OSError, EXDEV where that is not in the volume."""
+    found = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=volume)
+    root, real = (Path(f"/proc/self/fd/{fd}").readlink() for fd in (volume, found))
+    if real == root or root in real.parents:
+        return found
+    os.close(found)
+    raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+
+def _made(volume: int, path: PurePosixPath) -> int:
+    """The same, where directories of the path are missing, which are made."""
+    at = _inside(volume, PurePosixPath())
+    for depth, name in enumerate(path.parts, start=1):
+        try:
+            below = _inside(volume, PurePosixPath(*path.parts[:depth]))
+        except FileNotFoundError:
+            below = _make(at, name, stat.S_IMODE(os.fstat(volume).st_mode))
         finally:
             os.close(at)
         at = below
     return at
 
 
-def _open(at: int, name: str, new_mode: int | None) -> int:
-    try:
-        return _open_no_link(at, name)
-    except FileNotFoundError:
-        if new_mode is None:
-            raise
-    parent = os.fstat(at)
-    os.mkdir(name, _NEW_DIRECTORY, dir_fd=at)
-    made = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=at)
-    try:
-        os.fchown(made, parent.st_uid, parent.st_gid)
-        os.fchmod(made, new_mode)
-    finally:
-        os.close(made)
-    return _open_no_link(at, name)
-
-
-def _open_no_link(at: int, name: str) -> int:
-    opened = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
-    if stat.S_ISLNK(os.fstat(opened).st_mode):
-        os.close(opened)
-        raise OSError(errno.ELOOP, "it was made a link meanwhile")
-    return opened
+def _make(parent: int, name: str, mode: int) -> int:
+    """Make a directory that belongs to its parent's owner."""
+    os.mkdir(name, 0o700, dir_fd=parent)
+    made = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
+    owner = os.fstat(parent)
+    os.fchown(made, owner.st_uid, owner.st_gid)
+    os.fchmod(made, mode)
+    return made

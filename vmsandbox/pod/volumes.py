@@ -9,11 +9,13 @@
 Both directories are open to root alone; a guest sees a volume through a mount of its own, never by way of them.
 """
 
+import asyncio
 import errno
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
+from vmsandbox.foreign import ForeignPaths
 from vmsandbox.pod.api.volumes import EmptyDir, HostPath, Medium
 from vmsandbox.pod.files import write_files
 from vmsandbox.pod.host_paths import check_host_path
@@ -21,10 +23,8 @@ from vmsandbox.pod.ownership import Owner
 from vmsandbox.pod.plan import PodPlan
 from vmsandbox.pod.volume_plan import Files
 from vmsandbox.process import run
+from vmsandbox.removal import remove_tree
 from vmsandbox.sandbox import mounts
-
-_REMOVAL = 600.0
-"""Seconds; a guest may have made millions of files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class PodDirectories:
 
         Raises:
             FailedPrecondition: a mount stays, and with it the files.
+            VmsandboxError: as `remove_tree`.
         """
         for directory in (self.runtime, self.persistent):
-            mounts.unmount_below(directory)
-            if directory.exists():  # rm(1) goes down as deep as a guest may have gone; Python's rmtree does not
-                await run(["rm", "-rf", "--one-file-system", "--", str(directory)], timeout=_REMOVAL)
+            await asyncio.to_thread(mounts.unmount_below, directory)
+            await remove_tree(directory)
 
 
 class PodVolumes:
@@ -64,12 +64,15 @@ class PodVolumes:
         self.directories = directories
         self._owner = Owner.of(plan.spec)
         self._guest_tmpfs = guest_tmpfs
+        self.paths = ForeignPaths()
+        """Of hostPaths, which are not ours, and of what containers write to."""
 
     async def make(self) -> None:
         """Make all volumes; what a killed process left in the directories goes before.
 
         Raises:
             InvalidArgument: the host has not what a hostPath asks for.
+            DeadlineExceeded: a hostPath's file system does not answer.
             ResourceExhausted: the disk is full.
         """
         await self.directories.remove()
@@ -110,7 +113,7 @@ class PodVolumes:
     async def _make(self, name: str) -> None:
         match self.plan.volumes[name]:
             case HostPath() as host_path:
-                check_host_path(host_path)
+                await self.paths.call(Path(host_path.path), lambda: check_host_path(host_path))
             case Files() as files:
                 self._make_directory(name, 0o755, writable=False)
                 self.update(name, files)

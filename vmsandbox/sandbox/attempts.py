@@ -8,6 +8,7 @@ from pathlib import Path
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.hypervisor.base import Accelerator, GuestImage
 from vmsandbox.images import durable
+from vmsandbox.opening import MEBIBYTE, read_regular
 from vmsandbox.protocol import codec
 
 _KVM = Path("/dev/kvm")
@@ -71,7 +72,7 @@ class AttemptCache:
     def under(self, circumstances: Circumstances) -> tuple[Attempt, ...]:
         """Those made under these circumstances; none where another version of this program wrote the file."""
         try:
-            content = codec.decode(_Content, json.loads(self._path.read_bytes()))
+            content = codec.decode(_Content, json.loads(read_regular(self._path, MEBIBYTE)))
         except (OSError, ValueError, VmsandboxError):
             return ()
         return content.attempts if content.circumstances == circumstances else ()

@@ -12,7 +12,7 @@ from vmsandbox.errors import Unavailable, VmsandboxError
 from vmsandbox.model import ContainerEventKind, ContainerState, ContainerStatus, ContainerUser, Output, Resources
 from vmsandbox.sandbox import creation, stopping
 from vmsandbox.sandbox.attach import Attachment
-from vmsandbox.sandbox.following import Following
+from vmsandbox.sandbox.following import Following, open_log
 from vmsandbox.sandbox.journal import Journal
 from vmsandbox.sandbox.output import Readers
 from vmsandbox.sandbox.records import ContainerRecord
@@ -118,20 +118,25 @@ class Container:
             self.journal.save(config=replace(self.record.config, resources=wanted))
 
     async def reopen_log(self) -> None:
-        """Go on in a new log file (CRI ReopenContainerLog). Raises FailedPrecondition unless it runs."""
+        """Go on in a new log file (CRI ReopenContainerLog).
+
+        Raises:
+            FailedPrecondition: it does not run.
+            VmsandboxError: as `open_log`.
+        """
         require_container(ContainerCall.REOPEN_LOG, self.record.id, self.record.state)
         if self._following is not None:
             await self._following.pump.log.reopen()
 
-    def take_back(self, state: ContainerState) -> None:
+    async def take_back(self, state: ContainerState) -> None:
         """Follow it again, after this process was restarted; `state` is what it is in the guest.
 
         Raises:
-            InvalidArgument: its log cannot be opened.
+            VmsandboxError: as `open_log`.
         """
         if state is ContainerState.RUNNING and self.record.state is ContainerState.CREATED:
             self.journal.tell(ContainerEventKind.STARTED, state=state, started_at=time.time_ns())
-        self._follow()
+        await self._follow()
 
     async def close(self) -> None:
         """End what this process does for it; it goes on in the guest."""
@@ -150,7 +155,7 @@ class Container:
         request = await creation.prepare(self._around, self.record)
         self.journal.save(disks=self._around.running().disks.of(self.record.id))
         user = await self._around.running().client.create_container(request)
-        self._follow()
+        await self._follow()
         self._around.running()  # It may have died meanwhile, when this was no container yet.
         self.journal.tell(
             ContainerEventKind.CREATED,
@@ -185,8 +190,9 @@ class Container:
         await self.close()
         await creation.give_back(self._around, self.record.id)
 
-    def _follow(self) -> None:
-        self._following = Following(self.record, self._around.layout, self._around.running().client)
+    async def _follow(self) -> None:
+        client = self._around.running().client
+        self._following = Following(self.record, await open_log(self._around, self.record), client)
         self._finishing = asyncio.create_task(self._finish(self._following), name=f"end of {self.record.id}")
 
     async def _finish(self, following: Following) -> None:

@@ -1,8 +1,10 @@
 """Making a container: its disks and volumes, and the request that has the agent make the rest."""
 
 import os
+from pathlib import Path
 
-from vmsandbox.model import ContainerConfig, NamespaceMode
+from vmsandbox.model import ContainerConfig, ContainerSecurity, NamespaceMode
+from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import POD_NAMESPACE, CreateContainer, Device
 from vmsandbox.sandbox import seccomp, spec
 from vmsandbox.sandbox.possible import check_container, user_namespace
@@ -21,7 +23,7 @@ async def prepare(around: Surroundings, record: ContainerRecord) -> CreateContai
     """
     check_container(record.config, around.config)
     guest, config = around.running(), record.config
-    profile = seccomp.build(config.security, machine=os.uname().machine, kernel=guest.kernel)
+    profile = await _seccomp(around, config.security, guest.kernel)
     user = spec.build_user(config, record.image_config)
     serial = await guest.disks.acquire(record.image_id, record.id)
     volumes = await guest.volumes.prepare(record.id, config.mounts)
@@ -46,12 +48,22 @@ async def give_back(around: Surroundings, container_id: str) -> None:
     Raises:
         VmsandboxError: the guest, which runs, does not let it go; the call may be repeated.
     """
-    if (guest := around.guest) is not None:  # It may die meanwhile.
+    guest = around.guest  # It may die meanwhile.
+    if guest is not None:
         await guest.client.delete_container(container_id)
-        around.layout.remove_volumes(container_id)
+    await around.layout.remove_volumes(container_id)
+    if guest is not None:
         await guest.disks.release_all(container_id)
-    around.layout.remove_volumes(container_id)
     around.layout.position(container_id).unlink(missing_ok=True)
+
+
+async def _seccomp(around: Surroundings, security: ContainerSecurity, kernel: str) -> JSON:
+    def build() -> JSON:
+        return seccomp.build(security, machine=os.uname().machine, kernel=kernel)
+
+    if security.seccomp.kind == "localhost":
+        return await around.paths.call(Path(security.seccomp.path), build)
+    return build()
 
 
 def _pid_namespace(around: Surroundings, config: ContainerConfig) -> str:

@@ -51,7 +51,7 @@ def machine_spec(
         vsock=transport.device,
         console=layout.console,
         scratch=Disk(SCRATCH_SERIAL, layout.scratch, readonly=False),
-        share=Share(SHARE_TAG, layout.share),
+        share=Share(SHARE_TAG, layout.served),
         network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu, Path(network.netns)),
         kernel_parameters=profile.kernel_parameters,
     )

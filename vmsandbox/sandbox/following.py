@@ -8,30 +8,38 @@ from vmsandbox import aio, log
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.attach import Attachments
-from vmsandbox.sandbox.layout import SandboxLayout
 from vmsandbox.sandbox.log_writer import LogWriter
 from vmsandbox.sandbox.logs import ContainerLog
 from vmsandbox.sandbox.output import OutputPump, OutputSource
 from vmsandbox.sandbox.records import ContainerRecord
+from vmsandbox.sandbox.surroundings import Surroundings
 
 _log = log.get(__name__)
+
+
+async def open_log(around: Surroundings, record: ContainerRecord) -> ContainerLog:
+    """A container's log, made or taken back.
+
+    Raises:
+        InvalidArgument: the log cannot be opened at its path.
+        DeadlineExceeded: the path's file system does not answer.
+    """
+    position = around.layout.position(record.id)
+    if not record.log_path:
+        return ContainerLog(None, position)
+    path = Path(record.log_path)
+    return await around.paths.call(path, lambda: ContainerLog(path, position), late=ContainerLog.close)
 
 
 class Following:
     """Pumps a container's output, in a task, from where its log ends; `close` ends it, and the container goes on."""
 
-    def __init__(self, record: ContainerRecord, layout: SandboxLayout, client: GuestClient) -> None:
-        """Begin to follow.
-
-        Raises:
-            InvalidArgument: the log cannot be opened.
-        """
+    def __init__(self, record: ContainerRecord, log: ContainerLog, client: GuestClient) -> None:
+        """Begin to follow; the log is closed with the pump."""
         self._id = record.id
         self._client = client
         streams = [Stream.STDOUT] if record.config.tty else [Stream.STDOUT, Stream.STDERR]
-        path = Path(record.log_path) if record.log_path else None
-        log = LogWriter(ContainerLog(path, layout.position(record.id)), client.session.share)
-        self.pump = OutputPump(log, streams, self._open)
+        self.pump = OutputPump(LogWriter(log, client.session.share), streams, self._open)
         self._task = asyncio.create_task(self.pump.run(), name=f"output of {record.id}")
         self.attachments = Attachments(client, record.id, record.config, self.pump.readers, self.drained)
 

@@ -1,13 +1,13 @@
 """Where a sandbox keeps its files on the host (docs/on-disk.md); made and removed here."""
 
-import contextlib
+import asyncio
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.confinement import Account
 from vmsandbox.process import run
+from vmsandbox.removal import remove_tree
 from vmsandbox.sandbox import mounts
 
 SHARE_TAG = "vmsandbox"
@@ -27,8 +27,13 @@ class SandboxLayout:
 
     @property
     def share(self) -> Path:
-        """The directory that virtiofsd serves; volumes are mounted below it."""
+        """The directory below which the places of volumes are made: CONTAINER/INDEX, empty directories and files."""
         return self.runtime / "share"
+
+    @property
+    def served(self) -> Path:
+        """The same directory as virtiofsd serves it: a read-only mount, below which volumes are mounted."""
+        return self.runtime / "served"
 
     @property
     def console(self) -> Path:
@@ -49,17 +54,19 @@ class SandboxLayout:
         """Of a container's log: see `logs`."""
         return self.persistent / f"{container_id}.position"
 
-    def volume(self, container_id: str, index: int) -> Path:
-        """Where the volume of a container's mount with that index is mounted on the host."""
-        return self.share / container_id / str(index)
+    @staticmethod
+    def place(container_id: str, index: int) -> Path:
+        """Where the volume of a container's mount with that index is, below the share."""
+        return Path(container_id, str(index))
 
     def make(self) -> None:
         """Make both directories and the share."""
         for directory in (self.runtime, self.persistent):
             directory.mkdir(parents=True)
             directory.chmod(0o711)
-        self.share.mkdir(mode=0o700)
-        mounts.make_shared(self.share)
+        for directory in (self.share, self.served):
+            directory.mkdir(mode=0o700)
+        mounts.serve(self.share, self.served)
 
     async def make_scratch(self, size: int, owner: Account) -> None:
         """Make the scratch disk: a sparse ext4 image of `size` bytes, which nobody but its owner and root can open.
@@ -74,15 +81,22 @@ class SandboxLayout:
         features = "^has_journal,^resize_inode"
         await run(["mkfs.ext4", "-q", "-F", "-m", "0", "-O", features, "-E", options, str(self.scratch)])
 
-    def remove(self) -> None:
-        """Unmount and remove everything, following no link. Succeeds where there is nothing."""
-        mounts.unmount_below(self.share)
-        for directory in (self.runtime, self.persistent):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(directory)
+    async def remove(self) -> None:
+        """Unmount and remove everything, following no link. Succeeds where there is nothing.
 
-    def remove_volumes(self, container_id: str) -> None:
-        """Unmount and remove the volumes of one container. Succeeds where it has none."""
-        mounts.unmount_below(self.share / container_id)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.share / container_id)
+        Raises:
+            FailedPrecondition: a mount stays, and with it the files.
+            VmsandboxError: as `remove_tree`.
+        """
+        await remove_tree(self.persistent)
+        await asyncio.to_thread(mounts.unmount_below, self.runtime)
+        await remove_tree(self.runtime)
+
+    async def remove_volumes(self, container_id: str) -> None:
+        """Remove the places of one container's volumes, and with them the mounts. Succeeds where it has none.
+
+        Raises:
+            VmsandboxError: as `remove`.
+        """
+        await asyncio.to_thread(mounts.unmount_below, self.served / container_id)
+        await remove_tree(self.share / container_id)

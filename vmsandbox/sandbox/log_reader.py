@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vmsandbox.errors import FailedPrecondition, NotFound
+from vmsandbox.opening import regular_file
 from vmsandbox.protocol.messages import Stream
 
 _LOOK_AGAIN = 0.1
@@ -70,7 +71,7 @@ async def follow(path: Path, *, ended: Callable[[], bool]) -> AsyncGenerator[Log
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return regular_file(path)
     except FileNotFoundError:
         raise NotFound(f"there is no log {path}") from None
     except OSError as error:
@@ -89,5 +90,5 @@ def _lines(file: BinaryIO, rest: bytes) -> Iterator[bytes]:
 def _is_rotated(file: BinaryIO, path: Path) -> bool:
     """Whether another file is at the path; asked before the rest of this one is read."""
     with contextlib.suppress(FileNotFoundError):
-        return not os.path.samestat(os.fstat(file.fileno()), path.stat())
+        return not os.path.samestat(os.fstat(file.fileno()), path.lstat())
     return False

@@ -6,15 +6,18 @@ long the log was then. A log longer than its position was cut short by a kill be
 truncates it to the position, and the agent sends from there again.
 """
 
+import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from vmsandbox import log
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.opening import open_or_make, open_regular
 from vmsandbox.protocol import codec
 from vmsandbox.protocol.messages import Stream
 
@@ -22,6 +25,9 @@ _log = log.get(__name__)
 
 LINE_LIMIT = 16 * 1024
 """Bytes of content in one log line, as containerd has it; a longer line is written in pieces."""
+
+_MODE = 0o640
+"""Of a log."""
 
 _POSITION_SIZE = 512
 """The position is overwritten in place with one write inside one page, which a kill cannot tear."""
@@ -52,13 +58,17 @@ class ContainerLog:
             InvalidArgument: the log cannot be opened there.
         """
         self._path = path
-        self._position_fd = os.open(position, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._position_fd = open_or_make(position, os.O_RDWR, 0o600)
         recorded = self._read_position()
         self._offsets = {stream: recorded.offsets.get(stream.value, 0) for stream in (Stream.STDOUT, Stream.STDERR)}
         self._pending = {stream: bytearray() for stream in self._offsets}
-        if path is not None:
-            _truncate_to(path, recorded)
-        self._fd = self._open()
+        try:
+            if path is not None:
+                _truncate_to(path, recorded)
+            self._fd = self._open()
+        except BaseException:
+            os.close(self._position_fd)
+            raise
         self._refused = False
         self._write_position()
 
@@ -105,13 +115,19 @@ class ContainerLog:
         self.close()
 
     def _open(self) -> int:
-        path = self._path or Path(os.devnull)
+        """A descriptor of the file at the log's path, made where it is missing. Raises InvalidArgument.
+
+        Nothing but a regular file is opened, and neither it nor its directory may be a link: a pod that can write below
+        /var/log must not lead root elsewhere. What is above is the kubelet's.
+        """
+        if self._path is None:
+            return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            if self._path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with _opened_directory(self._path.parent) as directory:
+                return open_or_make(self._path.name, os.O_WRONLY | os.O_APPEND, _MODE, directory=directory)
         except OSError as error:
-            raise InvalidArgument(f"the log {path} cannot be opened: {error.strerror}") from None
+            raise _cannot_be_opened(self._path, error) from None
 
     def _append(self, stream: Stream, entries: list[bytes], taken: int) -> int:
         if not taken:
@@ -182,7 +198,34 @@ def _truncate_to(path: Path, position: LogPosition) -> None:
     """Cut what a kill left behind the position, also when the file has been renamed by a rotation since."""
     if not position.inode or not path.parent.is_dir():
         return
-    with os.scandir(path.parent) as entries:
-        for entry in entries:
-            if entry.inode() == position.inode and entry.is_file(follow_symlinks=False):
-                os.truncate(entry.path, min(position.length, entry.stat(follow_symlinks=False).st_size))
+    try:
+        with _opened_directory(path.parent) as directory, os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.inode() == position.inode and entry.is_file(follow_symlinks=False):
+                    _truncate(entry.name, directory, position)
+    except OSError as error:
+        raise _cannot_be_opened(path, error) from None
+
+
+def _truncate(name: str, directory: int, position: LogPosition) -> None:
+    fd = open_regular(name, os.O_WRONLY, directory=directory)
+    try:
+        status = os.fstat(fd)
+        if status.st_ino == position.inode:
+            os.ftruncate(fd, min(position.length, status.st_size))
+    finally:
+        os.close(fd)
+
+
+def _cannot_be_opened(path: Path, error: OSError) -> InvalidArgument:
+    return InvalidArgument(f"the log {path} cannot be opened: {error.strerror}")
+
+
+@contextlib.contextmanager
+def _opened_directory(path: Path) -> Iterator[int]:
+    """A descriptor of a directory that is not a link."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

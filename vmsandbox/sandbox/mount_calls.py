@@ -3,16 +3,14 @@
 What the kernel refuses raises FailedPrecondition, with its reason.
 """
 
-import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition
 
-BIND, PRIVATE, SLAVE, SHARED = 4096, 1 << 18, 1 << 19, 1 << 20
-"""MS_* of linux/mount.h; the last three are how a mount propagates."""
+PRIVATE, SLAVE, SHARED = 1 << 18, 1 << 19, 1 << 20
+"""MS_* of linux/mount.h: how a mount propagates."""
 
 READONLY, NOSUID, NODEV, IDMAP = 1, 2, 4, 0x00100000
 """MOUNT_ATTR_* of linux/mount.h."""
@@ -35,16 +33,12 @@ class _MountAttr(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
 
 
-@contextlib.contextmanager
-def copy_of(source: Path) -> Iterator[int]:
-    """A copy of the mounts at and below `source`, following links, attached nowhere (open_tree(2))."""
+def copy_of(source: Path) -> int:
+    """A copy of the mounts at and below `source`, following links, attached nowhere (open_tree(2)); the caller's."""
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
     tree = _call(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags)
     _check(tree, f"cannot open the volume {source}")
-    try:
-        yield tree
-    finally:
-        os.close(tree)
+    return tree
 
 
 def attach(tree: int, source: Path, target: Path) -> None:

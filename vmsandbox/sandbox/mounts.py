@@ -1,26 +1,35 @@
-"""Bind mounts: volumes below the share, and their teardown, which follows no link.
+"""Bind mounts: volumes below what virtiofsd serves, and their teardown, which follows no link.
 
-A volume of a container is a bind mount below the sandbox's share, in the mount namespace of the virtiofsd that serves
-it, as a container's mounts are in the container's. So the host does not see it, may remove what is mounted (rmdir(2)
-gives EBUSY for a mount point of one's own namespace alone), and the mounts end with the machine. A virtiofsd without a
-namespace of its own has the host's mounts: the share is a shared mount, so that they appear in the guest all the same.
+A volume of a container is a bind mount below the directory that virtiofsd serves, in that one's mount namespace, as a
+container's mounts are in the container's. So the host does not see it, may remove what is mounted (rmdir(2) gives EBUSY
+for a mount point of one's own namespace alone), and the mounts end with the machine. A virtiofsd without a namespace of
+its own has the host's mounts: the directory is a shared mount, so that volumes appear in the guest all the same.
+
+The directory itself is read-only to the guest, by a mount: the guest's root acts as root on what is served, and could
+else put there what it likes, in place of what the host has made.
 """
 
 import contextlib
 import os
+import re
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.errors import InvalidArgument
+from vmsandbox.errors import FailedPrecondition, InvalidArgument
+from vmsandbox.process import name_of
 from vmsandbox.sandbox import mount_calls as calls
-from vmsandbox.sandbox.mountinfo import mounts_below
+from vmsandbox.sandbox.mountinfo import has_mounts_below, mounts_below
+
+_SERVER = "virtiofsd"
+"""What a virtiofsd calls itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a volume is seen below the share."""
+    """How a volume is seen by the guest."""
 
     readonly: bool = False
     recursive: bool = False
@@ -31,45 +40,90 @@ class Access:
     """A user namespace, as a file descriptor, by which the owners of its files are mapped (see `owners`)."""
 
 
-def make_shared(directory: Path) -> None:
-    """Make a directory a shared mount point of its own (mount_namespaces(7)); mounts below it propagate."""
-    calls.mount(str(directory), directory, calls.BIND)
-    calls.mount("none", directory, calls.PRIVATE)
-    calls.mount("none", directory, calls.SHARED)
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A copy of the mounts at and below a directory or a file, attached nowhere. Its owner closes it."""
+
+    fd: int
+    source: Path
+    is_directory: bool
+    has_mounts_below: bool
+    """Whether more than one file system is in it."""
+
+    def close(self) -> None:
+        """Let go of it; what was attached stays."""
+        os.close(self.fd)
 
 
-def bind(source: Path, target: Path, access: Access = Access(), share: Path | None = None) -> None:
-    """Mount `source`, a directory or a file, at `target`, which is made; the caller owns the mount.
+def copy(source: Path) -> Tree:
+    """A copy of the mounts at and below `source`; this looks at the source, whose file system may hang.
 
-    With `share`, a directory above `target` that a virtiofsd serves, it is mounted where that one sees it.
+    Raises:
+        InvalidArgument: the source does not exist.
+        FailedPrecondition: its file system, or the kernel, refuses.
+    """
+    try:
+        status = source.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InvalidArgument(f"the volume's path {source} does not exist on the host") from None
+    except OSError as error:
+        raise FailedPrecondition(f"the volume's path {source} cannot be looked at: {error.strerror}") from None
+    has_mounts = has_mounts_below(source)
+    return Tree(calls.copy_of(source), source, stat.S_ISDIR(status.st_mode), has_mounts)
+
+
+def bind(tree: Tree, target: Path, access: Access = Access()) -> None:
+    """Mount `tree` at `target`, which is made; the caller owns the mount.
 
     It appears at its place as it is going to be: nobody sees it writable, or as a peer of its source, before. The
     guest's root acts as root on what is mounted, so set-user-id bits and device nodes in it have no meaning on the
     host (nosuid, nodev), and read-only is the host's to enforce.
 
     Raises:
-        InvalidArgument: the source does not exist.
         FailedPrecondition: the kernel refuses the mount.
     """
-    if not source.exists():
-        raise InvalidArgument(f"the volume's path {source} does not exist on the host")
-    if source.is_dir():
+    _restrict(tree, access)
+    _make_place(target, tree)
+    calls.attach(tree.fd, tree.source, target)
+
+
+def bind_served(tree: Tree, share: Path, served: Path, place: Path, access: Access = Access()) -> None:
+    """As `bind`, at `place` below `served`, where the virtiofsd that serves that directory sees it.
+
+    The place is made below `share`, of which `served` is the read-only mount.
+    """
+    _restrict(tree, access)
+    _make_place(share / place, tree)
+    with _namespace_of_server(served) as namespace:
+        if namespace is None:
+            calls.attach(tree.fd, tree.source, served / place)
+        else:
+            _within(namespace, lambda: calls.attach(tree.fd, tree.source, Path("/") / place))
+
+
+def serve(share: Path, served: Path) -> None:
+    """Mount `share` at `served` read-only, for virtiofsd; mounts made below `served` propagate to it."""
+    with contextlib.closing(copy(share)) as tree:
+        _restrict(tree, Access(readonly=True))
+        calls.attach(tree.fd, share, served)
+    calls.mount("none", served, calls.SHARED)
+
+
+def _restrict(tree: Tree, access: Access) -> None:
+    propagation = calls.SLAVE if access.follows else calls.PRIVATE
+    calls.set_attributes(tree.fd, tree.source, calls.NOSUID | calls.NODEV, propagation)
+    if access.readonly:
+        calls.set_attributes(tree.fd, tree.source, calls.READONLY, recursive=access.recursive)
+    if access.owners is not None:
+        calls.set_attributes(tree.fd, tree.source, calls.IDMAP, owners=access.owners)
+
+
+def _make_place(target: Path, tree: Tree) -> None:
+    if tree.is_directory:
         target.mkdir(parents=True)
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
-    with calls.copy_of(source) as tree:
-        propagation = calls.SLAVE if access.follows else calls.PRIVATE
-        calls.set_attributes(tree, source, calls.NOSUID | calls.NODEV, propagation)
-        if access.readonly:
-            calls.set_attributes(tree, source, calls.READONLY, recursive=access.recursive)
-        if access.owners is not None:
-            calls.set_attributes(tree, source, calls.IDMAP, owners=access.owners)
-        with _namespace_of_server(share) as namespace:
-            if share is None or namespace is None:
-                calls.attach(tree, source, target)
-            else:
-                _within(namespace, lambda: calls.attach(tree, source, Path("/") / target.relative_to(share)))
 
 
 def unmount_below(directory: Path) -> None:
@@ -83,14 +137,11 @@ def unmount_below(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _namespace_of_server(share: Path | None) -> Iterator[int | None]:
-    """The mount namespace of the process whose root directory the share is; None where that is ours, or none is."""
-    if share is None:
-        yield None
-        return
+def _namespace_of_server(served: Path) -> Iterator[int | None]:
+    """The mount namespace of the virtiofsd whose root directory is served; None where it is ours, or there is none."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if not os.path.samestat((process / "root").stat(), share.stat()):
+            if not _serves(process, served):
                 continue
             namespace = os.open(process / "ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:  # it has ended, or is somebody's whom we may not look at
@@ -102,6 +153,18 @@ def _namespace_of_server(share: Path | None) -> Iterator[int | None]:
             os.close(namespace)
         return
     yield None
+
+
+def _serves(process: Path, served: Path) -> bool:
+    """Whether a process is root's virtiofsd with that root directory.
+
+    No other's root directory is looked at: its file system may hang. Only root can have this one, and maybe a QEMU that
+    its guest has taken over: hence the user.
+    """
+    if name_of(int(process.name)) != _SERVER:
+        return False
+    is_roots = re.search(rb"^Uid:\t0\t", (process / "status").read_bytes(), re.MULTILINE)
+    return is_roots is not None and os.path.samestat((process / "root").stat(), served.stat())
 
 
 def _within(namespace: int, work: Callable[[], None]) -> None:

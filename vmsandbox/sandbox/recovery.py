@@ -112,7 +112,7 @@ async def _take_back_container(sandbox: Sandbox, container: Container, status: s
     if record.state is ContainerState.EXITED:
         return
     if status:
-        container.take_back(ContainerState.CREATED if status == "created" else ContainerState.RUNNING)
+        await container.take_back(ContainerState.CREATED if status == "created" else ContainerState.RUNNING)
     else:
         container.journal.lost("ContainerLost", "its machine does not have it any more")
 

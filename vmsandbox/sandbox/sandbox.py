@@ -175,7 +175,7 @@ class Sandbox:
         self._execs = Execs(client)
         name = domain_name(self.record.id)
         disks = self._disks = ImageDisks(self._host.images, self._host.hypervisor, name, client)
-        volumes = Volumes(self._around.layout, client, disks)
+        volumes = Volumes(self._around.layout, self._around.paths, client, disks)
         self._around.guest = Guest(client, disks, volumes, machine.peer.kernel)
         self._watch = asyncio.create_task(self._watch_machine(machine), name=f"machine of {self.record.id}")
 

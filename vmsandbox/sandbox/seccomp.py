@@ -14,6 +14,7 @@ from typing import Any
 
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import ContainerSecurity
+from vmsandbox.opening import read_regular
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.sandbox import capabilities
 from vmsandbox.sandbox.seccomp_default import default_profile
@@ -74,8 +75,7 @@ def translate(profile: JSON, of: Filtered) -> JSON:
 
 def _read(path: Path) -> JSON:
     try:
-        with path.open("rb") as file:
-            return json.loads(file.read(_MOST))
+        return json.loads(read_regular(path, _MOST))
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidArgument(f"the seccomp profile {path} cannot be read: {error}") from None
 

@@ -1,9 +1,10 @@
 """What the containers of one sandbox have in common."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vmsandbox.errors import Unavailable
+from vmsandbox.foreign import ForeignPaths
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.model import ContainerEvent, PodSandboxConfig
 from vmsandbox.sandbox.disks import ImageDisks
@@ -34,6 +35,8 @@ class Surroundings:
     state: State
     publish: Callable[[ContainerEvent], None]
     guest: Guest | None = None
+    paths: ForeignPaths = field(default_factory=ForeignPaths)
+    """Of volumes, logs and profiles, which are not ours."""
 
     @property
     def hostname(self) -> str:

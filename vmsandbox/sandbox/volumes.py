@@ -1,12 +1,16 @@
 """What a container mounts, made ready for it: on the host below the share, in the guest's memory, or from an image."""
 
+import asyncio
+import contextlib
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox import aio
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.foreign import ForeignPaths
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.model import Mount, PropagationMode
 from vmsandbox.protocol import paths
@@ -49,9 +53,10 @@ def check(mount: Mount) -> None:
 class Volumes:
     """The volumes of one sandbox's containers; `creation.give_back` gives back what a container has acquired."""
 
-    def __init__(self, layout: SandboxLayout, client: GuestClient, disks: ImageDisks) -> None:
+    def __init__(self, layout: SandboxLayout, paths: ForeignPaths, client: GuestClient, disks: ImageDisks) -> None:
         """All stay the caller's."""
         self._layout = layout
+        self._paths = paths
         self._client = client
         self._disks = disks
 
@@ -60,6 +65,7 @@ class Volumes:
 
         Raises:
             InvalidArgument: a mount that cannot be, or a source that does not exist.
+            DeadlineExceeded: a source's file system does not answer.
             NotFound: the store does not hold the image of a volume.
             VmsandboxError: the host or the guest refuses.
         """
@@ -70,37 +76,52 @@ class Volumes:
     async def _prepare(self, container_id: str, index: int, mount: Mount) -> Source:
         if mount.image:
             return await self._image(container_id, mount)
-        memory = _memory(mount)
-        if memory is not None:
-            await self._client.make_tmpfs(memory)
-            return Source(f"{paths.TMPFS}/{memory.name}/{memory.path}".rstrip("/"), mount.readonly)
-        return await self._bind(container_id, index, mount)
+        if mount.tmpfs:
+            return await self._tmpfs(MakeTmpfs(mount.tmpfs, mount.tmpfs_size), mount)
+        found = await self._paths.call(Path(mount.host_path), lambda: _look(mount), late=_forget)
+        if isinstance(found, MakeTmpfs):
+            return await self._tmpfs(found, mount)
+        with contextlib.closing(found):
+            return await self._bind(container_id, index, mount, found)
+
+    async def _tmpfs(self, memory: MakeTmpfs, mount: Mount) -> Source:
+        await self._client.make_tmpfs(memory)
+        return Source(f"{paths.TMPFS}/{memory.name}/{memory.path}".rstrip("/"), mount.readonly)
 
     async def _image(self, container_id: str, mount: Mount) -> Source:
         serial = await self._disks.acquire(mount.image, container_id)
         path = "/".join(part for part in mount.image_sub_path.split("/") if part not in ("", "."))
         return Source(f"{paths.IMAGES}/{serial}/{path}".rstrip("/"), readonly=True)
 
-    async def _bind(self, container_id: str, index: int, mount: Mount) -> Source:
-        source, target = Path(mount.host_path), self._layout.volume(container_id, index)
+    async def _bind(self, container_id: str, index: int, mount: Mount, tree: mounts.Tree) -> Source:
+        layout, place = self._layout, self._layout.place(container_id, index)
         follows = mount.propagation is not PropagationMode.PRIVATE
         async with owners.mapping(mount.uid_mappings, mount.gid_mappings) as mapped:
             access = mounts.Access(mount.readonly, mount.recursive_read_only, follows, mapped)
-            mounts.bind(source, target, access, self._layout.share)
+            binding = asyncio.to_thread(mounts.bind_served, tree, layout.share, layout.served, place, access)
+            await aio.to_its_end(binding)
         # The guest sees one file system: where only the top of it is read-only, that is left to the host.
-        all_readonly = mount.recursive_read_only or (not follows and not mountinfo.has_mounts_below(source))
-        return Source(f"{paths.SHARE}/{target.relative_to(self._layout.share)}", mount.readonly and all_readonly)
+        all_readonly = mount.recursive_read_only or (not follows and not tree.has_mounts_below)
+        return Source(f"{paths.SHARE}/{place}", mount.readonly and all_readonly)
 
 
-def _memory(mount: Mount) -> MakeTmpfs | None:
-    """The tmpfs of the guest that stands for a mount: one that says so, or a kubelet's emptyDir in memory."""
-    if mount.tmpfs:
-        return MakeTmpfs(mount.tmpfs, mount.tmpfs_size)
-    path = Path(mount.host_path)
-    if (found := _EMPTY_DIR.search(mount.host_path)) and _is_tmpfs(path):
+def _look(mount: Mount) -> MakeTmpfs | mounts.Tree:
+    """What stands for a path of the host in the guest; its file system may hang."""
+    return _memory(mount.host_path) or mounts.copy(Path(mount.host_path))
+
+
+def _forget(found: MakeTmpfs | mounts.Tree) -> None:
+    if isinstance(found, mounts.Tree):
+        found.close()
+
+
+def _memory(host_path: str) -> MakeTmpfs | None:
+    """The tmpfs of the guest that stands for a kubelet's emptyDir in memory, or for a part of one."""
+    path = Path(host_path)
+    if (found := _EMPTY_DIR.search(host_path)) and _is_tmpfs(path):
         return _like(path, found[1], "")
-    if found := _SUB_PATH.search(mount.host_path):
-        volume = Path(mount.host_path[: found.end(1)]) / "volumes/kubernetes.io~empty-dir" / found[2]
+    if found := _SUB_PATH.search(host_path):
+        volume = Path(host_path[: found.end(1)]) / "volumes/kubernetes.io~empty-dir" / found[2]
         if _is_tmpfs(volume) and path.is_dir():
             return _like(volume, found[2], (mountinfo.find(path) or mountinfo.MountPoint()).root)
     return None

@@ -1,0 +1,66 @@
+"""A guest's root at the share: it can use its volumes, and nothing else of the host's directory is its to write."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.conformance_client import Container, Pod
+
+PRIVILEGED = {"privileged": True}
+SHARE = "mkdir /s && mount -t virtiofs vmsandbox /s"
+
+ATTACKS = {
+    "fills the top": "dd if=/dev/zero of=/s/full bs=1M count=1",
+    "nests directories at the top": "mkdir /s/d",
+    "puts a FIFO at the top": "mkfifo /s/fifo",
+    "puts a link at the top": "ln -s /etc /s/link",
+    "moves a container's directory away": "mv /s/$1 /s/b",
+    "removes a container's directory": "rmdir /s/$1",
+    "writes in a container's directory": "echo > /s/$1/file",
+    "puts a FIFO in a container's directory": "mkfifo /s/$1/fifo",
+    "changes the mode of the top": "chmod 777 /s",
+    "changes the owner of the top": "chown 1000 /s",
+    "changes the times of the top": "touch /s",
+    "makes a device at the top": "mknod /s/null c 1 3",
+    "mounts the share writable": "mount -o remount,rw /s && echo > /s/file",
+}
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("volume")
+
+
+@pytest.fixture(scope="module")
+def attacker(privileged_pod: Pod, volume: Path) -> Iterator[Container]:
+    """A privileged container with a volume; the test's last act is that it can be removed."""
+    mount = {"host_path": str(volume), "container_path": "/mnt"}
+    container = privileged_pod.start(mounts=[mount], security=PRIVILEGED)
+    container.output("sh", "-c", SHARE)
+    yield container
+    container.remove()
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
+def test_a_guest_changes_nothing_at_the_top_of_the_share(attacker: Container, attack: str) -> None:
+    before = attacker.output("ls", "-lnR", "/s")
+    answer = attacker.exec("sh", "-c", attack, "sh", attacker.id)
+    assert answer.exit_code != 0
+    assert "Read-only file system" in answer.stderr.decode()
+    assert attacker.output("ls", "-lnR", "/s") == before
+
+
+def test_a_volume_below_the_top_stays_writable(attacker: Container, volume: Path) -> None:
+    attacker.output("sh", "-c", f"echo by the share > /s/{attacker.id}/0/a; echo by the mount > /mnt/b")
+    assert {path.name: path.read_text() for path in volume.iterdir()} == {"a": "by the share\n", "b": "by the mount\n"}
+
+
+def test_a_volume_of_a_container_that_comes_later_appears(
+    attacker: Container, privileged_pod: Pod, volume: Path
+) -> None:
+    later = privileged_pod.start(mounts=[{"host_path": str(volume), "container_path": "/mnt", "readonly": True}])
+    assert attacker.output("ls", f"/s/{later.id}") == "0\n"
+    assert b"Read-only" in attacker.exec("sh", "-c", f"echo > /s/{later.id}/0/file").stderr
+    later.remove()
+    assert attacker.output("ls", "/s") == f"{attacker.id}\n"

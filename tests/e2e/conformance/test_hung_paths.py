@@ -1,0 +1,65 @@
+"""Paths of the node whose file system hangs, as a dead NFS server's does: an error that names the path, and no more."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.support.conformance_client import Container, Cri, Pod
+from tests.support.hung import hung
+from vmsandbox.foreign import MOST_OF_ONE
+
+
+@pytest.fixture
+def dead(pod: Pod) -> Iterator[Path]:
+    """A directory whose file system hangs, in the pod's log directory."""
+    with hung(Path(pod.config.log_directory) / "dead") as path:
+        yield path
+    path.rmdir()
+
+
+def refused(pod: Pod, **config: Any) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as caught:
+        pod.create(**config)
+    return caught.value
+
+
+def in_place_of(kind: str, dead: Path) -> dict[str, Any]:
+    """What has a container meet the dead directory."""
+    localhost = {"profile_type": "Localhost", "localhost_ref": str(dead / "profile.json")}
+    return {
+        "volume": {"mounts": [{"host_path": str(dead), "container_path": "/mnt"}]},
+        "log": {"log_path": "dead/0.log"},
+        "seccomp profile": {"security": {"seccomp": localhost}},
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["volume", "log", "seccomp profile"])
+def test_a_path_that_hangs_is_an_error_that_names_it(pod: Pod, dead: Path, kind: str) -> None:
+    error = refused(pod, **in_place_of(kind, dead))
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert f"{dead}" in error.details()
+    assert "did not answer" in error.details()
+
+
+def test_others_go_on_and_so_does_the_pod_itself(cri: Cri, pod: Pod, waiting: Container, dead: Path) -> None:
+    command = ["sh", "-c", f"exec stat {dead}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as stuck:
+        refused(pod, **in_place_of("volume", dead))
+        assert stuck.poll() is None
+        assert waiting.output("echo", "on") == "on\n"
+        created = pod.create()
+        created.remove()
+        assert created.id not in {each.id for each in cri.list_containers()}
+        stuck.kill()
+
+
+def test_calls_that_hang_are_bounded_until_they_come_back(pod: Pod) -> None:
+    with hung(Path(pod.config.log_directory) / "gone") as dead:
+        codes = [refused(pod, **in_place_of("volume", dead)).code() for _ in range(MOST_OF_ONE + 1)]
+        assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED] * MOST_OF_ONE + [grpc.StatusCode.UNAVAILABLE]
+    dead.rmdir()
+    pod.create().remove()
