@@ -30,7 +30,7 @@ async def try_tcg(hypervisor: LibvirtHypervisor, shop: Workshop, image: GuestIma
     """What comes of the image under TCG. KVM is tried as well, for whatever comes of it on this host."""
     deadlines = {Accelerator.KVM: min(deadline, 20), Accelerator.TCG: deadline}
     state = shop.directory / "state"
-    prober = Prober(hypervisor, shop.transports, image, shop.directory, state, deadlines=deadlines)
+    prober = Prober(hypervisor, shop.transports, image, shop.directory, state, users=shop.users, deadlines=deadlines)
     kvm, tcg = await prober.try_all()
     assert kvm.works or kvm.why_not
     assert not (shop.directory / "probe").exists()
@@ -41,7 +41,8 @@ async def test_a_guest_runs_under_tcg_everywhere(hypervisor: LibvirtHypervisor, 
     tcg = await try_tcg(hypervisor, shop, shop.image, deadline=120)
     assert tcg.works, tcg.report
     assert 0 < tcg.seconds < 120
-    remembered = Prober(hypervisor, shop.transports, shop.image, shop.directory, shop.directory / "state")
+    state = shop.directory / "state"
+    remembered = Prober(hypervisor, shop.transports, shop.image, shop.directory, state, users=shop.users)
     begin = time.monotonic()
     assert await remembered.choose("auto") in Accelerator
     assert time.monotonic() - begin < 1

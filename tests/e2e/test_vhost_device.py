@@ -141,7 +141,7 @@ def access(path: Path, account: Account) -> str:
 
 
 async def test_a_process_of_another_user_is_not_taken_for_the_daemon(device: VhostDevice, place: Path) -> None:
-    os.chown(vhost_daemon.dial_socket(place), 65534, 0)
+    os.chown(vhost_daemon.ready_socket(place), 65534, 0)
     assert vhost_daemon.find(place, 42) is None, "anybody can have its command line"
 
 

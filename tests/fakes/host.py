@@ -101,11 +101,16 @@ class FakeCgroups(MachineCgroups):
         super().__init__("")
         self.confined: dict[str, MachineSpec] = {}
         self.confine_error: VmsandboxError | None = None
+        self.beyond_memory: set[str] = set()
+        """The sandboxes of whose machines the kernel has killed a process."""
 
     def confine(self, name: str, spec: MachineSpec, users: MachineUsers) -> None:
         if self.confine_error is not None:
             raise self.confine_error
         self.confined[name] = spec
+
+    def killed(self, name: str) -> bool:
+        return name in self.beyond_memory
 
     def remove(self, name: str) -> None:
         self.confined.pop(name, None)

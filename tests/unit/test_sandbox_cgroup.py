@@ -85,10 +85,37 @@ def test_removing_takes_all_of_one_sandbox_and_can_be_repeated(
     assert not list(tmp_path.rglob("id")) and list(tmp_path.rglob("other"))
 
 
+@pytest.mark.parametrize(
+    ("version", "file"), [(v1, "memory/vmsandbox/id/memory.oom_control"), (v2, "vmsandbox/id/memory.events")]
+)
+def test_a_machine_that_was_killed_beyond_its_memory_is_known(
+    tmp_path: Path, version: Callable[[Path], MachineCgroups], file: str
+) -> None:
+    cgroups = version(tmp_path)
+    assert not cgroups.killed("id")
+    confine(cgroups)
+    (tmp_path / file).write_text("under_oom 0\noom_kill 0\n")
+    assert not cgroups.killed("id")
+    (tmp_path / file).write_text("under_oom 0\noom_kill 1\n")
+    assert cgroups.killed("id")
+
+
 def test_a_host_without_such_cgroups_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="limits cannot be set") as caught:
         confine(MachineCgroups("vmsandbox", tmp_path / "nothing"))
     assert "cgroup_parent" in caught.value.hint
+
+
+def test_check_says_which_cgroups_there_are_and_what_they_lack(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    assert "version 1" in v1(tmp_path / "one").check() and "version 2" in v2(tmp_path / "two").check()
+    (tmp_path / "one/pids").rmdir()
+    (tmp_path / "two/cgroup.controllers").write_text("memory io\n")
+    for root, missing in (("one", "pids"), ("two", "cpu, pids")):
+        with pytest.raises(FailedPrecondition, match=f"controllers {missing}$"):
+            MachineCgroups("vmsandbox", tmp_path / root).check()
+    assert "no limits" in MachineCgroups("", tmp_path).check()
 
 
 def test_machines_without_a_parent_have_no_limits(tmp_path: Path) -> None:

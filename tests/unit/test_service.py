@@ -324,6 +324,16 @@ async def test_a_machine_that_cannot_be_limited_does_not_stay(service, world):
     assert (world.left(), service.list_pod_sandboxes()) == ([], ())
 
 
+async def test_a_machine_that_the_kernel_killed_for_its_memory_says_so(service, world):
+    sandbox_id = await service.run_pod_sandbox(pod())
+    world.cgroups.beyond_memory.add(sandbox_id)
+    world.hypervisor.kill(f"vmsandbox-{sandbox_id}")
+    async with asyncio.timeout(5):
+        while (status := service.pod_sandbox_status(sandbox_id)).state is SandboxState.READY:
+            await asyncio.sleep(0)
+    assert "beyond the machine's memory limit" in status.message
+
+
 async def test_the_users_of_a_sandbox_are_nobody_elses_until_all_else_is_given_back(service, world):
     first = await service.run_pod_sandbox(pod("one"))
     account = world.hypervisor.machines[f"vmsandbox-{first}"].account

@@ -128,8 +128,8 @@ def find(directory: Path, cid: int) -> ProcessIdentity | None:
 
 
 def _user(directory: Path) -> int | None:
-    """The user of the daemon, whose its sockets are, and the directory until it has made them."""
-    for path in (dial_socket(directory), directory):
+    """The user of the daemon: the owner of the socket that it may connect to, and before of the directory."""
+    for path in (ready_socket(directory), directory):
         with contextlib.suppress(FileNotFoundError):
             return path.lstat().st_uid
     return None

@@ -26,6 +26,7 @@ from vmsandbox.node.host import (
 )
 from vmsandbox.node.instance import claim
 from vmsandbox.sandbox.attempts import Attempt
+from vmsandbox.sandbox.cgroup import MachineCgroups
 from vmsandbox.sandbox.probe import Prober
 
 PROGRAMS = {
@@ -56,7 +57,8 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     """
     yield Section("programs", tuple(_program(*item) for item in PROGRAMS.items()))
     group = _attempt(lambda: f"QEMU's group {config.qemu_group} is {qemu_group(config)}")
-    yield Section("qemu", (group, _users(config.users), _kvm()))
+    limits = _attempt(MachineCgroups(config.cgroup_parent).check)
+    yield Section("qemu", (group, _users(config.users), limits, _kvm()))
     yield Section("vsock", (_attempt(lambda: _vsock(config)),))
     yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
     yield Section("network", await Network(network_settings(config)).check())

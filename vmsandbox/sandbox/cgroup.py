@@ -68,6 +68,18 @@ class MachineCgroups:
         self._parent = parent
         self._root = root
 
+    def check(self) -> str:
+        """Say what machines are limited by. Raises FailedPrecondition where this host lacks it."""
+        if not self._parent:
+            return "machines have no limits on this host (cgroup_parent)"
+        version = 2 if self._controllers() == ("",) else 1
+        if missing := sorted({"cpu", "memory", "pids"} - self._available()):
+            raise FailedPrecondition(
+                f"machines cannot be limited: {self._root} lacks the cgroup controllers {', '.join(missing)}",
+                hint="the kernel's command line may have switched them off (cgroup_disable, cgroup_no_v1)",
+            )
+        return f"machines have limits of memory, CPU time and processes: cgroup version {version}"
+
     def confine(self, name: str, spec: MachineSpec, users: MachineUsers) -> None:
         """Have the processes of a machine that runs limited. On failure `remove` gives back what was made.
 
@@ -91,6 +103,14 @@ class MachineCgroups:
                 f"the machine's limits cannot be set: {error}",
                 hint='`mount` shows this host\'s cgroups; cgroup_parent: "" runs machines without limits',
             ) from None
+
+    def killed(self, name: str) -> bool:
+        """Whether the kernel has killed a process of a machine that was beyond its memory limit; it may be gone."""
+        for controller, file in (("", "memory.events"), ("memory", "memory.oom_control")):
+            with contextlib.suppress(OSError):
+                lines = (self._root / controller / self._parent / name / file).read_text().splitlines()
+                return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
+        return False
 
     def remove(self, name: str) -> None:
         """Kill what is left in a cgroup, and remove it. Succeeds where there is none.
@@ -119,6 +139,11 @@ class MachineCgroups:
         if not self._parent:
             return ()
         return ("",) if (self._root / "cgroup.controllers").exists() else ("memory", "pids", "cpu")
+
+    def _available(self) -> set[str]:
+        if self._controllers() == ("",):
+            return set((self._root / "cgroup.controllers").read_text().split())
+        return {controller for controller in self._controllers() if (self._root / controller).is_dir()}
 
     def _settings(self, limits: CgroupLimits) -> dict[str, dict[str, str]]:
         memory, processes, quota = str(limits.memory), str(limits.processes), str(limits.cpus * _PERIOD)

@@ -129,7 +129,10 @@ class Machine:
 
     def failed(self, event: MachineEvent) -> None:
         """The hypervisor says that the machine has ended."""
-        self.fail(Unavailable(f"the virtual machine ended: {event.reason}"))
+        killed = (
+            ", killed by the kernel beyond the machine's memory limit" if self._host.cgroups.killed(self._id) else ""
+        )
+        self.fail(Unavailable(f"the virtual machine ended: {event.reason}{killed}"))
 
     def fail(self, error: VmsandboxError) -> None:
         """Note why the machine is of no use any more; the first reason counts."""

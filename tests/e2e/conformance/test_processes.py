@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cri_api.v1 import api_pb2 as pb
 
 from tests.support.conformance import Serving
 from tests.support.conformance_client import Cri, Pod
@@ -169,6 +170,44 @@ def test_a_machine_has_limits_in_its_cgroup_which_goes_with_it(daemon: Serving, 
     assert cgroups(pod) == []
     assert not (daemon.directory / "run/users" / str(user)).exists()
     assert processes_of(user) == []
+
+
+HOG = """
+import os, sys, threading
+for cgroup in sys.argv[1:]:
+    with open(f"{cgroup}/cgroup.procs", "w") as file:
+        file.write(str(os.getpid()))
+with open("/proc/self/oom_score_adj", "w") as file:
+    file.write("1000")
+"""
+"""Stands for a QEMU that its guest has taken over; it is to be killed before the pod's processes."""
+
+MEMORY = HOG + "kept = [bytearray(1 << 20) for _ in range(2048)]"
+THREADS = (
+    HOG
+    + """
+stop = threading.Event()
+count = 0
+try:
+    while count < 2000:
+        threading.Thread(target=stop.wait, daemon=True).start()
+        count += 1
+except RuntimeError:
+    print(count)
+os._exit(0)
+"""
+)
+
+
+def hog(script: str, pod: Pod) -> "subprocess.CompletedProcess[str]":
+    command = ["/usr/bin/python3", "-c", script, *map(str, cgroups(pod))]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_process_of_a_machine_takes_no_more_than_its_limits(other: Pod) -> None:
+    assert hog(MEMORY, other).returncode == -9
+    assert 300 < int(hog(THREADS, other).stdout) < 513
+    assert other.status().state == pb.SANDBOX_READY
 
 
 def _limit(path: Path) -> bool:
