@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from vmsandbox import lane
+from vmsandbox.errors import DeadlineExceeded
 from vmsandbox.fairness import AHEAD, PART, Share
 from vmsandbox.protocol.messages import Stream
+from vmsandbox.sandbox import log_writer
 from vmsandbox.sandbox.log_writer import LOG_RATE, LogWriter
 from vmsandbox.sandbox.logs import ContainerLog
 
@@ -55,6 +58,39 @@ async def test_a_disk_that_hangs_does_not_hold_up_the_event_loop(log: SlowLog) -
     assert writer.offset(Stream.STDOUT) == 5
     writer.close()
     assert log.closed
+
+
+async def test_a_disk_that_hangs_holds_up_no_other_log(
+    log: SlowLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "STUCK", 0.05)
+    writer = LogWriter(log, Share())
+    hanging = asyncio.create_task(writer.write(Stream.STDOUT, b"line\n"))
+    await until_writing(log)
+    other = LogWriter(ContainerLog(tmp_path / "other", tmp_path / "other.position"), Share())
+    async with asyncio.timeout(10):
+        await other.write(Stream.STDOUT, b"another\n")
+        await other.end(Stream.STDOUT)
+    assert not hanging.done()
+    log.go_on.set()
+    await hanging
+    writer.close()
+    other.close()
+    assert (tmp_path / "other").read_bytes().endswith(b" stdout F another\n")
+
+
+async def test_a_log_that_does_not_answer_its_reopening_is_an_error_that_names_it(
+    log: SlowLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "DEADLINE", 0.05)
+    writer = LogWriter(log, Share())
+    hanging = asyncio.create_task(writer.write(Stream.STDOUT, b"line\n"))
+    await until_writing(log)
+    with pytest.raises(DeadlineExceeded, match=f"{tmp_path / 'log'} did not answer"):
+        await writer.reopen()
+    log.go_on.set()
+    await hanging
+    writer.close()
 
 
 async def test_a_write_that_is_cancelled_comes_to_its_end_before_the_log_is_closed(

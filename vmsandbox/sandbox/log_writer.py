@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
+from vmsandbox import lane
+from vmsandbox.errors import DeadlineExceeded
 from vmsandbox.fairness import PART, Share
+from vmsandbox.foreign import DEADLINE
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.logs import ContainerLog
 
@@ -19,9 +21,8 @@ the disk until then.
 _SECONDS_PER_CALL = 100e-6
 """What a call is taken to cost the event loop, beside what is written."""
 
-_THREAD = ThreadPoolExecutor(1, thread_name_prefix="log")
-"""One thread of their own for all logs: a disk that hangs keeps logs waiting, and nobody else. Several threads would
-write no more, and compete with the event loop's."""
+_LANE = lane.Lane("log")
+"""One thread for all logs; a disk that hangs keeps the logs on it waiting, and the others for a moment alone."""
 
 
 class LogWriter:
@@ -48,8 +49,18 @@ class LogWriter:
         await self._in_thread(lambda: self._log.end(stream))
 
     async def reopen(self) -> None:
-        """See `ContainerLog.reopen`, which says what is raised. Do nothing once the log is closed."""
-        await self._in_thread(self._log.reopen)
+        """See `ContainerLog.reopen`, which says what is raised. Do nothing once the log is closed.
+
+        Raises:
+            DeadlineExceeded: the log's file system does not answer; the log is reopened when it does.
+        """
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await self._in_thread(self._log.reopen)
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"the log {self._log.path} did not answer within {DEADLINE:g} s", hint="is its file system alive?"
+            ) from None
 
     def close(self) -> None:
         """Close the log, as soon as a call that was cancelled meanwhile has left it."""
@@ -63,9 +74,17 @@ class LogWriter:
         """Carry `work` out. Cancelling leaves it to its end in its thread; the next call waits for that."""
         async with self._turn:
             if self._call is not None:
-                await asyncio.wait([self._call])
+                await _until_done(self._call)
             if self._closed:
                 return
-            self._call = asyncio.get_running_loop().run_in_executor(_THREAD, work)
-            written = await asyncio.shield(self._call)
+            self._call = asyncio.wrap_future(_LANE.submit(work))
+            self._call.add_done_callback(lambda call: call.cancelled() or call.exception())  # Seen, if nobody waits.
+            await _until_done(self._call)
+            written = self._call.result()
             self._share.charge(_SECONDS_PER_CALL + written * PART / LOG_RATE)
+
+
+async def _until_done(call: "asyncio.Future[int]") -> None:
+    """Wait for a call; not for long, where the one that hangs is another, in front of it."""
+    while not (await asyncio.wait([call], timeout=lane.STUCK))[0]:
+        _LANE.relieve()

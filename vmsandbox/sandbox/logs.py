@@ -57,7 +57,7 @@ class ContainerLog:
         Raises:
             InvalidArgument: the log cannot be opened there.
         """
-        self._path = path
+        self.path = path
         self._position_fd = open_or_make(position, os.O_RDWR, 0o600)
         recorded = self._read_position()
         self._offsets = {stream: recorded.offsets.get(stream.value, 0) for stream in (Stream.STDOUT, Stream.STDERR)}
@@ -120,14 +120,14 @@ class ContainerLog:
         Nothing but a regular file is opened, and neither it nor its directory may be a link: a pod that can write below
         /var/log must not lead root elsewhere. What is above is the kubelet's.
         """
-        if self._path is None:
+        if self.path is None:
             return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with _opened_directory(self._path.parent) as directory:
-                return open_or_make(self._path.name, os.O_WRONLY | os.O_APPEND, _MODE, directory=directory)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with _opened_directory(self.path.parent) as directory:
+                return open_or_make(self.path.name, os.O_WRONLY | os.O_APPEND, _MODE, directory=directory)
         except OSError as error:
-            raise _cannot_be_opened(self._path, error) from None
+            raise _cannot_be_opened(self.path, error) from None
 
     def _append(self, stream: Stream, entries: list[bytes], taken: int) -> int:
         if not taken:
@@ -138,7 +138,7 @@ class ContainerLog:
             self._refused = False
         except OSError as error:
             if not self._refused:
-                _log.warning("output is lost, since %s cannot be written: %s", self._path, error.strerror)
+                _log.warning("output is lost, since %s cannot be written: %s", self.path, error.strerror)
             self._refused = True
         self._offsets[stream] += taken
         self._write_position()
