@@ -30,7 +30,7 @@ from vmsandbox.protocol.messages import (
     UpdateResources,
 )
 from vmsandbox_agent import port
-from vmsandbox_agent.containers import ContainerTable, check_name, check_signal
+from vmsandbox_agent.containers import ContainerTable
 from vmsandbox_agent.crun import Crun
 from vmsandbox_agent.events import EventLog
 from vmsandbox_agent.layers import Counter
@@ -88,7 +88,6 @@ class Guest:
         return _DONE
 
     async def _make_tmpfs(self, request: MakeTmpfs) -> Empty:
-        check_name(request.name)
         target = self.settings.tmpfs / request.name
         owner = self.pod.owner(request.group)
         make_tmpfs(target, request.size, request.mode, owner)
@@ -96,12 +95,10 @@ class Guest:
         return _DONE
 
     async def _attach_image(self, request: AttachImage) -> Empty:
-        check_name(request.serial)
         await self._images.attach(request.serial, request.filesystem)
         return _DONE
 
     async def _detach_image(self, request: DetachImage) -> Empty:
-        check_name(request.serial)
         self._containers.check_unused(request.serial)
         await self._images.detach(request.serial)
         return _DONE
@@ -116,7 +113,6 @@ class Guest:
         return _DONE
 
     async def _signal(self, request: SignalContainer) -> Empty:
-        check_signal(request.signal)
         self._containers.get(request.container_id).signal(request.signal, everyone=request.everyone)
         return _DONE
 
@@ -135,7 +131,6 @@ class Guest:
         return _DONE
 
     async def _signal_exec(self, request: SignalExec) -> Empty:
-        check_signal(request.signal)
         process = self._containers.get(request.container_id).execs.get(request.exec_id)
         if process is not None:  # otherwise it has ended, and is forgotten
             process.signal_session(request.signal)

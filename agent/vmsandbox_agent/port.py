@@ -16,8 +16,6 @@ async def connect(port: int) -> socket.socket:
     Raises:
         AgentError: nobody listens there.
     """
-    if not 0 < port < 65536:
-        raise AgentError("invalid_argument", f"{port} is no TCP port")
     reason = OSError()
     for family, address in _LOCALHOST:
         try:

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from vmsandbox.protocol.messages import ProcessUser, User
+from vmsandbox.protocol.messages import MAX_GROUPS, ProcessUser, User
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.syscalls import open_in_root, opened
 
@@ -32,6 +32,8 @@ def resolve_user(root: Path, user: User) -> ProcessUser:
     groups = {gid, *user.supplemental_groups}
     if user.merge_image_groups and entry is not None:
         groups |= _memberships(root, entry[0])
+    if len(groups) > MAX_GROUPS:
+        raise AgentError("invalid_argument", f"user {name!r} is in {len(groups)} groups; {MAX_GROUPS} are possible")
     return ProcessUser(uid, gid, tuple(sorted(groups)))
 
 

@@ -2,7 +2,7 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -99,6 +99,17 @@ def test_the_first_fault_is_named_with_its_place(data: JSON, reason: str) -> Non
 
 def test_a_whole_number_passes_as_a_float() -> None:
     assert decode(Leaf, {"name": "x", "weight": 3}).weight == 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    KIND: ClassVar[str] = "named"
+    name: str = ""
+
+
+def test_what_belongs_to_the_class_is_not_a_field() -> None:
+    with pytest.raises(MalformedMessage, match="unknown field 'KIND'"):
+        decode(Named, {"KIND": "other"})
 
 
 @dataclass(frozen=True, slots=True)

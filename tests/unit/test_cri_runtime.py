@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -352,6 +353,37 @@ async def test_events_come_with_the_statuses_of_their_pod(cri):
     assert seen[0].pod_sandbox_status.id == sandbox_id
     assert not seen[2].HasField("pod_sandbox_status")
     call.cancel()
+
+
+async def test_a_status_that_cannot_be_told_is_left_out_and_the_events_go_on(cri, caplog):
+    """As a record of an older version may hold it: a number of a guest that no message of the CRI can."""
+    call = cri.runtime_stub.GetContainerEvents(api.GetEventsRequest())
+    await call.initial_metadata()
+    sandbox_id = await cri.sandbox()
+    broken, sound = [await cri.container(sandbox_id, name) for name in ("broken", "sound")]
+    cri.runtime.change(broken, user=ContainerUser(2**70, 0), finished_at=2**70, exit_code=2**70)
+    cri.runtime.publish(ContainerEvent(broken, sandbox_id, ContainerEventKind.STOPPED, 2**70))
+    cri.runtime.end(sound, 1)
+    seen = [await call.read() for _ in range(4)]
+    assert (seen[3].container_id, seen[3].container_event_type) == (sound, api.CONTAINER_STOPPED_EVENT)
+    assert [each.id for each in seen[3].containers_statuses] == [sound]
+    status = await cri.runtime_stub.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id))
+    assert [each.id for each in status.containers_statuses] == [sound]
+    listed = await cri.runtime_stub.ListContainers(api.ListContainersRequest())
+    assert {each.id for each in listed.containers} == {broken, sound}
+    assert f"an event of {broken} is left out" in caplog.text
+    call.cancel()
+
+
+async def test_a_list_leaves_out_what_cannot_be_told(cri):
+    sandbox_id = await cri.sandbox()
+    broken, sound = [await cri.container(sandbox_id, name) for name in ("broken", "sound")]
+    cri.runtime.change(broken, created_at=2**70)
+    listed = await cri.runtime_stub.ListContainers(api.ListContainersRequest())
+    assert [each.id for each in listed.containers] == [sound]
+    cri.runtime.sandboxes["other"] = replace(cri.runtime.sandboxes[sandbox_id], id="other", created_at=2**70)
+    listed = await cri.runtime_stub.ListPodSandbox(api.ListPodSandboxRequest())
+    assert [each.id for each in listed.items] == [sandbox_id]
 
 
 async def test_a_client_of_events_that_leaves_is_forgotten(cri):

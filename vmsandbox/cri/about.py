@@ -10,7 +10,7 @@ from importlib import metadata
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox import aio, log
-from vmsandbox.cri.calls import Calls
+from vmsandbox.cri.calls import UNTELLABLE, Calls
 from vmsandbox.cri.codes import in_a_line
 from vmsandbox.cri.convert import status
 from vmsandbox.cri.interceptor import Context
@@ -73,12 +73,20 @@ class AboutCalls(Calls):
     async def GetContainerEvents(
         self, request: api.GetEventsRequest, context: Context
     ) -> AsyncIterator[api.ContainerEventResponse]:
-        """What happens from now on; the headers say that the subscription stands."""
+        """What happens from now on; the headers say that the subscription stands.
+
+        An event that cannot be told is left out, and logged: it is one sandbox's, and the stream is everybody's.
+        """
         async with aclosing(self.service.events()) as events:
             await context.send_initial_metadata(())
             while True:
                 event = await aio.unless(anext(events), self.ending)
-                yield status.event(event, self._sandbox_of(event), self.statuses_in(event.sandbox_id))
+                try:
+                    response = status.event(event, self._sandbox_of(event), self.statuses_in(event.sandbox_id))
+                except UNTELLABLE as error:
+                    _log.error("an event of %s is left out, since it cannot be told: %s", event.container_id, error)
+                else:
+                    yield response
 
     def _sandbox_of(self, event: ContainerEvent) -> SandboxStatus | None:
         try:

@@ -1,18 +1,30 @@
 """What the calls of the runtime service have in common."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from cri_api.v1 import api_pb2 as api
 
+from vmsandbox import log
 from vmsandbox.cri import ids
 from vmsandbox.cri.convert import status
-from vmsandbox.model import AttachRequest, ContainerStatus, ExecRequest, PortForwardRequest
+from vmsandbox.model import AttachRequest, ContainerStatus, ExecRequest, PortForwardRequest, SandboxStatus
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.service import RuntimeService
+
+_log = log.get(__name__)
+
+Status = TypeVar("Status", ContainerStatus, SandboxStatus)
+Wire = TypeVar("Wire")
+
+UNTELLABLE = (TypeError, ValueError, KeyError)
+"""What a conversion raises for a value that a message of the CRI cannot hold, such as a number of more than 64 bits.
+
+The protocol's bounds keep such values out; a record that an older version wrote may have one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,17 @@ class Calls:
         return status.container_status(container, find(container.image_id), volumes)
 
     def statuses_in(self, sandbox_id: str) -> list[api.ContainerStatus]:
-        """The statuses of a sandbox's containers."""
+        """The statuses of a sandbox's containers, as far as they can be told."""
         containers = self.service.list_containers()
-        return [self.container_to_wire(one) for one in containers if one.sandbox_id == sandbox_id]
+        return told(self.container_to_wire, (one for one in containers if one.sandbox_id == sandbox_id))
+
+
+def told(to_wire: Callable[[Status], Wire], statuses: Iterable[Status]) -> list[Wire]:
+    """Convert each status; leave out, and log, one that the CRI's messages cannot hold: the others are to be told."""
+    wires = []
+    for each in statuses:
+        try:
+            wires.append(to_wire(each))
+        except UNTELLABLE as error:
+            _log.error("the status of %s is left out, since it cannot be told: %s", each.id, error)
+    return wires

@@ -5,7 +5,7 @@ import json
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri import ids
-from vmsandbox.cri.calls import Calls
+from vmsandbox.cri.calls import Calls, told
 from vmsandbox.cri.convert import fields, status
 from vmsandbox.cri.convert.container import container_config, container_config_to_wire
 from vmsandbox.cri.convert.document import document
@@ -41,7 +41,7 @@ class ContainerCalls(Calls):
 
     async def ListContainers(self, request: api.ListContainersRequest, _: Context) -> api.ListContainersResponse:
         """Those that the filter lets through."""
-        found = (status.container_item(container) for container in self.service.list_containers())
+        found = told(status.container_item, self.service.list_containers())
         return api.ListContainersResponse(containers=[item for item in found if _passes(request.filter, item)])
 
     async def ContainerStatus(self, request: api.ContainerStatusRequest, _: Context) -> api.ContainerStatusResponse:

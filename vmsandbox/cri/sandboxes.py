@@ -7,7 +7,7 @@ from dataclasses import asdict
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri import ids
-from vmsandbox.cri.calls import Calls
+from vmsandbox.cri.calls import Calls, told
 from vmsandbox.cri.convert import status
 from vmsandbox.cri.convert.document import document
 from vmsandbox.cri.convert.pod import sandbox_config, sandbox_config_to_wire
@@ -46,13 +46,9 @@ class SandboxCalls(Calls):
 
     async def ListPodSandbox(self, request: api.ListPodSandboxRequest, _: Context) -> api.ListPodSandboxResponse:
         """Those that the filter lets through; one that is being made is not told before it is READY."""
-        return api.ListPodSandboxResponse(
-            items=[
-                status.sandbox_item(sandbox)
-                for sandbox in self.service.list_pod_sandboxes()
-                if sandbox.state is not SandboxState.STARTING and _passes(request.filter, sandbox)
-            ]
-        )
+        made = (each for each in self.service.list_pod_sandboxes() if each.state is not SandboxState.STARTING)
+        items = told(status.sandbox_item, made)
+        return api.ListPodSandboxResponse(items=[item for item in items if _passes(request.filter, item)])
 
     async def UpdatePodSandboxResources(
         self, request: api.UpdatePodSandboxResourcesRequest, _: Context
@@ -62,8 +58,7 @@ class SandboxCalls(Calls):
         raise Unimplemented(f"sandbox {sandbox.id}: a machine keeps the size that it was started with")
 
 
-def _passes(wanted: api.PodSandboxFilter, sandbox: SandboxStatus) -> bool:
-    item = status.sandbox_item(sandbox)
+def _passes(wanted: api.PodSandboxFilter, item: api.PodSandbox) -> bool:
     return (
         item.id.startswith(wanted.id)
         and (not wanted.HasField("state") or item.state == wanted.state.state)

@@ -11,7 +11,7 @@ from typing import Any
 from vmsandbox.errors import Unavailable, VmsandboxError
 from vmsandbox.fairness import Share
 from vmsandbox.guest.hello import exchange_hellos
-from vmsandbox.guest.requests import Requests
+from vmsandbox.guest.requests import Requests, outcome
 from vmsandbox.guest.text import first_line
 from vmsandbox.guest.transport import Connection, Transport
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
@@ -82,7 +82,7 @@ class Control:
             deadline: `time.monotonic` at which the caller stops waiting; the caller enforces it.
 
         Raises:
-            InvalidArgument: the request is larger than a frame.
+            InvalidArgument: the request is larger than a frame, or beyond its bounds.
             Unavailable: the connection ended; whether the request was carried out is not known.
             VmsandboxError: the error with which the agent answered.
         """
@@ -90,10 +90,11 @@ class Control:
         try:
             with contextlib.suppress(OSError):  # Then `run` knows why, and fails the answer.
                 await self._connection.send(waiting.frame)
-            return await waiting.answer
+            answer = await waiting.answer
         finally:
             if self._requests.leave(waiting):
                 self._tell(Envelope(Kind.CANCEL, waiting.number))
+        return await outcome(request, answer)
 
     def acknowledge(self, number: int) -> None:
         """Tell the agent that all events up to `number` are dealt with."""

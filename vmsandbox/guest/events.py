@@ -12,9 +12,6 @@ EventHandler = Callable[[Event], Awaitable[None]]
 MAX_WAITING = 2048
 """Events that may wait for the handler; an agent keeps no more than half of it unacknowledged."""
 
-_MAX_ID = 256
-"""Characters of an id in an event."""
-
 
 class EventPump:
     """Outlives connections: what an old one delivered and a new one delivers again is handled once."""
@@ -69,11 +66,8 @@ class EventPump:
 def _event(envelope: Envelope) -> Event:
     kind = EVENTS.get(envelope.method)
     if kind is None:
-        raise ProtocolError(f"an unknown event {envelope.method[:_MAX_ID]!r}")
+        raise ProtocolError(f"an unknown event {envelope.method!r}")
     try:
-        event = decode(kind, envelope.body, envelope.method)
+        return decode(kind, envelope.body, envelope.method)
     except MalformedMessage as error:
         raise ProtocolError(str(error)) from None
-    if max(len(event.container_id), len(event.exec_id)) > _MAX_ID:
-        raise ProtocolError(f"an id in an event exceeds {_MAX_ID} characters")
-    return event

@@ -23,7 +23,7 @@ class Waiting:
     request: Request
     frame: bytes
     """What is sent to the agent."""
-    answer: asyncio.Future[Any]
+    answer: asyncio.Future[Envelope]
 
 
 class Requests:
@@ -45,7 +45,7 @@ class Requests:
             deadline: `time.monotonic` at which the caller stops waiting; the agent is told what is left of it.
 
         Raises:
-            InvalidArgument: the request is larger than a frame.
+            InvalidArgument: the request is larger than a frame, or beyond its bounds.
             VmsandboxError: the connection has ended.
         """
         await self._slots.acquire()
@@ -62,19 +62,14 @@ class Requests:
         return waiting
 
     def settle(self, envelope: Envelope) -> None:
-        """Give an answer to who waits for it, whom a malformed one fails. Raises ProtocolError where nobody waits."""
+        """Give an answer to the caller that waits for it. Raises ProtocolError where nobody waits."""
         waiting = self._unanswered.get(envelope.id)
         if waiting is None:
             raise ProtocolError(f"an answer to request {envelope.id}, which is not waiting for one")
-        outcome = _outcome(waiting.request, envelope)
         del self._unanswered[envelope.id]
         self._slots.release()
-        if waiting.answer.done():
-            return
-        if isinstance(outcome, VmsandboxError):
-            waiting.answer.set_exception(outcome)
-        else:
-            waiting.answer.set_result(outcome)
+        if not waiting.answer.done():
+            waiting.answer.set_result(envelope)
 
     def answer_limit(self) -> int:
         """Bytes that a frame of the agent may have now: more only while an answer is due that may be large."""
@@ -104,8 +99,12 @@ class Requests:
 
 def _frame(number: int, request: Request, deadline: float) -> bytes:
     left = max(deadline - time.monotonic(), 0.001)
+    body = encode(request)
     try:
-        return pack_json(encode(Envelope(Kind.REQUEST, number, request.METHOD, encode(request), left)))
+        decode(type(request), body, request.METHOD)  # Its bounds hold on both ends.
+        return pack_json(encode(Envelope(Kind.REQUEST, number, request.METHOD, body, left)))
+    except MalformedMessage as error:
+        raise InvalidArgument(str(error)) from None
     except ProtocolError as error:
         raise InvalidArgument(f"{request.METHOD} is too large: {error}") from None
 
@@ -115,10 +114,18 @@ def _copy(error: VmsandboxError) -> VmsandboxError:
     return type(error)(error.message, hint=error.hint, evidence=error.evidence)
 
 
-def _outcome(request: Request, envelope: Envelope) -> Any:
-    if envelope.kind is Kind.ERROR:
-        return error_from_guest(envelope.method, envelope.body)
+async def outcome(request: Request, answer: Envelope) -> Any:
+    """The decoded result of a request.
+
+    Raises:
+        Unavailable: the answer is malformed.
+        VmsandboxError: the error that it is.
+    """
+    if answer.kind is Kind.ERROR:
+        raise error_from_guest(answer.method, answer.body)
     try:
-        return decode(request.RESULT, envelope.body, request.METHOD)
+        if request.METHOD in LARGE_ANSWERS:
+            return await asyncio.to_thread(decode, request.RESULT, answer.body, request.METHOD)
+        return decode(request.RESULT, answer.body, request.METHOD)
     except MalformedMessage as error:
-        return Unavailable(f"the agent gave a malformed answer: {first_line(str(error))}")
+        raise Unavailable(f"the agent gave a malformed answer: {first_line(str(error))}") from None

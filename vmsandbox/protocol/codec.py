@@ -14,8 +14,7 @@ import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, Union
 
-JSON = Any
-"""A value that `json.loads` can give; used where the content is somebody else's format (OCI runtime-spec)."""
+from vmsandbox.protocol.bounds import JSON as JSON  # noqa: PLC0414 - those who encode need its name
 
 T = TypeVar("T")
 
@@ -54,8 +53,10 @@ def decode(kind: type[T], data: JSON, where: str = "") -> T:
 
 
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind, include_extras=True)
+def hints(kind: type) -> dict[str, Any]:
+    """The annotations of a dataclass's fields, by their names."""
+    every = typing.get_type_hints(kind, include_extras=True)
+    return {field.name: every[field.name] for field in dataclasses.fields(kind)}
 
 
 def _decode(kind: Any, data: JSON, where: str) -> Any:
@@ -97,11 +98,11 @@ def _decode_bounded(kind: Any, data: JSON, where: str) -> Any:
 
 def _decode_dataclass(kind: type, data: JSON, where: str) -> Any:
     values = _checked(dict, data, where)
-    hints = _hints(kind)
-    unknown = values.keys() - hints.keys()
+    known = hints(kind)
+    unknown = values.keys() - known.keys()
     if unknown:
         raise MalformedMessage(f"{where}: unknown field {min(unknown)!r}")
-    decoded = {name: _decode(hints[name], value, f"{where}.{name}") for name, value in values.items()}
+    decoded = {name: _decode(known[name], value, f"{where}.{name}") for name, value in values.items()}
     try:
         return kind(**decoded)
     except TypeError as error:

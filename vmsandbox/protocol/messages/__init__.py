@@ -7,6 +7,7 @@ dataclass of its result, so that both ends look the method up in one table, `REQ
 
 from vmsandbox.protocol.messages.containers import (
     MAX_CONTAINERS,
+    MAX_GROUPS,
     POD_NAMESPACE,
     Containers,
     ContainerState,
@@ -77,6 +78,7 @@ __all__ = [
     "LARGE_ANSWERS",
     "MAX_CONTAINERS",
     "MAX_DISKS",
+    "MAX_GROUPS",
     "POD_NAMESPACE",
     "READY_PORT",
     "REQUESTS",

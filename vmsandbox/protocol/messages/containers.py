@@ -3,23 +3,39 @@
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from vmsandbox.protocol.bounds import AtMost
-from vmsandbox.protocol.codec import JSON
+from vmsandbox.protocol.bounds import (
+    AtMost,
+    Between,
+    Count,
+    ExitCode,
+    Id,
+    Matching,
+    OciDocument,
+    OptionalId,
+    Signal,
+    Text,
+    UserId,
+)
 from vmsandbox.protocol.messages.guest import Empty
 
 MAX_CONTAINERS = 256
 """Of a guest."""
+
+MAX_GROUPS = 4096
+"""Of a process."""
+
+Groups = Annotated[tuple[UserId, ...], AtMost(MAX_GROUPS)]
 
 
 @dataclass(frozen=True, slots=True)
 class User:
     """Who runs a process; names are looked up in the container's own /etc/passwd and /etc/group."""
 
-    user: str = ""
+    user: Text = ""
     """`user`, `uid`, `user:group` or `uid:gid`, as OCI image-spec `config.User`; empty is root."""
-    group: str = ""
+    group: Text = ""
     """A gid that replaces the user's own (CRI run_as_group)."""
-    supplemental_groups: tuple[int, ...] = ()
+    supplemental_groups: Groups = ()
     merge_image_groups: bool = True
     """Add the groups that /etc/group lists the user in (CRI SupplementalGroupsPolicy Merge)."""
 
@@ -28,20 +44,20 @@ class User:
 class ProcessUser:
     """Whom a `User` turned out to be; `gid` is among the groups."""
 
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()
+    uid: UserId
+    gid: UserId
+    groups: Groups = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
     """A device of the guest for a container."""
 
-    path: str
+    path: Text
     """In the container."""
-    source: str
+    source: Text
     """In the guest: a node, or a directory of nodes below /dev."""
-    permissions: str = "rwm"
+    permissions: Annotated[str, Matching(r"[rwm]{0,3}")] = "rwm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +78,17 @@ class CreateContainer:
     METHOD: ClassVar[str] = "create_container"
     RESULT: ClassVar[type] = Created
 
-    container_id: str
-    image_serial: str
+    container_id: Id
+    image_serial: Id
     """The attached root image that is the lower layer."""
-    spec: JSON
+    spec: OciDocument
     """config.json (OCI runtime-spec); the agent fills in root.path and what `user` resolves to."""
     user: User = field(default_factory=User)
     stdin: bool = False
     tty: bool = False
-    pid_namespace: str = ""
+    pid_namespace: OptionalId = ""
     """Whose PID namespace it joins: `POD_NAMESPACE`, or the id of a container; empty: as the spec has it."""
-    devices: tuple[Device, ...] = ()
+    devices: Annotated[tuple[Device, ...], AtMost(4096)] = ()
     all_devices: bool = False
     """Give it every device of the guest, as a privileged container has them."""
 
@@ -84,7 +100,7 @@ class StartContainer:
     METHOD: ClassVar[str] = "start_container"
     RESULT: ClassVar[type] = Empty
 
-    container_id: str
+    container_id: Id
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +110,8 @@ class SignalContainer:
     METHOD: ClassVar[str] = "signal_container"
     RESULT: ClassVar[type] = Empty
 
-    container_id: str
-    signal: int
+    container_id: Id
+    signal: Signal
     everyone: bool = False
 
 
@@ -106,7 +122,7 @@ class DeleteContainer:
     METHOD: ClassVar[str] = "delete_container"
     RESULT: ClassVar[type] = Empty
 
-    container_id: str
+    container_id: Id
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +132,19 @@ class UpdateResources:
     METHOD: ClassVar[str] = "update_resources"
     RESULT: ClassVar[type] = Empty
 
-    container_id: str
-    resources: JSON
+    container_id: Id
+    resources: OciDocument
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
     """What the agent knows of a container."""
 
-    container_id: str
-    status: str
+    container_id: Id
+    status: Annotated[str, Matching("created|running|stopped")]
     """`created`, `running` or `stopped`, as crun state has it."""
-    pid: int = 0
-    exit_code: int = 0
+    pid: Annotated[int, Between(0, 2**31 - 1)] = 0
+    exit_code: ExitCode = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +168,9 @@ class Exit:
 
     EVENT: ClassVar[str] = "exit"
 
-    container_id: str
-    exit_code: int
-    """0-255; 128 + N after signal N."""
-    at: int
+    container_id: Id
+    exit_code: ExitCode
+    at: Count
     """Nanoseconds since the epoch, by the guest's clock."""
-    exec_id: str = ""
+    exec_id: OptionalId = ""
     oom_killed: bool = False

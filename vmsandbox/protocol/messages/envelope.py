@@ -2,8 +2,11 @@
 
 import enum
 from dataclasses import dataclass
+from typing import Annotated
 
-from vmsandbox.protocol.codec import JSON
+from vmsandbox.protocol.bounds import JSON, AtMost, Between, Count, Framed, Printable, Seconds
+
+Version = Annotated[int, Between(0, 2**31 - 1)]
 
 VERSION = 1
 """The protocol version spoken by this build."""
@@ -32,13 +35,13 @@ class Envelope:
     """What every control frame after the two hellos holds."""
 
     kind: Kind
-    id: int = 0
+    id: Count = 0
     """Of the request (REQUEST, RESPONSE, ERROR, CANCEL), or the number of the event (EVENT, ACKNOWLEDGE)."""
-    method: str = ""
+    method: Printable = ""
     """REQUEST: the method. EVENT: the event's name. ERROR: the code of the error tree (`not_found`, ...)."""
-    body: JSON = None
+    body: Annotated[JSON, Framed()] = None
     """The encoded dataclass; for ERROR and GOODBYE, the message."""
-    deadline: float = 0
+    deadline: Seconds = 0
     """REQUEST: seconds that the host is going to wait."""
 
 
@@ -46,10 +49,10 @@ class Envelope:
 class Hello:
     """Host to agent, the first frame."""
 
-    versions: tuple[int, ...]
-    build: str
+    versions: Annotated[tuple[Version, ...], AtMost(64)]
+    build: Printable
     """Build id of the agent that the host's guest image was built with."""
-    acknowledged: int = 0
+    acknowledged: Count = 0
     """The last event the host has dealt with; later ones are sent again."""
 
 
@@ -57,11 +60,11 @@ class Hello:
 class HelloReply:
     """Agent to host, the answer to `Hello`; the version is the highest that both speak, 0 where there is none."""
 
-    version: int
-    build: str
-    boot_id: str
-    kernel: str
-    uptime: float
+    version: Version
+    build: Printable
+    boot_id: Printable
+    kernel: Printable
+    uptime: Seconds
     """Seconds since the guest's kernel started."""
-    agent_started: float
+    agent_started: Seconds
     """Uptime, in seconds, at which the agent began to run."""

@@ -1,7 +1,18 @@
 """Requests that make the machine the pod, and end it."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from vmsandbox.protocol.bounds import AtMost, Between, Count, Id, LongText, Matching, OptionalId, Size16, Text, UserId
+
+_Address = Annotated[str, Matching(r"[0-9A-Fa-f.:/]{0,64}")]
+"""IPv4 or IPv6, with a prefix length or without."""
+_Device = Annotated[str, Matching(r"[!-~]{1,15}")]
+"""The name of a network interface (IFNAMSIZ)."""
+_Mac = Annotated[str, Matching(r"[0-9A-Fa-f:]{0,64}")]
+_Several = AtMost(1024)
+_Users = Annotated[int, Between(0, 2**32)]
+"""How many users, or groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,40 +24,40 @@ class Empty:
 class Route:
     """A route of the pod (CNI result `routes`): `destination` in CIDR form; an empty gateway means on-link."""
 
-    destination: str
-    gateway: str = ""
+    destination: _Address
+    gateway: _Address = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
     """A network interface, found by its MAC address and then named."""
 
-    name: str
-    mac: str
-    mtu: int = 1500
-    addresses: tuple[str, ...] = ()
+    name: _Device
+    mac: _Mac
+    mtu: Size16 = 1500
+    addresses: Annotated[tuple[_Address, ...], _Several] = ()
     """Addresses with their prefix length."""
-    routes: tuple[Route, ...] = ()
+    routes: Annotated[tuple[Route, ...], AtMost(65536)] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Dns:
     """resolv.conf(5), as CRI's DNSConfig has it."""
 
-    servers: tuple[str, ...] = ()
-    searches: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
+    servers: Annotated[tuple[Text, ...], _Several] = ()
+    searches: Annotated[tuple[Text, ...], _Several] = ()
+    options: Annotated[tuple[Text, ...], _Several] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class UserNamespace:
     """The one mapping of a pod's user namespace: ids from 0 on in the containers are those of the guest from there."""
 
-    first_uid: int
-    uids: int
+    first_uid: UserId
+    uids: _Users
     """How many."""
-    first_gid: int
-    gids: int
+    first_gid: UserId
+    gids: _Users
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +67,19 @@ class ConfigureGuest:
     METHOD: ClassVar[str] = "configure_guest"
     RESULT: ClassVar[type] = Empty
 
-    hostname: str
-    clock: int
+    hostname: Text
+    clock: Count
     """The host's time, nanoseconds since the epoch."""
-    interfaces: tuple[Interface, ...] = ()
+    interfaces: Annotated[tuple[Interface, ...], _Several] = ()
     dns: Dns = field(default_factory=Dns)
-    hosts: str = ""
+    hosts: LongText = ""
     """Content of /etc/hosts for the pod's containers; empty: localhost, and the hostname by its address."""
-    sysctls: dict[str, str] = field(default_factory=dict)
-    share_tag: str = ""
+    sysctls: Annotated[dict[Text, Text], _Several] = field(default_factory=dict)
+    share_tag: OptionalId = ""
     """Tag of the virtio-fs share of the volumes; empty: none."""
-    scratch_serial: str = ""
+    scratch_serial: OptionalId = ""
     """Serial of the SCSI disk (ext4) that holds the writable layers; empty: a tmpfs does."""
-    shm_size: int = 64 * 1024 * 1024
+    shm_size: Count = 64 * 1024 * 1024
     """Bytes of the pod's /dev/shm, shared by its containers."""
     user_namespace: UserNamespace | None = None
     """What the pod's containers live in; None: the guest's users are theirs."""
@@ -81,13 +92,13 @@ class MakeTmpfs:
     METHOD: ClassVar[str] = "make_tmpfs"
     RESULT: ClassVar[type] = Empty
 
-    name: str
-    size: int = 0
+    name: Id
+    size: Count = 0
     """Bytes; 0, or more than the guest's memory: half of that, as tmpfs(5) has it."""
-    mode: int = 0o777
-    group: int = 0
+    mode: Annotated[int, Between(0, 0o7777)] = 0o777
+    group: UserId = 0
     """The gid that owns it."""
-    path: str = ""
+    path: Text = ""
     """A directory to make in it, with its parents (a subPath)."""
 
 
@@ -98,8 +109,8 @@ class AttachImage:
     METHOD: ClassVar[str] = "attach_image"
     RESULT: ClassVar[type] = Empty
 
-    serial: str
-    filesystem: str = "squashfs"
+    serial: Id
+    filesystem: Annotated[str, Matching(r"[a-z0-9]{1,32}")] = "squashfs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +120,7 @@ class DetachImage:
     METHOD: ClassVar[str] = "detach_image"
     RESULT: ClassVar[type] = Empty
 
-    serial: str
+    serial: Id
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ kernel does not tell, or not yet; nothing that is unknown is zero.
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from vmsandbox.protocol.bounds import AtMost, Count, Matching
+from vmsandbox.protocol.bounds import AtMost, Count, Id, Matching
 from vmsandbox.protocol.messages.containers import MAX_CONTAINERS
 
 Name = Annotated[str, Matching(r"[!-~]{1,64}")]
@@ -133,7 +133,7 @@ class LayerMeasures:
 class Measures:
     """What a container uses."""
 
-    container_id: str
+    container_id: Id
     cpu: CpuMeasures
     memory: MemoryMeasures
     pressure: Annotated[dict[Name, Pressure], AtMost(_MAX_KINDS)] = field(default_factory=dict)

@@ -2,9 +2,9 @@
 
 import enum
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from vmsandbox.protocol.codec import JSON
+from vmsandbox.protocol.bounds import Count, Id, Matching, OciDocument, OptionalId, Port, Signal, Size16
 from vmsandbox.protocol.messages.containers import User
 from vmsandbox.protocol.messages.guest import Empty
 
@@ -16,9 +16,9 @@ class Exec:
     METHOD: ClassVar[str] = "exec"
     RESULT: ClassVar[type] = Empty
 
-    container_id: str
-    exec_id: str
-    process: JSON
+    container_id: Id
+    exec_id: Id
+    process: OciDocument
     """The runtime-spec's `process` object; user as in `CreateContainer`."""
     user: User | None = None
     """None: as the container's own process."""
@@ -33,9 +33,9 @@ class SignalExec:
     METHOD: ClassVar[str] = "signal_exec"
     RESULT: ClassVar[type] = Empty
 
-    container_id: str
-    exec_id: str
-    signal: int
+    container_id: Id
+    exec_id: Id
+    signal: Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class Resize:
     METHOD: ClassVar[str] = "resize"
     RESULT: ClassVar[type] = Empty
 
-    container_id: str
-    columns: int
-    rows: int
-    exec_id: str = ""
+    container_id: Id
+    columns: Size16
+    rows: Size16
+    exec_id: OptionalId = ""
 
 
 class Stream(enum.Enum):
@@ -71,7 +71,7 @@ class Stream(enum.Enum):
 class StreamToken:
     """Presented once, as the first frame on `STREAM_PORT`; void when the control connection ends."""
 
-    token: str
+    token: Annotated[str, Matching(r"[!-~]{1,128}")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,10 @@ class OpenStream:
     METHOD: ClassVar[str] = "open_stream"
     RESULT: ClassVar[type] = StreamToken
 
-    container_id: str
+    container_id: Id
     stream: Stream
-    exec_id: str = ""
-    offset: int = 0
+    exec_id: OptionalId = ""
+    offset: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +98,4 @@ class OpenPort:
     METHOD: ClassVar[str] = "open_port"
     RESULT: ClassVar[type] = StreamToken
 
-    port: int
+    port: Port
