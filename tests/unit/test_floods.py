@@ -11,10 +11,11 @@ import pytest
 from tests.fakes.agent import FakeAgent
 from tests.fakes.host import MIB, FakeWorld, app, pod
 from tests.fakes.measures import measures
+from tests.fakes.processes import FakeProcess
 from tests.fakes.transport import UnixTransport
 from tests.unit.test_guest_session import hang, until
 from vmsandbox.errors import Unavailable
-from vmsandbox.fairness import UNBROKEN, Share
+from vmsandbox.fairness import UNBROKEN, Fairness
 from vmsandbox.guest import session as session_module
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session import RunState, Session
@@ -105,12 +106,25 @@ async def test_a_flood_of_tiny_chunks_leaves_the_event_loop_its_turns(agent: Fak
 
 
 async def test_guests_have_their_share_on_every_connection(agent: FakeAgent, tmp_path: Path) -> None:
-    share = Share()
-    async with Session(UnixTransport(tmp_path), "pod", hang, share=share) as session:
+    fairness = Fairness()
+    async with Session(UnixTransport(tmp_path), "pod", hang, fairness=fairness) as session:
         await session.connect(10)
-        before = share._unbroken
+        before = session.share._unbroken
         await GuestClient(session).list_containers()
-        assert share._unbroken > before
+        assert session.share._unbroken > before
+        assert session.log_share._unbroken == 0
+
+
+async def test_a_container_that_prints_without_end_does_not_delay_the_answers_of_its_guest(
+    agent: FakeAgent, session: Session
+) -> None:
+    session.log_share.charge(1000)
+    assert await GuestClient(session).list_containers() == ()
+    process = agent.processes["c1", ""] = FakeProcess((), stdin=False, tty=False)
+    await process.write(b"line")
+    async with GuestClient(session).output("c1", Stream.STDOUT) as output:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(output), 0.1)
 
 
 async def test_an_answer_that_may_be_large_is_taken_when_it_is_due_and_not_otherwise(

@@ -21,7 +21,7 @@ from typing import Any, Self
 from vmsandbox import aio
 from vmsandbox import log as logs
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable, VmsandboxError
-from vmsandbox.fairness import Share
+from vmsandbox.fairness import Fairness, Share
 from vmsandbox.guest.control import Control, Goodbye
 from vmsandbox.guest.dialing import dial_until_answered, dial_within
 from vmsandbox.guest.events import EventHandler, EventPump
@@ -56,7 +56,7 @@ class Session:
         *,
         build: str = "",
         acknowledged: int = 0,
-        share: Share | None = None,
+        fairness: Fairness | None = None,
     ) -> None:
         """Make a session that is IDLE.
 
@@ -68,10 +68,13 @@ class Session:
             build: build id of our guest image's agent; `peer.build` says which one answered.
             acknowledged: number of the last event that was handled in an earlier session; 0 gets all that
                 the agent still keeps.
-            share: the guest's share of the process's time, which the work for what it sends is charged to.
+            fairness: divides the process's time among guests; None: there is no other.
         """
         self.transport = transport
-        self.share = share or Share()
+        self.share = Share(fairness)
+        """Charged for what the guest answers and tells, and for commands and ports."""
+        self.log_share = Share(fairness)
+        """Charged for what containers print, which is not to delay what a client asks for."""
         self.name = name
         self._build = build
         self._pump = EventPump(handler, acknowledged)

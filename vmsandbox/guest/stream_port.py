@@ -28,10 +28,12 @@ async def open_stream(session: Session, request: OpenStream | OpenPort) -> Conne
         DeadlineExceeded: it took longer than `OPEN_DEADLINE`.
         VmsandboxError: what the agent answered.
     """
+    of_container = isinstance(request, OpenStream) and not request.exec_id
+    share = session.log_share if of_container else session.share
     token = await session.request(request, OPEN_DEADLINE)
     try:
         async with asyncio.timeout(OPEN_DEADLINE):
-            connection = Connection(*await session.transport.dial(STREAM_PORT), STREAM_CHUNK, session.share)
+            connection = Connection(*await session.transport.dial(STREAM_PORT), STREAM_CHUNK, share)
     except TimeoutError:
         raise DeadlineExceeded(
             f"the guest of {session.name} did not take a stream within {OPEN_DEADLINE:g} s"

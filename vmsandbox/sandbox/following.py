@@ -39,7 +39,7 @@ class Following:
         self._id = record.id
         self._client = client
         streams = [Stream.STDOUT] if record.config.tty else [Stream.STDOUT, Stream.STDERR]
-        self.pump = OutputPump(LogWriter(log, client.session.share), streams, self._open)
+        self.pump = OutputPump(LogWriter(log, client.session.log_share), streams, self._open)
         self._task = asyncio.create_task(self.pump.run(), name=f"output of {record.id}")
         self.attachments = Attachments(client, record.id, record.config, self.pump.readers, self.drained)
 

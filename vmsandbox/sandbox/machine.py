@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from vmsandbox import aio, log
 from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
-from vmsandbox.fairness import Share
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.events import EventHandler
 from vmsandbox.guest.session import Session
@@ -202,7 +201,7 @@ class Machine:
             name,
             self._on_event,
             build=self._host.guest_image.build,
-            share=Share(self._host.fairness),
+            fairness=self._host.fairness,
         )
         self._session = await self._stack.enter_async_context(session)
         return session
