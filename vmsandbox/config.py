@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vmsandbox import typed_yaml
 from vmsandbox.errors import FailedPrecondition, NotFound
-from vmsandbox.opening import MEBIBYTE, read_regular
+from vmsandbox.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.typed_yaml import Node, Size
 
 MACHINE_HANDLER = "vmsandbox"
@@ -190,7 +190,7 @@ def load(path: Path | None = None) -> Config:
             return Config()
         raise NotFound(f"there is no configuration file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise FailedPrecondition(f"the configuration {path or DEFAULT_FILE} cannot be read: {error}") from None
+        raise FailedPrecondition(f"the configuration {path or DEFAULT_FILE} cannot be read: {reason(error)}") from None
     return parse(text, str(path or DEFAULT_FILE))
 
 

@@ -69,6 +69,11 @@ def read_regular(path: str | Path, limit: int, *, follow: bool = False) -> bytes
     return content
 
 
+def reason(error: Exception) -> str:
+    """Why a file could not be read, for a message that names its path."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFLNK: "a link",

@@ -20,7 +20,7 @@ from vmsandbox.cri.pod_runtime import DaemonRuntime
 from vmsandbox.errors import NotFound
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import Instance, claim
-from vmsandbox.opening import MEBIBYTE, read_regular
+from vmsandbox.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.pod.dns import host_dns
 from vmsandbox.pod.documents import read_manifest
 from vmsandbox.pod.plan import PodPlan, plan_pod
@@ -106,8 +106,8 @@ def _read(path: Path) -> tuple[str, str]:
             return "standard input", sys.stdin.read()
         return str(path), read_regular(path, _MOST, follow=True).decode()
     except (OSError, UnicodeDecodeError) as error:
-        hint = f"what is not a file is read from standard input: `vmsandbox run - < {path}`"
-        execution.fail(NotFound(f"{path} cannot be read: {error}", hint=hint), execution.RUN_FAILED)
+        hint = "" if path.is_file() else "`vmsandbox run -` reads what another program writes"
+        execution.fail(NotFound(f"{path} cannot be read: {reason(error)}", hint=hint), execution.RUN_FAILED)
 
 
 def _settings(config: Config) -> PlanSettings:

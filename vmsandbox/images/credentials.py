@@ -14,7 +14,7 @@ from typing import Any
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from vmsandbox.images.documents import MAX_DOCUMENT, Malformed, load, member
 from vmsandbox.model import RegistryAuth
-from vmsandbox.opening import read_regular
+from vmsandbox.opening import read_regular, reason
 
 
 def write_authfile(path: Path, registry: str, auth: RegistryAuth | None, base: Path | None) -> Path:
@@ -48,7 +48,7 @@ def _base_entries(base: Path | None) -> dict[str, Any]:
         return member(load(read_regular(base, MAX_DOCUMENT, follow=True), str(base)), "auths", dict, str(base))
     except (OSError, Malformed) as error:
         raise FailedPrecondition(
-            f"the credentials in {base} cannot be read: {error}", hint="see containers-auth.json(5)"
+            f"the credentials in {base} cannot be read: {reason(error)}", hint="see containers-auth.json(5)"
         ) from None
 
 

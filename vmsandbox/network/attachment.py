@@ -12,7 +12,7 @@ from pathlib import Path
 from vmsandbox.errors import Internal, ResourceExhausted
 from vmsandbox.network.config import NetworkList
 from vmsandbox.network.settings import INTERFACE, PodIdentity
-from vmsandbox.opening import MEBIBYTE, read_regular
+from vmsandbox.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.protocol import codec
 from vmsandbox.protocol.codec import JSON
 
@@ -89,7 +89,7 @@ class AttachmentStore:
             return None
         except (OSError, ValueError) as error:
             raise Internal(
-                f"the network record {path} cannot be read: {error}",
+                f"the network record {path} cannot be read: {reason(error)}",
                 hint="use the version that wrote it; or remove the file, and the pod's address stays taken",
             ) from None
 

@@ -63,13 +63,14 @@ def copy(source: Path) -> Tree:
         FailedPrecondition: its file system, or the kernel, refuses.
     """
     try:
-        status = source.stat()
+        source.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise InvalidArgument(f"the volume's path {source} does not exist on the host") from None
     except OSError as error:
         raise FailedPrecondition(f"the volume's path {source} cannot be looked at: {error.strerror}") from None
     has_mounts = has_mounts_below(source)
-    return Tree(calls.copy_of(source), source, stat.S_ISDIR(status.st_mode), has_mounts)
+    fd = calls.copy_of(source)
+    return Tree(fd, source, stat.S_ISDIR(os.fstat(fd).st_mode), has_mounts)
 
 
 def bind(tree: Tree, target: Path, access: Access = Access()) -> None:

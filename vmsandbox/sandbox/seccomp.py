@@ -14,7 +14,7 @@ from typing import Any
 
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import ContainerSecurity
-from vmsandbox.opening import read_regular
+from vmsandbox.opening import read_regular, reason
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.sandbox import capabilities
 from vmsandbox.sandbox.seccomp_default import default_profile
@@ -77,7 +77,7 @@ def _read(path: Path) -> JSON:
     try:
         return json.loads(read_regular(path, _MOST))
     except (OSError, ValueError, RecursionError) as error:
-        raise InvalidArgument(f"the seccomp profile {path} cannot be read: {error}") from None
+        raise InvalidArgument(f"the seccomp profile {path} cannot be read: {reason(error)}") from None
 
 
 def _architectures(profile: dict[str, Any], machine: str) -> Iterator[str]:
