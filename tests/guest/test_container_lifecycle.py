@@ -137,8 +137,8 @@ async def test_a_creation_that_fails_leaves_nothing(client: Client) -> None:
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (CreateContainer("../c", "image", {}), "is no name"),
-        (CreateContainer("c", "../image", {}), "is no name"),
+        (CreateContainer("../c", "image", {}), "container_id: not within"),
+        (CreateContainer("c", "../image", {}), "image_serial: not within"),
         (CreateContainer("c", "other", {}), "image other is not attached"),
         (CreateContainer("c", "image", []), "runtime-spec has no process"),
         (CreateContainer("c", "image", {"process": 1}), "runtime-spec has no process"),
