@@ -32,7 +32,7 @@ def first_user(daemon: Serving, pod: Pod) -> int:
 
 def processes(daemon: Serving, pod: Pod) -> dict[str, list[Privileges]]:
     """The processes of a pod by their names."""
-    user, share = first_user(daemon, pod), f"source={daemon.directory}/run/serve/sandboxes/{pod.id}/share"
+    user, share = first_user(daemon, pod), f"source={daemon.directory}/run/serve/sandboxes/{pod.id}/served"
     found: dict[str, list[Privileges]] = {}
     for directory in Path("/proc").glob("[0-9]*"):
         try:
@@ -111,6 +111,7 @@ def secrets(daemon: Serving, pod: Pod) -> dict[Path, str]:
     return {
         daemon.directory / "state/serve/sandboxes" / pod.id / "scratch.img": READ,
         runtime / "share": LIST,
+        runtime / "served": LIST,
         runtime: LIST,
         runtime / "console.sock": CONNECT,
         runtime / "vsock/vhost.sock": CONNECT,
