@@ -91,6 +91,8 @@ class ImagesConfig:
     authfile: Path | None = None
     pull_timeout: float = 3600
     max_root_size: Size = Size(32 << 30)
+    max_root_memory: Size = Size(1 << 30)
+    user: str = "vmsandbox-images"
     pinned: tuple[str, ...] = ()
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from vmsandbox.errors import FailedPrecondition
 
-TOOLS = ("unshare", "choom", "prlimit", "setpriv")
+TOOLS = ("choom", "unshare", "prlimit", "setpriv")
 """The programs of util-linux that a confined command begins with."""
 
 _ENDS_WITH_PARENT = ("--pdeathsig", "KILL")
@@ -85,9 +85,10 @@ class Confinement:
     def wrap(self, command: Sequence[str]) -> list[str]:
         """Return the command line that starts `command` confined; its process id stays, but for a `pid` namespace."""
         return [
+            # Before the namespaces: choom(1) writes to /proc/PID, whose numbers are those outside.
+            "choom", "--adjust", str(self.oom_score), "--",
             *self._outer_parent(),
             *self._new_namespaces(),
-            "choom", "--adjust", str(self.oom_score), "--",
             "prlimit", *self.limits.options(), "--",
             "setpriv", *self._privileges(), "--",
             *command,

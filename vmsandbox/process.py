@@ -40,6 +40,7 @@ async def run(
     check: bool = True,
     output: int | IO[bytes] = asyncio.subprocess.PIPE,
     confinement: Confinement | None = None,
+    descriptors: Sequence[int] = (),
 ) -> Completed:
     """Run a command to its end and return what it printed.
 
@@ -53,13 +54,14 @@ async def run(
         check: raise when the exit status is not 0.
         output: where stdout goes, where it is not to be returned.
         confinement: with what it runs; None: with all that this process has.
+        descriptors: open files that it inherits, under the same numbers.
 
     Raises:
         FailedPrecondition: the program, or one that confines it, is not installed.
         DeadlineExceeded: it did not end in time.
         Internal: it ended with another status than 0; stderr is the evidence.
     """
-    process = await _spawn(_confined(argv, confinement), env, output)
+    process = await _spawn(_confined(argv, confinement), env, output, descriptors)
     try:
         async with asyncio.timeout(timeout):
             stdout, stderr = await process.communicate(stdin)
@@ -76,7 +78,10 @@ async def run(
 
 
 async def _spawn(
-    argv: Sequence[str], env: Mapping[str, str] | None, output: int | IO[bytes]
+    argv: Sequence[str],
+    env: Mapping[str, str] | None,
+    output: int | IO[bytes],
+    descriptors: Sequence[int] = (),
 ) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
@@ -86,6 +91,7 @@ async def _spawn(
             stderr=asyncio.subprocess.PIPE,
             env=env,
             start_new_session=True,
+            pass_fds=descriptors,
         )
     except FileNotFoundError:
         raise _not_installed(argv[0]) from None
@@ -98,6 +104,8 @@ def _confined(argv: Sequence[str], confinement: Confinement | None) -> Sequence[
     for program in (*TOOLS, argv[0]):
         if shutil.which(program) is None:
             raise _not_installed(program)
+    if os.geteuid() != 0:
+        raise FailedPrecondition(f"{argv[0]} is started with less than root has: that needs root", hint="use sudo")
     return confinement.wrap(argv)
 
 

@@ -45,8 +45,14 @@ async def test_a_confined_program_sees_no_interface_but_an_idle_loopback() -> No
     assert [line.partition(":")[0].strip() for line in lines] == ["lo"]
 
 
-async def test_a_confined_program_is_killed_before_others_when_memory_runs_out() -> None:
-    assert await printed(["cat", "/proc/self/oom_score_adj"], Confinement(NOBODY)) == "500\n"
+@pytest.mark.parametrize("namespaces", [("net",), ("net", "pid")])
+async def test_a_confined_program_and_no_other_is_killed_first(
+    namespaces: tuple[str, ...],
+) -> None:
+    first = Path("/proc/1/oom_score_adj").read_text()
+    confinement = Confinement(NOBODY, namespaces=namespaces, oom_score=456)
+    assert await printed(["cat", "/proc/self/oom_score_adj"], confinement) == "456\n"
+    assert Path("/proc/1/oom_score_adj").read_text() == first
 
 
 @pytest.mark.parametrize("namespaces", [("net",), ("net", "pid")])
@@ -71,7 +77,7 @@ async def test_a_confined_program_cannot_take_more_memory_than_its_limit() -> No
 async def test_a_program_that_is_to_end_with_its_parent_does(namespaces: tuple[str, ...], tmp_path: Path) -> None:
     reading, writing = os.pipe()
     confinement = Confinement(NOBODY, namespaces=namespaces, dies_with_parent=True)
-    script = f"import subprocess, sys; subprocess.run({confinement.wrap(['sh', '-c', 'echo; sleep 1000'])!r})"
+    script = f"import subprocess, sys; subprocess.run({confinement.wrap(['sh', '-c', 'echo; exec sleep 1000'])!r})"
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=writing, pass_fds=[writing])
     os.close(writing)
     await asyncio.to_thread(os.read, reading, 1)  # it runs

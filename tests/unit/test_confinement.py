@@ -11,12 +11,12 @@ from vmsandbox.errors import FailedPrecondition
 GOLDEN = {
     "the least": (
         Confinement(),
-        "unshare --net --ipc --uts -- choom --adjust 500 -- prlimit --core=0:0 --nofile=1024:1024 -- setpriv "
+        "choom --adjust 500 -- unshare --net --ipc --uts -- prlimit --core=0:0 --nofile=1024:1024 -- setpriv "
         "--clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all --ambient-caps=-all -- tool --option",
     ),
     "a helper that outlives us": (
         Confinement(Account(990, 991), limits=Limits(memory=1 << 20, file_size=512, open_files=64, processes=7)),
-        "unshare --net --ipc --uts -- choom --adjust 500 -- "
+        "choom --adjust 500 -- unshare --net --ipc --uts -- "
         "prlimit --core=0:0 --data=1048576:1048576 --fsize=512:512 --nofile=64:64 --nproc=7:7 -- setpriv "
         "--reuid=990 --regid=991 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all --ambient-caps=-all "
         "-- tool --option",
@@ -26,7 +26,7 @@ GOLDEN = {
             capabilities=("setuid", "setgid"), namespaces=("net", "pid"), oom_score=900, dies_with_parent=True,
             limits=Limits(open_files=None),
         ),
-        "setpriv --pdeathsig KILL -- unshare --net --pid --fork --kill-child=KILL -- choom --adjust 900 -- "
+        "choom --adjust 900 -- setpriv --pdeathsig KILL -- unshare --net --pid --fork --kill-child=KILL -- "
         "prlimit --core=0:0 -- setpriv --clear-groups --no-new-privs --bounding-set=-all,+setuid,+setgid "
         "--inh-caps=-all --ambient-caps=-all --pdeathsig KILL -- tool --option",
     ),

@@ -68,11 +68,6 @@ def test_of_a_pull_through_mirrors_the_registrys_own_word_counts() -> None:
     assert type(diagnose(fatal(f"initializing source: {mirrors}r/x:1: manifest unknown"))) is NotFound
 
 
-def test_skopeo_that_is_not_installed_is_said() -> None:
-    error = diagnose("setpriv: failed to execute skopeo: No such file or directory\n")
-    assert type(error) is FailedPrecondition and "not installed" in error.message
-
-
 @pytest.mark.parametrize(
     ("stderr", "message"),
     [

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from vmsandbox.confinement import Account
 from vmsandbox.errors import Internal, NotFound, ResourceExhausted
 from vmsandbox.images.documents import Malformed
 from vmsandbox.images.rootfs.job import Failure, Job, LayerFile
@@ -13,7 +14,7 @@ from vmsandbox.images.rootfs.squashfs import write_squashfs
 
 
 def test_a_job_arrives_as_it_was_sent() -> None:
-    job = Job((LayerFile("/a b", "sha256:0"),), "/x/ö", RootLimit(size=1, entries=2))
+    job = Job((LayerFile(3, "sha256:0"),), 4, RootLimit(size=1, memory=2), Account(5, 6))
     assert Job.from_bytes(job.to_bytes()) == job
 
 
@@ -37,8 +38,8 @@ def test_what_is_no_error_of_ours_is_shown(stderr: str) -> None:
 
 
 def test_a_stream_that_is_no_archive_is_an_error_with_the_tools_words(tmp_path: Path) -> None:
-    with pytest.raises(Internal, match="tar2sqfs") as caught:
-        write_squashfs([b"?" * 5000], tmp_path / "o")
+    with (tmp_path / "o").open("wb") as made, pytest.raises(Internal, match="tar2sqfs") as caught:
+        write_squashfs([b"?" * 5000], made)
     assert caught.value.evidence["tar2sqfs"]
 
 
@@ -47,5 +48,5 @@ def test_an_error_of_the_stream_is_raised_when_the_tool_has_ended(tmp_path: Path
         yield bytes(512)
         raise ResourceExhausted("enough")
 
-    with pytest.raises(ResourceExhausted, match="enough"):
-        write_squashfs(stream(), tmp_path / "o")
+    with (tmp_path / "o").open("wb") as made, pytest.raises(ResourceExhausted, match="enough"):
+        write_squashfs(stream(), made)

@@ -19,10 +19,10 @@ from vmsandbox.images.documents import Malformed
 from vmsandbox.images.rootfs.compression import pieces
 from vmsandbox.images.rootfs.entry import Entry, Kind
 from vmsandbox.images.rootfs.header import parse_header
-from vmsandbox.images.rootfs.layers import Budget, Layer, RootLimit
+from vmsandbox.images.rootfs.layers import FILE_MEMORY, Budget, Layer, RootLimit
 from vmsandbox.images.rootfs.merge import merge
 from vmsandbox.images.rootfs.pack import pack
-from vmsandbox.images.rootfs.pax import integer, parse_records
+from vmsandbox.images.rootfs.pax import XATTR, integer, parse_records
 from vmsandbox.images.rootfs.reader import read_entries
 from vmsandbox.images.rootfs.stream import Stream
 from vmsandbox.images.rootfs.tree import Tree
@@ -277,13 +277,51 @@ def test_pax_records_that_cannot_be_are_refused(records: bytes) -> None:
 
 
 def test_a_header_that_would_fill_memory_is_refused() -> None:
-    with pytest.raises(Malformed, match="header of"):
+    with pytest.raises(Malformed, match="extended headers for one entry"):
         entries(edited(pax(record(b"path", b"x")), 124, b"77777777777\0"))
+
+
+@pytest.mark.parametrize("flag", [b"x", b"L", b"K"])
+def test_headers_in_front_of_no_entry_are_bounded_together(flag: bytes) -> None:
+    """300 of 1 MiB each are 317 KiB of gzip; what they said was kept, and took 10 GiB."""
+    many = b"".join(pax(record(b"k%d" % n, b"v" * 500_000), b"", flag) for n in range(4))
+    with pytest.raises(Malformed, match="extended headers for one entry"):
+        entries(many)
+
+
+def test_headers_that_say_nothing_of_an_entry_are_charged() -> None:
+    empty = layer_tar([file("a")], tarfile.USTAR_FORMAT)[:512]
+    many = b"".join(pax(b"", empty, b"g") for _ in range(100))
+    assert len(entries(many)) == 100
+    with pytest.raises(ResourceExhausted):
+        entries(many, limit=RootLimit(memory=100 * FILE_MEMORY + 100 * 400))
+
+
+def test_records_that_say_nothing_here_are_not_kept() -> None:
+    data = (
+        record(b"comment", b"x" * 9000) + record(b"atime", b"1") + record(b"path", b"p") + record(b"LIBARCHIVE.a", b"")
+    )
+    assert parse_records(data) == {b"path": b"p"}
+
+
+def test_a_name_that_no_path_is_as_long_as_is_refused() -> None:
+    with pytest.raises(Malformed, match="name of 20000 bytes"):
+        entries(pax(record(b"path", b"a/" * 10_000)))
+
+
+_honest_names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=60)
+
+
+@given(st.lists(st.builds(file, _honest_names, st.binary(max_size=600), mtime=st.integers(0, 2**33)), max_size=20),
+       st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))  # fmt: skip
+def test_an_honest_file_is_charged_a_few_kilobytes(members: list[Member], format: int) -> None:
+    limit = RootLimit(memory=1 + len(members) * (FILE_MEMORY + 3000))
+    assert len(entries(layer_tar(members, format), limit=limit)) == len(members)
 
 
 @given(
     st.dictionaries(
-        st.binary(min_size=1, max_size=20).filter(lambda key: b"=" not in key and not key.startswith(b"GNU.")),
+        st.binary(min_size=1, max_size=20).filter(lambda key: b"=" not in key).map(XATTR.__add__),
         st.binary(max_size=90),
     )
 )
@@ -391,14 +429,14 @@ def test_only_what_survives_is_in_the_stream() -> None:
     assert files == {"kept": b"kept", "replaced": b"new"}
 
 
-def test_long_names_count_as_further_entries_where_they_are_held_in_memory() -> None:
+def test_long_names_count_where_they_are_held_in_memory() -> None:
     deep = "/".join(["d" * 200] * 19)
     archive = layer_tar(
         [directory(deep), Member("l", tarfile.SYMTYPE, linkname=deep), *(file(f"l/{n}") for n in range(50))]
     )
     tree = merged_tars(archive)
     with pytest.raises(ResourceExhausted):
-        list(pack(tree, [], Budget(RootLimit(entries=150))))
+        list(pack(tree, [], Budget(RootLimit(memory=150_000))))
 
 
 def test_files_of_more_users_than_squashfs_can_hold_are_refused() -> None:

@@ -8,7 +8,7 @@ from tests.support.layers import Member, directory, file, hard_link, merged, nam
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.images.documents import Malformed
 from vmsandbox.images.rootfs.entry import Kind
-from vmsandbox.images.rootfs.layers import RootLimit
+from vmsandbox.images.rootfs.layers import FILE_MEMORY, RootLimit
 from vmsandbox.images.rootfs.node import Node
 from vmsandbox.images.rootfs.tree import Tree
 
@@ -247,20 +247,20 @@ def test_attributes_larger_than_a_root_image_can_hold_are_refused() -> None:
 
 def test_more_entries_than_allowed_are_refused_in_all_layers_together() -> None:
     layers = [[file(f"{layer}-{n}") for n in range(10)] for layer in range(3)]
-    assert len(names(merged(*layers, limit=RootLimit(entries=30)))) == 30
-    with pytest.raises(ResourceExhausted, match="29"):
-        merged(*layers, limit=RootLimit(entries=29))
+    assert len(names(merged(*layers, limit=RootLimit(memory=30 * 800)))) == 30
+    with pytest.raises(ResourceExhausted, match=str(29 * FILE_MEMORY)):
+        merged(*layers, limit=RootLimit(memory=29 * FILE_MEMORY))
 
 
-def test_implied_directories_count_as_entries() -> None:
+def test_implied_directories_count_as_files() -> None:
     with pytest.raises(ResourceExhausted):
-        merged([file("a/b/c/d/e")], limit=RootLimit(entries=4))
+        merged([file("a/b/c/d/e")], limit=RootLimit(memory=5 * FILE_MEMORY))
 
 
-def test_large_attributes_count_as_further_entries() -> None:
+def test_large_attributes_count() -> None:
     layer = [file(f"f{n}", xattrs={"user.x": b"x" * 40_000}) for n in range(10)]
     with pytest.raises(ResourceExhausted):
-        merged(layer, limit=RootLimit(entries=200))
+        merged(layer, limit=RootLimit(memory=200 * FILE_MEMORY))
 
 
 def test_whiteouts_that_are_repeated_cost_nothing_more() -> None:

@@ -39,8 +39,6 @@ def _case(pattern: str, kind: type[VmsandboxError], summary: str, hint: str) -> 
 
 
 _CASES = (
-    _case(r"(setpriv|prlimit): failed to execute", FailedPrecondition,
-          "skopeo is not installed", "`vmsandbox check` lists what this host needs"),
     _case(r"file too large", Internal,
           "the registry sends more than the manifest says", "the registry is damaged; push the image again"),
     _case(r"no space left on device|disk quota exceeded", ResourceExhausted,

@@ -92,7 +92,8 @@ class Parts:
     @property
     def roots(self) -> Roots:
         """Root images."""
-        return Roots(self.directory / "roots", self.locks, RootLimit(size=self.settings.max_root_size))
+        limit = RootLimit(size=self.settings.max_root_size, memory=self.settings.max_root_memory)
+        return Roots(self.directory / "roots", self.locks, limit, self.settings.user)
 
     @property
     def index(self) -> IndexFile:

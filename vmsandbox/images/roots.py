@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox.confinement import Account
 from vmsandbox.images import durable
 from vmsandbox.images.blobs import disk_bytes, file_digest
 from vmsandbox.images.locks import locked
@@ -57,6 +58,8 @@ class Roots:
     directory: Path
     locks: Path
     limit: RootLimit
+    user: str
+    """The system user that makes them."""
 
     def path(self, chain_id: str) -> Path:
         """Where the root image of these layers is, or would be."""
@@ -73,7 +76,8 @@ class Roots:
         path = self.path(chain_id)
         async with locked(self.locks / path.name):
             if not await asyncio.to_thread(self._intact, path):
-                await build_root_image(layers, staging / path.name, limit=self.limit)
+                account = Account.named(self.user)
+                await build_root_image(layers, staging / path.name, limit=self.limit, account=account)
                 await asyncio.to_thread(_finish, staging / path.name, path)
         return RootImage(path, path.stem[:32], FILESYSTEM, path.stat().st_size)
 

@@ -50,6 +50,10 @@ class ImageSettings:
     """Seconds one pull may take, all in all."""
     max_root_size: int = 32 << 30
     """Bytes that an image's files may have together, unpacked."""
+    max_root_memory: int = 1 << 30
+    """Bytes of memory that their names and attributes may take while the root image is made."""
+    user: str = "vmsandbox-images"
+    """The system user that programs run as which read images."""
     pinned: tuple[str, ...] = ()
     """Names of images that are told to be pinned: the kubelet does not remove those when it needs room."""
     platform: Platform = field(default_factory=Platform.of_host)

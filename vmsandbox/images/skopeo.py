@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import process
+from vmsandbox.confinement import Confinement, Limits
 from vmsandbox.errors import Internal
 from vmsandbox.images.diagnosis import diagnose
 from vmsandbox.images.reference import Reference
@@ -16,8 +17,10 @@ _INHERITED = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROX
 _OWN_FILES = 16 << 20
 """Bytes that any other file which skopeo writes may have: manifests, configurations, its notes of where blobs are."""
 
-_ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL")
-"""When this process is killed, its locks are gone at once: skopeo must not go on writing."""
+_LARGEST_FILE = 1 << 40
+"""Bytes of a file that is unpacked of an archive, where nothing says how large it may be."""
+_MEMORY = 2 << 30
+"""Bytes; skopeo streams what it copies, and takes tens of megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Skopeo:
             "copy", "--quiet", "--remove-signatures", "--dest-oci-accept-uncompressed-layers",
             f"--dest-shared-blob-dir={blobs}", f"--src-authfile={self.authfile}",
             f"docker://{reference}", f"oci:{self.layout}",
-            prefix=("prlimit", f"--fsize={max(largest, _OWN_FILES)}"),
+            largest=max(largest, _OWN_FILES),
         )  # fmt: skip
 
     @property
@@ -78,12 +81,13 @@ class Skopeo:
     async def _registry(self, reference: Reference, *command: str) -> bytes:
         return await self._run(*command, f"--authfile={self.authfile}", f"docker://{reference}")
 
-    async def _run(self, *command: str, prefix: tuple[str, ...] = ()) -> bytes:
+    async def _run(self, *command: str, largest: int = _LARGEST_FILE) -> bytes:
         try:
             done = await process.run(
-                [*_ENDS_WITH_US, *prefix, "skopeo", *self._globals(), *command],
+                ["skopeo", *self._globals(), *command],
                 timeout=self.settings.pull_timeout,
                 env=self._environment(),
+                confinement=_confinement(largest),
             )
         except Internal as error:
             raise diagnose(error.evidence.get("stderr", ""), self.secrets) from None
@@ -108,3 +112,16 @@ class Skopeo:
         inherited = {name: os.environ[name] for name in names if name in os.environ}
         own = dict.fromkeys(("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMPDIR"), self.directory)
         return inherited | {name: str(path) for name, path in own.items()}
+
+
+def _confinement(largest: int) -> Confinement:
+    """Without root's power over others' files, but root, since it reads what only root may.
+
+    Those are the keys of containers-certs.d(5) and archives that a user loads, and it writes into the store.
+    """
+    return Confinement(
+        capabilities=("dac_read_search",),
+        namespaces=(),
+        limits=Limits(memory=_MEMORY, file_size=largest, open_files=4096),
+        dies_with_parent=True,  # whose locks are gone then: skopeo must not go on writing
+    )

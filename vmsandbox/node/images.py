@@ -13,6 +13,8 @@ async def open_images(config: Config) -> ImageStore:
         authfile=images.authfile,
         pull_timeout=images.pull_timeout,
         max_root_size=images.max_root_size,
+        max_root_memory=images.max_root_memory,
+        user=images.user,
         pinned=images.pinned,
     )
     return await ImageStore.open(images.directory or config.state_directory / "images", settings)

@@ -23,6 +23,8 @@ _SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
 """RFC 8878, section 3.1.2: a frame that a decoder passes over, before the first that holds data (pzstd, eStargz)."""
 _WINDOW = 16 + zlib.MAX_WBITS
 """zlib's name for gzip."""
+_NO_MEMORY = "not enough memory"
+"""In what zstd says when it cannot allocate a window."""
 _MAX_WINDOW = 128 << 20
 """Bytes of history that a zstd frame may ask for, as much as the zstd program allows."""
 
@@ -32,6 +34,7 @@ def pieces(blob: IO[bytes]) -> Iterator[bytes]:
 
     Raises:
         Malformed: its compression is damaged, or is cut short.
+        MemoryError: this process has reached its limit.
     """
     blob.seek(0)
     start = blob.read(len(_ZSTD))
@@ -44,6 +47,8 @@ def pieces(blob: IO[bytes]) -> Iterator[bytes]:
         else:
             yield from iter(lambda: blob.read(PIECE), b"")
     except (zlib.error, zstandard.ZstdError) as error:
+        if _NO_MEMORY in str(error):
+            raise MemoryError from None
         raise Malformed(f"its compression is damaged: {error}") from None
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+from vmsandbox.confinement import Account
 from vmsandbox.errors import Internal, VmsandboxError, error_of_code
 from vmsandbox.images.rootfs.layers import RootLimit
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
@@ -10,19 +11,25 @@ from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 
 @dataclass(frozen=True, slots=True)
 class LayerFile:
-    """A `Layer` whose path is text."""
+    """A `Layer` that the program has as an open file."""
 
-    path: str
+    descriptor: int
     diff_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One root image to be made: layers, the lowest first, into the file `destination`."""
+    """One root image to be made: layers, the lowest first, into the open file `destination`, as `account`."""
 
     layers: tuple[LayerFile, ...]
-    destination: str
+    destination: int
     limit: RootLimit
+    account: Account
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The open files that the program needs."""
+        return (self.destination, *(layer.descriptor for layer in self.layers))
 
     def to_bytes(self) -> bytes:
         """For the program's stdin."""

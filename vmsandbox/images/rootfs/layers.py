@@ -1,9 +1,17 @@
-"""What a root image is made of, and how large it may become."""
+"""What a root image is made of, and how much of the host it may take."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmsandbox.errors import ResourceExhausted
+
+FILE_MEMORY = 768
+"""Bytes that one name in the tree costs, measured in both passes; its length and its attributes come on top."""
+ATTRIBUTE_MEMORY = 160
+"""Bytes that one extended attribute costs; its name and its value come on top."""
+PIECE_MEMORY = 160
+"""Bytes that one piece of a sparse file costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +30,12 @@ class RootLimit:
     """How large a root image's source may be; a hostile image reaches these instead of filling the host.
 
     `size`: bytes that the uncompressed layers may have together, and, once more, the files in the result.
-    `entries`: tar entries in all layers together, with directories implied by them and pieces of sparse files; they
-    bound the memory that is needed: 400 bytes each, and as many more as one has KiB of names and attributes.
+    `memory`: bytes that the names and attributes of all layers' files may take in the builder. An entry is charged
+    what it costs there when it is read, also where a higher layer removes it; so are headers that describe nothing.
     """
 
     size: int = 32 << 30
-    entries: int = 1_000_000
+    memory: int = 1 << 30
 
 
 @dataclass(slots=True)
@@ -36,7 +44,13 @@ class Budget:
 
     limit: RootLimit
     _size: int = field(default=0, init=False)
-    _entries: int = field(default=0, init=False)
+    _memory: int = field(default=0, init=False)
+
+    def for_the_result(self) -> "Budget":
+        """A budget for the second pass: the memory is still taken, the size is counted anew."""
+        budget = Budget(self.limit)
+        budget._memory = self._memory
+        return budget
 
     def spend_bytes(self, size: int) -> None:
         """Count uncompressed bytes.
@@ -48,15 +62,29 @@ class Budget:
         if self._size > self.limit.size:
             raise ResourceExhausted(
                 f"the image unpacks to more than {self.limit.size} bytes",
-                hint="raise the limit of an image's size in the configuration, if you trust the image",
+                hint="raise images.max_root_size in the configuration, if you trust the image",
             )
 
-    def spend_entries(self, count: int = 1) -> None:
-        """Count entries.
+    def spend_file(self, name: bytes, attributes: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Count a file or directory with its name and extended attributes. Raises as `spend_memory`."""
+        self.spend_memory(FILE_MEMORY + len(name))
+        for key, value in attributes:
+            self.spend_memory(ATTRIBUTE_MEMORY + len(key) + len(value))
+
+    def spend_memory(self, size: int) -> None:
+        """Count bytes of memory.
 
         Raises:
             ResourceExhausted: there are more than allowed.
         """
-        self._entries += count
-        if self._entries > self.limit.entries:
-            raise ResourceExhausted(f"the image has more than {self.limit.entries} files and directories")
+        self._memory += size
+        if self._memory > self.limit.memory:
+            raise out_of_memory(self.limit)
+
+
+def out_of_memory(limit: RootLimit) -> ResourceExhausted:
+    """The error for an image that needs more memory than the limit."""
+    return ResourceExhausted(
+        f"the names and attributes of the image's files take more than {limit.memory} bytes of memory",
+        hint="raise images.max_root_memory in the configuration, if you trust the image",
+    )

@@ -8,10 +8,12 @@ from vmsandbox.images.documents import Malformed
 XATTR = b"SCHILY.xattr."
 _OFFSET, _LENGTH, _MAP = b"GNU.sparse.offset", b"GNU.sparse.numbytes", b"GNU.sparse.map"
 _LENGTH_DIGITS = 10
+_KEPT = frozenset({b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime"})
+_KEPT_BEGINNINGS = (XATTR, b"GNU.sparse.")
 
 
 def parse_records(data: bytes) -> dict[bytes, bytes]:
-    """The records of one extended header; the last of a key counts.
+    """The records of one extended header that say something here; the last of a key counts.
 
     The pieces of a sparse file in GNU's format 0.0, which repeats keys, are given as `GNU.sparse.map`.
 
@@ -23,7 +25,7 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
     for key, value in _each(data):
         if key in (_OFFSET, _LENGTH):
             pieces.append(value)
-        else:
+        elif key in _KEPT or key.startswith(_KEPT_BEGINNINGS):
             records[key] = value
     if pieces:
         records[_MAP] = b",".join(pieces)

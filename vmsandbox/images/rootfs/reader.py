@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from vmsandbox.images.documents import Malformed
 from vmsandbox.images.rootfs.entry import Content, Entry, Kind
 from vmsandbox.images.rootfs.header import BLOCK, Header, parse_header
-from vmsandbox.images.rootfs.layers import Budget
+from vmsandbox.images.rootfs.layers import PIECE_MEMORY, Budget
+from vmsandbox.images.rootfs.names import MAX_PATH
 from vmsandbox.images.rootfs.pax import XATTR, integer, parse_records, sparse_file
 from vmsandbox.images.rootfs.sparse import checked_pieces, leading_map, old_map, old_size
 from vmsandbox.images.rootfs.stream import Stream
 
 _ZEROS = bytes(BLOCK)
-_MAX_EXTENSION = 1 << 20
-"""Bytes of one extended header or long name."""
+_MAX_EXTENSIONS = 1 << 20
+"""Bytes of the extended headers and long names of one entry, all together."""
+_MAX_NAME = 2 * MAX_PATH
+"""Bytes of a name, which may have more slashes and dots than the path that it stands for."""
 _MAX_ID = 2**32 - 2
 _MAX_MAJOR, _MAX_MINOR = 2**12 - 1, 2**20 - 1
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _SPARSE, _CONTIGUOUS = b"L", b"K", b"x", b"g", b"S", b"7"
@@ -33,25 +36,33 @@ def read_entries(stream: Stream, budget: Budget) -> Iterator[Entry]:
 
     Raises:
         Malformed: it is no tar archive, is cut short, or holds what layers do not have.
-        ResourceExhausted: it has more entries than allowed.
+        ResourceExhausted: its entries, or headers that describe none, take more memory than allowed.
     """
     records: dict[bytes, bytes] = {}
+    left = _MAX_EXTENSIONS
     while not stream.at_end():
         block = stream.read(BLOCK)
         if block == _ZEROS:
             return
         header = parse_header(block)
         if header.flag in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL):
-            records |= _extension(header, _data(stream, header.size))
+            data = _data(stream, header.size, left)
+            budget.spend_memory(BLOCK + len(data))
+            records |= _extension(header, data)
+            left -= BLOCK + len(data)
             continue
-        budget.spend_entries(1 + sum(map(len, records.values())) // 1024)
-        yield _Member(header, records, stream, budget).entry()
-        records = {}
+        entry = _Member(header, records, stream, budget).entry()
+        budget.spend_file(entry.name + entry.linkname, entry.xattrs)
+        yield entry
+        records, left = {}, _MAX_EXTENSIONS
 
 
-def _data(stream: Stream, size: int) -> bytes:
-    if not 0 <= size <= _MAX_EXTENSION:
-        raise Malformed(f"its tar archive has a header of {size} bytes; {_MAX_EXTENSION} are allowed")
+def _data(stream: Stream, size: int, left: int) -> bytes:
+    if not 0 <= size <= left:
+        raise Malformed(
+            f"its tar archive has more than {_MAX_EXTENSIONS} bytes of extended headers for one entry",
+            hint="no program that makes images writes such a layer: build the image anew",
+        )
     data = stream.read(size)
     stream.skip(-size % BLOCK)
     return data
@@ -137,7 +148,7 @@ class _Member:
         if sparse is None:
             return Content(self.stream.position, stored)
         if sparse.map is not None:
-            self.budget.spend_entries(len(sparse.map))
+            self.budget.spend_memory(len(sparse.map) // 2 * PIECE_MEMORY)
             return self._sparse(sparse.map, sparse.size, stored)
         start = self.stream.position
         numbers = leading_map(self.stream, self.budget)
@@ -150,6 +161,8 @@ class _Member:
 
 
 def _checked_name(name: bytes) -> bytes:
+    if len(name) > _MAX_NAME:
+        raise Malformed(f"its tar archive has a name of {len(name)} bytes; {_MAX_NAME} are allowed")
     if b"\0" in name:
         raise Malformed("its tar archive has a name with a NUL in it")
     return name

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from vmsandbox.images.documents import Malformed
 from vmsandbox.images.rootfs.header import BLOCK, Header, number
-from vmsandbox.images.rootfs.layers import Budget
+from vmsandbox.images.rootfs.layers import PIECE_MEMORY, Budget
 from vmsandbox.images.rootfs.stream import Stream
 
 _FIELD = 12
@@ -17,7 +17,7 @@ def old_map(header: Header, stream: Stream, budget: Budget) -> list[int]:
     numbers = list(_fields(header.block, 386, _IN_HEADER))
     more = header.block[482]
     while more:
-        budget.spend_entries(_IN_BLOCK)
+        budget.spend_memory(_IN_BLOCK * PIECE_MEMORY)
         block = stream.read(BLOCK)
         numbers += _fields(block, 0, _IN_BLOCK)
         more = block[504]
@@ -41,7 +41,7 @@ def leading_map(stream: Stream, budget: Budget) -> list[int]:
     """Offsets and lengths in turn from the beginning of a file's data, which is padded to a block (format 1.0)."""
     lines = _Lines(stream)
     count = lines.number()
-    budget.spend_entries(count)
+    budget.spend_memory(count * PIECE_MEMORY)
     return [lines.number() for _ in range(2 * count)]
 
 

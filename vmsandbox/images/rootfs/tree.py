@@ -162,7 +162,7 @@ class Tree:
         In the place of a lower layer's symbolic link to a directory it has the attributes of that directory.
         """
         check_name(name)
-        self.budget.spend_entries()
+        self.budget.spend_file(name)
         model = self._walk([*here.names, name], create=False) if name in here.node.entries else None
         return replace(model, children={}) if model else Node.directory()
 
