@@ -117,6 +117,8 @@ async def waiting_builder(tmp_path: Path) -> AsyncIterator[int]:
     yield found[0]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    while found[0] in builders():
+        await asyncio.sleep(0.01)
     os.close(held)
 
 
