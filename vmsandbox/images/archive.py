@@ -25,6 +25,12 @@ from vmsandbox.opening import regular_file
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _OCI_MEMBER = re.compile(r"(?:\./)?(oci-layout|index\.json|manifest\.json|blobs/sha256/[0-9a-f]{64})")
 _MAX_IMAGES = 256
+_MAX_EXTENSION = 64 << 10
+_MAX_HEADERS = 16 << 20
+"""Bytes of one extended header, and of all headers of an archive; one of images has some hundred members."""
+_EXTENSIONS = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +89,13 @@ def _unpack(archive: Path, directory: Path, limit: int) -> None:
     """Unpack the files of an OCI layout, and nothing else: no member's name is used but those known."""
     (directory / "blobs/sha256").mkdir(parents=True)
     try:
-        with _opened(archive) as file, tarfile.open(fileobj=file) as tar:
+        with _opened(archive) as file, tarfile.open(fileobj=file, tarinfo=_bounded_headers()) as tar:
             for member in tar:
                 known = _OCI_MEMBER.fullmatch(member.name)
                 if known and member.isreg():
                     limit -= member.size
                     _copy_member(tar, member, directory / known[1], limit)
-    except (tarfile.TarError, EOFError, zlib.error, LZMAError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, LZMAError, RecursionError) as error:
         raise InvalidArgument(f"{archive} is not an archive, or is damaged: {error}") from None
 
 
@@ -100,6 +106,24 @@ def _opened(archive: Path) -> BufferedReader:
         raise NotFound(f"there is no archive {archive}") from None
     except OSError as error:
         raise InvalidArgument(f"{archive} cannot be read: {error.strerror}") from None
+
+
+def _bounded_headers() -> type[tarfile.TarInfo]:
+    """A class for the headers of one archive: `tarfile` alone takes headers of any size and number into memory."""
+    left = _MAX_HEADERS
+
+    class Header(tarfile.TarInfo):
+        @classmethod
+        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Header":
+            nonlocal left
+            header = super().frombuf(buf, encoding, errors)
+            extension = header.size if header.type in _EXTENSIONS else 0
+            left -= tarfile.BLOCKSIZE + max(extension, 0)
+            if left < 0 or extension > _MAX_EXTENSION:
+                raise ResourceExhausted("the archive's headers are larger than those of an archive of images are")
+            return header
+
+    return Header
 
 
 def _copy_member(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, left: int) -> None:

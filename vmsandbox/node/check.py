@@ -60,6 +60,7 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     limits = _attempt(MachineCgroups(config.cgroup_parent).check)
     yield Section("qemu", (group, _users(config.users), limits, _kvm()))
     yield Section("vsock", (_attempt(lambda: _vsock(config)),))
+    yield Section("images", (_attempt(lambda: _images(config)),))
     yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
     yield Section("network", await Network(network_settings(config)).check())
     async for section in _libvirt(config):
@@ -110,6 +111,11 @@ def _vsock(config: Config) -> str:
     if not installed(program):
         raise FailedPrecondition(f"{program} is not installed", hint="`make setup` builds it; or modprobe vhost_vsock")
     return f"agents are reached through {program}"
+
+
+def _images(config: Config) -> str:
+    account = confinement.Account.named(config.images.user)
+    return f"images are read as the user {config.images.user} ({account.uid})"
 
 
 def _guest_image(config: Config) -> str:
