@@ -112,7 +112,8 @@ async def waiting_builder(tmp_path: Path) -> AsyncIterator[int]:
     os.mkfifo(layer.path)
     held = os.open(layer.path, os.O_RDWR)
     task = asyncio.create_task(make_root_image([layer], tmp_path / "o", RootLimit()))
-    while not (found := [pid for pid in builders() if status(pid).get("Uid", "").split() == [str(ACCOUNT.uid)] * 4]):
+    ours = str(layer.path)
+    while not (found := [pid for pid in builders() if is_builder(pid) and ours in files(pid)]):
         await asyncio.sleep(0.01)
     yield found[0]
     task.cancel()
@@ -120,6 +121,18 @@ async def waiting_builder(tmp_path: Path) -> AsyncIterator[int]:
     while found[0] in builders():
         await asyncio.sleep(0.01)
     os.close(held)
+
+
+def is_builder(pid: int) -> bool:
+    """Whether it has given root up."""
+    return status(pid).get("Uid", "").split() == [str(ACCOUNT.uid)] * 4
+
+
+def files(pid: int) -> set[str]:
+    try:
+        return {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    except OSError:  # it has ended
+        return set()
 
 
 def status(pid: int) -> dict[str, str]:
@@ -147,8 +160,10 @@ async def test_a_builder_has_no_network_and_goes_first_when_memory_runs_out(wait
 
 
 async def test_a_builder_has_no_files_but_its_layers_and_its_image(waiting_builder: int, tmp_path: Path) -> None:
-    files = {os.readlink(f"/proc/{waiting_builder}/fd/{fd}") for fd in os.listdir(f"/proc/{waiting_builder}/fd")}
-    assert {name for name in files if name.startswith("/")} == {str(tmp_path / "layer-0"), str(tmp_path / "o")}
+    assert {name for name in files(waiting_builder) if name.startswith("/")} == {
+        str(tmp_path / "layer-0"),
+        str(tmp_path / "o"),
+    }
 
 
 def test_a_root_image_belongs_to_root_when_it_is_made(tmp_path: Path) -> None:
