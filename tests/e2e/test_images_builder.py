@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.builder import ACCOUNT, builders, layers_of, make_root_image
+from tests.support.builder import ACCOUNT, builders, endless_layer, layers_of, make_root_image
 from tests.support.layers import file, layer_tar
 from vmsandbox.errors import ResourceExhausted, VmsandboxError, error_of_code
 from vmsandbox.images.rootfs import RootLimit
@@ -105,13 +105,10 @@ def test_a_builder_that_needs_more_than_it_was_charged_has_the_same_error(
 
 
 @pytest.fixture
-async def waiting_builder(tmp_path: Path) -> AsyncIterator[int]:
-    """The process id of a builder that waits for its layer's first byte."""
-    (layer,) = layers_of([b""], tmp_path)
-    layer.path.unlink()
-    os.mkfifo(layer.path)
-    held = os.open(layer.path, os.O_RDWR)
-    task = asyncio.create_task(make_root_image([layer], tmp_path / "o", RootLimit()))
+async def busy_builder(tmp_path: Path) -> AsyncIterator[int]:
+    """The process id of a builder that reads its layer."""
+    layer = endless_layer(tmp_path)
+    task = asyncio.create_task(make_root_image([layer], tmp_path / "o", RootLimit(size=layer.path.stat().st_size)))
     ours = str(layer.path)
     while not (found := [pid for pid in builders() if is_builder(pid) and ours in files(pid)]):
         await asyncio.sleep(0.01)
@@ -120,7 +117,6 @@ async def waiting_builder(tmp_path: Path) -> AsyncIterator[int]:
     await asyncio.gather(task, return_exceptions=True)
     while found[0] in builders():
         await asyncio.sleep(0.01)
-    os.close(held)
 
 
 def is_builder(pid: int) -> bool:
@@ -143,25 +139,25 @@ def status(pid: int) -> dict[str, str]:
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
-async def test_a_builder_is_an_unprivileged_user_without_capabilities(waiting_builder: int) -> None:
-    seen = status(waiting_builder)
+async def test_a_builder_is_an_unprivileged_user_without_capabilities(busy_builder: int) -> None:
+    seen = status(busy_builder)
     assert seen["Gid"].split() == [str(ACCOUNT.gid)] * 4
     assert seen["Groups"] == ""
     assert {int(seen[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {0}
     assert seen["NoNewPrivs"] == "1"
 
 
-async def test_a_builder_has_no_network_and_goes_first_when_memory_runs_out(waiting_builder: int) -> None:
-    interfaces = Path(f"/proc/{waiting_builder}/net/dev").read_text().splitlines()[2:]
+async def test_a_builder_has_no_network_and_goes_first_when_memory_runs_out(busy_builder: int) -> None:
+    interfaces = Path(f"/proc/{busy_builder}/net/dev").read_text().splitlines()[2:]
     assert [line.partition(":")[0].strip() for line in interfaces] == ["lo"]
-    assert Path(f"/proc/{waiting_builder}/oom_score_adj").read_text() == "500\n"
-    limits = Path(f"/proc/{waiting_builder}/limits").read_text()
+    assert Path(f"/proc/{busy_builder}/oom_score_adj").read_text() == "500\n"
+    limits = Path(f"/proc/{busy_builder}/limits").read_text()
     assert f"{(1 << 30) + 256 * MIB}" in next(line for line in limits.splitlines() if line.startswith("Max data size"))
 
 
-async def test_a_builder_has_no_files_but_its_layers_and_its_image(waiting_builder: int, tmp_path: Path) -> None:
-    assert {name for name in files(waiting_builder) if name.startswith("/")} == {
-        str(tmp_path / "layer-0"),
+async def test_a_builder_has_no_files_but_its_layers_and_its_image(busy_builder: int, tmp_path: Path) -> None:
+    assert {name for name in files(busy_builder) if name.startswith("/")} == {
+        str(tmp_path / "endless"),
         str(tmp_path / "o"),
     }
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.builder import builders, layers_of, make_root_image
+from tests.support.builder import builders, endless_layer, layers_of, make_root_image
 from tests.support.containerd import Containerd, running_containerd
 from tests.support.images import build_image
 from tests.support.layers import Member, directory, file, hard_link, layer_tar, merged_tars, opaque, symlink, whiteout
@@ -359,20 +359,17 @@ def test_a_full_disk_is_said(tmp_path: Path, small_disk: Path) -> None:
 
 @pytest.mark.parametrize("way", ["cancelled", "out of time"])
 async def test_a_build_that_is_given_up_leaves_no_process(tmp_path: Path, way: str) -> None:
-    (layer,) = layers_of([b""], tmp_path)
-    layer.path.unlink()
-    os.mkfifo(layer.path)
-    held = os.open(layer.path, os.O_RDWR)  # whoever reads it waits for ever
+    layer = endless_layer(tmp_path)
+    limit = RootLimit(size=layer.path.stat().st_size)
     before = builders()
     timeout = 0.5 if way == "out of time" else 3600
-    task = asyncio.create_task(make_root_image([layer], tmp_path / "o", RootLimit(), timeout=timeout))
+    task = asyncio.create_task(make_root_image([layer], tmp_path / "o", limit, timeout=timeout))
     if way == "cancelled":
         while builders() == before:
             await asyncio.sleep(0.01)
         task.cancel()
     with pytest.raises(asyncio.CancelledError if way == "cancelled" else DeadlineExceeded):
         await task
-    os.close(held)
     while not builders() <= before:  # they are killed; the last one ends by itself
         await asyncio.sleep(0.01)
 

@@ -2,12 +2,16 @@
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.images import compress
 from vmsandbox.confinement import Account
 from vmsandbox.images.rootfs import Layer, RootLimit, build_root_image
+from vmsandbox.images.rootfs.entry import Content, Kind
+from vmsandbox.images.rootfs.node import Node
+from vmsandbox.images.rootfs.writer import member
 
 ACCOUNT = Account.named("vmsandbox-images")
 
@@ -20,6 +24,15 @@ def layers_of(tars: Sequence[bytes], where: Path, compression: str = "") -> list
         diff_id = "sha256:" + hashlib.sha256(tar).hexdigest()
         found.append(Layer(path, diff_id))
     return found
+
+
+def endless_layer(where: Path) -> Layer:
+    """A layer that nobody reads to its end: one file of 256 GiB, of which the disk holds nothing."""
+    size = 1 << 38
+    path = where / "endless"
+    path.write_bytes(member(b"a", Node(Kind.FILE, content=Content(0, size))))
+    os.truncate(path, size)
+    return Layer(path, "sha256:" + "0" * 64)
 
 
 async def make_root_image(layers: Sequence[Layer], image: Path, limit: RootLimit, timeout: float = 3600) -> None:
