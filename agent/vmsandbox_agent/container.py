@@ -22,7 +22,7 @@ from vmsandbox_agent.spec import (
     complete_process,
     complete_spec,
     has_own_pids,
-    resolve_sources,
+    resolve_mounts,
     used_images,
 )
 from vmsandbox_agent.thrashing import Watch
@@ -82,7 +82,7 @@ class Container:
             self._user = resolve_user(self._bundle.root, request.user)
             self._set_cgroup(cgroup_path(request.spec, self.id))
             settings = self._machinery.settings
-            spec = resolve_sources(request.spec, (settings.images, settings.tmpfs))
+            spec = resolve_mounts(request.spec, (settings.images, settings.tmpfs), self._bundle.root)
             known = completion(
                 self._machinery,
                 request,

@@ -8,6 +8,7 @@ from typing import Any
 
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import CreateContainer, ProcessUser
+from vmsandbox_agent.destinations import resolve_destinations
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.syscalls import open_in_root, opened
 
@@ -66,22 +67,26 @@ def used_images(request: CreateContainer, images: Path) -> frozenset[str]:
     return frozenset({request.image_serial, *mounted})
 
 
-def resolve_sources(spec: JSON, roots: Sequence[Path]) -> JSON:
-    """The spec with the true places of what it mounts from `roots`, whose links must not lead out of them.
+def resolve_mounts(spec: JSON, roots: Sequence[Path], root: Path) -> JSON:
+    """Return the spec with the true places of what it mounts from `roots`, and of where it mounts things in `root`.
+
+    No link leads out of a root.
 
     Args:
         spec: the host's.
         roots: hold a directory for each image, and for each volume in memory.
+        root: the container's.
 
     Raises:
-        AgentError: nothing is there.
+        AgentError: nothing is there, or links lead in a circle.
     """
     if not isinstance(spec, dict):
         return spec
-    return {**spec, "mounts": [_resolve_mount(mount, roots) for mount in _list(spec, "mounts")]}
+    mounts = [_resolve_source(mount, roots) for mount in _list(spec, "mounts")]
+    return {**spec, "mounts": resolve_destinations(mounts, root)}
 
 
-def _resolve_mount(mount: JSON, roots: Sequence[Path]) -> JSON:
+def _resolve_source(mount: JSON, roots: Sequence[Path]) -> JSON:
     source = Path(str(_object({"": mount}, "").get("source", "")))
     for root in roots:
         if root in source.parents:
