@@ -25,6 +25,7 @@ from vmsandbox_agent.reaper import Reaper  # noqa: E402
 from vmsandbox_agent.server import Server  # noqa: E402
 from vmsandbox_agent.settings import Settings, build_id  # noqa: E402
 from vmsandbox_agent.setup.mounts import delegate_cgroups, make_directories, mount_all  # noqa: E402
+from vmsandbox_agent.setup.nodes import make_nodes  # noqa: E402
 from vmsandbox_agent.syscalls import power_off  # noqa: E402
 from vmsandbox_agent.transport import announce_by_vsock, listen_vsock  # noqa: E402
 
@@ -44,6 +45,7 @@ def main() -> None:
 
 def _boot() -> None:
     mount_all()
+    make_nodes()
     Path("/proc/sys/kernel/printk_devkmsg").write_text("on\n")  # The kernel would drop lines that come fast.
     console.use_kernel_log()
     os.environ["PATH"] = _PATH

@@ -13,6 +13,7 @@ from vmsandbox.protocol.messages import ConfigureGuest, Dns, Interface, Route
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.setup.configure import set_sysctl, write_names
 from vmsandbox_agent.setup.disks import block_device, find_disk, opens
+from vmsandbox_agent.setup.nodes import make_nodes
 from vmsandbox_agent.setup.rtnetlink import parse_network
 
 ROOT = Path(__file__).parents[2]
@@ -122,3 +123,28 @@ def test_a_disk_that_the_kernel_has_not_opened_yet_is_waited_for(tmp_path: Path)
     os.mknod(early, 0o600 | stat.S_IFBLK, os.makedev(4095, 0))  # no driver has this number: ENXIO, as of a new disk
     ready.touch()
     assert [opens(node) for node in (early, ready, tmp_path / "missing")] == [False, True, False]
+
+
+def test_nodes_of_modules_on_demand_are_made_where_they_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "modules.devname").write_text(
+        "# Device nodes to trigger on-demand module loading.\ntun net/tun c10:200\nloop loop-control c10:237\n"
+    )
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    (devices / "loop3").write_text("the kernel's own")
+    for _ in range(2):
+        make_nodes(devices, tmp_path)
+    tun, loop = (devices / "net/tun").stat(), (devices / "loop7").stat()
+    assert (stat.S_IFMT(tun.st_mode), stat.S_IMODE(tun.st_mode), tun.st_rdev) == (
+        stat.S_IFCHR, 0o666, os.makedev(10, 200),
+    )  # fmt: skip
+    assert (stat.S_IFMT(loop.st_mode), stat.S_IMODE(loop.st_mode), loop.st_rdev) == (
+        stat.S_IFBLK, 0o600, os.makedev(7, 7),
+    )  # fmt: skip
+    assert (devices / "loop-control").is_char_device()
+    assert (devices / "loop3").read_text() == "the kernel's own"
+
+
+def test_a_kernel_without_a_list_of_nodes_has_none(tmp_path: Path) -> None:
+    make_nodes(tmp_path / "none", tmp_path)
+    assert not (tmp_path / "none").exists()
