@@ -33,6 +33,11 @@ class Bundle:
         """What the container has written over its image."""
         return self.layer / "upper"
 
+    @property
+    def volumes(self) -> Path:
+        """The volumes that its image declares."""
+        return self.layer / "volumes"
+
     def mount_root(self, image: Path, users: Path | None = None) -> None:
         """Make the directories and mount the root over the read-only `image`.
 

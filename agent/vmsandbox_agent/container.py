@@ -12,6 +12,7 @@ from vmsandbox_agent.bundle import Bundle
 from vmsandbox_agent.cgroup import Cgroup
 from vmsandbox_agent.completion import completion
 from vmsandbox_agent.crun import Fds
+from vmsandbox_agent.declared import make_declared
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.launching import Launch
 from vmsandbox_agent.layers import Layer, file_system
@@ -83,6 +84,7 @@ class Container:
             self._set_cgroup(cgroup_path(request.spec, self.id))
             settings = self._machinery.settings
             spec = resolve_mounts(request.spec, (settings.images, settings.tmpfs), self._bundle.root)
+            await make_declared(spec, self._bundle, self._machinery.pod.owner(0), self._machinery.reaper)
             known = completion(
                 self._machinery,
                 request,

@@ -32,6 +32,15 @@ def resolve_destinations(mounts: Iterable[JSON], root: Path) -> list[JSON]:
     return [_with_destination(mount, root, covered) for mount in mounts]
 
 
+def resolve(name: str, root: Path) -> str:
+    """Return the name that a name's links lead to, within `root`; nothing has to be there.
+
+    Raises:
+        AgentError: its links lead in a circle.
+    """
+    return _resolve(name, root, set())
+
+
 def _with_destination(mount: JSON, root: Path, covered: set[str]) -> JSON:
     destination = mount.get("destination") if isinstance(mount, dict) else None
     if not isinstance(mount, dict) or not isinstance(destination, str):

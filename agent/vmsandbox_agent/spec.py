@@ -59,10 +59,15 @@ def cgroup_path(spec: JSON, container_id: str) -> str:
     return "/" + path.strip("/")
 
 
+def list_binds(spec: JSON) -> list[tuple[Path, str]]:
+    """Return source and destination of what the spec mounts."""
+    mounts = [mount for mount in _list(spec, "mounts") if isinstance(mount, dict)]
+    return [(Path(str(mount.get("source", ""))), str(mount.get("destination", ""))) for mount in mounts]
+
+
 def used_images(request: CreateContainer, images: Path) -> frozenset[str]:
     """The serials of the images that a container is going to use: its root, and those that its spec mounts."""
-    mounts = request.spec.get("mounts", ()) if isinstance(request.spec, dict) else ()
-    sources = [Path(str(mount.get("source", ""))) for mount in mounts if isinstance(mount, dict)]
+    sources = [source for source, _ in list_binds(request.spec)]
     mounted = {source.relative_to(images).parts[0] for source in sources if images in source.parents}
     return frozenset({request.image_serial, *mounted})
 

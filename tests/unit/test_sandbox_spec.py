@@ -76,6 +76,30 @@ def test_the_spec_of_a_privileged_container():
     golden("spec-privileged.json", spec(replace(PLAIN, security=security)))
 
 
+def mounts_of(config: ContainerConfig, image: ImageConfig) -> dict[str, str]:
+    sources = [Source(f"/share/{index}", readonly=False) for index in range(len(config.mounts))]
+    return {mount["destination"]: mount["source"] for mount in spec(config, image, sources)["mounts"]}
+
+
+def test_a_volume_that_the_image_declares_is_mounted_where_the_container_has_none():
+    image = replace(IMAGE, volumes=("/var/lib/data/", "/srv", "/srv/", "cache", "/"))
+    mounts = mounts_of(replace(PLAIN, mounts=(Mount("/srv/", host_path="/x"),)), image)
+    assert mounts["/srv"] == "/share/0"
+    assert mounts["/cache"] == "/run/vmsandbox/scratch/c1/volumes/0"
+    assert mounts["/var/lib/data"] == "/run/vmsandbox/scratch/c1/volumes/1"
+    assert "/" not in mounts
+
+
+def test_a_declared_volume_lies_within_a_volume_of_the_container_that_is_above_it():
+    mounts = mounts_of(replace(PLAIN, mounts=(Mount("/data", host_path="/x"),)), replace(IMAGE, volumes=("/data/a",)))
+    assert list(mounts)[-2:] == ["/data", "/data/a"]
+
+
+def test_an_image_that_declares_too_many_volumes_is_refused():
+    with pytest.raises(InvalidArgument, match="200 volumes"):
+        mounts_of(PLAIN, replace(IMAGE, volumes=tuple(f"/{number}" for number in range(200))))
+
+
 @pytest.mark.parametrize(
     ("command", "args", "line"),
     [

@@ -14,6 +14,9 @@ TMPFS = f"{STATE}/tmpfs"
 IMAGES = f"{STATE}/images"
 """Holds the read-only root of every attached image, by its serial; also the source of image volumes."""
 
+SCRATCH = f"{STATE}/scratch"
+"""Holds what each container writes, by its id."""
+
 SHM = f"{STATE}/shm"
 """The pod's /dev/shm."""
 
@@ -24,3 +27,8 @@ RESOLV_CONF = f"{STATE}/etc/resolv.conf"
 
 BUILD_ID = "/usr/lib/vmsandbox/build-id"
 """One line, written by the guest image's build: what `HelloReply.build` says."""
+
+
+def declared_volume(container_id: str, number: int) -> str:
+    """Return the source of a volume that a container's image declares: the agent makes it where a spec mounts it."""
+    return f"{SCRATCH}/{container_id}/volumes/{number}"

@@ -42,7 +42,8 @@ def build_spec(inputs: SpecInputs) -> JSON:
     """config.json, as OCI runtime-spec 1.0.2 has it.
 
     Raises:
-        InvalidArgument: neither the image nor the configuration names a command; a capability is unknown.
+        InvalidArgument: neither the image nor the configuration names a command; a capability is unknown; the image
+            declares too many volumes.
     """
     security = inputs.config.security
     linux: dict[str, JSON] = {
@@ -63,7 +64,9 @@ def build_spec(inputs: SpecInputs) -> JSON:
         "ociVersion": "1.0.2",
         "process": build_process(inputs, command_line(inputs.config, inputs.image)),
         "root": {"path": "rootfs", "readonly": security.readonly_rootfs},
-        "mounts": spec_mounts.build_mounts(inputs.config, inputs.volumes, mapped_users=inputs.mapped_users),
+        "mounts": spec_mounts.build_mounts(
+            inputs.container_id, inputs.config, inputs.image, inputs.volumes, mapped_users=inputs.mapped_users
+        ),
         "linux": linux,
     }
 

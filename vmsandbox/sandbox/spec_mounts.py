@@ -1,25 +1,54 @@
-"""The mounts of a container, as OCI runtime-spec `mounts`: what every container has, and its volumes."""
+"""The mounts of a container, as OCI runtime-spec `mounts`: what every container has, its volumes, and its image's."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from vmsandbox.model import ContainerConfig, Mount, NamespaceMode, PropagationMode
+from vmsandbox.errors import InvalidArgument
+from vmsandbox.model import ContainerConfig, ImageConfig, Mount, NamespaceMode, PropagationMode
 from vmsandbox.protocol import paths
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.sandbox.volumes import Source
 
+_MAX_DECLARED = 128
+"""Volumes that an image may declare: each is a directory and a mount in the guest."""
 
-def build_mounts(config: ContainerConfig, sources: Sequence[Source], *, mapped_users: bool = False) -> list[JSON]:
+
+def build_mounts(
+    container_id: str,
+    config: ContainerConfig,
+    image: ImageConfig,
+    sources: Sequence[Source],
+    *,
+    mapped_users: bool = False,
+) -> list[JSON]:
     """The default mounts, without those that a volume stands in for, then the volumes, parents first.
 
     Args:
+        container_id: of the container.
         config: the container.
+        image: what its image says; the volumes that it declares are mounted where the container has none of its own.
         sources: of each of `config.mounts`.
         mapped_users: whether the pod has a user namespace.
+
+    Raises:
+        InvalidArgument: the image declares too many volumes.
     """
     volumes = [_volume(mount, source) for mount, source in zip(config.mounts, sources, strict=True)]
-    volumes.sort(key=lambda mount: mount["destination"].count("/"))
     taken = {mount["destination"] for mount in volumes}
+    volumes += _declared_volumes(container_id, image, taken)
+    volumes.sort(key=lambda mount: mount["destination"].count("/"))
     return [mount for mount in _defaults(config, mapped_users) if mount["destination"] not in taken] + volumes
+
+
+def _declared_volumes(container_id: str, image: ImageConfig, taken: Collection[str]) -> list[dict[str, JSON]]:
+    """The image's VOLUMEs (OCI image-spec, `config.Volumes`); the agent fills each with what the image has there."""
+    wanted = sorted({_normal(path) for path in image.volumes} - {"/", *taken})
+    if len(wanted) > _MAX_DECLARED:
+        raise InvalidArgument(f"the image declares {len(wanted)} volumes; {_MAX_DECLARED} are allowed")
+    sources = (paths.declared_volume(container_id, number) for number in range(len(wanted)))
+    return [
+        _mount(target, "bind", source, "rbind", "rprivate", "rw")
+        for target, source in zip(wanted, sources, strict=True)
+    ]
 
 
 def root_propagation(config: ContainerConfig) -> str:
@@ -67,10 +96,14 @@ def _shared_memory(ipc: NamespaceMode) -> JSON:
 
 
 def _volume(mount: Mount, source: Source) -> JSON:
-    destination = "/" + "/".join(part for part in mount.container_path.split("/") if part not in ("", "."))
     readonly = "rro" if source.readonly and mount.recursive_read_only else "ro" if source.readonly else "rw"
+    destination = _normal(mount.container_path)
     return _mount(destination, "bind", source.path, "rbind", mount.propagation.value, readonly)
 
 
-def _mount(destination: str, kind: str, source: str, *options: str) -> JSON:
+def _normal(path: str) -> str:
+    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
+def _mount(destination: str, kind: str, source: str, *options: str) -> dict[str, JSON]:
     return {"destination": destination, "type": kind, "source": source, "options": list(options)}
