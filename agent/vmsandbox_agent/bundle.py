@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,11 @@ class Bundle:
         """The volumes that its image declares."""
         return self.layer / "volumes"
 
+    @property
+    def null(self) -> Path:
+        """What its processes without input read: a /dev/null of its own, since crun gives it to their user."""
+        return self.layer / "null"
+
     def mount_root(self, image: Path, users: Path | None = None) -> None:
         """Make the directories and mount the root over the read-only `image`.
 
@@ -46,6 +52,8 @@ class Bundle:
         upper, work = self.upper, self.layer / "work"
         for directory in (self.root, upper, work):
             directory.mkdir(parents=True)
+        os.mknod(self.null, stat.S_IFCHR, os.makedev(1, 3))
+        self.null.chmod(0o666)
         lower = self._map(image, users) if users else image
         _copy_mode(lower, upper)
         syscalls.mount("overlay", str(self.root), "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")

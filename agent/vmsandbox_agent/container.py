@@ -1,13 +1,14 @@
 """One container: its bundle, its process and its execs, from `crun create` to `crun delete`."""
 
 import asyncio
+import contextlib
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import ContainerState, CreateContainer, Exec, Measures, ProcessUser
-from vmsandbox_agent import console
+from vmsandbox_agent import console, devices
 from vmsandbox_agent.bundle import Bundle
 from vmsandbox_agent.cgroup import Cgroup
 from vmsandbox_agent.completion import completion
@@ -95,8 +96,10 @@ class Container:
             )
             self._bundle.write("config.json", complete_spec(spec, known))
             ends_all = not has_own_pids(request)
-            launch = Launch(self.id, self._cgroup, request.stdin, request.tty, ends_all=ends_all)
+            launch = Launch(self.id, self._cgroup, self._bundle.null, request.stdin, request.tty, ends_all=ends_all)
             self._process = await launch.run(self._machinery, self._create)
+            with contextlib.suppress(OSError):  # it has ended already, or has another /dev
+                devices.give_null_back(self._process.pid, self._machinery.pod.owner(0))
             self._watch.limited()
         except BaseException:
             await self._undo()
@@ -146,7 +149,7 @@ class Container:
         async def start(fds: Fds | None, console: Path | None) -> int:
             return await self._machinery.crun.exec(self.id, path, fds, console)
 
-        launch = Launch(self.id, self._cgroup, request.stdin, request.tty, request.exec_id)
+        launch = Launch(self.id, self._cgroup, self._bundle.null, request.stdin, request.tty, request.exec_id)
         try:
             self.execs[request.exec_id] = await launch.run(self._machinery, start)
         finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import Device
 from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.syscalls import open_in_root, opened
 
 _PROVIDED = {"null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"}
 """What every container has already (OCI runtime-spec, default devices)."""
@@ -30,6 +31,25 @@ def everything(root: Path) -> list[Device]:
     """All devices of the guest below `root` that a container does not have anyway."""
     names = (path.relative_to(root) for path in _walk(root))
     return [Device(f"/dev/{name}", str(root / name)) for name in names if str(name) not in _PROVIDED]
+
+
+def give_null_back(pid: int, owner: tuple[int, int]) -> None:
+    """Make a container's /dev/null `owner`'s again: crun gives what is behind standard input to the container's user.
+
+    Args:
+        pid: of the container's first process, which has not been started yet.
+        owner: uid and gid of the container's root, in the guest's numbers.
+
+    Raises:
+        OSError: the process has ended, or its /dev has no null.
+    """
+    with opened(Path(f"/proc/{pid}/root")) as root:
+        fd = open_in_root(root, "dev/null", os.O_PATH)
+    try:
+        if os.fstat(fd).st_rdev == os.makedev(1, 3):
+            os.chown(f"/proc/self/fd/{fd}", *owner)
+    finally:
+        os.close(fd)
 
 
 def _expand(device: Device, root: Path) -> Iterator[tuple[JSON, JSON]]:

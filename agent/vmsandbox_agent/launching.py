@@ -20,6 +20,8 @@ class Launch:
 
     container_id: str
     cgroup: Cgroup
+    null: Path
+    """What the process reads where it has neither input nor a terminal."""
     stdin: bool
     tty: bool
     exec_id: str = ""
@@ -50,7 +52,7 @@ class Launch:
             listener.close()
 
     async def _with_pipes(self, start: Start) -> tuple[int, Stdio]:
-        pipes = Pipes(stdin=self.stdin)
+        pipes = Pipes(None if self.stdin else self.null)
         try:
             return await start(pipes.child, None), pipes.stdio
         except BaseException:

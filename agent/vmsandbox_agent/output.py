@@ -79,18 +79,23 @@ class Output:
             with contextlib.suppress(asyncio.CancelledError, OSError):
                 await sender
 
-    async def drain(self, grace: float) -> None:
+    async def drain(self, grace: float | None) -> None:
         """Return when all of the stream has been read.
 
-        After `grace` seconds without its end (a child of the process holds the pipe), read what the pipe holds
-        and take that for the end.
+        Args:
+            grace: seconds after which, without its end (a child of the process holds the pipe), what the pipe holds
+                then is taken for the rest; None waits for the end, or for `finish`.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._ended.wait()
-        if not self._ended.is_set():
+        self.finish()
+        await self._ended.wait()
+
+    def finish(self) -> None:
+        """Read what the pipe holds, and take that for the end."""
+        if not self._ended.is_set() and self._left is None:
             self._end_after(_available(self._fd))
-            await self._ended.wait()
 
     def cut(self) -> None:
         """End the stream after what is read so far; for a container that is being deleted."""

@@ -43,6 +43,8 @@ class Process:
         self._reaped = asyncio.Event()
         self._pidfd = os.pidfd_open(pid) if not ended.done() else None
         self._ends_all = ends_all
+        self._patience = None if exec_id else DRAIN_GRACE
+        """Seconds for its children to close its output; who runs a command waits for them, as with containerd."""
         self._story = asyncio.create_task(self._live(ended, container_id, exec_id, cgroup))
 
     @property
@@ -65,7 +67,12 @@ class Process:
             _send(self._pidfd, number)
 
     def signal_session(self, number: int) -> None:
-        """Send a signal to the process and to those of its children that stayed in its session."""
+        """Send a signal to the process and to those of its children that stayed in its session.
+
+        SIGKILL is also the end of its output, whichever of its children hold it.
+        """
+        if number == signal.SIGKILL:
+            self._give_up_output()
         if self._pidfd is not None:
             session = os.getsid(self.pid)  # its own, or that of the crun which started it
             for pid in _members(session):
@@ -87,8 +94,14 @@ class Process:
         at = time.time_ns()
         oom_killed = cgroup.oom_kills() > kills
         self._has_ended(code)
-        await asyncio.gather(*(output.drain(DRAIN_GRACE) for output in self.stdio.outputs))
+        await asyncio.gather(*(output.drain(self._patience) for output in self.stdio.outputs))
         self._event = self._events.append(Exit(container_id, code, at, exec_id, oom_killed))
+
+    def _give_up_output(self) -> None:
+        self._patience = DRAIN_GRACE
+        if not self.running:
+            for output in self.stdio.outputs:
+                output.finish()
 
     def _has_ended(self, code: int) -> None:
         self.exit_code = code

@@ -33,7 +33,7 @@ TOKEN_LIFETIME = 30.0
 """Seconds in which a stream's token has to be presented."""
 
 DRAIN_GRACE = 1.0
-"""Seconds for which a process that has ended may leave its output open in the hands of its children."""
+"""Seconds for which a container's process, or a command that was killed, may leave its output with its children."""
 
 
 @dataclass(frozen=True, slots=True)

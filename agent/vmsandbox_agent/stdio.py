@@ -82,14 +82,14 @@ class Stdio:
 class Pipes:
     """Pipes for a process that is about to be started."""
 
-    def __init__(self, *, stdin: bool) -> None:
-        """Without `stdin` the process reads /dev/null."""
-        child_in, agent_in = _pipe() if stdin else (os.open(os.devnull, os.O_RDONLY), None)
+    def __init__(self, source: Path | None) -> None:
+        """With a `source` the process reads that file; else there is a pipe for its input."""
+        child_in, agent_in = _pipe() if source is None else (os.open(source, os.O_RDONLY | os.O_CLOEXEC), None)
         out_read, out_write = _pipe()
         err_read, err_write = _pipe()
         self.child = (child_in, out_write, err_write)
-        source = None if agent_in is None else Input(agent_in, terminal=False)
-        self.stdio = Stdio(source, Output(out_read), Output(err_read))
+        stdin = None if agent_in is None else Input(agent_in, terminal=False)
+        self.stdio = Stdio(stdin, Output(out_read), Output(err_read))
 
     def close_child(self) -> None:
         """Close the process's ends, which it has inherited."""

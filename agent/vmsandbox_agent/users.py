@@ -18,7 +18,8 @@ _MAX_ID = 2**32 - 2
 def resolve_user(root: Path, user: User) -> ProcessUser:
     """Who `user` is in the container root `root`.
 
-    The primary group is among the additional ones, as if a login had set them (CVE-2023-25173).
+    The primary group is among the additional ones, as if a login had set them (CVE-2023-25173). Where the image's USER
+    names a group, the groups that the image's /etc/group has the user in are left out, as containerd does.
 
     Raises:
         AgentError: a name is unknown, or an id out of range.
@@ -30,7 +31,7 @@ def resolve_user(root: Path, user: User) -> ProcessUser:
     uid = _id(entry[2] if entry else name or "0", f"the image's /etc/passwd has no user {name!r}")
     gid = _gid(root, user.group or group, entry)
     groups = {gid, *user.supplemental_groups}
-    if user.merge_image_groups and entry is not None:
+    if user.merge_image_groups and entry is not None and not group:
         groups |= _memberships(root, entry[0])
     if len(groups) > MAX_GROUPS:
         raise AgentError("invalid_argument", f"user {name!r} is in {len(groups)} groups; {MAX_GROUPS} are possible")

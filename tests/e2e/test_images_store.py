@@ -409,6 +409,15 @@ async def test_a_layout_of_several_images_is_loaded_whole(store: ImageStore, tmp
         await store.load(tmp_path / "layout", "one-name")
 
 
+async def test_an_image_that_has_names_already_is_called_as_it_was_loaded(store: ImageStore, tmp_path: Path) -> None:
+    built = build_image()
+    await store.load(write_layout(tmp_path / "one", {"example.org/a:1": built}))
+    (loaded,) = await store.load(write_layout(tmp_path / "two", {"example.org/b:2": built}))
+    assert loaded.repo_tags == ("example.org/b:2", "example.org/a:1")
+    (loaded,) = await store.load(tmp_path / "one", "example.org/c:3")
+    assert loaded.repo_tags == ("example.org/c:3", "example.org/a:1", "example.org/b:2")
+
+
 async def test_a_bare_tag_in_a_layout_is_no_name_and_a_name_can_be_given(store: ImageStore, tmp_path: Path) -> None:
     built = build_image()
     layout = write_layout(tmp_path / "layout", {"latest": built})

@@ -163,7 +163,7 @@ async def test_a_wrong_creation_is_refused_with_its_reason(
         (User(), "0 0 0 29"),
         (User("web"), "33 34 29 34 44"),
         (User("33"), "33 34 29 34 44"),
-        (User("web:video"), "33 44 29 44"),
+        (User("web:video"), "33 44 44"),
         (User("1234"), "1234 0 0"),
         (User("1234:web"), "1234 34 34"),
         (User("web", group="7"), "33 7 7 29 44"),
@@ -205,3 +205,18 @@ async def test_an_image_in_use_is_not_detached(client: Client) -> None:
     await client.call(DetachImage("image"))
     with pytest.raises(AgentRefused, match="image image is not attached"):
         await client.create("true")
+
+
+async def test_each_container_has_a_dev_null_of_its_own_behind_its_input(client: Client) -> None:
+    before = Path("/dev/null").stat()
+    inodes = set()
+    for name in ("c1", "c2"):
+        await client.create("stat -L -c '%t:%T %u %a %d.%i' /proc/self/fd/0; cat", name, user=User("web"))
+        await client.call(StartContainer(name))
+        printed = await (await client.stream(Stream.STDOUT, name)).read_all()
+        number, owner, mode, inode = printed.decode().split()
+        assert (number, owner, mode) == ("1:3", "0", "666")
+        inodes.add(inode)
+    after = Path("/dev/null").stat()
+    assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
+    assert len(inodes) == 2

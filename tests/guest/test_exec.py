@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,15 @@ async def test_an_exec_has_a_terminal_of_its_own(running: Client) -> None:
     assert (await running.exit("e1")).exit_code == 0
 
 
+async def test_the_input_of_an_exec_is_not_the_guests_own_dev_null(running: Client) -> None:
+    await running.exec("stat -L -c '%t:%T %d' /proc/self/fd/0; cat")
+    printed = await (await running.stream(Stream.STDOUT, exec_id="e1")).read_all()
+    number, device = printed.decode().split()
+    assert number == "1:3"
+    assert int(device) != Path("/dev/null").stat().st_dev
+    await running.exit("e1")
+
+
 async def test_killing_an_exec_kills_its_children(running: Client) -> None:
     await running.exec("sleep 1000 & echo $!; wait")
     stdout = await running.stream(Stream.STDOUT, exec_id="e1")
@@ -81,11 +91,31 @@ async def test_killing_an_exec_kills_its_children(running: Client) -> None:
     await running.call(SignalExec(CONTAINER, "e1", signal.SIGKILL))
 
 
-async def test_an_exec_ends_though_a_child_keeps_its_output_open(running: Client) -> None:
-    await running.exec("echo before; sleep 1000 & exit 6")
+async def test_an_exec_waits_for_the_child_that_keeps_its_output_open(running: Client) -> None:
+    await running.exec("mkfifo /tmp/go; echo before; { read x </tmp/go; echo after; } & exit 6")
     stdout = await running.stream(Stream.STDOUT, exec_id="e1")
-    assert await stdout.read_all() == b"before\n"
-    assert (await running.exit("e1")).exit_code == 6
+    assert await stdout.read_until(b"\n") == b"before\n"
+    await running.exec("echo >/tmp/go", "e2")
+    assert await stdout.read_all() == b"after\n"
+    ended = [(await running.events.get())[1] for _ in range(2)]
+    assert {(event.exec_id, event.exit_code) for event in ended} == {("e1", 6), ("e2", 0)}
+
+
+async def test_an_exec_that_is_killed_ends_though_a_child_keeps_its_output_open(running: Client) -> None:
+    await running.exec("setsid sleep 1000 & echo $!; exit 6")
+    stdout = await running.stream(Stream.STDOUT, exec_id="e1")
+    await stdout.read_until(b"\n")
+    await running.call(SignalExec(CONTAINER, "e1", signal.SIGKILL))
+    assert await stdout.read_all() == b""
+    assert (await running.exit("e1")).exec_id == "e1"
+
+
+async def test_an_exec_whose_child_outlives_a_kill_ends(running: Client) -> None:
+    await running.exec("setsid sleep 1000 & echo $!; exec sleep 1000")
+    stdout = await running.stream(Stream.STDOUT, exec_id="e1")
+    await stdout.read_until(b"\n")
+    await running.call(SignalExec(CONTAINER, "e1", signal.SIGKILL))
+    assert (await running.exit("e1")).exit_code == 137
 
 
 async def test_the_end_of_the_container_ends_its_execs(running: Client) -> None:

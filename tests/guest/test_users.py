@@ -33,8 +33,9 @@ def resolved(root: Path, user: User) -> tuple[int, int, list[int]]:
         (User("web"), (33, 34, [34, 44])),
         (User("33"), (33, 34, [34, 44])),
         (User("1000"), (7, 8, [8])),  # A name of digits is a name first.
-        (User("web:video"), (33, 44, [44])),
-        (User("web:0"), (33, 0, [0, 44])),
+        (User("web:video"), (33, 44, [44])),  # The image names the group: the user gets no others.
+        (User("web:0"), (33, 0, [0])),
+        (User("web:0", supplemental_groups=(9,)), (33, 0, [0, 9])),
         (User("web", group="5"), (33, 5, [5, 44])),
         (User("4294967294:1"), (4294967294, 1, [1])),
     ],

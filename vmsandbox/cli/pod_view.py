@@ -1,16 +1,16 @@
 """What `vmsandbox run` shows of its pod: what is going on, and output with the container's name before each line."""
 
-import asyncio
 import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import BinaryIO, Self
+from typing import Self
 
 from rich.markup import escape
 
 from vmsandbox.cli import terminal
+from vmsandbox.cli.line_writer import LineWriter
 from vmsandbox.images import PullProgress
 from vmsandbox.model import ContainerStatus, Image, SandboxStatus
 from vmsandbox.pod.observer import OutputLine
@@ -32,14 +32,19 @@ class PodView:
     _update: terminal.Update | None = None
     _parts: dict[str, float] = field(default_factory=dict)
     _ready: float = 0
+    _writers: dict[Stream, LineWriter] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         """The view."""
+        self._writers = {Stream.STDOUT: LineWriter(sys.stdout.buffer), Stream.STDERR: LineWriter(sys.stderr.buffer)}
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Clear away what is drawn."""
+        """Clear away what is drawn, and end the last lines."""
         self._end_step()
+        with contextlib.suppress(OSError):  # their reader has left
+            for writer in self._writers.values():
+                writer.close()
 
     def pulling(self, image: str, progress: PullProgress) -> None:
         """A bar for all pulls together."""
@@ -75,6 +80,8 @@ class PodView:
 
     def container_ended(self, name: str, status: ContainerStatus) -> None:
         """A line, where it did not simply succeed."""
+        for writer in self._writers.values():
+            writer.ended(name)
         if status.exit_code or status.reason not in ("Completed", ""):
             more = f": {status.message}" if status.message else ""
             terminal.note(f"container {name}: {status.reason}, exit code {status.exit_code}{more}")
@@ -94,9 +101,7 @@ class PodView:
 
     async def output(self, lines: Sequence[OutputLine]) -> None:
         """The lines, as soon as whoever reads ours takes them."""
-        target = sys.stderr.buffer if lines[0].stream is Stream.STDERR else sys.stdout.buffer
-        prefix = self._prefix(lines[0].container)
-        await asyncio.to_thread(_write, target, b"".join(prefix + line.text + b"\n" for line in lines))
+        await self._writers[lines[0].stream].write(self._prefix(lines[0].container), lines)
 
     def _end_step(self) -> None:
         self._step.close()
@@ -115,8 +120,3 @@ class PodView:
             return f"{padded} ".encode()
         colour = _COLOURS[self.names.index(name) % len(_COLOURS)]
         return f"\x1b[{colour}m{padded}\x1b[0m ".encode()
-
-
-def _write(target: BinaryIO, data: bytes) -> None:
-    target.write(data)
-    target.flush()

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmsandbox.errors import InvalidArgument
@@ -32,6 +32,12 @@ class Usage:
 
     bytes: int
     inodes: int
+
+
+def _called(image: Image, names: Sequence[Reference]) -> Image:
+    """The image with these of its names before all others."""
+    tags = [str(name) for name in names if name.tag]
+    return replace(image, repo_tags=tuple(sorted(image.repo_tags, key=lambda tag: tag not in tags)))
 
 
 class ImageStore:
@@ -70,7 +76,7 @@ class ImageStore:
         return self._parts.directory
 
     async def pull(self, reference: str, auth: RegistryAuth | None = None, progress: Report = silent) -> Image:
-        """Pull an image from its registry and make its root image.
+        """Pull an image from its registry and make its root image; its first name is the one that was pulled.
 
         What is held already is not fetched again; but the registry is always asked what the name stands for,
         with this pull's own credentials. Cancelling it leaves the store as it was.
@@ -96,10 +102,12 @@ class ImageStore:
             await self._paths.call(base or authfile, lambda: write_authfile(authfile, name.registry, auth, base))
             skopeo = Skopeo(self._parts.settings, staging, authfile, secrets_of(auth))
             record = await Pull(self._parts, skopeo, staging, progress).run(name)
-            return self._catalogue.current(record)
+            return _called(self._catalogue.current(record), (name,))
 
     async def load(self, archive: Path, name: str = "", progress: Report = silent) -> tuple[Image, ...]:
         """Take in the images of an OCI layout (a directory or an archive) or of a docker archive.
+
+        The names under which an image was loaded are the first of its names.
 
         Args:
             archive: the file or directory; it is not changed.
@@ -120,10 +128,12 @@ class ImageStore:
             found = await images_in(archive, skopeo)
             if override and len(found) != 1:
                 raise InvalidArgument(f"{archive} holds {len(found)} images, which cannot have one name")
-            records = [
-                await self._take(image.named(override) if override else image, staging, progress) for image in found
-            ]
-            return tuple(self._catalogue.current(record) for record in records)
+            named = [image.named(override) if override else image for image in found]
+            records = [await self._take(image, staging, progress) for image in named]
+            return tuple(
+                _called(self._catalogue.current(record), image.names)
+                for record, image in zip(records, named, strict=True)
+            )
 
     async def _take(self, image: Found, staging: Path, progress: Report) -> ImageRecord:
         await asyncio.to_thread(image.give, self._parts.blobs, staging)
