@@ -23,6 +23,7 @@ from vmsandbox.model import PodSandboxConfig
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State
 
+_PIPE = asyncio.subprocess.PIPE
 _LOOK = 0.005
 """Seconds between looks at the loop's lateness."""
 
@@ -35,11 +36,11 @@ class Processes(FakeTransports):
         self.flood = "quiet"
         self._processes: list[asyncio.subprocess.Process] = []
 
-    async def start(self, sandbox_id: str, directory: Path) -> UnixTransport:
+    async def start(self, sandbox_id: str, directory: Path, *_: object) -> UnixTransport:
         place = self._place(sandbox_id)
         place.mkdir(parents=True)
         command = (sys.executable, "-m", "tests.performance.flooding", str(place), self.flood)
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(*command, stdin=_PIPE, stdout=_PIPE)
         self._processes.append(process)
         assert process.stdout is not None
         await process.stdout.readline()

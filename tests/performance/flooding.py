@@ -2,7 +2,8 @@
 
     python -m tests.performance.flooding DIRECTORY FLOOD
 
-It listens in the directory as `FakeAgent` does, says so by a line, and floods as soon as its container has started.
+It listens in the directory as `FakeAgent` does, says so by a line, floods as soon as its container has started, and
+ends with its input.
 """
 
 import asyncio
@@ -92,12 +93,13 @@ async def chunks(connection: Connection) -> None:
 
 
 async def send(agent: FakeAgent, frames: Iterator[bytes]) -> None:
-    while True:
-        if agent._controller is None or not agent._started:
+    while agent._controller is None or not agent._started:
+        await asyncio.sleep(0.01)
+    for frame in frames:
+        while agent._controller is None:
             await asyncio.sleep(0.01)
-            continue
         with contextlib.suppress(OSError):
-            await agent.say(next(frames))
+            await agent.say(frame)
 
 
 async def main(directory: Path, flood: str) -> None:
@@ -108,7 +110,9 @@ async def main(directory: Path, flood: str) -> None:
     async with agent:
         sys.stdout.write("listening\n")
         sys.stdout.flush()
-        await (send(agent, FRAMES[flood](agent)) if flood in FRAMES else asyncio.Event().wait())
+        flooding = asyncio.create_task(send(agent, FRAMES[flood](agent) if flood in FRAMES else iter(())))
+        await asyncio.to_thread(sys.stdin.read)
+        flooding.cancel()
 
 
 def _tokens_for(agent: FakeAgent, serve: Callable[[Connection], Awaitable[None]]) -> Callable[..., Awaitable[object]]:

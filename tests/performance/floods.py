@@ -38,6 +38,8 @@ FLOODS = {
 SECONDS = 6.0
 _WITH_MACHINES = 25.0
 _PAUSE = 0.005
+_LONGEST = 30.0
+"""Seconds until a call is given up; it counts with them."""
 _LISTS = 4
 """ListPodSandbox for each ExecSync."""
 _MIB = 1024 * 1024
@@ -54,12 +56,12 @@ class Times:
 def measure(runtime: api_pb2_grpc.RuntimeServiceStub, container_id: str, seconds: float) -> Times:
     """Call for some time, one call after the other."""
     times = Times([], [])
-    request = api.ExecSyncRequest(container_id=container_id, cmd=[COMMAND], timeout=30)
+    request = api.ExecSyncRequest(container_id=container_id, cmd=[COMMAND])
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         for _ in range(_LISTS):
-            times.lists.append(_took(lambda: runtime.ListPodSandbox(api.ListPodSandboxRequest())))
-        times.execs.append(_took(lambda: runtime.ExecSync(request)))
+            times.lists.append(_took(lambda: runtime.ListPodSandbox(api.ListPodSandboxRequest(), timeout=_LONGEST)))
+        times.execs.append(_took(lambda: runtime.ExecSync(request, timeout=_LONGEST)))
     return times
 
 
@@ -80,7 +82,7 @@ def daemon(directory: Path, flood: str, pods: int) -> Iterator[tuple[str, "subpr
         try:
             yield process.stdout.readline().strip(), process
         finally:
-            process.terminate()
+            process.kill()  # Its agents end with it.
 
 
 def with_fakes(names: Sequence[str]) -> None:
@@ -95,12 +97,17 @@ def with_fakes(names: Sequence[str]) -> None:
                     begin = time.monotonic()
                     times = measure(api_pb2_grpc.RuntimeServiceStub(channel), quiet, SECONDS)
                     logged = (_logged(directory) - before) / (time.monotonic() - begin) / _MIB
-                told, _ = process.communicate()
+                try:
+                    told, _ = process.communicate(timeout=_LONGEST)
+                except subprocess.TimeoutExpired:
+                    told = "{}"
                 idle = idle or times
                 _print(name, times, idle, f"{_of_loop(json.loads(told))}; log {logged:.1f} MiB/s")
 
 
 def _of_loop(told: dict[str, float]) -> str:
+    if not told:
+        return "the loop does not answer"
     late, worked, most = (told[name] * 1000 for name in ("late", "worked", "most"))
     return f"loop late by {late:.1f} ms, works {worked:.1f} (most {most:.1f}) ms in 5, {told['part']:.0%} of a CPU"
 

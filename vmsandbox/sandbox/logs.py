@@ -83,15 +83,21 @@ class ContainerLog:
         """
         pending = self._pending[stream]
         pending += data
-        entries, taken = _entries(stream, pending)
+        taken = written = 0
+        for entries, end in _entries(stream, pending):
+            written += self._append(entries)
+            taken = end
         del pending[:taken]
-        return self._append(stream, entries, taken)
+        self._has_taken(stream, taken)
+        return written
 
     def end(self, stream: Stream) -> int:
         """Write what is left of the stream, which has ended, as a piece of a line; return as `write`."""
         rest = bytes(self._pending[stream])
         self._pending[stream].clear()
-        return self._append(stream, [_head(stream, b"P") + rest + b"\n"], len(rest))
+        written = self._append(_head(stream, b"P") + rest + b"\n") if rest else 0
+        self._has_taken(stream, len(rest))
+        return written
 
     def reopen(self) -> int:
         """Go on in a new, empty file at the same path (CRI ReopenContainerLog, after a rotation); return 0."""
@@ -129,20 +135,21 @@ class ContainerLog:
         except OSError as error:
             raise _cannot_be_opened(self.path, error) from None
 
-    def _append(self, stream: Stream, entries: list[bytes], taken: int) -> int:
-        if not taken:
-            return 0
+    def _append(self, entries: bytes) -> int:
         try:
-            for part in entries:
-                _write_all(self._fd, part)
+            _write_all(self._fd, entries)
             self._refused = False
         except OSError as error:
             if not self._refused:
                 _log.warning("output is lost, since %s cannot be written: %s", self.path, error.strerror)
             self._refused = True
-        self._offsets[stream] += taken
-        self._write_position()
-        return sum(map(len, entries))
+        return len(entries)
+
+    def _has_taken(self, stream: Stream, count: int) -> None:
+        """So many bytes more of the stream are in the log: only now, when all of their entries are."""
+        if count:
+            self._offsets[stream] += count
+            self._write_position()
 
     def _write_position(self) -> None:
         status = os.fstat(self._fd)
@@ -161,26 +168,24 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _entries(stream: Stream, pending: bytearray) -> tuple[list[bytes], int]:
-    """The entries of the lines, and of the pieces of too long lines, that `pending` holds; how much of it they are.
+def _entries(stream: Stream, pending: bytearray) -> Iterator[tuple[bytes, int]]:
+    """The entries of the lines, and of the pieces of too long lines, that `pending` holds; where in it they end.
 
     All have one timestamp, and no step is made for a single line, of which a guest can send 16384 in a chunk. They come
-    in several parts, between whose writes the event loop's thread has its turn.
+    in several parts, between which, when they are written, the event loop's thread has its turn.
     """
     full, piece = _head(stream, b"F"), _head(stream, b"P")
-    entries = []
     start = 0
     while start < len(pending):
         end = pending.rfind(b"\n", start, start + LINE_LIMIT + 1)  # No line before it is too long.
         if end >= 0:
-            entries.append(full + pending[start:end].replace(b"\n", b"\n" + full) + b"\n")
+            yield full + pending[start:end].replace(b"\n", b"\n" + full) + b"\n", end + 1
             start = end + 1
         elif len(pending) - start > LINE_LIMIT:
-            entries.append(piece + pending[start : start + LINE_LIMIT] + b"\n")
+            yield piece + pending[start : start + LINE_LIMIT] + b"\n", start + LINE_LIMIT
             start += LINE_LIMIT
         else:
-            break
-    return entries, start
+            return
 
 
 def _head(stream: Stream, tag: bytes) -> bytes:
