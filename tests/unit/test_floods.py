@@ -17,6 +17,7 @@ from tests.unit.test_guest_session import hang, until
 from vmsandbox.errors import Unavailable
 from vmsandbox.fairness import UNBROKEN, Fairness
 from vmsandbox.guest import session as session_module
+from vmsandbox.guest import stream_port
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session import RunState, Session
 from vmsandbox.guest.transport import Connection
@@ -151,6 +152,26 @@ async def test_a_guest_that_breaks_the_protocol_again_and_again_is_dialled_less_
     growth = [later / earlier for earlier, later in itertools.pairwise(pauses)]
     assert growth[:3] == [2, 2, 2]
     assert growth[-1] == 1
+
+
+async def test_a_stream_that_a_guest_ends_again_and_again_is_opened_less_and_less(
+    agent: FakeAgent, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(stream_port.random, "uniform", lambda low, high: pauses.append(high) or 0)
+
+    async def serve(connection: Connection) -> None:
+        await connection.send(pack(b"x"))
+
+    async def open_stream(_: object) -> object:
+        return agent._offer(serve)
+
+    agent._open_stream = open_stream  # type: ignore[assignment,method-assign]
+    async with GuestClient(session).output("c1", Stream.STDOUT) as output:
+        for position in range(1, 8):
+            output.acknowledge(output.offset + len(await anext(output)))
+            assert output.offset == position
+    assert [later / earlier for earlier, later in itertools.pairwise(pauses)][:3] == [2, 2, 2]
 
 
 async def test_an_event_that_goes_back_ends_the_connection_and_one_that_comes_again_with_a_new_one_does_not(

@@ -1,7 +1,9 @@
 """Opening streams on the agent's stream port, and opening them again after a loss."""
 
 import asyncio
+import math
 import random
+import time
 from collections.abc import Awaitable, Callable
 
 from vmsandbox.errors import DeadlineExceeded, Unavailable, VmsandboxError
@@ -18,6 +20,9 @@ MAX_FAILURES = 8
 """Openings in a row without a byte on a session that is connected; then the stream is given up."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""Seconds before a lost stream is opened again, at most. The pause doubles while losses follow within `_SOON`, also of
+streams that have given something: a guest can end each after one byte."""
+_SOON = 10.0
 
 
 async def open_stream(session: Session, request: OpenStream | OpenPort) -> Connection:
@@ -51,6 +56,8 @@ class Reopening:
         self._session = session
         self._open_once = open_once
         self._failures = 0
+        self._losses = 0
+        self._lost_at = -math.inf
 
     async def open(self) -> Connection:
         """A connection; the caller closes it.
@@ -76,7 +83,10 @@ class Reopening:
             self._failures += 1
         if self._failures >= MAX_FAILURES:
             raise Unavailable(f"{self._name}: given up after {self._failures} attempts: {_text(reason)}")
-        longest = min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE)
+        now = time.monotonic()
+        self._losses = self._losses + 1 if now - self._lost_at < _SOON else 0
+        self._lost_at = now
+        longest = min(_FIRST_PAUSE * 2 ** min(self._losses, 10), _LONGEST_PAUSE)
         await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - jitter
 
 
