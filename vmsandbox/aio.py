@@ -34,6 +34,20 @@ async def background(work: Coroutine[Any, Any, T], name: str | None = None) -> A
         await cancel(task)
 
 
+@contextlib.asynccontextmanager
+async def attendant(work: Coroutine[Any, Any, T], name: str) -> AsyncIterator["asyncio.Task[T]"]:
+    """As `background`, for work that nobody waits for: when an error ends it, that is logged at once."""
+    async with background(work, name) as task:
+        task.add_done_callback(report)
+        yield task
+
+
+def report(task: "asyncio.Task[Any]") -> None:
+    """Log the error that has ended a task, as a callback of one that nobody waits for (`add_done_callback`)."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("%s: ended by an error", task.get_name(), exc_info=error)
+
+
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Await `work` to its end, however often the caller is cancelled meanwhile; for giving back what was acquired.
 

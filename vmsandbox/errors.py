@@ -127,3 +127,12 @@ _BY_CODE: dict[str, type[VmsandboxError]] = {
 def error_of_code(code: str) -> type[VmsandboxError]:
     """The class for a code that crossed the wire; `Internal` for a code nobody knows (the guest is hostile)."""
     return _BY_CODE.get(code, Internal)
+
+
+def explained(error: BaseException) -> VmsandboxError:
+    """The error itself where it is one of ours; else an `Internal` that names it, and has it as its cause."""
+    if isinstance(error, VmsandboxError):
+        return error
+    internal = Internal(f"{type(error).__name__}: {error}")
+    internal.__cause__ = error
+    return internal

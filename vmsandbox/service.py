@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 from vmsandbox import log
-from vmsandbox.errors import InvalidArgument
+from vmsandbox.errors import InvalidArgument, NotFound
 from vmsandbox.guest.streams import PortStream
 from vmsandbox.images import ImageStore
 from vmsandbox.model import (
@@ -33,16 +33,17 @@ from vmsandbox.model import (
 from vmsandbox.sandbox.admission import Admission, available_memory, default_boots
 from vmsandbox.sandbox.attach import Attachment
 from vmsandbox.sandbox.broadcast import Broadcast
+from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.domain import size_of
 from vmsandbox.sandbox.exec_process import ExecProcess
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.possible import check_pod
 from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
-from vmsandbox.sandbox.recovery import recover
+from vmsandbox.sandbox.recovery import Recovery
 from vmsandbox.sandbox.sandbox import Sandbox
 from vmsandbox.sandbox.sandboxes import Sandboxes
 from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
-from vmsandbox.sandbox.teardown import give_back
+from vmsandbox.sandbox.taking_back import damaged, reclaim
 from vmsandbox.sandbox.usage import measured, sandbox_usage
 
 _log = log.get(__name__)
@@ -52,11 +53,12 @@ class RuntimeService:
     """Sandboxes and containers. It owns them; `host` is the caller's, and outlives it."""
 
     def __init__(self, host: Host) -> None:
-        """Know no sandbox; `recover` takes those of the state database back, and `running` opens it for work."""
+        """Know no sandbox; `recover` reads those of the state database, and `running` opens it for work."""
         self._host = host
         self._admission = Admission(host.memory_budget or available_memory(), host.boots_in_parallel or default_boots())
         self._sandboxes = Sandboxes()
         self._broadcast = Broadcast()
+        self._recovery = Recovery(host, self._admission, self._sandboxes)
 
     @property
     def images(self) -> ImageStore:
@@ -65,8 +67,11 @@ class RuntimeService:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["RuntimeService"]:
-        """Watch over machines while the context lasts; then let go of them. Machines go on."""
-        async with self._sandboxes.watched(self._host.hypervisor):
+        """Watch over machines, and take back those of `recover`, while the context lasts; then let go of them.
+
+        Machines go on.
+        """
+        async with self._sandboxes.watched(self._host.hypervisor), self._recovery.running():
             yield self
 
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
@@ -82,7 +87,10 @@ class RuntimeService:
         """
         check_pod(config)
         memory = size_of(self._host.profile(config.runtime_handler), config).memory
-        self._sandboxes.check_is_new(config)
+        same = self._sandboxes.named(config.metadata)
+        if same is not None and same.record.state is SandboxState.STARTING:
+            await self._recovery.wait_for(same.record.id)  # It is given back, if an earlier process was making it.
+        self._sandboxes.check_is_new(config.metadata)
         record = SandboxRecord(uuid.uuid4().hex, config, SandboxState.STARTING, time.time_ns(), memory)
         sandbox = self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, self._broadcast.publish)
         try:
@@ -95,11 +103,13 @@ class RuntimeService:
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         """End the machine and give back network, memory and disks. Succeeds for an unknown or stopped sandbox."""
+        await self._recovery.give_up(sandbox_id)
         if sandbox := self._sandboxes.get(sandbox_id):
             await sandbox.stop()
 
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         """Stop a sandbox and forget it and its containers. Succeeds for an unknown one."""
+        await self._recovery.give_up(sandbox_id)
         if sandbox := self._sandboxes.get(sandbox_id):
             await sandbox.remove()
             self._sandboxes.pop(sandbox_id, None)
@@ -114,20 +124,21 @@ class RuntimeService:
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
         """Make a container, and return its id; see `Sandbox.create_container`. Raises NotFound."""
-        return await self._sandboxes.find(sandbox_id).create_container(config)
+        return await (await self._sandbox(sandbox_id)).create_container(config)
 
     async def start_container(self, container_id: str) -> None:
         """Let a container run. Raises NotFound, and as `Container.start`."""
-        await self._sandboxes.container(container_id).start()
+        await (await self._container(container_id)).start()
 
     async def stop_container(self, container_id: str, timeout: float) -> None:
         """Ask a container to end, and kill it after `timeout` seconds. Succeeds for an unknown or ended one."""
-        if sandbox := self._sandboxes.owner(container_id):
-            await sandbox.containers[container_id].stop(timeout)
+        with contextlib.suppress(NotFound):
+            await (await self._container(container_id)).stop(timeout)
 
     async def remove_container(self, container_id: str) -> None:
         """End a container if it runs, and forget it. Succeeds for an unknown one."""
         if sandbox := self._sandboxes.owner(container_id):
+            await self._recovery.wait_for(sandbox.record.id)
             await sandbox.containers.remove(container_id)
 
     def container_status(self, container_id: str) -> ContainerStatus:
@@ -155,9 +166,9 @@ class RuntimeService:
             FailedPrecondition: it does not run.
             DeadlineExceeded: the command did not end in time, and was killed.
         """
-        container = self._sandboxes.container(container_id)
         if not command:
             raise InvalidArgument("no command was given")
+        container = await self._container(container_id)
         return await self._sandboxes.find(container.record.sandbox_id).exec_sync(container_id, command, timeout)
 
     def check_exec(self, request: ExecRequest) -> None:
@@ -184,14 +195,15 @@ class RuntimeService:
             FailedPrecondition: it does not run.
             VmsandboxError: the command could not be started.
         """
-        sandbox = self._sandboxes.find(self._sandboxes.container(request.container_id).record.sandbox_id)
-        async with sandbox.exec(request) as process:
+        container = await self._container(request.container_id)
+        async with self._sandboxes.find(container.record.sandbox_id).exec(request) as process:
             yield process
 
     @contextlib.asynccontextmanager
     async def attach(self, request: AttachRequest) -> AsyncIterator[Attachment]:
         """Join the streams of a running container (CRI Attach). Raises NotFound, FailedPrecondition."""
-        async with self._sandboxes.container(request.container_id).attach(stdin=request.stdin) as attachment:
+        container = await self._container(request.container_id)
+        async with container.attach(stdin=request.stdin) as attachment:
             yield attachment
 
     @contextlib.asynccontextmanager
@@ -203,12 +215,13 @@ class RuntimeService:
             FailedPrecondition: it is not READY.
             Unavailable: nobody listens on that port, or the machine is gone.
         """
-        async with self._sandboxes.find(sandbox_id).port(port) as stream:
+        sandbox = await self._sandbox(sandbox_id)
+        async with sandbox.port(port) as stream:
             yield stream
 
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
         """Change a container's limits (CRI UpdateContainerResources). Raises NotFound, and as `Container.update`."""
-        await self._sandboxes.container(container_id).update(resources)
+        await (await self._container(container_id)).update(resources)
 
     async def measure_pod_sandbox(self, sandbox_id: str) -> SandboxUsage:
         """What a sandbox uses, as this host measures it (CRI PodSandboxStats). Raises NotFound, and as `sandbox_usage`.
@@ -234,20 +247,39 @@ class RuntimeService:
         """What happens to sandboxes and containers from now on (CRI GetContainerEvents)."""
         return self._broadcast.listen()
 
-    async def recover(self) -> None:
-        """Take back the sandboxes of a process that ended or crashed, as far as they are still there.
+    def recover(self) -> None:
+        """Know the sandboxes of a process that ended or crashed, as they were; `running` takes them back.
+
+        A call that needs the guest of one waits for it, a moment; a stop ends one that is not taken back yet.
 
         Raises:
-            Internal: a record of the state database is damaged.
+            FailedPrecondition: the state database cannot be read.
         """
-        for sandbox in await recover(self._host, self._admission, self._broadcast.publish):
-            self._sandboxes[sandbox.record.id] = sandbox
+        self._recovery.load(self._broadcast.publish)
+
+    async def recovered(self) -> None:
+        """Return when every sandbox is taken back, or NOTREADY, or was given back."""
+        await self._recovery.settled()
 
     async def reclaim(self) -> None:
-        """Give back all that a process that crashed has left behind in the state database."""
-        for container in self._host.state.all(ContainerRecord):
-            self._host.state.delete(ContainerRecord, container.id)
-        for record in self._host.state.all(SandboxRecord):
-            _log.warning("giving back what sandbox %s of a process that crashed acquired", record.id)
-            await give_back(self._host, record.id)
-            self._host.state.delete(SandboxRecord, record.id)
+        """Give back all that a process that crashed has left behind in the state database, as far as that can be done.
+
+        What cannot be given back stays recorded, for the next process that takes this database.
+        """
+        state = self._host.state
+        for container in state.all(ContainerRecord):
+            state.discard(ContainerRecord, container.id)
+        for sandbox_id in (*(record.id for record in state.all(SandboxRecord)), *damaged(state)):
+            _log.warning("giving back what sandbox %s of a process that crashed acquired", sandbox_id)
+            await reclaim(self._host, sandbox_id)
+
+    async def _sandbox(self, sandbox_id: str) -> Sandbox:
+        """A sandbox whose guest is needed. Raises NotFound, and as `Recovery.wait_for`."""
+        self._sandboxes.find(sandbox_id)
+        await self._recovery.wait_for(sandbox_id)
+        return self._sandboxes.find(sandbox_id)
+
+    async def _container(self, container_id: str) -> Container:
+        """A container whose guest is needed. Raises NotFound, and as `Recovery.wait_for`."""
+        await self._recovery.wait_for(self._sandboxes.container(container_id).record.sandbox_id)
+        return self._sandboxes.container(container_id)

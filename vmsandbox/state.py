@@ -84,20 +84,42 @@ class State:
         with self._writing():
             self._database.execute("DELETE FROM record WHERE kind = ? AND id = ?", (kind.__name__, key))
 
+    def discard(self, kind: type, key: str) -> None:
+        """As `delete`, for what nobody needs any more: where it stays, that is logged, and life goes on."""
+        try:
+            self.delete(kind, key)
+        except ResourceExhausted as error:
+            _log.error("%s %s is still recorded: %s", kind.__name__, key, error)
+
     def all(self, kind: type[T]) -> tuple[T, ...]:
-        """Every record of a kind, in the order of their ids.
+        """Every record of a kind that can be read, in the order of their ids; `damaged` has the others.
 
         Raises:
-            Internal: a record does not have the form of its class.
+            FailedPrecondition: the database itself cannot be read.
         """
-        rows = self._database.execute("SELECT id, body FROM record WHERE kind = ? ORDER BY id", (kind.__name__,))
-        return tuple(_parse(kind, key, body) for key, body in rows)
+        parsed = (_parse(kind, key, body) for key, body in self._rows(kind))
+        return tuple(record for record in parsed if not isinstance(record, Internal))
+
+    def damaged(self, kind: type) -> dict[str, Internal]:
+        """Why the other records of a kind cannot be read, by their ids. Raises as `all`."""
+        parsed = {key: _parse(kind, key, body) for key, body in self._rows(kind)}
+        return {key: record for key, record in parsed.items() if isinstance(record, Internal)}
+
+    def _rows(self, kind: type) -> list[tuple[str, bytes]]:
+        query = "SELECT id, CAST(body AS BLOB) FROM record WHERE kind = ? ORDER BY id"
+        try:
+            return self._database.execute(query, (kind.__name__,)).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise FailedPrecondition(
+                f"the state database {self._path} cannot be read: {error}",
+                hint="move it away; machines that run have to be ended by hand then (docs/on-disk.md)",
+            ) from None
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise ResourceExhausted(
                 f"the state database {self._path} cannot be written: {error}", hint="is its disk full?"
             ) from None
@@ -115,8 +137,8 @@ class State:
         self.close()
 
 
-def _parse(kind: type[T], key: str, body: str) -> T:
+def _parse(kind: type[T], key: str, body: bytes) -> T | Internal:
     try:
-        return codec.decode(kind, json.loads(body))
-    except ValueError as error:
-        raise Internal(f"the state record {kind.__name__} {key} is damaged: {error}") from None
+        return codec.decode(kind, json.loads(body.decode()))
+    except Exception as error:  # Whatever stands there, it is not a record.
+        return Internal(f"the state record {kind.__name__} {key} is damaged: {error}")

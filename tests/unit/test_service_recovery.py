@@ -32,8 +32,9 @@ async def daemon(world: FakeWorld, **more: Any) -> AsyncIterator[RuntimeService]
     """A daemon on the state database that the ones before have left."""
     with State(world.directory / "state.db") as state:
         service = RuntimeService(world.host(state, memory_budget=more.pop("memory_budget", 1024 * MIB)))
-        await service.recover()
+        service.recover()
         async with service.running():
+            await service.recovered()
             yield service
 
 
@@ -255,9 +256,9 @@ async def test_a_machine_that_dies_after_it_was_taken_back_is_noticed(world):
         container = await running(service, sandbox)
     with State(world.directory / "state.db") as state:
         service = RuntimeService(world.host(state))
-        await service.recover()
-        world.hypervisor.kill(f"vmsandbox-{sandbox}")  # before anybody listens
+        service.recover()
         async with service.running():
+            world.hypervisor.kill(f"vmsandbox-{sandbox}")  # while it is being taken back
             assert (await service.wait_container(container)).reason == "SandboxDied"
 
 

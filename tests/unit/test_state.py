@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from vmsandbox.errors import FailedPrecondition, Internal, ResourceExhausted
+from vmsandbox.errors import FailedPrecondition, ResourceExhausted
 from vmsandbox.state import State
 
 
@@ -55,14 +55,39 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
         State(tmp_path / "state.db")
 
 
-def test_a_damaged_record_is_named(state, tmp_path):
-    state.put("a", Fruit("apple"))
+DAMAGED = {
+    "another type": '{"name": 3}',
+    "an unknown field": '{"name": "pear", "more": 1}',
+    "no object": "[]",
+    "no JSON": "{",
+    "nothing": "",
+    "deeply nested": "[" * 100_000,
+    "no text": b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("stored", ["?", "CAST(? AS TEXT)"])
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_record_costs_no_other(state, tmp_path, name, stored):
+    for key in ("a", "b", "c"):
+        state.put(key, Fruit(key))
     other = sqlite3.connect(tmp_path / "state.db")
     with other:
-        other.execute("UPDATE record SET body = '{\"name\": 3}'")
+        other.execute(f"UPDATE record SET body = {stored} WHERE id = 'b'", (DAMAGED[name],))
     other.close()
-    with pytest.raises(Internal, match="Fruit a is damaged"):
+    assert state.all(Fruit) == (Fruit("a"), Fruit("c"))
+    assert list(state.damaged(Fruit)) == ["b"]
+    assert "Fruit b is damaged" in str(state.damaged(Fruit)["b"])
+
+
+def test_a_database_that_is_damaged_as_a_whole_is_refused_with_a_hint(tmp_path):
+    path = tmp_path / "state.db"
+    with State(path) as state:
+        state.put("a", Fruit("apple"))
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 4096)
+    with State(path) as state, pytest.raises(FailedPrecondition, match="cannot be read") as caught:
         state.all(Fruit)
+    assert caught.value.hint
 
 
 def test_a_database_that_takes_no_more_says_so_and_what_has_happened_is_only_logged(tmp_path, caplog):

@@ -36,7 +36,7 @@ async def _serve(config: Config) -> None:
         instance = stack.enter_context(claim_daemon(config.run_directory, config.state_directory))
         host = await stack.enter_async_context(open_host(config, instance, config.libvirt))
         service = RuntimeService(host)
-        await service.recover()
+        service.recover()
         await stack.enter_async_context(service.running())
         node = Node(
             handlers=config.machine_handlers,

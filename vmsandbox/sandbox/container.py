@@ -1,13 +1,12 @@
 """The life of one container, from its record to its removal."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
-from vmsandbox import aio
+from vmsandbox import aio, log
 from vmsandbox.errors import Unavailable, VmsandboxError
 from vmsandbox.model import ContainerEventKind, ContainerState, ContainerStatus, ContainerUser, Output, Resources
 from vmsandbox.sandbox import creation, stopping
@@ -19,6 +18,8 @@ from vmsandbox.sandbox.records import ContainerRecord
 from vmsandbox.sandbox.resources import build_resources, updated
 from vmsandbox.sandbox.states import ContainerCall, require_container
 from vmsandbox.sandbox.surroundings import Surroundings
+
+_log = log.get(__name__)
 
 START_FAILED = 128
 """Exit code of a container whose process could not be started, as containerd has it."""
@@ -146,10 +147,12 @@ class Container:
             await self._following.close()
 
     async def forget(self) -> None:
-        """Remove all traces; what the guest does not let go is given back with its machine."""
-        with contextlib.suppress(VmsandboxError):
+        """Remove all traces. What cannot be removed is logged, and given back with its machine."""
+        try:
             await self._give_back()
-        self.journal.delete()
+        except Exception as error:
+            _log.warning("container %s is given back with its machine: %s", self.record.id, error)
+        self.journal.discard()
 
     async def _create(self) -> None:
         request = await creation.prepare(self._around, self.record)
@@ -194,6 +197,7 @@ class Container:
         client = self._around.running().client
         self._following = Following(self.record, await open_log(self._around, self.record), client)
         self._finishing = asyncio.create_task(self._finish(self._following), name=f"end of {self.record.id}")
+        self._finishing.add_done_callback(aio.report)
 
     async def _finish(self, following: Following) -> None:
         """Note the end when both have come: that of the process, and that of its output."""

@@ -85,6 +85,10 @@ class Journal:
         """Take the record off the disk. Raises ResourceExhausted where it stays."""
         self._around.state.delete(ContainerRecord, self.record.id)
 
+    def discard(self) -> None:
+        """As `delete`; where the record stays, that is logged, and the next process removes it."""
+        self._around.state.discard(ContainerRecord, self.record.id)
+
     def removed(self) -> None:
         """All of it is gone, and is told so once."""
         self.delete()

@@ -1,123 +1,160 @@
 """Sandboxes taken back from the state database, after this process was killed or restarted (docs/on-disk.md).
 
-Machines and containers have gone on meanwhile. What a record says is compared with what the hypervisor and the agent
-say; what cannot be taken back is NOTREADY, or EXITED, with the reason.
+Machines and containers have gone on meanwhile. Every sandbox is known at once, as its record has it. Beside everything
+else, the record is then compared with what the hypervisor and the agent say; a sandbox that cannot be taken back is
+NOTREADY, and a container EXITED, with the reason. Whatever goes wrong with one sandbox ends that one alone.
 """
 
-from collections import defaultdict
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from vmsandbox import aio, log
-from vmsandbox.errors import VmsandboxError
+from vmsandbox.errors import DeadlineExceeded, Unavailable, explained
 from vmsandbox.hypervisor.base import MachineState
-from vmsandbox.model import ContainerEvent, ContainerState, SandboxState
+from vmsandbox.model import ContainerEvent, SandboxState
 from vmsandbox.sandbox.admission import Admission
 from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.sandbox.sandbox import Sandbox
-from vmsandbox.sandbox.sandboxes import let_go
-from vmsandbox.sandbox.teardown import give_back
+from vmsandbox.sandbox.sandboxes import Sandboxes
+from vmsandbox.sandbox.taking_back import damaged, forget, reclaim, remember, take_back
 
 _log = log.get(__name__)
 
+DEADLINE = 60.0
+"""Seconds for all of one sandbox's taking back."""
 
-async def recover(host: Host, admission: Admission, publish: Callable[[ContainerEvent], None]) -> list[Sandbox]:
-    """Every sandbox of the state database, in the state in which it is now. On failure all are let go, and go on.
+PATIENCE = 10.0
+"""Seconds for which a call waits for a sandbox that is being taken back."""
 
-    Raises:
-        Internal: a record is damaged.
-    """
-    records: dict[str, list[ContainerRecord]] = defaultdict(list)
-    for record in host.state.all(ContainerRecord):
-        records[record.sandbox_id].append(record)
-    sandboxes = []
-    for known in host.state.all(SandboxRecord):
-        sandbox = Sandbox(host, admission, known, publish)
-        sandbox.containers.update({each.id: Container(sandbox.around, each) for each in records.pop(known.id, ())})
-        sandboxes.append(sandbox)
-    for strangers in records.values():
-        for container in strangers:
-            host.state.delete(ContainerRecord, container.id)
-    try:
-        recovered = await aio.together(*(_recover(host, admission, sandbox) for sandbox in sandboxes))
-    except BaseException:
-        await let_go(sandboxes)
-        raise
-    return [sandbox for sandbox, kept in zip(sandboxes, recovered, strict=True) if kept]
+STOP_PATIENCE = 2.0
+"""Seconds for which a stop waits: a sandbox that was taken back ends in better order."""
+
+AT_ONCE = 16
+"""Sandboxes whose taking back may begin within one `TURN`."""
+
+TURN = 2.0
+"""Seconds after which a sandbox that is not taken back yet makes room for another, and goes on."""
 
 
-async def _recover(host: Host, admission: Admission, sandbox: Sandbox) -> bool:
-    """Whether there is still such a sandbox."""
-    record = sandbox.record
-    if record.state is SandboxState.STARTING:
-        return not await _give_back_half_made(host, sandbox)
-    try:
+class Recovery:
+    """The taking back of all sandboxes of a process, each in a task of its own."""
+
+    def __init__(self, host: Host, admission: Admission, sandboxes: Sandboxes) -> None:
+        """Nothing is to be taken back before `load`. All three stay the caller's."""
+        self._host = host
+        self._admission = admission
+        self._sandboxes = sandboxes
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._given_up: set[str] = set()
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    def load(self, publish: Callable[[ContainerEvent], None]) -> None:
+        """Make every sandbox of the state database known, as it was last, and commit the memory of its machine.
+
+        Raises:
+            FailedPrecondition: the database cannot be read.
+        """
+        state = self._host.state
+        for record in state.all(SandboxRecord):
+            self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, publish)
+            self._admission.adopt(record.id, record.memory)
+        for container in state.all(ContainerRecord):
+            if sandbox := self._sandboxes.get(container.sandbox_id):
+                sandbox.containers[container.id] = Container(sandbox.around, container)
+            else:
+                state.discard(ContainerRecord, container.id)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Take back, while the context lasts, what was loaded; sandboxes of damaged records are given back."""
+        for sandbox in tuple(self._sandboxes.values()):
+            self._begin(sandbox.record.id, partial(self._take_back, sandbox))
+        for sandbox_id in damaged(self._host.state):
+            self._begin(sandbox_id, partial(reclaim, self._host, sandbox_id))
+        try:
+            yield
+        finally:
+            await aio.cancel(*self._tasks.values())
+
+    async def settled(self) -> None:
+        """Return when none is being taken back any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks.values())
+
+    async def wait_for(self, sandbox_id: str) -> None:
+        """Return when a sandbox is not being taken back (any more).
+
+        Raises:
+            Unavailable: it still is, after `PATIENCE`.
+        """
+        if await self._is_busy(sandbox_id, PATIENCE):
+            raise Unavailable(
+                f"sandbox {sandbox_id} is still being taken back after a restart of the daemon",
+                hint=f"try again in a moment: {DEADLINE:g} s after its beginning it is given up; it can be stopped",
+            )
+
+    async def give_up(self, sandbox_id: str) -> None:
+        """Return when a sandbox is not being taken back any more, which is soon: it is to be stopped."""
+        if await self._is_busy(sandbox_id, STOP_PATIENCE):
+            self._given_up.add(sandbox_id)
+            await aio.cancel(self._tasks[sandbox_id])
+
+    async def _is_busy(self, sandbox_id: str, patience: float) -> bool:
+        task = self._tasks.get(sandbox_id)
+        if task is None:
+            return False
+        await asyncio.wait([task], timeout=patience)
+        return not task.done()
+
+    def _begin(self, sandbox_id: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.create_task(self._in_turn(work), name=f"taking back {sandbox_id}")
+        self._tasks[sandbox_id] = task
+        task.add_done_callback(partial(self._ended, sandbox_id))
+        task.add_done_callback(aio.report)
+
+    def _ended(self, sandbox_id: str, task: "asyncio.Task[None]") -> None:
+        """Before anybody who waits for the task goes on."""
+        del self._tasks[sandbox_id]
+        sandbox = self._sandboxes.get(sandbox_id)
+        if task.cancelled() and sandbox_id in self._given_up and sandbox is not None:
+            sandbox.fail(Unavailable("it was stopped before it was taken back"))
+
+    async def _in_turn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            async with self._turns:
+                task = await stack.enter_async_context(aio.background(work()))
+                await asyncio.wait([task], timeout=TURN)
+            await task
+
+    async def _take_back(self, sandbox: Sandbox) -> None:
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await self._as_it_was(sandbox)
+        except TimeoutError:
+            sandbox.fail(DeadlineExceeded(f"it was not taken back within {DEADLINE:g} s").at(_step(sandbox)))
+        except Exception as error:
+            sandbox.fail(explained(error).at(_step(sandbox)))
+
+    async def _as_it_was(self, sandbox: Sandbox) -> None:
+        record = sandbox.record
         if record.state is SandboxState.READY:
-            admission.adopt(record.id, record.memory)
-            await _take_back(sandbox)
-        else:
-            await _remember(host, admission, sandbox)
-    except VmsandboxError as error:
-        sandbox.fail(error.at(f"taking back sandbox {record.id}"))
-    return True
+            await take_back(sandbox)
+        elif record.state is SandboxState.NOTREADY:
+            await remember(sandbox)
+            if await self._host.hypervisor.state(domain_name(record.id)) is MachineState.GONE:
+                self._admission.release(record.id)  # Else its machine waits for being stopped.
+        else:  # Nobody was told of it.
+            _log.warning("giving back what sandbox %s, which was being made, acquired", record.id)
+            await forget(self._host, record.id)
+            self._admission.release(record.id)
+            del self._sandboxes[record.id]
 
 
-async def _give_back_half_made(host: Host, sandbox: Sandbox) -> bool:
-    """Nobody was told of it. Whether nothing is left; else it is kept, to be stopped again."""
-    record = sandbox.record
-    _log.warning("giving back what sandbox %s, which was being made, acquired", record.id)
-    try:
-        await give_back(host, record.id)
-    except VmsandboxError as error:
-        sandbox.fail(error)
-        return False
-    host.state.delete(SandboxRecord, record.id)
-    return True
-
-
-async def _remember(host: Host, admission: Admission, sandbox: Sandbox) -> None:
-    """One that is NOTREADY: its machine, if it is there at all, waits for being stopped."""
-    if await host.hypervisor.state(domain_name(sandbox.record.id)) is not MachineState.GONE:
-        admission.adopt(sandbox.record.id, sandbox.record.memory)
-    for container in tuple(sandbox.containers.values()):
-        if container.record.state is ContainerState.UNKNOWN:
-            await _drop(sandbox, container)
-        else:
-            container.journal.lost("SandboxDied", sandbox.record.message)
-
-
-async def _take_back(sandbox: Sandbox) -> None:
-    machine = sandbox.on_machine()
-    client = await machine.take_back(sandbox.record.boot_id)
-    sandbox.adopt(machine, client)
-    await client.end_execs()
-    states = {each.container_id: each.status for each in await client.list_containers()}
-    for container in tuple(sandbox.containers.values()):
-        await _take_back_container(sandbox, container, states.pop(container.record.id, ""))
-    for stranger in states:
-        await client.delete_container(stranger)
-    _log.info("sandbox %s is taken back, with %d containers", sandbox.record.id, len(sandbox.containers))
-
-
-async def _take_back_container(sandbox: Sandbox, container: Container, status: str) -> None:
-    """`status` is the agent's word for its state; empty: the guest does not have it."""
-    record = container.record
-    if record.state is ContainerState.UNKNOWN:
-        await _drop(sandbox, container)
-        return
-    for image_id, serial in record.disks.items():
-        await sandbox.around.running().disks.adopt(image_id, serial, record.id)
-    if record.state is ContainerState.EXITED:
-        return
-    if status:
-        await container.take_back(ContainerState.CREATED if status == "created" else ContainerState.RUNNING)
-    else:
-        container.journal.lost("ContainerLost", "its machine does not have it any more")
-
-
-async def _drop(sandbox: Sandbox, container: Container) -> None:
-    """One that was being made: nobody was told of it."""
-    await container.forget()
-    del sandbox.containers[container.record.id]
+def _step(sandbox: Sandbox) -> str:
+    return f"taking back sandbox {sandbox.record.id}"

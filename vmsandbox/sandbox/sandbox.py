@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from vmsandbox import aio, log
-from vmsandbox.errors import Cancelled, Unavailable, VmsandboxError
+from vmsandbox.errors import Cancelled, Unavailable, VmsandboxError, explained
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.streams import PortStream
 from vmsandbox.hypervisor.base import MachineEvent
@@ -178,20 +178,25 @@ class Sandbox:
         volumes = Volumes(self._around.layout, self._around.paths, client, disks)
         self._around.guest = Guest(client, disks, volumes, machine.peer.kernel)
         self._watch = asyncio.create_task(self._watch_machine(machine), name=f"machine of {self.record.id}")
+        self._watch.add_done_callback(aio.report)
 
-    def on_machine(self) -> Machine:
-        """A machine object for it, which hands us the agent's events."""
-        return Machine(self._host, self.record.id, self.record.config, self._on_event)
+    def new_machine(self) -> Machine:
+        """Its machine, not booted nor taken back yet; from now on it is told of its end, and hands us its events."""
+        self._machine = Machine(self._host, self.record.id, self.record.config, self._on_event)
+        return self._machine
 
     def fail(self, error: BaseException) -> None:
-        """Its machine is of no use any more; what it holds is given back by `stop`."""
-        message = error.report() if isinstance(error, VmsandboxError) else str(error)
-        _log.error("sandbox %s: %s", self.record.id, message)
-        self._change(state=SandboxState.NOTREADY, message=message)
+        """Its machine is of no use any more; what it holds is given back by `stop`. The first reason counts."""
+        message = explained(error).report()
+        _log.error("sandbox %s: %s", self.record.id, message, exc_info=error.__cause__)
+        was_of_use = self.record.state is not SandboxState.NOTREADY
+        if was_of_use:
+            self._change(state=SandboxState.NOTREADY, message=message)
         self._end_all(error)
         if self._machine is not None:
             self._machine.hang_up(Unavailable(str(error)))
-        self._announce(ContainerEventKind.STOPPED)
+        if was_of_use:
+            self._announce(ContainerEventKind.STOPPED)
 
     async def _start(self) -> None:
         try:
@@ -204,7 +209,7 @@ class Sandbox:
 
     async def _boot(self) -> None:
         self._host.state.put(self.record.id, self.record)
-        machine = self._machine = self.on_machine()
+        machine = self.new_machine()
         try:
             client = await machine.boot()
         except BaseException as error:

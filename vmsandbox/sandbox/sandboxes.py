@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Collection
 
 from vmsandbox import aio
 from vmsandbox.errors import AlreadyExists, NotFound
-from vmsandbox.hypervisor.base import Hypervisor, MachineEvent, MachineState
-from vmsandbox.model import ContainerUsage, PodSandboxConfig, SandboxState
+from vmsandbox.hypervisor.base import Hypervisor, MachineEvent
+from vmsandbox.model import ContainerUsage, PodSandboxMetadata
 from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.sandbox import Sandbox
@@ -33,13 +33,14 @@ class Sandboxes(dict[str, Sandbox]):
             return sandbox.containers[container_id]
         raise NotFound(f"there is no container {container_id}")
 
-    def check_is_new(self, config: PodSandboxConfig) -> None:
-        """Raise AlreadyExists where a sandbox has the name, namespace, uid and attempt of this one."""
-        for sandbox in self.values():
-            if sandbox.record.config.metadata == config.metadata:
-                raise AlreadyExists(
-                    f"pod {config.metadata.namespace}/{config.metadata.name} has a sandbox: {sandbox.record.id}"
-                )
+    def named(self, metadata: PodSandboxMetadata) -> Sandbox | None:
+        """The sandbox of this name, namespace, uid and attempt, where there is one."""
+        return next((sandbox for sandbox in self.values() if sandbox.record.config.metadata == metadata), None)
+
+    def check_is_new(self, metadata: PodSandboxMetadata) -> None:
+        """Raise AlreadyExists where there is a sandbox of this name, namespace, uid and attempt."""
+        if sandbox := self.named(metadata):
+            raise AlreadyExists(f"pod {metadata.namespace}/{metadata.name} has a sandbox: {sandbox.record.id}")
 
     async def measure(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
         """What the running containers of some use, by id; a guest that does not answer is left out."""
@@ -51,26 +52,24 @@ class Sandboxes(dict[str, Sandbox]):
     async def watched(self, hypervisor: Hypervisor) -> AsyncIterator[None]:
         """Tell them of their machines' ends while the context lasts; then let go of them. Machines go on."""
         try:
-            async with aio.background(self._watch(hypervisor.events()), "machine events"):
-                await self._look(hypervisor)
+            async with aio.attendant(self._watch(hypervisor.events()), "machine events"):
                 yield
         finally:
             await let_go(tuple(self.values()))
 
     async def _watch(self, events: AsyncIterator[MachineEvent]) -> None:
         async for event in events:
-            for sandbox in self.values():
+            for sandbox in tuple(self.values()):
                 if domain_name(sandbox.record.id) == event.name:
-                    sandbox.machine_ended(event)
+                    _tell(sandbox, event)
 
-    async def _look(self, hypervisor: Hypervisor) -> None:
-        """Machines of those that were taken back may have ended before anybody listened."""
-        for sandbox in tuple(self.values()):
-            if sandbox.record.state is SandboxState.READY:
-                name = domain_name(sandbox.record.id)
-                state = await hypervisor.state(name)
-                if state is not MachineState.RUNNING:
-                    sandbox.machine_ended(MachineEvent(name, state, state.value))
+
+def _tell(sandbox: Sandbox, event: MachineEvent) -> None:
+    """Whatever goes wrong with one sandbox, the others are to learn of their machines' ends, too."""
+    try:
+        sandbox.machine_ended(event)
+    except Exception as error:
+        sandbox.fail(error)
 
 
 async def let_go(sandboxes: Collection[Sandbox]) -> None:

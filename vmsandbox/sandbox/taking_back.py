@@ -1,0 +1,89 @@
+"""What is done with the record of one sandbox that an earlier process has left."""
+
+import re
+
+from vmsandbox import aio, log
+from vmsandbox.model import ContainerState
+from vmsandbox.sandbox.container import Container
+from vmsandbox.sandbox.host import Host
+from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
+from vmsandbox.sandbox.sandbox import Sandbox
+from vmsandbox.sandbox.teardown import give_back
+from vmsandbox.state import State
+
+_log = log.get(__name__)
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+async def take_back(sandbox: Sandbox) -> None:
+    """Find the machine and the containers of a READY sandbox again. Raises what goes wrong."""
+    machine = sandbox.new_machine()
+    client = await machine.take_back(sandbox.record.boot_id)
+    sandbox.adopt(machine, client)
+    await client.end_execs()
+    states = {each.container_id: each.status for each in await client.list_containers()}
+    for container in tuple(sandbox.containers.values()):
+        await _take_back_container(sandbox, container, states.pop(container.record.id, ""))
+    await aio.together(*(client.delete_container(stranger) for stranger in states))
+    _log.info("sandbox %s is taken back, with %d containers", sandbox.record.id, len(sandbox.containers))
+
+
+async def remember(sandbox: Sandbox) -> None:
+    """Note that the containers of a NOTREADY sandbox have ended."""
+    for container in tuple(sandbox.containers.values()):
+        if container.record.state is ContainerState.UNKNOWN:
+            await _drop(sandbox, container)
+        else:
+            container.journal.lost("SandboxDied", sandbox.record.message)
+
+
+async def forget(host: Host, sandbox_id: str) -> None:
+    """Give back all that a sandbox acquired, and remove its record. Raises as `give_back`; the record stays then."""
+    await give_back(host, sandbox_id)
+    host.state.discard(SandboxRecord, sandbox_id)
+
+
+async def reclaim(host: Host, sandbox_id: str) -> None:
+    """As `forget`; what goes wrong is logged, and left to the next process that reads the record."""
+    try:
+        await forget(host, sandbox_id)
+    except Exception as error:
+        _log.error("what sandbox %s acquired is not given back: %s", sandbox_id, error)
+
+
+def damaged(state: State) -> list[str]:
+    """The ids of the sandboxes whose records cannot be read, which is logged.
+
+    Damaged records of containers are removed: a container without a record is a stranger in its machine, and goes when
+    that is taken back.
+    """
+    for container_id, error in state.damaged(ContainerRecord).items():
+        _log.error("%s; the container is removed", error)
+        state.discard(ContainerRecord, container_id)
+    found = state.damaged(SandboxRecord)
+    for error in found.values():
+        _log.error("%s; the sandbox is ended, and what it acquired is given back", error)
+    return [sandbox_id for sandbox_id in found if _ID.fullmatch(sandbox_id)]  # It becomes the name of a directory.
+
+
+async def _take_back_container(sandbox: Sandbox, container: Container, status: str) -> None:
+    """`status` is the agent's word for its state; empty: the guest does not have it."""
+    record = container.record
+    if record.state is ContainerState.UNKNOWN:
+        await _drop(sandbox, container)
+        return
+    for image_id, serial in record.disks.items():
+        await sandbox.around.running().disks.adopt(image_id, serial, record.id)
+    if record.state is ContainerState.EXITED:
+        return
+    if status:
+        await container.take_back(ContainerState.CREATED if status == "created" else ContainerState.RUNNING)
+    else:
+        container.journal.lost("ContainerLost", "its machine does not have it any more")
+
+
+async def _drop(sandbox: Sandbox, container: Container) -> None:
+    """One that was being made: nobody was told of it."""
+    await container.forget()
+    del sandbox.containers[container.record.id]
