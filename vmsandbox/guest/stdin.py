@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from vmsandbox import aio
-from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
+from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError, explained
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.stream_port import Reopening
 from vmsandbox.guest.transport import Connection
@@ -94,8 +94,8 @@ class InputStream:
                 await self._deliver_on(await self._reopening.open())
         except (FailedPrecondition, NotFound):
             self._failure = FailedPrecondition(f"{self._name}: the process does not read it any more")
-        except VmsandboxError as error:
-            self._failure = error
+        except Exception as error:  # Whoever writes learns of it.
+            self._failure = explained(error)
         await self._notify()
 
     async def _deliver_on(self, connection: Connection) -> None:

@@ -6,12 +6,20 @@ LIBVIRT_LOG_OUTPUTS and LIBVIRT_LOG_FILTERS (docs/debugging.md).
 
 import os
 import threading
+import time
+
+from vmsandbox import log
 
 os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")  # read once, when the library is loaded
 
 import libvirt
 
 __all__ = ["libvirt", "start_event_loop"]
+
+_log = log.get(__name__)
+
+_PAUSE = 0.1
+"""Seconds after a turn of the event loop that failed."""
 
 _starting = threading.Lock()
 _event_loop: threading.Thread | None = None
@@ -30,4 +38,8 @@ def start_event_loop() -> None:
 
 def _run() -> None:
     while True:
-        libvirt.virEventRunDefaultImpl()
+        try:
+            libvirt.virEventRunDefaultImpl()
+        except Exception:  # All machines depend on it.
+            _log.exception("libvirt's event loop")
+            time.sleep(_PAUSE)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from vmsandbox import aio, log
 from vmsandbox.errors import InvalidArgument, Unavailable, VmsandboxError
@@ -82,7 +82,7 @@ class Connection:
             bindings.start_event_loop()
             stack.push_async_callback(lambda: aio.to_its_end(connection._close()))
             await connection._open()
-            keeping = aio.background(connection._keep_open(reconnected), f"connection to {uri}")
+            keeping = aio.attendant(connection._keep_open(reconnected), f"connection to {uri}")
             await stack.enter_async_context(keeping)
             yield connection
 
@@ -174,7 +174,9 @@ class Connection:
             await self._close()
             self._lost.clear()
             retrying = AsyncRetrying(
-                retry=retry_if_exception_type(VmsandboxError), wait=wait_random_exponential(0.1, max=2)
+                retry=retry_if_exception_type(Exception),
+                wait=wait_random_exponential(0.1, max=2),
+                before_sleep=_log_unexpected,
             )
             await retrying(self._open)
             _log.info("connected to %s again", self.uri)
@@ -195,6 +197,13 @@ class Connection:
             with contextlib.suppress(libvirt.libvirtError):
                 connection.unregisterCloseCallback()
                 connection.close()
+
+
+def _log_unexpected(state: RetryCallState) -> None:
+    """That the daemon is not there (yet) is told to those who call it."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    if not isinstance(error, VmsandboxError):
+        _log.error("opening libvirt", exc_info=error)
 
 
 async def _in_daemon_thread(work: Callable[[], T]) -> T:

@@ -60,7 +60,7 @@ async def prepared(root: Path) -> AsyncIterator[None]:
         )
     _make(root)
     with reaping():
-        async with aio.background(_keep_cutting(root), f"logs of {root}"):
+        async with aio.attendant(_keep_cutting(root), f"logs of {root}"):
             yield
 
 
@@ -89,7 +89,7 @@ async def _keep_cutting(root: Path) -> None:
 def cut_logs(root: Path) -> None:
     """Empty the logs that are too long. Their writers append, so they go on at the beginning."""
     for log in _logs(root):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # E.g. it has gone. The others are to be cut all the same, and soon again.
             if log.stat().st_size > LOG_LIMIT:
                 os.truncate(log, 0)
 

@@ -54,7 +54,7 @@ class LibvirtHypervisor:
             hypervisor = cls(connection, hub, models)
             hub.found(await hypervisor.list_names())
             opened.set()
-            async with aio.background(keep_resyncing(hub, hypervisor.list_names, opened), f"machines of {uri}"):
+            async with aio.attendant(keep_resyncing(hub, hypervisor.list_names, opened), f"machines of {uri}"):
                 yield hypervisor
 
     async def create(self, spec: MachineSpec) -> None:

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from vmsandbox import log
-from vmsandbox.errors import VmsandboxError
+from vmsandbox.errors import explained
 from vmsandbox.hypervisor.events import EventHub
 
 _log = log.get(__name__)
@@ -45,7 +45,7 @@ async def _look(hub: EventHub, list_names: Callable[[], Awaitable[tuple[str, ...
     before = hub.running()
     try:
         found = await list_names()
-    except VmsandboxError as error:
-        _log.warning("not known whether machines ended while libvirt was away: %s", error)
+    except Exception as error:  # It is going to be looked again.
+        _log.warning("not known whether machines ended while libvirt was away: %s", explained(error))
     else:
         await hub.missed(before.difference(found), DYING)

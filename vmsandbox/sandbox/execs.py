@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 from vmsandbox import aio, log
-from vmsandbox.errors import DeadlineExceeded, ResourceExhausted, VmsandboxError
+from vmsandbox.errors import DeadlineExceeded, ResourceExhausted
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.model import ExecResult
 from vmsandbox.protocol.codec import JSON
@@ -142,9 +142,9 @@ class Execs:
                 await self._hang_up(request, grace)
                 await aio.together(*(_discard(process, stream) for stream in process.outputs))
                 await process.wait()
-        except (VmsandboxError, TimeoutError) as error:
+        except Exception as error:  # Nobody waits for it.
             _log.info(
-                "command %s in container %s was not seen to end: %s", request.exec_id, request.container_id, error
+                "command %s in container %s was not seen to end: %r", request.exec_id, request.container_id, error
             )
         finally:
             self._forget(request.exec_id)

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from vmsandbox import aio, log
+from vmsandbox.errors import explained
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.attach import Attachments
@@ -41,18 +42,22 @@ class Following:
         streams = [Stream.STDOUT] if record.config.tty else [Stream.STDOUT, Stream.STDERR]
         self.pump = OutputPump(LogWriter(log, client.session.log_share), streams, self._open)
         self._task = asyncio.create_task(self.pump.run(), name=f"output of {record.id}")
+        self._task.add_done_callback(self._log_cut)
         self.attachments = Attachments(client, record.id, record.config, self.pump.readers, self.drained)
 
     async def drained(self) -> None:
         """Return when all output is in the log, or is not going to be."""
         await asyncio.wait([self._task])
-        if not self._task.cancelled() and (error := self._task.exception()):
-            _log.error("the output of container %s is cut: %s", self._id, error)
 
     async def close(self) -> None:
         """Stop pumping; what is not in the log stays in the guest."""
         await self.attachments.close()
         await aio.cancel(self._task)
+
+    def _log_cut(self, task: "asyncio.Task[None]") -> None:
+        """At once: the container may go on, and is held back when the guest keeps no more of its output."""
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("the output of container %s is cut: %s", self._id, explained(error))
 
     def _open(self, stream: Stream, offset: int) -> AbstractAsyncContextManager[OutputSource]:
         return self._client.output(self._id, stream, offset=offset)

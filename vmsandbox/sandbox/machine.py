@@ -221,7 +221,7 @@ class Machine:
         async def watch() -> None:
             self.fail(await session.wait_closed())
 
-        await self._stack.enter_async_context(aio.background(watch(), f"watch over {self._id}"))
+        await self._stack.enter_async_context(aio.attendant(watch(), f"watch over {self._id}"))
 
     async def _abandon(self) -> None:
         await self.close()

@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 from vmsandbox import log
-from vmsandbox.errors import NotFound, Unavailable, VmsandboxError
+from vmsandbox.errors import NotFound, Unavailable, explained
 from vmsandbox.model import SandboxUsage
 from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.host import Host
@@ -38,8 +38,8 @@ async def measured(measuring: Mapping[str, Coroutine[Any, Any, T]]) -> dict[str,
     results = await asyncio.gather(*measuring.values(), return_exceptions=True)
     found = dict(zip(measuring, results, strict=True))
     for sandbox_id, result in found.items():
-        if isinstance(result, VmsandboxError):
-            _log.warning("sandbox %s is not measured: %s", sandbox_id, result)
+        if isinstance(result, Exception):
+            _log.warning("sandbox %s is not measured: %s", sandbox_id, explained(result))
         elif isinstance(result, BaseException):
             raise result
     return {sandbox_id: result for sandbox_id, result in found.items() if not isinstance(result, BaseException)}

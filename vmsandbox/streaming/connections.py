@@ -31,6 +31,7 @@ class Connections:
 
         task = asyncio.create_task(self._serve(reader, writer), name="streaming client")
         task.add_done_callback(ended)
+        task.add_done_callback(aio.report)
         self._all.add(task)
         self._strangers[task] = None
         if len(self._strangers) > MAX_STRANGERS:
