@@ -3,24 +3,20 @@
 The machines are a libvirtd's, which outlives the daemon.
 """
 
-import contextlib
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from cri_api.v1 import api_pb2 as pb
 
-from tests.standins.registry import registries_conf, running_stand_ins
-from tests.support import conformance
-from tests.support.conformance_client import Container, Cri, Pod, eventually
-from tests.support.libvirt import OwnLibvirtd, kill_qemu
+from tests.support.conformance_client import Container, Pod, eventually
+from tests.support.hostile_pods import come_back, company
+from tests.support.libvirt import kill_qemu
+from tests.support.restartable import Node, restartable_node
 
 if os.geteuid() != 0:
     pytest.skip("machines and their networks need root", allow_module_level=True)
@@ -28,54 +24,10 @@ if os.geteuid() != 0:
 COUNT = "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); echo line $i; done; sleep 1000"
 
 
-class Node:
-    """A daemon that can be killed, and started again on what it left."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.process: subprocess.Popen[bytes] | None = None
-        self.stack = contextlib.ExitStack()
-        self.cri: Cri
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "vmsandbox", "--config", str(self.directory / "config.yaml"), "serve"]
-        with (self.directory / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self.cri = self.stack.enter_context(Cri.connect(self.directory / "cri.sock", self.directory / "logs"))
-        conformance._wait_ready(self.cri, self.process, self.directory)
-
-    def end(self, number: int) -> None:
-        assert self.process is not None
-        self.stack.close()
-        self.process.send_signal(number)
-        self.process.wait(60)
-        self.process = None
-
-    def restart(self, number: int = signal.SIGKILL) -> None:
-        self.end(number)
-        self.start()
-
-
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
-    with contextlib.ExitStack() as stack:
-        directory = stack.enter_context(conformance._private_directory())
-        (directory / "registry").mkdir()
-        (directory / "libvirtd").mkdir()
-        registry = stack.enter_context(running_stand_ins(directory / "registry"))
-        (directory / "registries.conf").write_text(registries_conf(registry))
-        libvirtd = OwnLibvirtd(directory / "libvirtd")
-        stack.callback(libvirtd.stop)
-        libvirtd.start()
-        settings = {**conformance.configuration(directory), "libvirt": libvirtd.uri}
-        (directory / "config.yaml").write_text(yaml.safe_dump(settings))
-        stack.callback(subprocess.run, ["ip", "link", "delete", settings["network"]["default"]["bridge"]], check=False)
-        node = Node(directory)
-        eventually((directory / "libvirtd/run/libvirt-sock").exists)
-        node.start()
+    with restartable_node() as node:
         yield node
-        node.cri.remove_everything()
-        node.end(signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +45,6 @@ def pod(node: Node, shared: Pod) -> Pod:
 def again(node: Node, container: Container) -> Container:
     """A container, by the connection of now."""
     return Container(Pod(node.cri, container.pod.id, container.pod.config), container.id, container.config)
-
-
-def sandboxes(node: Node) -> set[Path]:
-    """The directories of sandboxes that have something on this host."""
-    return {path for path in (node.directory / "run").rglob("sandboxes/*") if path.is_dir()}
 
 
 def lines(container: Container) -> list[str]:
@@ -149,13 +96,13 @@ def test_a_daemon_that_is_asked_to_end_leaves_its_pods_running(node: Node, pod: 
 
 @pytest.mark.parametrize("given_up", [False, True], ids=["waiting", "given up"])
 def test_a_daemon_that_is_asked_to_end_while_a_pod_boots_has_given_it_back(node: Node, given_up: bool) -> None:
-    before = sandboxes(node)
+    before = node.sandboxes()
     call = node.cri.runtime.RunPodSandbox.future(pb.RunPodSandboxRequest(config=node.cri.pod_config()))
-    eventually(lambda: call.done() or [each for each in sandboxes(node) - before if (each / "console.sock").exists()])
+    eventually(lambda: call.done() or [each for each in node.sandboxes() - before if (each / "console.sock").exists()])
     if given_up:
         call.cancel()
     node.end(signal.SIGTERM)
-    left, log = sandboxes(node) - before, (node.directory / "serve.log").read_text()
+    left, log = node.sandboxes() - before, (node.directory / "serve.log").read_text()
     node.start()
     assert not left
     assert "Traceback" not in log
@@ -164,15 +111,15 @@ def test_a_daemon_that_is_asked_to_end_while_a_pod_boots_has_given_it_back(node:
 def test_a_daemon_killed_while_a_pod_boots_gives_it_back(node: Node) -> None:
     config = node.cri.pod_config()
     request = pb.RunPodSandboxRequest(config=config)
-    before = sandboxes(node)
+    before = node.sandboxes()
     call = node.cri.runtime.RunPodSandbox.future(request)
-    eventually(lambda: call.done() or [each for each in sandboxes(node) - before if (each / "console.sock").exists()])
+    eventually(lambda: call.done() or [each for each in node.sandboxes() - before if (each / "console.sock").exists()])
     assert not call.done(), call.exception()
     node.restart()
     assert call.exception() is not None
+    node.cri.run_pod_of(config).remove()  # It waits until what was being made is given back.
     assert config.metadata.name not in {pod.metadata.name for pod in node.cri.list_pods()}
-    assert sandboxes(node) == before
-    node.cri.run_pod_of(config).remove()
+    assert node.sandboxes() == before
 
 
 def test_a_machine_that_died_while_there_was_no_daemon_is_told(node: Node) -> None:
@@ -182,8 +129,15 @@ def test_a_machine_that_died_while_there_was_no_daemon_is_told(node: Node) -> No
     kill_qemu(f"vmsandbox-{pod.id}")
     node.start()
     container = again(node, container)
-    assert container.pod.status().state == pb.SANDBOX_NOTREADY
+    eventually(lambda: container.pod.status().state == pb.SANDBOX_NOTREADY)
     status = container.status()
     assert (status.state, status.exit_code) == (pb.CONTAINER_EXITED, 255)
     assert re.search("ended while nobody watched", status.message)
     container.pod.remove()
+
+
+@pytest.mark.timeout(600)
+def test_hostile_pods_keep_the_daemon_from_nothing_when_it_comes_back(node: Node) -> None:
+    ways = ("floods its output", "cannot be reached", "hangs", "has another agent, with strangers")
+    with company(node, 2, ways, "small") as together:
+        come_back(together)

@@ -1,0 +1,72 @@
+"""`vmsandbox serve` that can be killed and started again while its pods run: their machines are a libvirtd's."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from tests.standins.registry import registries_conf, running_stand_ins
+from tests.support import conformance
+from tests.support.accelerators import share_findings
+from tests.support.conformance_client import Cri, eventually
+from tests.support.libvirt import OwnLibvirtd
+
+
+class Node:
+    """A daemon that can be killed, and started again on what it left."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.process: subprocess.Popen[bytes] | None = None
+        self.stack = contextlib.ExitStack()
+        self.cri: Cri
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "vmsandbox", "--config", str(self.directory / "config.yaml"), "serve"]
+        with (self.directory / "serve.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.cri = self.stack.enter_context(Cri.connect(self.directory / "cri.sock", self.directory / "logs"))
+        conformance._wait_ready(self.cri, self.process, self.directory)
+
+    def end(self, number: int) -> None:
+        assert self.process is not None
+        self.stack.close()
+        self.process.send_signal(number)
+        self.process.wait(60)
+        self.process = None
+
+    def restart(self, number: int = signal.SIGKILL) -> None:
+        self.end(number)
+        self.start()
+
+    def sandboxes(self) -> set[Path]:
+        """The directories of sandboxes that have something on this host."""
+        return {path for path in (self.directory / "run").rglob("sandboxes/*") if path.is_dir()}
+
+
+@contextlib.contextmanager
+def restartable_node() -> Iterator[Node]:
+    """A node with a libvirtd of its own, whose daemon runs; every pod is removed in the end."""
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(conformance._private_directory())
+        (directory / "registry").mkdir()
+        (directory / "libvirtd").mkdir()
+        share_findings(directory / "state")
+        registry = stack.enter_context(running_stand_ins(directory / "registry"))
+        (directory / "registries.conf").write_text(registries_conf(registry))
+        libvirtd = OwnLibvirtd(directory / "libvirtd")
+        stack.callback(libvirtd.stop)
+        libvirtd.start()
+        settings = {**conformance.configuration(directory), "libvirt": libvirtd.uri}
+        (directory / "config.yaml").write_text(yaml.safe_dump(settings))
+        stack.callback(subprocess.run, ["ip", "link", "delete", settings["network"]["default"]["bridge"]], check=False)
+        node = Node(directory)
+        eventually((directory / "libvirtd/run/libvirt-sock").exists)
+        node.start()
+        yield node
+        node.cri.remove_everything()
+        node.end(signal.SIGTERM)
