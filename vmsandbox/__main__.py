@@ -5,9 +5,15 @@ import resource
 import signal
 from types import FrameType
 
+from vmsandbox.fs import PRIVATE
+
 
 def main() -> None:
-    """Run the command line. Ctrl-C where no command's work handles it ends the process with a shell's status."""
+    """Run the command line, whose files are its user's alone unless a command says otherwise.
+
+    Ctrl-C where no command's work handles it ends the process with a shell's status.
+    """
+    os.umask(PRIVATE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold what pods keep secret
     signal.signal(signal.SIGINT, _end)
     from vmsandbox.cli.main import main as command_line

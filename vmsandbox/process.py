@@ -41,6 +41,7 @@ async def run(
     output: int | IO[bytes] = asyncio.subprocess.PIPE,
     confinement: Confinement | None = None,
     descriptors: Sequence[int] = (),
+    umask: int = -1,
 ) -> Completed:
     """Run a command to its end and return what it printed.
 
@@ -55,13 +56,14 @@ async def run(
         output: where stdout goes, where it is not to be returned.
         confinement: with what it runs; None: with all that this process has.
         descriptors: open files that it inherits, under the same numbers.
+        umask: of the command; -1: this process's.
 
     Raises:
         FailedPrecondition: the program, or one that confines it, is not installed.
         DeadlineExceeded: it did not end in time.
         Internal: it ended with another status than 0; stderr is the evidence.
     """
-    process = await _spawn(_confined(argv, confinement), env, output, descriptors)
+    process = await _spawn(_confined(argv, confinement), env, output, descriptors, umask)
     try:
         async with asyncio.timeout(timeout):
             stdout, stderr = await process.communicate(stdin)
@@ -82,6 +84,7 @@ async def _spawn(
     env: Mapping[str, str] | None,
     output: int | IO[bytes],
     descriptors: Sequence[int] = (),
+    umask: int = -1,
 ) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
@@ -92,6 +95,7 @@ async def _spawn(
             env=env,
             start_new_session=True,
             pass_fds=descriptors,
+            umask=umask,
         )
     except FileNotFoundError:
         raise _not_installed(argv[0]) from None

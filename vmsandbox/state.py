@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from vmsandbox import log
+from vmsandbox import fs, log
 from vmsandbox.errors import FailedPrecondition, Internal, ResourceExhausted
 from vmsandbox.protocol import codec
 
@@ -41,6 +41,7 @@ class State:
             FailedPrecondition: another version of vmsandbox wrote it, or it is no database.
         """
         self._path = path
+        fs.touch(path, 0o600)  # SQLite gives what it keeps beside it the same mode
         self._database = sqlite3.connect(path, isolation_level=None)
         try:
             self._prepare()

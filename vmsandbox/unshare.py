@@ -15,10 +15,13 @@ def unshare(*kinds: int) -> None:
     _check(_libc.unshare(sum(kinds)))
 
 
-def enter(path: Path) -> None:
-    """Put this thread into the namespace at `path` (setns(2)). Raises OSError."""
+def enter(path: Path, kind: int) -> None:
+    """Put this thread into the namespace at `path`, which is of this kind (setns(2)). Raises OSError.
+
+    Services that systemd confines (RestrictNamespaces=) have to say the kind.
+    """
     with path.open("rb") as namespace:
-        _check(_libc.setns(namespace.fileno(), 0))
+        _check(_libc.setns(namespace.fileno(), kind))
 
 
 def _check(status: int) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from tests.standins.images import BUSYBOX
+from tests.support.modes import differences, readable_by_others
 from tests.support.pods import Node
+from vmsandbox import config
+from vmsandbox.node.modes import places
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="machines and their networks need root"),
@@ -149,6 +152,21 @@ def test_ctrl_c_before_the_pod_runs_leaves_nothing(node: Node, after: float) -> 
         time.sleep(after)  # wherever it is then: reading, pulling, making the network, booting
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
+
+
+def test_all_that_a_run_makes_has_the_modes_of_the_table_and_another_user_reads_none_of_it(node: Node) -> None:
+    secret = {"name": "secret", "secret": {"secretName": "password"}}
+    data = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "password"}, "stringData": {"token": "hush"}}
+    script = "echo running; sleep 1000"
+    mounts = [{"name": "secret", "mountPath": "/secret"}, {"name": "disk", "mountPath": "/disk"}]
+    volumes = [secret, {"name": "disk", "emptyDir": {}}]
+    with node.running(pod(container("one", script, volumeMounts=mounts), volumes=volumes), data) as process:
+        wait_for("running", process)
+        assert differences(places(config.load(node.directory / "config.yaml"))) == []
+        found = readable_by_others(node.directory / "run", node.directory / "state")
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+    assert found == []
 
 
 def test_what_a_killed_run_has_left_is_given_back_by_the_next(node: Node) -> None:

@@ -119,6 +119,15 @@ async def test_a_plugin_has_the_environment_of_the_daemon_and_the_search_path(
     assert result == {"path": os.pathsep.join(map(str, directories)), "own": "setting", "id": "eth0"}
 
 
+async def test_the_files_of_a_plugin_can_be_read_as_with_other_runtimes(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        await call({"touch": str(tmp_path / "lease")})
+    finally:
+        os.umask(before)
+    assert oct((tmp_path / "lease").stat().st_mode & 0o777) == "0o644"
+
+
 async def _wait_for(path: Path) -> None:
     while not path.exists():
         await asyncio.sleep(0.01)

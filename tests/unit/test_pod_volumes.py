@@ -280,6 +280,21 @@ class TestVolumes:
             await self.made(directories, spec)
             assert (tmp_path / name).exists()
 
+    async def test_what_is_made_for_a_host_path_has_the_modes_that_a_kubelet_gives(
+        self, directories: PodDirectories, tmp_path: Path
+    ) -> None:
+        volumes = [
+            f"{{name: d, hostPath: {{path: {tmp_path}/new/deep, type: DirectoryOrCreate}}}}",
+            f"{{name: f, hostPath: {{path: {tmp_path}/file, type: FileOrCreate}}}}",
+        ]
+        before = os.umask(0o077)
+        try:
+            await self.made(directories, f"containers: [{{name: a, image: b}}]\nvolumes: [{', '.join(volumes)}]")
+        finally:
+            os.umask(before)
+        modes = {name: oct((tmp_path / name).stat().st_mode & 0o777) for name in ("new", "new/deep", "file")}
+        assert modes == {"new": "0o755", "new/deep": "0o755", "file": "0o644"}
+
     async def test_a_volume_at_etc_hosts_wins_over_the_pods_own(self, directories: PodDirectories) -> None:
         mounts = await self.made(
             directories,

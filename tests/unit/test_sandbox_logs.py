@@ -33,6 +33,18 @@ def test_a_line_carries_a_timestamp_its_stream_and_a_full_tag(log, tmp_path):
     assert entries(tmp_path / "pod" / "0.log") == [("stderr", "F", b"oh")]
 
 
+def test_a_log_can_be_read_by_its_group_and_its_directory_be_listed_whatever_the_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        with ContainerLog(tmp_path / "pod" / "0.log", tmp_path / "position") as log:
+            (tmp_path / "pod" / "0.log").rename(tmp_path / "pod" / "0.log.1")
+            log.reopen()
+    finally:
+        os.umask(before)
+    modes = {name: oct((tmp_path / name).stat().st_mode & 0o777) for name in ("pod", "pod/0.log", "position")}
+    assert modes == {"pod": "0o755", "pod/0.log": "0o640", "position": "0o600"}
+
+
 def test_a_line_in_two_chunks_is_one_entry(log, tmp_path):
     log.write(Stream.STDOUT, b"he")
     assert log.offset(Stream.STDOUT) == 0

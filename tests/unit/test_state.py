@@ -101,11 +101,11 @@ def test_a_database_that_takes_no_more_says_so_and_what_has_happened_is_only_log
 
 
 WRITER = """
-import itertools, sys
+import itertools, pathlib, sys
 sys.path.insert(0, ".")
 from tests.unit.test_state import Fruit
 from vmsandbox.state import State
-state = State(sys.argv[1])
+state = State(pathlib.Path(sys.argv[1]))
 for n in itertools.count():
     state.put("a", Fruit("apple" * 1000, n))
     state.put("b", Fruit("apple" * 1000, n))

@@ -1,5 +1,6 @@
 """vmsandbox image: the guest image, and the images of containers."""
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +12,7 @@ from vmsandbox.cli import execution, terminal
 from vmsandbox.cli.options import Global, output_option, size
 from vmsandbox.config import Config
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.fs import USUAL
 from vmsandbox.guestimage.build import build_guest_image
 from vmsandbox.guestimage.manifest import DEFAULT_DIRECTORY, BuiltImage
 from vmsandbox.images import ImageStore, PullProgress, Report
@@ -42,6 +44,7 @@ def build_guest(suite: str, mirror: str, directory: Path, refresh: bool) -> None
 
     Prints its directory. `guest-image/README.md` says what is in it.
     """
+    os.umask(USUAL)  # QEMU's user reads the image, which holds nothing that is secret; so does Debian's dpkg
 
     async def build() -> BuiltImage:
         with terminal.step("The guest image") as update:

@@ -20,6 +20,7 @@ from vmsandbox.cri.guard import Guard
 from vmsandbox.cri.images import ImageServicer
 from vmsandbox.cri.runtime import RuntimeServicer
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
+from vmsandbox.fs import PASSABLE, make_missing, set_mode
 from vmsandbox.service import RuntimeService
 
 _log = log.get(__name__)
@@ -93,8 +94,10 @@ def _claimed(path: Path) -> Iterator[Path]:
     bound = path.with_name(f".{path.name}.new")
     if len(os.fsencode(bound)) > _LONGEST_PATH:
         raise InvalidArgument(f"{path} is too long for a socket", hint="choose a shorter one in config.yaml")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
+    make_missing(path.parent, PASSABLE)
+    lock_file = path.with_name(f".{path.name}.lock")
+    with lock_file.open("w") as lock:
+        set_mode(lock_file, 0o600)  # who may open it could hold the lock
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -41,4 +41,4 @@ def _leave(network: Path | None) -> None:
         unshare(IPC, UTS, NETWORK)
     else:
         unshare(IPC, UTS)
-        enter(network)
+        enter(network, NETWORK)

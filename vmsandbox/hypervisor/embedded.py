@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
-from vmsandbox import aio
+from vmsandbox import aio, fs
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.hypervisor.bindings import libvirt
 from vmsandbox.hypervisor.reaper import reaping
@@ -73,8 +73,10 @@ def connection(root: Path) -> "libvirt.virConnect":
 
 
 def _make(root: Path) -> None:
-    (root / "etc").mkdir(parents=True, exist_ok=True)
-    root.chmod(0o711)
+    for passable in (root, root / "lib", root / "lib/qemu"):  # to the machine's own directory: sockets, a key
+        fs.make_directory(passable, fs.PASSABLE)
+    for private in ("etc", "cache", "log", "run"):
+        fs.make_directory(root / private, 0o700)
     (root / "etc/qemu.conf").write_text(_CONFIGURATION)
     for log in _logs(root):
         log.unlink()

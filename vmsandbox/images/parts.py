@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox import fs
 from vmsandbox.errors import InvalidArgument, NotFound, ResourceExhausted
 from vmsandbox.images.blobs import Blobs
 from vmsandbox.images.documents import Malformed, check_digest, digest_of
@@ -93,7 +94,7 @@ class Parts:
     def roots(self) -> Roots:
         """Root images."""
         limit = RootLimit(size=self.settings.max_root_size, memory=self.settings.max_root_memory)
-        return Roots(self.directory / "roots", self.locks, limit, self.settings.user)
+        return Roots(self.directory / "roots", self.locks, limit, self.settings.user, self.settings.readers)
 
     @property
     def index(self) -> IndexFile:
@@ -117,10 +118,10 @@ class Parts:
 
     def make(self) -> None:
         """Make the directories; root images can be opened by QEMU's user, and listed by nobody else."""
-        self.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
-        self.roots.directory.mkdir(mode=0o711, exist_ok=True)
+        for passable in (self.directory, self.roots.directory):
+            fs.make_directory(passable, fs.PASSABLE)
         for private in (self.blobs.directory, self.blobs.directory / "sha256", self.locks, self.staging):
-            private.mkdir(mode=0o700, exist_ok=True)
+            fs.make_directory(private, 0o700)
 
     def contains(self, record: ImageRecord) -> bool:
         """Whether an image is whole: all its blobs and its root image are there."""

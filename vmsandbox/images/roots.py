@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox import fs
 from vmsandbox.confinement import Account
 from vmsandbox.images import durable
 from vmsandbox.images.blobs import disk_bytes, file_digest
@@ -60,6 +61,8 @@ class Roots:
     limit: RootLimit
     user: str
     """The system user that makes them."""
+    readers: int
+    """Number of the group that reads root images besides root; -1: that of this process."""
 
     def path(self, chain_id: str) -> Path:
         """Where the root image of these layers is, or would be."""
@@ -78,7 +81,7 @@ class Roots:
             if not await asyncio.to_thread(self._intact, path):
                 account = Account.named(self.user)
                 await build_root_image(layers, staging / path.name, limit=self.limit, account=account)
-                await asyncio.to_thread(_finish, staging / path.name, path)
+                await asyncio.to_thread(_finish, staging / path.name, path, self.readers)
         return RootImage(path, path.stem[:32], FILESYSTEM, path.stat().st_size)
 
     def _intact(self, path: Path) -> bool:
@@ -140,11 +143,11 @@ def _write_seal(path: Path, digest: str) -> None:
     durable.write(_seal_path(path), json.dumps(encode(seal)).encode())
 
 
-def _finish(made: Path, path: Path) -> None:
+def _finish(made: Path, path: Path, readers: int) -> None:
     """Put a root image that was made in its place; it counts from the moment its seal is written."""
     _seal_path(path).unlink(missing_ok=True)
     digest = file_digest(made)
-    made.chmod(0o444)
+    fs.set_mode(made, 0o440, readers)
     made.replace(path)
     _write_seal(path, digest)
 

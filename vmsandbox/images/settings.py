@@ -56,4 +56,6 @@ class ImageSettings:
     """The system user that programs run as which read images."""
     pinned: tuple[str, ...] = ()
     """Names of images that are told to be pinned: the kubelet does not remove those when it needs room."""
+    readers: int = -1
+    """Number of the group that reads root images besides root (QEMU's); -1: that of this process."""
     platform: Platform = field(default_factory=Platform.of_host)

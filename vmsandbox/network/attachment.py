@@ -9,6 +9,7 @@ import json
 import os
 from pathlib import Path
 
+from vmsandbox import fs
 from vmsandbox.errors import Internal, ResourceExhausted
 from vmsandbox.network.config import NetworkList
 from vmsandbox.network.settings import INTERFACE, PodIdentity
@@ -71,7 +72,8 @@ class AttachmentStore:
             ) from None
 
     def _write(self, path: Path, text: str) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for directory in (self._directory.parent, self._directory):
+            fs.make_directory(directory, 0o700)
         temporary = path.with_suffix(".new")
         with temporary.open("w") as file:
             file.write(text)

@@ -73,7 +73,7 @@ async def run(step: str, work: Callable[[IPRoute], T], path: Path | None = None)
 
 def _enter_and_work(work: Callable[[IPRoute], T], path: Path | None) -> T:
     if path is not None:
-        enter(path)
+        enter(path, NETWORK)
     with IPRoute() as ipr:
         return work(ipr)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vmsandbox import process
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable, VmsandboxError
+from vmsandbox.fs import USUAL
 from vmsandbox.protocol.codec import JSON
 
 OUTPUT_KEPT = 1024 * 1024
@@ -46,7 +47,8 @@ async def call(
 ) -> JSON:
     """Run a plugin and return the JSON that it printed, None where it printed nothing.
 
-    At the deadline, and on cancellation, the plugin and what it started are killed.
+    At the deadline, and on cancellation, the plugin and what it started are killed. Plugins keep files that others
+    read (/var/lib/cni, /var/run/calico), so their umask is the one that other runtimes call them with.
 
     Args:
         kind: the plugin's `type`.
@@ -71,7 +73,7 @@ async def call(
         failure: Internal | None = None
         try:
             stdin = json.dumps(configuration).encode()
-            await process.run([str(path)], stdin=stdin, timeout=timeout, env=env, output=output)
+            await process.run([str(path)], stdin=stdin, timeout=timeout, env=env, output=output, umask=USUAL)
         except Internal as error:
             failure = error
         except DeadlineExceeded:

@@ -16,14 +16,8 @@ from vmsandbox.guestimage.manifest import load_image
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
 from vmsandbox.network import Network
-from vmsandbox.node.host import (
-    boot_image,
-    network_settings,
-    open_transports,
-    open_users,
-    qemu_group,
-    vhost_device_vsock,
-)
+from vmsandbox.node.host import boot_image, network_settings, open_transports, open_users, vhost_device_vsock
+from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
 from vmsandbox.sandbox.attempts import Attempt
 from vmsandbox.sandbox.cgroup import MachineCgroups

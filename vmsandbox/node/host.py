@@ -1,7 +1,6 @@
 """Opens everything that sandboxes are made with, from the configuration."""
 
 import contextlib
-import grp
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +13,8 @@ from vmsandbox.guestimage.manifest import BuiltImage, load_image
 from vmsandbox.hypervisor.base import GuestImage
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.network import BridgeSettings, Network, NetworkSettings
-from vmsandbox.node.images import open_images
+from vmsandbox.node import modes
+from vmsandbox.node.images import open_images, qemu_group
 from vmsandbox.node.instance import Instance
 from vmsandbox.sandbox.cgroup import MachineCgroups
 from vmsandbox.sandbox.host import Host, MachineDefaults
@@ -40,6 +40,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
     """
     if os.geteuid() != 0:
         raise FailedPrecondition("machines and their networks need root", hint="run it with sudo")
+    modes.correct(config, qemu_group(config))
     image = boot_image(load_image(config.guest_image))
     async with contextlib.AsyncExitStack() as stack:
         state = stack.enter_context(State(instance.database))
@@ -98,16 +99,6 @@ def network_settings(config: Config, *, tap_in_pod: bool = False) -> NetworkSett
         bridge=bridge,
         tap_in_pod=tap_in_pod,
     )
-
-
-def qemu_group(config: Config) -> int:
-    """The number of the group that QEMU's processes have. Raises FailedPrecondition where there is none."""
-    try:
-        return grp.getgrnam(config.qemu_group).gr_gid
-    except KeyError:
-        raise FailedPrecondition(
-            f"the group {config.qemu_group} does not exist", hint="`make setup` makes it; or set qemu_group"
-        ) from None
 
 
 async def _profiles(config: Config, prober: Prober) -> dict[str, MachineDefaults]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition
+from vmsandbox.fs import PASSABLE, make_directory
 
 _LOCK = "lock"
 _STATE = "state.db"
@@ -55,7 +56,8 @@ def claim(run_directory: Path, state_directory: Path) -> Iterator[Instance]:
     the state database stays, for the next owner.
     """
     numbers = state_directory / _NUMBERS
-    numbers.mkdir(parents=True, exist_ok=True)
+    for directory in (state_directory, numbers, run_directory, run_directory / _NUMBERS):
+        make_directory(directory, PASSABLE)
     lock, name = next(filter(None, (_try_lock(numbers, str(number)) for number in itertools.count())))
     with _owned(lock, Instance(run_directory / _NUMBERS / name, numbers / name)) as instance:
         yield instance
@@ -68,7 +70,8 @@ def claim_daemon(run_directory: Path, state_directory: Path) -> Iterator[Instanc
     Raises:
         FailedPrecondition: another daemon has them.
     """
-    state_directory.mkdir(parents=True, exist_ok=True)
+    for directory in (state_directory, run_directory):
+        make_directory(directory, PASSABLE)
     locked = _try_lock(state_directory, _DAEMON)
     if locked is None:
         raise FailedPrecondition(
@@ -81,7 +84,7 @@ def claim_daemon(run_directory: Path, state_directory: Path) -> Iterator[Instanc
 @contextlib.contextmanager
 def _owned(lock: int, instance: Instance) -> Iterator[Instance]:
     try:
-        instance.runtime.mkdir(parents=True, exist_ok=True)
+        make_directory(instance.runtime, PASSABLE)
         yield instance
     finally:
         os.close(lock)
@@ -98,7 +101,7 @@ def crashed(state_directory: Path) -> bool:
 
 
 def _try_lock(numbers: Path, name: str) -> tuple[int, str] | None:
-    (numbers / name).mkdir(exist_ok=True)
+    make_directory(numbers / name, PASSABLE)
     fd = os.open(numbers / name / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

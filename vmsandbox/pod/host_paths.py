@@ -4,6 +4,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from vmsandbox import fs
 from vmsandbox.pod.api.volumes import HostPath, HostPathType
 
 _KINDS: dict[HostPathType, tuple[str, Callable[[int], bool]]] = {
@@ -27,9 +28,9 @@ def check_host_path(volume: HostPath) -> None:
     at = volume.at.of("path")
     try:
         if volume.type is HostPathType.DIRECTORY_OR_CREATE:
-            path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            fs.make_missing(path, 0o755)
         if volume.type is HostPathType.FILE_OR_CREATE:
-            path.touch(mode=0o644, exist_ok=True)
+            fs.touch(path, 0o644)
         mode = path.stat().st_mode
     except FileNotFoundError:
         raise at.error(f"there is no {path} on the host", hint="type: DirectoryOrCreate makes a directory") from None

@@ -5,6 +5,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox import fs
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.hypervisor.base import Accelerator, GuestImage
 from vmsandbox.images import durable
@@ -79,7 +80,7 @@ class AttemptCache:
 
     def remember(self, circumstances: Circumstances, attempts: tuple[Attempt, ...]) -> None:
         """Replace what is remembered."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fs.make_directory(self._path.parent, fs.PASSABLE)
         content = _Content(circumstances, attempts)
         durable.write(self._path, json.dumps(codec.encode(content), indent=2).encode())
 

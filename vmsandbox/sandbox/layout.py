@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox import fs
 from vmsandbox.confinement import Account
 from vmsandbox.process import run
 from vmsandbox.removal import remove_tree
@@ -62,8 +63,9 @@ class SandboxLayout:
     def make(self) -> None:
         """Make both directories and the share."""
         for directory in (self.runtime, self.persistent):
-            directory.mkdir(parents=True)
-            directory.chmod(0o711)
+            fs.make_directory(directory.parent, fs.PASSABLE)
+            directory.mkdir(mode=0o700)
+            fs.set_mode(directory, fs.PASSABLE)
         for directory in (self.share, self.served):
             directory.mkdir(mode=0o700)
         mounts.serve(self.share, self.served)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from vmsandbox import log
+from vmsandbox import fs, log
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.opening import open_or_make, open_regular
 from vmsandbox.protocol import codec
@@ -27,7 +27,7 @@ LINE_LIMIT = 16 * 1024
 """Bytes of content in one log line, as containerd has it; a longer line is written in pieces."""
 
 _MODE = 0o640
-"""Of a log."""
+"""As containerd and CRI-O have it: collectors of logs are often members of root's group."""
 
 _POSITION_SIZE = 512
 """The position is overwritten in place with one write inside one page, which a kill cannot tear."""
@@ -129,7 +129,7 @@ class ContainerLog:
         if self.path is None:
             return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            fs.make_missing(self.path.parent, 0o755)
             with _opened_directory(self.path.parent) as directory:
                 return open_or_make(self.path.name, os.O_WRONLY | os.O_APPEND, _MODE, directory=directory)
         except OSError as error:

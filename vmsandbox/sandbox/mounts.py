@@ -76,9 +76,10 @@ def copy(source: Path) -> Tree:
 def bind(tree: Tree, target: Path, access: Access = Access()) -> None:
     """Mount `tree` at `target`, which is made; the caller owns the mount.
 
-    It appears at its place as it is going to be: nobody sees it writable, or as a peer of its source, before. The
-    guest's root acts as root on what is mounted, so set-user-id bits and device nodes in it have no meaning on the
-    host (nosuid, nodev), and read-only is the host's to enforce.
+    It appears at its place as it is going to be: nobody sees it writable, or as a peer of its source, before. Through
+    this mount set-user-id bits and device nodes have no meaning (nosuid, nodev), and read-only is the host's to
+    enforce. The guest's root acts as root on it, though: the files that it makes are the source's as well, where the
+    host's own mount decides what their modes mean (docs/security.md).
 
     Raises:
         FailedPrecondition: the kernel refuses the mount.

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from vmsandbox import aio
+from vmsandbox import aio, fs
 from vmsandbox.confinement import Account
 from vmsandbox.errors import Unavailable, VmsandboxError
 from vmsandbox.guest.session import Session
@@ -52,7 +52,7 @@ class Trial:
             VmsandboxError: why it did not; the evidence has the last lines of its console.
         """
         await self._give_back()  # what a killed trial has left
-        self._directory.mkdir(parents=True, mode=0o711)
+        fs.make_directory(self._directory, fs.PASSABLE)
         console = ConsoleReader(self._directory / "console.sock")
         events = self._hypervisor.events()
         try:

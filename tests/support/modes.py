@@ -1,0 +1,63 @@
+"""Who may open what a process has made on the host: everything is looked at, and held to the table of modes."""
+
+import grp
+import os
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from vmsandbox import config
+from vmsandbox.node.modes import KEPT, OF_SANDBOXES, Entry, Owner, Place
+
+OPEN_BY_LIBVIRT = ("console.sock", "lib/qemu/*", "lib/qemu/ram/*")
+"""What libvirt makes with modes of its own, in directories that are closed to others."""
+
+
+def differences(places: Mapping[Place, tuple[Path, ...]], qemu_group: str = "kvm") -> list[str]:
+    """Every file and directory that another user could come by and that is not as the table has it."""
+    expected = {path: entry for entry in (*KEPT, *OF_SANDBOXES) for path in entry.found(places)}
+    tops = [*places[Place.RUN], *places[Place.STATE], *places[Place.IMAGES], *places[Place.LIBVIRT]]
+    group = grp.getgrnam(qemu_group).gr_gid
+    found = [_difference(path, expected.get(path), group) for top in tops for path in _reachable(top)]
+    return [difference for difference in found if difference]
+
+
+def readable_by_others(*directories: Path) -> list[str]:
+    """The files below the directories that a user without any group can open; what is mounted there is left out."""
+    script = "import os, sys; print('\\n'.join(p for p in sys.stdin.read().split('\\n') if os.access(p, os.R_OK)))"
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", script]
+    files = [str(path) for directory in directories for path in directory.rglob("*") if not path.is_symlink()]
+    ran = subprocess.run(nobody, input="\n".join(files), capture_output=True, text=True, check=True)
+    return ran.stdout.split()
+
+
+def _reachable(path: Path) -> Iterator[Path]:
+    yield path
+    status = path.lstat()
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o077:
+        for below in path.iterdir():
+            yield from _reachable(below)
+
+
+def _difference(path: Path, entry: Entry | None, group: int) -> str:
+    status = path.lstat()
+    mode = stat.S_IMODE(status.st_mode)
+    if entry is None:
+        known = any(path.match(name) for name in OPEN_BY_LIBVIRT) and not mode & stat.S_IWOTH
+        return "" if known else f"{path} ({mode:o}) is not in the table"
+    if mode != entry.mode:
+        return f"{path} has the mode {mode:o}, not {entry.mode:o}"
+    if entry.place is Place.LIBVIRT:  # libvirt gives some of its directories to QEMU's user
+        return ""
+    users = config.Config().users
+    theirs = range(users.first, users.first + users.count)
+    uids = theirs if entry.owner in (Owner.QEMU, Owner.VSOCK) else (0,)
+    gids = {Owner.ROOT: (0,), Owner.QEMU_GROUP: (group,), Owner.QEMU: (0, group), Owner.VSOCK: theirs}[entry.owner]
+    whose = f"{path} is {status.st_uid}:{status.st_gid}'s"
+    return "" if status.st_uid in uids and status.st_gid in gids else whose
+
+
+def mode(path: Path) -> int:
+    """Permissions, with set-user-id and the like."""
+    return stat.S_IMODE(os.lstat(path).st_mode)

@@ -1,0 +1,143 @@
+"""Who may open what vmsandbox keeps on this host: one table, which docs/on-disk.md prints and a test holds to.
+
+Everything is root's. A directory of mode 0700 closes all that is below it. The others can be passed through, but not
+listed, by users who have to reach something in them: QEMU's, and the members of `socket_group`.
+"""
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox import log
+from vmsandbox.config import Config
+from vmsandbox.fs import PASSABLE, set_mode
+
+_log = log.get(__name__)
+
+_CLOSED = 0o700
+_PRIVATE = 0o600
+
+
+class Place(enum.Enum):
+    """The directories that the names of the table start from, as docs/on-disk.md calls them."""
+
+    RUN = "RUN"
+    STATE = "STATE"
+    PROCESS_RUN = "RUN/serve, RUN/run/N"
+    PROCESS_STATE = "STATE/serve, STATE/run/N"
+    IMAGES = "IMAGES"
+    LIBVIRT = "LIBVIRT"
+
+
+class Owner(enum.Enum):
+    """The user and the group of a file, as docs/on-disk.md says them."""
+
+    ROOT = "root"
+    QEMU_GROUP = "root, `qemu_group`"
+    QEMU = "QEMU's user"
+    VSOCK = "the vsock daemon's user"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Files or directories of one kind; those of sandboxes are made with their sandbox, and stay as they are."""
+
+    place: Place
+    names: str
+    """A pattern (pathlib), below the place; empty: the place itself."""
+    mode: int
+    why: str = ""
+    """Who else than root has to reach it."""
+    owner: Owner = Owner.ROOT
+
+    def found(self, places: Mapping[Place, tuple[Path, ...]]) -> Iterator[Path]:
+        """All that there are now."""
+        for root in places[self.place]:
+            yield from root.glob(self.names) if self.names else (root.resolve(),)
+
+
+KEPT = (
+    Entry(Place.RUN, "", PASSABLE, "QEMU's user, `socket_group`"),
+    Entry(Place.RUN, "cids", _CLOSED),
+    Entry(Place.RUN, "users", _CLOSED),
+    Entry(Place.RUN, "run", PASSABLE, "QEMU's user"),
+    Entry(Place.PROCESS_RUN, "", PASSABLE, "QEMU's user"),
+    Entry(Place.PROCESS_RUN, "sandboxes", PASSABLE, "QEMU's user"),
+    Entry(Place.PROCESS_RUN, "pod", _CLOSED),
+    Entry(Place.STATE, "", PASSABLE, "QEMU's user"),
+    Entry(Place.STATE, "accelerators.json", _PRIVATE),
+    Entry(Place.STATE, "network", _CLOSED),
+    Entry(Place.STATE, "run", PASSABLE, "QEMU's user"),
+    Entry(Place.PROCESS_STATE, "", PASSABLE, "QEMU's user"),
+    Entry(Place.PROCESS_STATE, "lock", _PRIVATE),
+    Entry(Place.PROCESS_STATE, "state.db*", _PRIVATE),
+    Entry(Place.PROCESS_STATE, "logs", _CLOSED),
+    Entry(Place.PROCESS_STATE, "pod", _CLOSED),
+    Entry(Place.PROCESS_STATE, "sandboxes", PASSABLE, "QEMU's user"),
+    Entry(Place.LIBVIRT, "", PASSABLE, "QEMU's user"),
+    Entry(Place.LIBVIRT, "lib", PASSABLE, "QEMU's user"),
+    Entry(Place.LIBVIRT, "lib/qemu", PASSABLE, "QEMU's user"),
+    Entry(Place.LIBVIRT, "etc", _CLOSED),
+    Entry(Place.LIBVIRT, "cache", _CLOSED),
+    Entry(Place.LIBVIRT, "log", _CLOSED),
+    Entry(Place.LIBVIRT, "run", _CLOSED),
+    Entry(Place.IMAGES, "", PASSABLE, "QEMU's user"),
+    Entry(Place.IMAGES, "index.json", _PRIVATE),
+    Entry(Place.IMAGES, "*.lock", _PRIVATE),
+    Entry(Place.IMAGES, "blobs", _CLOSED),
+    Entry(Place.IMAGES, "locks", _CLOSED),
+    Entry(Place.IMAGES, "staging", _CLOSED),
+    Entry(Place.IMAGES, "roots", PASSABLE, "QEMU's user"),
+    Entry(Place.IMAGES, "roots/*.json", _PRIVATE),
+    Entry(Place.IMAGES, "roots/*.squashfs", 0o440, "QEMU reads it", Owner.QEMU_GROUP),
+)
+"""Files that stay from one process to the next; `correct` sees to them."""
+
+OF_SANDBOXES = (
+    Entry(Place.PROCESS_RUN, "sandboxes/*", PASSABLE, "QEMU's user"),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/share", _CLOSED),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/served", _CLOSED),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/vsock", PASSABLE, "QEMU's user"),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/vsock/vhost.sock", _CLOSED, "QEMU connects to it", Owner.QEMU),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/vsock/vsock.sock*", _CLOSED, "the daemon listens", Owner.VSOCK),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/vsock/vsock.log", _PRIVATE),
+    Entry(Place.PROCESS_STATE, "sandboxes/*", PASSABLE, "QEMU's user"),
+    Entry(Place.PROCESS_STATE, "sandboxes/*/scratch.img", _PRIVATE, "QEMU writes it", Owner.QEMU),
+    Entry(Place.PROCESS_STATE, "sandboxes/*/*.position", _PRIVATE),
+)
+"""What is made for a sandbox, with these modes and owners, and goes with it."""
+
+
+def places(config: Config) -> dict[Place, tuple[Path, ...]]:
+    """Where the places of the table are on this host now."""
+
+    def of_processes(directory: Path) -> tuple[Path, ...]:
+        return tuple(path for path in (directory / "serve", *directory.glob("run/[0-9]*")) if path.exists())
+
+    run, state = config.run_directory, config.state_directory
+    return {
+        Place.RUN: (run,),
+        Place.STATE: (state,),
+        Place.PROCESS_RUN: of_processes(run),
+        Place.PROCESS_STATE: of_processes(state),
+        Place.LIBVIRT: tuple(path / "libvirt" for path in of_processes(run) if (path / "libvirt").exists()),
+        Place.IMAGES: (config.images.directory or state / "images",),
+    }
+
+
+def correct(config: Config, qemu_group: int) -> None:
+    """Give what an older version of this program has left the modes and groups of the table; follows no link."""
+    where = places(config)
+    for entry in KEPT:
+        for path in entry.found(where):
+            _correct(path, entry.mode, qemu_group if entry.owner is Owner.QEMU_GROUP else 0)
+
+
+def _correct(path: Path, mode: int, group: int) -> None:
+    try:
+        set_mode(path, mode, group)
+    except FileNotFoundError:
+        return  # it is not there yet, or has just gone
+    except OSError as error:
+        _log.warning("%s does not get the mode %o: %s", path, mode, error.strerror)
