@@ -20,7 +20,9 @@ from vmsandbox.node.check import Section, sections
 def check(options: Global, output: str) -> None:
     """Look at this host: programs, vsock, guest image, network, libvirt; and boot a machine under each accelerator.
 
-    Exit status 1 when something is missing that pods need.
+    A note (section `host`) is advice: what the host could do better where pods do not trust each other.
+
+    Exit status 1 when something is missing that pods need; a note is no failure.
     """
     found = execution.run(_look(options.config("warning"), output))
     if output == "json":

@@ -16,6 +16,7 @@ from vmsandbox.guestimage.manifest import load_image
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
 from vmsandbox.network import Network
+from vmsandbox.node import advice
 from vmsandbox.node.host import boot_image, network_settings, open_transports, open_users, vhost_device_vsock
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
@@ -56,6 +57,7 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     yield Section("vsock", (_attempt(lambda: _vsock(config)),))
     yield Section("images", (_attempt(lambda: _images(config)),))
     yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
+    yield Section("host", await advice.look())
     yield Section("network", await Network(network_settings(config)).check())
     async for section in _libvirt(config):
         yield section
