@@ -18,17 +18,19 @@ pytestmark = [
 TRAPS = """
 cd /data
 mkfifo fifo; ln -s /etc link; ln -s link loop; mkdir d; chmod 0 d
-deep=n; for i in 1 2 3 4 5 6; do deep=$deep/$deep; done  # 64 levels
-i=0; while [ $i -lt 2560 ]; do mkdir -p $deep && cd -P $deep || exit 1; i=$((i+64)); done
+deep=n/n/n/n/n/n/n/n/n/n/n/n/n/n/n/n
+i=0; while [ $i -lt 1200 ]; do mkdir -p $deep && cd -P $deep || exit 1; i=$((i+16)); done
 echo nested $i
 """
+"""Levels beyond Python's stack; those beyond the kernel's longest path are in `tests/unit/test_teardown.py`."""
 
 
 def test_a_volume_full_of_traps_is_removed_with_its_pod(node: Node) -> None:
     mount = {"name": "data", "mountPath": "/data"}
     volumes = [{"name": "data", "emptyDir": {}}]
     ran = node.run(pod(container("trapper", TRAPS, volumeMounts=[mount]), volumes=volumes))
-    assert (ran.status, ran.stdout) == (0, "nested 2560\n"), ran.stderr
+    assert ran.status == 0, ran.stderr
+    assert ran.stdout.endswith("nested 1200\n")
 
 
 def test_a_host_path_that_hangs_is_an_error_that_names_it(node: Node, tmp_path: Path) -> None:
