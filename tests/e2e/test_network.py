@@ -35,6 +35,7 @@ def scripted(tmp_path: Path, script: object, timeout: float = 60, masquerade: bo
     (tmp_path / "net.d").mkdir(exist_ok=True)
     bridge = {
         "type": "bridge", "bridge": BRIDGE.bridge, "isGateway": True, "ipMasq": masquerade,
+        "macspoofchk": True,
         "ipam": {"type": "host-local", "dataDir": str(tmp_path / "leases"), "ranges": [[{"subnet": BRIDGE.subnet_v4}]]},
     }  # fmt: skip
     plugins = [bridge, {"type": "cni_plugin", "log": str(tmp_path / "log"), "script": script}]
@@ -52,9 +53,13 @@ def calls(tmp_path: Path) -> list[str]:
 
 
 async def rules_of(pod: PodIdentity) -> list[str]:
-    process = await asyncio.create_subprocess_exec("iptables-save", "-t", "nat", stdout=asyncio.subprocess.PIPE)
-    stdout, _ = await process.communicate()
-    return [line for line in stdout.decode().splitlines() if pod.sandbox_id in line]
+    """Of masquerading and host ports, and of MACs."""
+    found = []
+    for command in (("iptables-save", "-t", "nat"), ("nft", "list", "ruleset", "bridge")):
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        stdout, _ = await process.communicate()
+        found += [line for line in stdout.decode().splitlines() if pod.sandbox_id in line]
+    return found
 
 
 async def assert_given_back(network: Network, tmp_path: Path, pod: PodIdentity) -> None:

@@ -121,6 +121,34 @@ async def test_a_pod_reaches_the_host(pods: tuple[Guest, Guest], version: int) -
         assert await echoed(pods[0].run, gateway, port, b"from the pod") == b"from the pod"
 
 
+async def test_a_frame_from_a_mac_that_is_not_the_pod_s_does_not_leave_it(pods: tuple[Guest, Guest]) -> None:
+    """Neither that of another pod, whose frames it would get from then on, nor any other."""
+    one, two = pods
+    own, other, any_other = (bytes.fromhex(mac.replace(":", "")) for mac in (
+        one.network.interface.mac, two.network.interface.mac, "02:00:5e:00:53:01",
+    ))  # fmt: skip
+    seen = await on_host(lambda: raw_socket(BRIDGE.bridge))
+    sending = await one.run(lambda: raw_socket("eth0"))
+    with seen, sending:
+        for source in (other, any_other, own):
+            await asyncio.get_running_loop().sock_sendall(sending, ETHERNET_BROADCAST + source + EXPERIMENT + bytes(50))
+        async with asyncio.timeout(10):
+            frame = await asyncio.get_running_loop().sock_recv(seen, 100)
+    assert frame[6:12] == own, "the first that comes through is the last that was sent"
+
+
+ETHERNET_BROADCAST = b"\xff" * 6
+EXPERIMENT = b"\x88\xb5"
+"""An EtherType for experiments (IEEE 802)."""
+
+
+def raw_socket(interface: str) -> socket.socket:
+    made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    made.bind((interface, int.from_bytes(EXPERIMENT, "big")))
+    made.setblocking(False)
+    return made
+
+
 @pytest.mark.parametrize("sender", ["pod", "host"])
 async def test_what_a_pod_sends_and_receives_is_counted_apart(pods: tuple[Guest, Guest], sender: str) -> None:
     network, address = Network(NetworkSettings(Path("/nonexistent"))), address_of(pods[1], 4)

@@ -109,7 +109,7 @@ def test_the_built_in_network_is_a_dual_stack_bridge_with_host_ports() -> None:
     network = config.default_bridge(BridgeSettings("n", "b0", "10.9.0.0/16", "fd00:9::/64"), Path("/leases"), True)
     bridge, portmap = network.plugins
     assert bridge == {
-        "type": "bridge", "bridge": "b0", "isGateway": True, "ipMasq": True, "hairpinMode": True,
+        "type": "bridge", "bridge": "b0", "isGateway": True, "ipMasq": True, "hairpinMode": True, "macspoofchk": True,
         "ipam": {
             "type": "host-local", "dataDir": "/leases",
             "ranges": [[{"subnet": "10.9.0.0/16"}], [{"subnet": "fd00:9::/64"}]],

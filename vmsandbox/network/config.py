@@ -127,6 +127,10 @@ def _takes(plugin: JSON, capability: str) -> bool:
 def default_bridge(settings: BridgeSettings, leases: Path, ipv6: bool) -> NetworkList:
     """The network for a host without a CNI configuration: a bridge with masquerade, and host ports.
 
+    A pod sends from the MAC that it was given, and from no other (the plugin's macspoofchk, since 1.1, by nftables): it
+    cannot take what is for another pod by making the bridge learn that pod's MAC. Which IP addresses it sends from, and
+    what it says in ARP and neighbour discovery, nobody checks.
+
     Args:
         settings: names and subnets.
         leases: directory in which host-local keeps who has which address.
@@ -143,7 +147,7 @@ def default_bridge(settings: BridgeSettings, leases: Path, ipv6: bool) -> Networ
     }
     bridge = {
         "type": "bridge", "bridge": settings.bridge, "isGateway": True, "ipMasq": True, "hairpinMode": True,
-        "ipam": ipam,
+        "macspoofchk": True, "ipam": ipam,
     }  # fmt: skip
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
     return NetworkList(settings.name, "1.0.0", (bridge, portmap), "the built-in bridge network")
