@@ -5,10 +5,12 @@ file has the default given here.
 """
 
 import enum
+import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from vmsandbox import typed_yaml
+from vmsandbox.bounds import MOST_MEMORY, MOST_VCPUS
 from vmsandbox.errors import FailedPrecondition, NotFound
 from vmsandbox.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.typed_yaml import Node, Size
@@ -18,6 +20,9 @@ MACHINE_HANDLER = "vmsandbox"
 
 DEFAULT_FILE = Path("/etc/vmsandbox/config.yaml")
 _MIB = 1024 * 1024
+_LARGEST_FILE = 1 << 44
+"""Bytes of a file on ext4."""
+_MOST_BOOTS = 1024
 
 
 class AcceleratorChoice(enum.Enum):
@@ -212,13 +217,28 @@ def parse(text: str, source: str) -> Config:
     return config
 
 
+def _check_machine(machine: MachineConfig, name: str, place: Node) -> None:
+    if not 1 <= machine.vcpus <= MOST_VCPUS:
+        raise place.error(f"{name}: a machine has at least one vCPU, and at most {MOST_VCPUS}")
+    if not 64 * _MIB <= machine.memory + machine.overhead <= MOST_MEMORY:
+        raise place.error(f"{name}: memory and overhead are together at least 64Mi, and at most 4Pi")
+    if not 16 * _MIB <= machine.scratch_size <= _LARGEST_FILE:
+        raise place.error(f"{name}: scratch_size is at least 16Mi, and at most 16Ti")
+    _check_seconds(machine.boot_deadline, f"{name}: boot_deadline", place)
+
+
+def _check_seconds(seconds: float, name: str, place: Node) -> None:
+    if not 0 < seconds < math.inf:
+        raise place.error(f"{name} is a number of seconds above 0")
+
+
 def _check(config: Config, place: Node) -> None:
     for handler in config.machine_handlers:
-        machine, name = config.machine_of(handler), handler or "machine"
-        if machine.vcpus < 1:
-            raise place.error(f"{name}: a machine has at least one vCPU")
-        if machine.boot_deadline <= 0:
-            raise place.error(f"{name}: boot_deadline is a number of seconds above 0")
+        _check_machine(config.machine_of(handler), handler or "machine", place)
+    _check_seconds(config.images.pull_timeout, "images: pull_timeout", place)
+    _check_seconds(config.network.plugin_timeout, "network: plugin_timeout", place)
+    if config.limits.parallel_boots is not None and not 1 <= config.limits.parallel_boots <= _MOST_BOOTS:
+        raise place.error(f"limits: parallel_boots is at least 1, and at most {_MOST_BOOTS}")
     if config.cgroup_parent in (".", "..") or "/" in config.cgroup_parent:
         raise place.error("cgroup_parent is the name of a cgroup at the top of the hierarchy, without slashes")
     if config.users.first < 1 or config.users.count < 2 or config.users.first + config.users.count > 1 << 31:

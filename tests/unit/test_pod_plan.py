@@ -421,6 +421,11 @@ class TestChecks:
             ("resources: {limits: {nvidia.com/gpu: 1}}", "limits['nvidia.com/gpu']: this resource is not supported"),
             ("resources: {limits: {memory: 1Mi}, requests: {memory: 2Mi}}", "it is larger than the limit"),
             ("resources: {limits: {memory: -1}}", "it cannot be negative"),
+            (
+                "resources: {limits: {memory: 8Pi}}",
+                "resources: as the CRI has it: memory_limit_in_bytes 9007199254740992",
+            ),
+            ("resources: {limits: {cpu: 1G}}", "resources: as the CRI has it: cpu_quota 100000000000000 is not valid"),
             ("resources: {limits: {memory: lots}}", "'lots' is no quantity"),
             ("ports: [{containerPort: 0}]", "0 is no port"),
             ("ports: [{containerPort: 1, hostPort: 70000}]", "70000 is no port"),
@@ -499,6 +504,7 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("spec", "message"),
         [
+            ("overhead: {memory: -1Gi}", "spec.overhead: as the CRI has it: memory_limit_in_bytes -1073741824"),
             ("hostNetwork: true", "spec.hostNetwork: a virtual machine cannot have the host's network"),
             ("hostUsers: false\nhostIPC: true", "spec.hostUsers: with hostPID or hostIPC"),
             ("hostPID: true\nshareProcessNamespace: true", "exclude each other"),

@@ -7,6 +7,7 @@ anything starts.
 
 from dataclasses import dataclass
 
+from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import (
     ContainerConfig,
     ContainerMetadata,
@@ -28,6 +29,8 @@ from vmsandbox.pod.resources import pod_resources
 from vmsandbox.pod.subject import PlanSettings, Subject
 from vmsandbox.pod.volume_plan import VolumePlan, check_sub_path, plan_volumes
 from vmsandbox.quantity import ZERO
+from vmsandbox.sandbox.limits import check_resources
+from vmsandbox.typed_yaml import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,21 @@ def plan_pod(manifest: Manifest, settings: PlanSettings) -> PodPlan:
     spec = manifest.pod.spec
     subject = Subject(manifest, settings, pod_resources(spec, settings.vcpus, settings.memory))
     plan = PodPlan(subject, _sandbox(subject), plan_images(manifest), plan_volumes(subject))
+    _check_limits(plan.sandbox.overhead, spec.at.of("overhead"))
     for container in (*spec.init_containers, *spec.containers):
+        _check_limits(subject.resources.container(container), container.at.of("resources"))
         envs = plan.container(container, subject).envs  # finds what its variables refer to in vain
         for mount in container.volume_mounts:
             check_sub_path(mount, plan.volumes[mount.name], envs)
     return plan
+
+
+def _check_limits(resources: Resources, at: Node) -> None:
+    """Say where the manifest has what `sandbox` refuses; it refuses the pod's sum as well."""
+    try:
+        check_resources(resources, "as the CRI has it")
+    except InvalidArgument as error:
+        raise at.error(str(error), hint=error.hint) from None
 
 
 def _sandbox(subject: Subject) -> PodSandboxConfig:

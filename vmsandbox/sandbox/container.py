@@ -13,6 +13,7 @@ from vmsandbox.sandbox import creation, stopping
 from vmsandbox.sandbox.attach import Attachment
 from vmsandbox.sandbox.following import Following, open_log
 from vmsandbox.sandbox.journal import Journal
+from vmsandbox.sandbox.limits import check_resources
 from vmsandbox.sandbox.output import Readers
 from vmsandbox.sandbox.records import ContainerRecord
 from vmsandbox.sandbox.resources import build_resources, updated
@@ -111,10 +112,12 @@ class Container:
 
         Raises:
             FailedPrecondition: it has ended.
+            InvalidArgument: limits that cannot be.
         """
         async with self._lock:
             require_container(ContainerCall.UPDATE, self.record.id, self.record.state)
             wanted = updated(self.record.config.resources, resources)
+            check_resources(wanted, f"container {self.record.config.metadata.name}")
             await self._around.running().client.update_resources(self.record.id, build_resources(wanted))
             self.journal.save(config=replace(self.record.config, resources=wanted))
 

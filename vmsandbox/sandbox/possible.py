@@ -3,6 +3,7 @@
 from vmsandbox.errors import InvalidArgument, Unimplemented
 from vmsandbox.model import ContainerConfig, NamespaceMode, PodSandboxConfig, UserNamespace
 from vmsandbox.protocol import messages
+from vmsandbox.sandbox.limits import check_resources
 
 LONGEST_HOSTNAME = 63
 """Characters, as of a label in DNS; Linux takes one more."""
@@ -11,6 +12,8 @@ LONGEST_HOSTNAME = 63
 def check_pod(config: PodSandboxConfig) -> None:
     """Raise InvalidArgument for a pod that a virtual machine cannot be."""
     pod = f"pod {config.metadata.namespace}/{config.metadata.name}"
+    check_resources(config.resources, pod)
+    check_resources(config.overhead, f"{pod}, overhead")
     if config.namespaces.network is NamespaceMode.NODE:
         raise InvalidArgument(
             f"{pod}: a virtual machine cannot have the host's network",
@@ -26,10 +29,11 @@ def check_container(config: ContainerConfig, pod: PodSandboxConfig) -> None:
     """Raise an error for a container that asks for what the guest does not have.
 
     Raises:
-        InvalidArgument: it is privileged, and its pod is not (CRI LinuxSandboxSecurityContext).
+        InvalidArgument: it is privileged, and its pod is not (CRI LinuxSandboxSecurityContext); its limits cannot be.
         Unimplemented: a device of the host (CDI), huge pages, a profile of AppArmor.
     """
     container = f"container {config.metadata.name}"
+    check_resources(config.resources, container)
     if config.security.privileged and not pod.privileged:
         raise InvalidArgument(f"{container} is privileged, and its pod is not")
     if config.cdi_devices:
