@@ -23,6 +23,8 @@ _MIB = 1024 * 1024
 _LARGEST_FILE = 1 << 44
 """Bytes of a file on ext4."""
 _MOST_BOOTS = 1024
+_MOST_IOPS = 1_000_000_000
+"""Of QEMU's throttle groups."""
 
 
 class AcceleratorChoice(enum.Enum):
@@ -31,6 +33,13 @@ class AcceleratorChoice(enum.Enum):
     AUTO = "auto"
     KVM = "kvm"
     TCG = "tcg"
+
+
+class Mitigations(enum.Enum):
+    """What a guest's kernel does against flaws of the CPU (the kernel's parameter of this name)."""
+
+    AUTO = "auto"
+    OFF = "off"
 
 
 class VsockChoice(enum.Enum):
@@ -49,8 +58,11 @@ class MachineConfig:
     memory: Size = Size(256 * _MIB)
     overhead: Size = Size(128 * _MIB)
     scratch_size: Size = Size(10 * 1024 * _MIB)
+    scratch_bandwidth: Size | None = None
+    scratch_iops: int | None = None
     boot_deadline: float = 60
     accelerator: AcceleratorChoice = AcceleratorChoice.AUTO
+    mitigations: Mitigations = Mitigations.AUTO
     kernel_parameters: str = ""
 
 
@@ -62,8 +74,11 @@ class HandlerConfig:
     memory: Size | None = None
     overhead: Size | None = None
     scratch_size: Size | None = None
+    scratch_bandwidth: Size | None = None
+    scratch_iops: int | None = None
     boot_deadline: float | None = None
     accelerator: AcceleratorChoice | None = None
+    mitigations: Mitigations | None = None
     kernel_parameters: str | None = None
 
 
@@ -224,6 +239,10 @@ def _check_machine(machine: MachineConfig, name: str, place: Node) -> None:
         raise place.error(f"{name}: memory and overhead are together at least 64Mi, and at most 4Pi")
     if not 16 * _MIB <= machine.scratch_size <= _LARGEST_FILE:
         raise place.error(f"{name}: scratch_size is at least 16Mi, and at most 16Ti")
+    if machine.scratch_bandwidth is not None and machine.scratch_bandwidth < _MIB:
+        raise place.error(f"{name}: scratch_bandwidth is at least 1Mi bytes a second")
+    if machine.scratch_iops is not None and not 10 <= machine.scratch_iops <= _MOST_IOPS:
+        raise place.error(f"{name}: scratch_iops is at least 10, and at most {_MOST_IOPS}")
     _check_seconds(machine.boot_deadline, f"{name}: boot_deadline", place)
 
 

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from vmsandbox.bounds import MOST_VCPUS
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState
+from vmsandbox.hypervisor.base import Accelerator, Disk, MachineEvent, MachineSpec, MachineState
 from vmsandbox.model import MachineUsage
 
 
@@ -17,6 +18,8 @@ class FakeHypervisor:
 
     def __init__(self) -> None:
         self.machines: dict[str, MachineSpec] = {}
+        self.most = dict.fromkeys(Accelerator, MOST_VCPUS)
+        """The vCPUs that a machine may have."""
         self.disks: defaultdict[str, dict[str, Disk]] = defaultdict(dict)
         """The disks that were plugged in, by machine and serial."""
         self.create_error: VmsandboxError | None = None
@@ -69,6 +72,9 @@ class FakeHypervisor:
             if self.detach_error is not None:
                 raise self.detach_error
             del self.disks[name][serial]
+
+    async def most_vcpus(self, accelerator: Accelerator) -> int:
+        return self.most[accelerator]
 
     async def version(self) -> str:
         return "fake 1.0"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound
-from vmsandbox.hypervisor.base import Disk, Hypervisor, MachineEvent, MachineSpec, MachineState
+from vmsandbox.hypervisor.base import Accelerator, Disk, Hypervisor, MachineEvent, MachineSpec, MachineState
 
 NewSpec = Callable[[], Awaitable[MachineSpec]]
 Kill = Callable[[str], None]
@@ -206,6 +206,10 @@ class HypervisorContract:
         with contextlib.suppress(asyncio.CancelledError):
             await listening
         await hypervisor.destroy(machine.name)
+
+    async def test_a_machine_may_have_a_vcpu(self, hypervisor: Hypervisor) -> None:
+        for accelerator in Accelerator:
+            assert await hypervisor.most_vcpus(accelerator) >= 1
 
     async def test_it_names_its_version(self, hypervisor: Hypervisor) -> None:
         assert any(character.isdigit() for character in await hypervisor.version())

@@ -39,7 +39,13 @@ POD = replace(
     title="default/web",
     vcpus=2,
     memory=384 * 1024 * 1024,
-    scratch=Disk("vmsandbox-scratch", Path("/var/lib/vmsandbox/sandboxes/6cf0e3d4/scratch.img"), readonly=False),
+    scratch=Disk(
+        "vmsandbox-scratch",
+        Path("/var/lib/vmsandbox/sandboxes/6cf0e3d4/scratch.img"),
+        readonly=False,
+        bandwidth=200_000_000,
+        iops=5000,
+    ),
     share=Share("vmsandbox", SANDBOX / "share"),
     network=NetworkDevice("vms0123456789", "0a:58:0a:00:00:05"),
 )

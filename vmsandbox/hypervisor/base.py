@@ -54,6 +54,10 @@ class Disk:
     serial: str
     path: Path
     readonly: bool = True
+    bandwidth: int = 0
+    """Bytes a second, read and written together; 0: as many as the host gives."""
+    iops: int = 0
+    """Operations a second; 0: as many as the host gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,10 @@ class MachineSpec:
     """Appended to the image's command line."""
 
 
+DESTROYED = "destroyed"
+"""The reason of the end of a machine that libvirt was asked to end."""
+
+
 class MachineState(enum.Enum):
     """What libvirt says of a domain; GONE where it knows none of that name."""
 
@@ -107,6 +115,11 @@ class MachineEvent:
     state: MachineState
     reason: str
     """In libvirt's words: destroyed, crashed (panicked), failed, shutdown."""
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether the guest or its QEMU ended the machine, and not a caller of `destroy`."""
+        return self.reason != DESTROYED
 
 
 class Hypervisor(Protocol):
@@ -153,6 +166,10 @@ class Hypervisor(Protocol):
         Raises:
             DeadlineExceeded: the guest does not let it go.
         """
+        ...
+
+    async def most_vcpus(self, accelerator: Accelerator) -> int:
+        """The most vCPUs that a machine may have here; see `vcpus.most_vcpus`."""
         ...
 
     async def version(self) -> str:

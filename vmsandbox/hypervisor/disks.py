@@ -3,7 +3,7 @@
 A disk is a target of the one SCSI controller, and told from others by its serial number.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
@@ -31,9 +31,17 @@ def disk_element(disk: Disk, target: int) -> ET.Element:
     else:
         driver.set("cache", "unsafe")  # it dies with its machine, so that nothing need ever reach the platter
         driver.set("detect_zeroes", "unmap")
+    _throttle(element, {"total_bytes_sec": disk.bandwidth, "total_iops_sec": disk.iops})
     add(element, "serial", disk.serial)
     add(element, "address", type="drive", controller="0", bus="0", target=str(target), unit="0")
     return element
+
+
+def _throttle(disk: ET.Element, rates: Mapping[str, int]) -> None:
+    if given := {name: rate for name, rate in rates.items() if rate}:
+        tuned = add(disk, "iotune")
+        for name, rate in given.items():
+            add(tuned, name, str(rate))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ METADATA = "urn:vmsandbox:machine:1"
 
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 _MTU_OF_ETHERNET = 1500
+_ENTROPY = 64 * 1024
+"""Bytes of the host's randomness that a guest gets in a second: its kernel needs some hundred for its whole life."""
 
 _SCSI, _CONSOLE, _NETWORK, _RNG, _BALLOON, _SHARE, _VSOCK = range(2, 9)
 """Slots on the root bus. 0 and 0x1f are the chipset's."""
@@ -112,6 +114,7 @@ def _devices(devices: ET.Element, spec: MachineSpec) -> None:
     if spec.vsock.socket is None:
         _kernel_vsock(devices, spec.vsock)
     rng = add(devices, "rng", model="virtio")
+    add(rng, "rate", bytes=str(_ENTROPY), period="1000")
     add(rng, "backend", "/dev/urandom", model="random")
     _pci(rng, _RNG)
     _pci(add(devices, "memballoon", model="virtio", freePageReporting="on"), _BALLOON)

@@ -99,7 +99,12 @@ def disks(connection: "libvirt.virConnect", name: str) -> tuple[PluggedDisk, ...
 
 def version(connection: "libvirt.virConnect") -> str:
     """The versions of libvirt and of the QEMU that it starts."""
-    return f"libvirt {_dotted(connection.getLibVersion())}, QEMU {_dotted(connection.getVersion())}"
+    return f"libvirt {_dotted(connection.getLibVersion())}, QEMU {_dotted(qemu_version(connection))}"
+
+
+def qemu_version(connection: "libvirt.virConnect") -> int:
+    """The version of the QEMU that libvirt starts: major * 1,000,000 + minor * 1,000 + release."""
+    return int(connection.getVersion())
 
 
 def find(connection: "libvirt.virConnect", name: str) -> "libvirt.virDomain | None":

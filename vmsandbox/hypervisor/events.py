@@ -7,12 +7,12 @@ from typing import Any
 
 from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.hypervisor.base import MachineEvent, MachineState
+from vmsandbox.hypervisor.base import DESTROYED, MachineEvent, MachineState
 from vmsandbox.hypervisor.bindings import libvirt
 
 _STOPPED = {
     libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: (MachineState.STOPPED, "shutdown"),
-    libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: (MachineState.STOPPED, "destroyed"),
+    libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED: (MachineState.STOPPED, DESTROYED),
     libvirt.VIR_DOMAIN_EVENT_STOPPED_CRASHED: (MachineState.CRASHED, "crashed"),
     libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: (MachineState.CRASHED, "failed (QEMU has died)"),
 }

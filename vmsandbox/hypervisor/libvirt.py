@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 from vmsandbox import aio
 from vmsandbox.errors import AlreadyExists, DeadlineExceeded, VmsandboxError
-from vmsandbox.hypervisor import domains
+from vmsandbox.hypervisor import domains, vcpus
 from vmsandbox.hypervisor.apart import apart
-from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState
+from vmsandbox.hypervisor.base import Accelerator, Disk, MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.bindings import libvirt
 from vmsandbox.hypervisor.connection import Connection
 from vmsandbox.hypervisor.disks import PluggedDisk
@@ -109,6 +109,11 @@ class LibvirtHypervisor:
             disk = await self._find_disk(name, serial)
             if disk is not None:
                 await self._detach(name, disk)
+
+    async def most_vcpus(self, accelerator: Accelerator) -> int:
+        """As `Hypervisor.most_vcpus`."""
+        version = await self._connection.call("libvirt cannot tell QEMU's version", domains.qemu_version)
+        return vcpus.most_vcpus(accelerator, version)
 
     async def version(self) -> str:
         """As `Hypervisor.version`."""

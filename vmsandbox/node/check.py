@@ -13,6 +13,7 @@ from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest.transports import use_kernel
 from vmsandbox.guest.vhost_daemon import installed
 from vmsandbox.guestimage.manifest import load_image
+from vmsandbox.hypervisor.base import Accelerator, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
 from vmsandbox.network import Network
@@ -32,6 +33,7 @@ PROGRAMS = {
     "mkfs.ext4": "e2fsprogs",
     "iptables": "iptables",
     **dict.fromkeys(confinement.TOOLS, "util-linux"),
+    "nft": "nftables",
 }
 """The programs that serving pods starts, and the Debian packages that hold them."""
 
@@ -125,13 +127,24 @@ async def _libvirt(config: Config) -> AsyncIterator[Section]:
         try:
             instance = stack.enter_context(claim(config.run_directory, config.state_directory))
             hypervisor = await stack.enter_async_context(LibvirtHypervisor.open(instance.embedded_libvirt))
-            yield Section("libvirt", (Finding(True, await hypervisor.version()),))
+            yield Section("libvirt", (Finding(True, await hypervisor.version()), await _vcpus(hypervisor)))
             image = boot_image(load_image(config.guest_image))
             transports, users = open_transports(config), open_users(config)
             prober = Prober(hypervisor, transports, image, instance.runtime, config.state_directory, users=users)
             yield Section("accelerators", _judge(await prober.try_all()))
         except VmsandboxError as error:
             yield Section("libvirt", (_bad(error),))
+
+
+async def _vcpus(hypervisor: Hypervisor) -> Finding:
+    most = {each: await hypervisor.most_vcpus(each) for each in Accelerator}
+    told = ", ".join(f"{vcpus} under {each.value.upper()}" for each, vcpus in most.items())
+    why = (
+        "QEMU 8.1 or newer; an older one panics emulated guests with more, now and then"
+        if most[Accelerator.TCG] == 1
+        else ""
+    )
+    return Finding(True, f"vCPUs of a machine, at most: {told}", why)
 
 
 def _judge(attempts: tuple[Attempt, ...]) -> tuple[Finding, ...]:

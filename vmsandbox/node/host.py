@@ -10,7 +10,7 @@ from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.transports import Transports, use_kernel
 from vmsandbox.guest.vhost_daemon import DEFAULT_PROGRAM
 from vmsandbox.guestimage.manifest import BuiltImage, load_image
-from vmsandbox.hypervisor.base import GuestImage
+from vmsandbox.hypervisor.base import GuestImage, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.network import BridgeSettings, Network, NetworkSettings
 from vmsandbox.node import modes
@@ -55,7 +55,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
             transports=transports,
             images=await open_images(config),
             guest_image=image,
-            profiles=await _profiles(config, prober),
+            profiles=await _profiles(config, prober, hypervisor),
             runtime_directory=instance.runtime,
             persistent_directory=instance.persistent,
             users=users,
@@ -101,18 +101,23 @@ def network_settings(config: Config, *, tap_in_pod: bool = False) -> NetworkSett
     )
 
 
-async def _profiles(config: Config, prober: Prober) -> dict[str, MachineDefaults]:
-    return {handler: await _defaults(config.machine_of(handler), prober) for handler in config.machine_handlers}
+async def _profiles(config: Config, prober: Prober, hypervisor: Hypervisor) -> dict[str, MachineDefaults]:
+    machines = {handler: config.machine_of(handler) for handler in config.machine_handlers}
+    return {handler: await _defaults(machine, prober, hypervisor) for handler, machine in machines.items()}
 
 
-async def _defaults(machine: MachineConfig, prober: Prober) -> MachineDefaults:
+async def _defaults(machine: MachineConfig, prober: Prober, hypervisor: Hypervisor) -> MachineDefaults:
+    accelerator = await prober.choose(machine.accelerator.value)
     return MachineDefaults(
         size=MachineSize(machine.vcpus, machine.memory),
         overhead=machine.overhead,
         scratch_size=machine.scratch_size,
         boot_deadline=machine.boot_deadline,
-        accelerator=await prober.choose(machine.accelerator.value),
-        kernel_parameters=machine.kernel_parameters,
+        accelerator=accelerator,
+        kernel_parameters=f"mitigations={machine.mitigations.value} {machine.kernel_parameters}".strip(),
+        scratch_bandwidth=machine.scratch_bandwidth or 0,
+        scratch_iops=machine.scratch_iops or 0,
+        most_vcpus=await hypervisor.most_vcpus(accelerator),
     )
 
 

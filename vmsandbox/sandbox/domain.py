@@ -30,7 +30,7 @@ def hostname_of(config: PodSandboxConfig) -> str:
 
 def size_of(profile: MachineDefaults, config: PodSandboxConfig) -> MachineSize:
     """How large a pod's machine is. Raises InvalidArgument as `machine_size`."""
-    return machine_size(config, profile.size, profile.overhead)
+    return machine_size(config, profile.size, profile.overhead, profile.most_vcpus)
 
 
 def machine_spec(
@@ -50,7 +50,13 @@ def machine_spec(
         account=host.users.allocate(sandbox_id).qemu,
         vsock=transport.device,
         console=layout.console,
-        scratch=Disk(SCRATCH_SERIAL, layout.scratch, readonly=False),
+        scratch=Disk(
+            SCRATCH_SERIAL,
+            layout.scratch,
+            readonly=False,
+            bandwidth=profile.scratch_bandwidth,
+            iops=profile.scratch_iops,
+        ),
         share=Share(SHARE_TAG, layout.served),
         network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu, Path(network.netns)),
         kernel_parameters=profile.kernel_parameters,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vmsandbox.bounds import MOST_VCPUS
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fairness import Fairness
 from vmsandbox.guest.transports import Transports
@@ -30,6 +31,12 @@ class MachineDefaults:
     """Seconds from the machine's start to the agent's first answer."""
     accelerator: Accelerator
     kernel_parameters: str = ""
+    scratch_bandwidth: int = 0
+    """Bytes a second that are read from and written to that disk; 0: as the host has it."""
+    scratch_iops: int = 0
+    """The same in operations."""
+    most_vcpus: int = MOST_VCPUS
+    """vCPUs that a machine may have; a pod that declares more gets this many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,13 @@
 import math
 from dataclasses import dataclass
 
+from vmsandbox.bounds import MOST_VCPUS
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.model import PodSandboxConfig
+from vmsandbox.model import PodSandboxConfig, Resources
 
 MIB = 1024 * 1024
-MOST_VCPUS = 240
-"""Beyond it x86 machines need an IOMMU with interrupt remapping, which a domain here does not have."""
+_PERIOD = 100_000
+"""Microseconds of the kernel's period of CPU time, where it is not set (runtime-spec, CPU)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +20,29 @@ class MachineSize:
     memory: int
 
 
-def machine_size(config: PodSandboxConfig, default: MachineSize, overhead: int) -> MachineSize:
+def machine_size(config: PodSandboxConfig, default: MachineSize, overhead: int, most_vcpus: int) -> MachineSize:
     """The size for a pod: what it may use in all, and `overhead` bytes for the guest's own kernel and agent.
 
-    A pod that declares no limit gets the default. CPU is rounded up to whole vCPUs, memory to whole MiB.
+    A pod that declares no limit gets the default. CPU is rounded up to whole vCPUs, memory to whole MiB. Where machines
+    have fewer vCPUs than the pod declares, only because of how they are emulated here, it gets those.
+
+    Args:
+        config: of the pod; its limits are valid (`limits.check_resources`).
+        default: where the pod declares nothing.
+        overhead: bytes.
+        most_vcpus: that a machine may have on this host.
 
     Raises:
-        InvalidArgument: the pod declares more than a machine can have.
+        InvalidArgument: the pod declares more than any machine can have.
     """
     declared = config.resources
-    vcpus = default.vcpus
-    if declared.cpu_quota > 0 and declared.cpu_period > 0:
-        vcpus = math.ceil(declared.cpu_quota / declared.cpu_period)
+    vcpus = declared_vcpus(declared) or default.vcpus
     if vcpus > MOST_VCPUS:
         raise InvalidArgument(f"the pod declares {vcpus} CPUs; a machine has at most {MOST_VCPUS}")
     memory = (declared.memory_limit or default.memory) + overhead
-    return MachineSize(vcpus, math.ceil(memory / MIB) * MIB)
+    return MachineSize(min(vcpus, most_vcpus), math.ceil(memory / MIB) * MIB)
+
+
+def declared_vcpus(declared: Resources) -> int:
+    """The vCPUs for which a limit of CPU is enough; 0 where there is none."""
+    return math.ceil(declared.cpu_quota / (declared.cpu_period or _PERIOD)) if declared.cpu_quota > 0 else 0

@@ -1,0 +1,32 @@
+"""From config.yaml to how machines are made, by handler."""
+
+from tests.fakes.hypervisor import FakeHypervisor
+from vmsandbox import config
+from vmsandbox.hypervisor.base import Accelerator
+from vmsandbox.node.host import _profiles
+
+TEXT = """
+machine: {kernel_parameters: loglevel=7}
+handlers:
+  fast: {mitigations: "off", accelerator: kvm}
+  slow: {scratch_bandwidth: 200Mi, scratch_iops: 500, kernel_parameters: ""}
+"""
+
+
+class Choosing:
+    async def choose(self, choice: str) -> Accelerator:
+        return Accelerator.KVM if choice == "kvm" else Accelerator.TCG
+
+
+async def test_a_profile_says_mitigations_rates_and_how_many_vcpus_there_can_be() -> None:
+    hypervisor = FakeHypervisor()
+    hypervisor.most[Accelerator.TCG] = 1
+    profiles = await _profiles(config.parse(TEXT, "c.yaml"), Choosing(), hypervisor)  # type: ignore[arg-type]
+    assert profiles[""] == profiles["vmsandbox"]
+    parameters = {name: profile.kernel_parameters for name, profile in profiles.items()}
+    assert (parameters[""], parameters["fast"], parameters["slow"]) == (
+        "mitigations=auto loglevel=7", "mitigations=off loglevel=7", "mitigations=auto",
+    )  # fmt: skip
+    assert (profiles[""].scratch_bandwidth, profiles[""].scratch_iops) == (0, 0)
+    assert (profiles["slow"].scratch_bandwidth, profiles["slow"].scratch_iops) == (200 << 20, 500)
+    assert (profiles["fast"].most_vcpus, profiles["slow"].most_vcpus) == (240, 1)
