@@ -10,6 +10,7 @@ from vmsandbox import log
 _log = log.get(__name__)
 
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
 
 
 async def cancel(*tasks: "asyncio.Task[Any]") -> None:
@@ -71,7 +72,7 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-async def unless(work: Coroutine[Any, Any, T], failure: "asyncio.Future[BaseException]") -> T:
+async def unless(work: Coroutine[Any, Any, T], failure: "asyncio.Future[E]") -> T:
     """The result of `work`; when `failure` comes first, `work` is cancelled and the failure is raised."""
     async with background(work) as task:
         both: set[asyncio.Future[Any]] = {task, failure}

@@ -196,6 +196,22 @@ class ProcessIdentity:
             finally:
                 os.close(fd)
 
+    async def ended(self) -> None:
+        """Return when it has ended; a pidfd tells at once, also of a process that is nobody's child here."""
+        try:
+            fd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        loop = asyncio.get_running_loop()
+        seen = asyncio.Event()
+        try:
+            loop.add_reader(fd, seen.set)
+            if self.alive():
+                await seen.wait()
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+
 
 async def start_daemon(argv: Sequence[str], log: Path, confinement: Confinement | None = None) -> ProcessIdentity:
     """Start a helper in a session of its own that outlives this process; its output goes to `log`.

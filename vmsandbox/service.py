@@ -86,12 +86,12 @@ class RuntimeService:
             VmsandboxError: what failed; nothing is left of it then.
         """
         check_pod(config)
-        memory = size_of(self._host.profile(config.runtime_handler), config).memory
+        size = size_of(self._host.profile(config.runtime_handler), config)
         same = self._sandboxes.named(config.metadata)
         if same is not None and same.record.state is SandboxState.STARTING:
             await self._recovery.wait_for(same.record.id)  # It is given back, if an earlier process was making it.
         self._sandboxes.check_is_new(config.metadata)
-        record = SandboxRecord(uuid.uuid4().hex, config, SandboxState.STARTING, time.time_ns(), memory)
+        record = SandboxRecord(uuid.uuid4().hex, config, SandboxState.STARTING, time.time_ns(), size.memory, size.vcpus)
         sandbox = self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, self._broadcast.publish)
         try:
             await sandbox.start()

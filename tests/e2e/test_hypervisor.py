@@ -19,6 +19,7 @@ import pytest
 
 from tests.fakes.hypervisor_contract import HypervisorContract, Kill, NewSpec, next_event
 from tests.support.libvirt import Workshop, embedded_uri, kill_qemu, qemu_pid, workshop
+from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.session import Session
 from vmsandbox.hypervisor import embedded
@@ -27,6 +28,7 @@ from vmsandbox.hypervisor.bindings import libvirt
 from vmsandbox.hypervisor.connection import Connection
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
+from vmsandbox.hypervisor.watch import end_of
 from vmsandbox.protocol.messages import Event
 
 BOOT_DEADLINE = 120
@@ -81,10 +83,11 @@ class TestEmbeddedLibvirt(HypervisorContract):
         await hypervisor.attach_disk(machine.name, disk)
 
 
-async def answer(shop: Workshop, spec: MachineSpec) -> str:
-    """The release of a guest's kernel, when its agent answers."""
-    async with Session(shop.ways[spec.name], spec.name, _ignore) as session:
-        return (await session.connect(BOOT_DEADLINE)).kernel
+async def answer(hypervisor: LibvirtHypervisor, shop: Workshop, spec: MachineSpec) -> str:
+    """The release of a guest's kernel, when its agent answers. Raises Unavailable as soon as its machine ends."""
+    async with Session(shop.ways[spec.name], spec.name, _ignore) as session, end_of(hypervisor, spec.name) as ended:
+        assert await hypervisor.state(spec.name) is MachineState.RUNNING
+        return (await aio.unless(session.connect(BOOT_DEADLINE), ended)).kernel
 
 
 async def _ignore(_: Event) -> None:
@@ -97,13 +100,17 @@ async def test_a_machine_with_everything_boots_and_qemu_has_no_rights(
     spec = await full_spec(shop, tap)
     await hypervisor.create(spec)
     async with ConsoleReader(spec.console) as console:
-        assert await answer(shop, spec), console.last_lines(20)
+        assert await answer(hypervisor, shop, spec), console.last_lines(20)
         status = Path(f"/proc/{qemu_pid(spec.name)}/status").read_text()
         fields = dict(line.split(":\t", 1) for line in status.splitlines())
         assert set(fields["Uid"].split()) == {str(spec.account.uid)}
         assert set(fields["Gid"].split()) == {str(spec.account.gid)}
         assert int(fields["CapEff"], 16) == 0 and fields["Seccomp"] == "2" and fields["NoNewPrivs"] == "1"
         assert b"pcie-root-port" not in Path(f"/proc/{qemu_pid(spec.name)}/cmdline").read_bytes()
+        rates = await hypervisor._connection.call(
+            "ask", lambda opened: opened.lookupByName(spec.name).blockIoTune("sdb")
+        )
+        assert (rates["total_bytes_sec"], rates["total_iops_sec"]) == (200_000_000, 5000)
         for kind in ("mnt", "net", "ipc", "uts"):
             assert os.readlink(f"/proc/{qemu_pid(spec.name)}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}")
 
@@ -125,7 +132,7 @@ async def test_the_memory_of_a_guest_is_in_what_its_machine_costs_also_where_vir
     spec = await full_spec(shop, tap)
     await hypervisor.create(spec)
     before = await hypervisor.usage(spec.name)
-    await answer(shop, spec)
+    await answer(hypervisor, shop, spec)
     after = await hypervisor.usage(spec.name)
     status = Path(f"/proc/{qemu_pid(spec.name)}/status").read_text().splitlines()
     (shared,) = (int(line.split()[1]) * 1024 for line in status if line.startswith("RssShmem:"))
@@ -158,7 +165,7 @@ async def full_spec(shop: Workshop, tap: str) -> MachineSpec:
     share.mkdir()
     return replace(
         spec,
-        scratch=Disk("vmsandbox-scratch", scratch, readonly=False),
+        scratch=Disk("vmsandbox-scratch", scratch, readonly=False, bandwidth=200_000_000, iops=5000),
         share=Share("vmsandbox", share),
         network=NetworkDevice(tap, "02:00:00:00:00:01", 1400, Path("/run/netns") / tap),
     )

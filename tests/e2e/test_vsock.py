@@ -18,7 +18,7 @@ import pytest
 import vmsandbox
 from tests.fakes.agent_contract import AgentContract, Host, read_all
 from tests.guest.client import process_spec, runtime_spec
-from tests.support.qemu import GUEST_IMAGE, machine
+from tests.support.qemu import GUEST_IMAGE, MachineTransport, machine
 from tests.support.rootfs import make_rootfs
 from tests.support.vsock import vhost_device_program
 from vmsandbox.confinement import Account
@@ -67,7 +67,8 @@ class Machine:
     """A guest that was booted and configured, with the images `image` and `python` attached."""
 
     device: VhostDevice
-    process: subprocess.Popen[bytes]
+    way: MachineTransport
+    """What tests dial: it is broken as soon as QEMU has ended."""
 
 
 @contextlib.contextmanager
@@ -78,20 +79,17 @@ def booted() -> Iterator[Machine]:
         images = [_busybox_image(directory), _python_image(directory)]
         device = asyncio.run(VhostDevice.start(directory / "vsock", 42, USERS, program=vhost_device_program()))
         try:
-            with machine(device.device, directory / "console", images) as process:
-                asyncio.run(_configure(device, directory / "console"))
-                yield Machine(device, process)
+            with machine(device.device, directory / "console", images) as qemu:
+                asyncio.run(qemu.unless_ended(_configure(device)))
+                yield Machine(device, qemu.way(device))
         finally:
             device.stop()
             asyncio.run(device.wait_ended())
 
 
-async def _configure(device: VhostDevice, console: Path) -> None:
+async def _configure(device: VhostDevice) -> None:
     async with Session(device, "pod", _ignore) as session:
-        try:
-            await session.connect(BOOT_DEADLINE)
-        except Unavailable as error:
-            pytest.fail(f"{error}\n{console.read_text(errors='replace')}")
+        await session.connect(BOOT_DEADLINE)
         client = GuestClient(session)
         await client.configure(ConfigureGuest("pod", time.time_ns()))
         for serial in ("image", "python"):
@@ -148,7 +146,7 @@ async def run_in_guest(client: GuestClient, container_id: str, image: str, args:
 
 async def test_af_vsock_is_dialled_by_the_same_code_and_the_agent_serves_no_container(shared: Machine) -> None:
     """The kernel's transport, over the loopback of the guest's kernel."""
-    async with Session(shared.device, "pod", _ignore) as session:
+    async with Session(shared.way, "pod", _ignore) as session:
         await session.connect(30)
         client = GuestClient(session)
         environment = ["PATH=/usr/bin", "PYTHONPATH=/vmsandbox.zip"]
@@ -168,8 +166,8 @@ class TestAgentInGuest(AgentContract):
     """The whole contract, through a machine. Shutting down comes last in it."""
 
     @pytest.fixture
-    def agent_transport(self, shared: Machine) -> VhostDevice:
-        return shared.device
+    def agent_transport(self, shared: Machine) -> MachineTransport:
+        return shared.way
 
     @pytest.fixture
     async def pod_port(self, host: Host) -> AsyncIterator[int]:
@@ -184,7 +182,7 @@ class TestAgentInGuest(AgentContract):
 
 async def test_a_burst_through_lost_connections_arrives_whole_and_a_dead_daemon_is_named(own: Machine) -> None:
     burst = "dd if=/dev/zero bs=65536 count=256 2>/dev/null | tr '\\0' x; echo end; exec sleep 1000"
-    async with Session(own.device, "pod", _ignore) as session:
+    async with Session(own.way, "pod", _ignore) as session:
         await session.connect(30)
         client = GuestClient(session)
         await run_in_guest(client, "c1", "image", ["/bin/sh", "-c", burst])
@@ -212,3 +210,19 @@ async def _cut(session: Session) -> None:
     """Cut the control connection, with which the agent ends all streams."""
     control = await session.connected()
     control._connection._writer.transport.abort()
+
+
+async def test_whoever_waits_for_a_guest_whose_qemu_has_ended_is_told_at_once(tmp_path: Path) -> None:
+    """Before it answers; the deadline is out of reach."""
+    device = await VhostDevice.start(tmp_path, 43, program=vhost_device_program())
+    try:
+        with machine(device.device, tmp_path / "console") as qemu:
+            async with Session(qemu.way(device), "pod", _ignore) as session, asyncio.timeout(60):
+                asyncio.get_running_loop().call_later(1, qemu.process.kill)
+                with pytest.raises(Unavailable, match="QEMU has ended"):
+                    await session.connect(1e6)
+                with pytest.raises(TransportBroken, match="QEMU has ended"):
+                    await qemu.way(device).dial(1024)
+    finally:
+        device.stop()
+        await device.wait_ended()

@@ -4,6 +4,7 @@ What survives the death of the daemon lives in `FakeWorld`; a `Host` is made fro
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,12 @@ class FakeTransports:
 
     def __init__(self, directory: Path) -> None:
         self.agents: dict[str, FakeAgent] = {}
+        self.ways: dict[str, UnixTransport] = {}
         self.prepare: Callable[[FakeAgent], None] = lambda agent: None
         self.start_error: VmsandboxError | None = None
         self.before_start: Callable[[], Awaitable[None]] | None = None
         self._directory = directory
+        self._starts: Counter[str] = Counter()
         self._stack = contextlib.AsyncExitStack()
 
     async def start(self, sandbox_id: str, directory: Path, users: MachineUsers) -> UnixTransport:
@@ -70,6 +73,7 @@ class FakeTransports:
             await self.before_start()
         if self.start_error is not None:
             raise self.start_error
+        self._starts[sandbox_id] += 1
         place = self._place(sandbox_id)
         place.mkdir(parents=True)
         agent = FakeAgent(place)
@@ -77,7 +81,8 @@ class FakeTransports:
         self._stack.push_async_exit(agent)
         self.agents[sandbox_id] = agent
         await aio.to_its_end(agent.listen())
-        return UnixTransport(place)
+        way = self.ways[sandbox_id] = UnixTransport(place)
+        return way
 
     def reopen(self, sandbox_id: str, directory: Path) -> UnixTransport:
         if sandbox_id not in self.agents:
@@ -86,12 +91,13 @@ class FakeTransports:
 
     def stop(self, sandbox_id: str, directory: Path) -> None:
         self.agents.pop(sandbox_id, None)
+        self.ways.pop(sandbox_id, None)
 
     async def aclose(self) -> None:
         await self._stack.aclose()
 
     def _place(self, sandbox_id: str) -> Path:
-        return self._directory / sandbox_id[:8]
+        return self._directory / f"{sandbox_id[:8]}.{self._starts[sandbox_id]}"
 
 
 class FakeCgroups(MachineCgroups):

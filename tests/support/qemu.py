@@ -1,43 +1,126 @@
 """A machine from the guest image by QEMU's command line alone, for tests that need a guest and no libvirt."""
 
+import asyncio
 import contextlib
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
+from vmsandbox import aio
+from vmsandbox.errors import Unavailable
+from vmsandbox.guest.transport import Transport, TransportBroken
 from vmsandbox.model import Vsock
+from vmsandbox.process import ProcessIdentity
+
+T = TypeVar("T")
 
 GUEST_IMAGE = Path("/var/cache/vmsandbox/guest-image/current")
 
 _MEMORY = "384M"
 
 
+@dataclass(frozen=True)
+class Emulation:
+    """How the vCPUs of a machine are emulated."""
+
+    vcpus: int = 1
+    """QEMU before 8.1 panics guests that have several, now and then (docs/limitations.md)."""
+    accelerator: str = "tcg"
+    """QEMU's -accel."""
+
+
+@dataclass(frozen=True)
+class Qemu:
+    """A machine that was started."""
+
+    process: subprocess.Popen[bytes]
+    console: Path
+
+    async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which waits for the guest. Raises Unavailable as soon as QEMU ends."""
+        async with aio.background(self._end()) as end:
+            return await aio.unless(work, end)
+
+    def way(self, inner: Transport) -> "MachineTransport":
+        """A transport to its guest, which is broken when QEMU has ended."""
+        return MachineTransport(self, inner)
+
+    async def _end(self) -> BaseException:
+        identity = ProcessIdentity.of(self.process.pid)
+        if identity is not None:
+            await identity.ended()
+        return Unavailable(f"QEMU has ended; its console:\n{self.console.read_text(errors='replace')}")
+
+
+@dataclass(frozen=True)
+class MachineTransport:
+    """The way to a machine's guest: sessions that have lost their connection learn of it that QEMU has ended."""
+
+    qemu: Qemu
+    inner: Transport
+
+    @property
+    def device(self) -> Vsock:
+        return self.inner.device
+
+    async def ready(self) -> None:
+        await self.qemu.unless_ended(self.inner.ready())
+
+    async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            return await self.inner.dial(port)
+        except Unavailable:
+            if broken := await self.diagnose():
+                raise broken from None
+            raise
+
+    async def diagnose(self) -> TransportBroken | None:
+        if self.qemu.process.poll() is None:
+            return await self.inner.diagnose()
+        return TransportBroken(f"QEMU has ended; its console:\n{self.qemu.console.read_text(errors='replace')}")
+
+
 @contextlib.contextmanager
-def machine(vsock: Vsock, console: Path, images: Sequence[Path] = ()) -> Iterator[subprocess.Popen[bytes]]:
+def machine(
+    vsock: Vsock,
+    console: Path,
+    images: Sequence[Path] = (),
+    *,
+    emulation: Emulation = Emulation(),
+    kernel_parameters: str = "",
+) -> Iterator[Qemu]:
     """Boot the guest image under TCG; the machine ends with the context.
 
     Args:
         vsock: of a vhost-device-vsock.
         console: file that gets what the guest prints.
         images: root images, whose serials are their names without suffix.
+        emulation: of its vCPUs.
+        kernel_parameters: added to those of the guest image.
     """
-    with subprocess.Popen(_command(vsock, console, images), stdin=subprocess.DEVNULL) as process:
+    command = _command(vsock, console, images, emulation, kernel_parameters)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         try:
-            yield process
+            yield Qemu(process, console)
         finally:
             process.kill()
 
 
-def _command(vsock: Vsock, console: Path, images: Sequence[Path]) -> list[str]:
+def _command(
+    vsock: Vsock, console: Path, images: Sequence[Path], emulation: Emulation, kernel_parameters: str
+) -> list[str]:
     command_line = json.loads((GUEST_IMAGE / "manifest.json").read_text())["command_line"]
     command = [
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
-        "-machine", "q35,accel=tcg,memory-backend=memory", "-cpu", "max", "-smp", "2", "-m", _MEMORY,
+        "-machine", "q35,memory-backend=memory", "-accel", emulation.accelerator,
+        "-cpu", "max", "-smp", str(emulation.vcpus), "-m", _MEMORY,
         "-object", f"memory-backend-memfd,id=memory,size={_MEMORY},share=on",
         "-kernel", str(GUEST_IMAGE / "vmlinux"),
         "-initrd", str(GUEST_IMAGE / "initramfs.img"),
-        "-append", command_line,
+        "-append", f"{command_line} {kernel_parameters}",
         "-device", "virtio-serial-pci",
         "-chardev", f"file,id=console,path={console}",
         "-device", "virtconsole,chardev=console",

@@ -148,6 +148,7 @@ async def test_the_verbose_status_of_a_sandbox_holds_its_configuration(cri):
     info = json.loads((await cri.runtime_stub.PodSandboxStatus(request)).info["info"])
     assert info["config"]["linux"]["resources"] == {"memory_limit_in_bytes": 2**33}
     assert info["kernel"] == "6.12"
+    assert info["machine"] == {"vcpus": 0, "memory": 0, "boots": 1}
 
 
 async def test_the_status_of_a_sandbox_tells_its_containers(cri):

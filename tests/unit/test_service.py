@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from vmsandbox.errors import (
     Unimplemented,
     VmsandboxError,
 )
+from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.model import (
     ContainerEventKind,
     ContainerSecurity,
@@ -38,7 +40,7 @@ from vmsandbox.model import (
     SecurityProfile,
     UserNamespace,
 )
-from vmsandbox.protocol.messages import CreateContainer, MakeTmpfs
+from vmsandbox.protocol.messages import CreateContainer, MakeTmpfs, UpdateResources
 from vmsandbox.sandbox import containers
 from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.service import RuntimeService
@@ -212,6 +214,9 @@ async def test_the_name_of_a_sandbox_that_failed_is_free(service, world):
     ("config", "reason"),
     [
         (pod(namespaces=Namespaces(network=NamespaceMode.NODE)), "host's network"),
+        (pod(resources=Resources(memory_limit=-5)), "pod default/web: memory_limit_in_bytes -5"),
+        (pod(resources=Resources(cpu_period=100_000, cpu_quota=-7)), "pod default/web: cpu_quota -7"),
+        (pod(overhead=Resources(memory_limit=-(2**63))), "pod default/web, overhead: memory_limit_in_bytes"),
         (pod(runtime_handler="nothing"), "no runtime handler 'nothing'"),
         (pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.CONTAINER))), "container is none"),
         (pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.POD))), "exactly one mapping"),
@@ -308,11 +313,60 @@ async def test_stopping_a_sandbox_that_boots_ends_the_boot(service, world, state
 
 
 async def test_a_machine_that_dies_while_it_boots_ends_the_boot_with_the_reason(service, world):
+    call = asyncio.create_task(service.run_pod_sandbox(pod()))
+    for _ in range(2):
+        reached = hang_at(world, "hello")
+        await reached.wait()
+        world.hypervisor.panic(next(iter(world.hypervisor.machines)))
+    with pytest.raises(Unavailable, match=r"crashed \(panicked\)"):
+        await call
+    assert world.left() == []
+
+
+@pytest.mark.parametrize("death", ["panic", "kill"])
+async def test_a_machine_that_dies_before_its_agent_answers_is_booted_once_more_and_that_is_said(
+    service, world, state, caplog, death
+):
     reached = hang_at(world, "hello")
     call = asyncio.create_task(service.run_pod_sandbox(pod()))
     await reached.wait()
-    world.hypervisor.panic(next(iter(world.hypervisor.machines)))
-    with pytest.raises(Unavailable, match=r"crashed \(panicked\)"):
+    world.transports.prepare = lambda agent: None
+    getattr(world.hypervisor, death)(next(iter(world.hypervisor.machines)))
+    sandbox = await call
+    status, (record,) = service.pod_sandbox_status(sandbox), state.all(SandboxRecord)
+    assert (status.state, status.boots, record.boots) == (SandboxState.READY, 2, 2)
+    assert f"sandbox {sandbox} is booted once more" in caplog.text
+    await service.remove_pod_sandbox(sandbox)
+    assert world.left() == []
+
+
+@pytest.mark.parametrize("step", ["hello", "configure"])
+async def test_a_machine_that_was_destroyed_or_had_answered_is_not_booted_again(service, world, caplog, step):
+    reached = hang_at(world, step)
+    call = asyncio.create_task(service.run_pod_sandbox(pod()))
+    await reached.wait()
+    name = next(iter(world.hypervisor.machines))
+    if step == "hello":
+        await world.hypervisor.destroy(name)
+    else:
+        world.hypervisor.panic(name)
+    with pytest.raises(Unavailable, match="the virtual machine ended"):
+        await call
+    assert "booted once more" not in caplog.text
+    assert (world.left(), service.list_pod_sandboxes()) == ([], ())
+
+
+async def test_a_way_to_the_guest_that_breaks_because_the_machine_ended_is_told_as_its_end(service, world):
+    """Sockets of a dead QEMU close before the hypervisor tells that it is dead."""
+    reached = hang_at(world, "configure")
+    call = asyncio.create_task(service.run_pod_sandbox(pod()))
+    await reached.wait()
+    name = next(iter(world.hypervisor.machines))
+    (way,), (agent,) = world.transports.ways.values(), world.transports.agents.values()
+    way.broken = TransportBroken("the vsock daemon has died")
+    await agent.hang_up()
+    asyncio.get_running_loop().call_later(0.1, world.hypervisor.panic, name)
+    with pytest.raises(Unavailable, match=r"the virtual machine ended: crashed \(panicked\)"):
         await call
     assert world.left() == []
 
@@ -395,10 +449,13 @@ async def test_the_death_of_a_machine_ends_its_containers_and_is_told(service, w
     assert world.left() == []
 
 
+@pytest.mark.parametrize("told_first", [True, False])
 @pytest.mark.parametrize(
     "call", ["create_container", "start_container", "signal_container", "update_resources", "exec"]
 )
-async def test_the_death_of_a_machine_fails_a_call_that_waits_for_its_guest(service, world, sandbox, call):
+async def test_the_death_of_a_machine_fails_a_call_that_waits_for_its_guest_and_is_the_reason(
+    service, world, sandbox, call, told_first
+):
     reached, hang = hanging()
     container = await service.create_container(sandbox, app("first"))
     if call != "start_container":
@@ -416,16 +473,41 @@ async def test_the_death_of_a_machine_fails_a_call_that_waits_for_its_guest(serv
         other.close()  # type: ignore[attr-defined]
     await reached.wait()
     agent = world.transports.agents[sandbox]
-    world.hypervisor.kill(f"vmsandbox-{sandbox}")
+    if told_first:
+        world.hypervisor.kill(f"vmsandbox-{sandbox}")
     await agent.stop_listening()
     await agent.hang_up()
+    if not told_first:
+        asyncio.get_running_loop().call_later(0.01, world.hypervisor.kill, f"vmsandbox-{sandbox}")
     if call == "signal_container":
         await work  # It has ended, whatever ended it.
     else:
-        with pytest.raises(VmsandboxError):
+        with pytest.raises(VmsandboxError, match="the virtual machine ended: failed"):
             await work
     await service.remove_pod_sandbox(sandbox)
     assert (world.left(), service.list_containers()) == ([], ())
+
+
+async def test_streams_end_with_their_machine_though_nobody_closes_their_connections(service, world, sandbox):
+    """As those of a kernel's vsock or of a daemon that has not noticed; no deadline is near."""
+    container = await running(service, sandbox)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        async def forward() -> None:
+            async with service.port(sandbox, silent.getsockname()[1]) as stream:
+                await stream.read()
+
+        users = [
+            asyncio.create_task(service.exec_sync(container, ("waits",), 0)),
+            asyncio.create_task(forward()),
+        ]
+        sessions = service._sandboxes[sandbox]._machine._session
+        await until(lambda: len(sessions._streams) >= 5)  # of the container, of the command, of the port
+        world.hypervisor.kill(f"vmsandbox-{sandbox}")
+        for user in users:
+            with pytest.raises(Unavailable):
+                await user
+    assert (await service.wait_container(container)).reason == "SandboxDied"
 
 
 # Containers
@@ -613,6 +695,15 @@ async def test_updating_changes_what_is_set_and_keeps_the_rest(service, world, s
     assert (sent["cpu"], sent["memory"]["limit"]) == ({"shares": 512}, 128 * MIB)
 
 
+async def test_an_update_to_what_cannot_be_is_refused_and_changes_nothing(service, world, sandbox):
+    container = await running(service, sandbox, resources=Resources(memory_limit=64 * MIB))
+    for absurd in (Resources(memory_limit=-64 * MIB), Resources(cpu_quota=2**60), Resources(oom_score_adj=-5000)):
+        with pytest.raises(InvalidArgument, match=r"container app: .* is not valid"):
+            await service.update_container_resources(container, absurd)
+    assert service.container_status(container).config.resources == Resources(memory_limit=64 * MIB)
+    assert not any(isinstance(request, UpdateResources) for request in agent_of(world, sandbox).requests)
+
+
 async def test_output_is_in_the_log_when_the_container_has_ended(service, world, tmp_path):
     async def talk(process: FakeProcess) -> int:
         await process.write(b"hello\n")
@@ -701,6 +792,8 @@ async def test_a_full_disk_holds_back_only_the_acknowledgement_of_an_end(service
             InvalidArgument,
             "leads out of the image volume",
         ),
+        (app(resources=Resources(memory_limit=-1)), InvalidArgument, "container app: memory_limit_in_bytes -1"),
+        (app(resources=Resources(cpu_shares=2**62)), InvalidArgument, "container app: cpu_shares"),
         (app(cdi_devices=("vendor.com/gpu=0",)), Unimplemented, "CDI devices vendor.com/gpu=0"),
         (app(resources=Resources(hugepage_limits={"2MB": 4 * MIB})), Unimplemented, "no huge pages"),
         (
@@ -785,6 +878,16 @@ async def test_the_default_seccomp_profile_is_in_the_spec(service, world, sandbo
 
 
 # Admission
+
+
+async def test_a_pod_of_negative_memory_makes_no_room_for_others(world, state):
+    async with RuntimeService(world.host(state, memory_budget=100 * MIB)).running() as service:
+        for memory in (-64 * MIB, -(2**63), 2**63 - 1):
+            with pytest.raises(InvalidArgument, match=f"memory_limit_in_bytes {memory} is not valid"):
+                await service.run_pod_sandbox(pod(resources=Resources(memory_limit=memory)))
+        with pytest.raises(ResourceExhausted, match="may have 100 MiB"):
+            await service.run_pod_sandbox(pod(resources=Resources(memory_limit=69 * MIB)))
+    assert world.left() == []
 
 
 async def test_a_machine_larger_than_the_budget_is_refused_at_once(world, state):

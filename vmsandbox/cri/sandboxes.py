@@ -71,6 +71,7 @@ def _info(sandbox: SandboxStatus) -> dict[str, str]:
     info = {
         "runtimeHandler": sandbox.config.runtime_handler,
         "runtimeType": "vmsandbox",
+        "machine": {"vcpus": sandbox.vcpus, "memory": sandbox.memory, "boots": sandbox.boots},
         "kernel": sandbox.kernel,
         "bootTimings": asdict(sandbox.timings),
         "message": sandbox.message,

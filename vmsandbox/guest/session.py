@@ -15,6 +15,8 @@ import contextlib
 import enum
 import random
 import time
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,7 +27,7 @@ from vmsandbox.fairness import Fairness, Share
 from vmsandbox.guest.control import Control, Goodbye
 from vmsandbox.guest.dialing import dial_until_answered, dial_within
 from vmsandbox.guest.events import EventHandler, EventPump
-from vmsandbox.guest.transport import Transport, TransportBroken
+from vmsandbox.guest.transport import Connection, Transport, TransportBroken
 from vmsandbox.protocol.messages import VERSION, Hello, HelloReply, Request
 
 log = logs.get(__name__)
@@ -33,6 +35,9 @@ log = logs.get(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 """Seconds before a lost connection is dialled again, at most. The pause doubles with every connection that was lost
 within `_LONGEST_PAUSE`, so that a guest that hangs up, or breaks the protocol, does not busy the host."""
+
+
+Explain = Callable[[VmsandboxError], Awaitable[VmsandboxError]]
 
 
 class RunState(enum.Enum):
@@ -57,6 +62,7 @@ class Session:
         build: str = "",
         acknowledged: int = 0,
         fairness: Fairness | None = None,
+        explain: Explain | None = None,
     ) -> None:
         """Make a session that is IDLE.
 
@@ -69,6 +75,7 @@ class Session:
             acknowledged: number of the last event that was handled in an earlier session; 0 gets all that
                 the agent still keeps.
             fairness: divides the process's time among guests; None: there is no other.
+            explain: has a moment to find out why a connection was lost, before requests on their way fail of it.
         """
         self.transport = transport
         self.share = Share(fairness)
@@ -77,14 +84,19 @@ class Session:
         """Charged for what containers print, which is not to delay what a client asks for."""
         self.name = name
         self._build = build
+        self._explain = explain or _as_it_is
         self._pump = EventPump(handler, acknowledged)
         self._state = RunState.IDLE
         self._changed = asyncio.Event()
         self._control: Control | None = None
+        self._lost: Control | None = None
+        """The connection that was lost last, while it is not known why."""
         self._peer: HelloReply | None = None
         self._reason: VmsandboxError | None = None
         self._task: asyncio.Task[None] | None = None
         self._ending = False
+        self._streams: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._dialling: set[asyncio.Timeout] = set()
 
     @property
     def state(self) -> RunState:
@@ -157,6 +169,21 @@ class Session:
                 f"{request.METHOD} in the guest of {self.name} did not end within {deadline:g} s{self._lately()}"
             ) from None
 
+    @contextlib.asynccontextmanager
+    async def within(self, seconds: float) -> AsyncIterator[None]:
+        """Give the body `seconds`, and no longer than until `end`. Raises TimeoutError."""
+        async with asyncio.timeout(seconds) as timeout:
+            self._dialling.add(timeout)
+            try:
+                yield
+            finally:
+                self._dialling.discard(timeout)
+
+    def own(self, connection: Connection) -> Connection:
+        """A connection for a stream, which stays its user's to close: `end` breaks it off."""
+        self._streams.add(connection)
+        return connection
+
     def expect_end(self) -> None:
         """The agent is about to end the connection, which then closes the session: it is told to shut down."""
         self._ending = True
@@ -176,10 +203,17 @@ class Session:
         return self._unavailable()
 
     def end(self, reason: VmsandboxError) -> None:
-        """The machine is gone: all who wait for its agent fail with the reason, and nobody dials any more."""
+        """The machine is gone: all who wait for its agent fail with the reason, and nobody dials any more.
+
+        Streams are broken off: a vsock daemon may leave the connections to a dead guest open.
+        """
         if self._task is not None:
             self._task.cancel()
         self._close(reason)
+        for stream in tuple(self._streams):
+            stream.abort()
+        for timeout in tuple(self._dialling):
+            timeout.reschedule(asyncio.get_running_loop().time())
 
     async def aclose(self) -> None:
         """Close the session; its pending requests fail with Unavailable. Can be repeated."""
@@ -222,8 +256,9 @@ class Session:
                 if self._ending or isinstance(reason, Goodbye | TransportBroken):
                     self._close(reason)
                     return
-                self._lose(reason)
-                control.fail(reason)
+                self._lose(control, reason)
+                control.fail(await self._explain(reason))
+                self._lost = None
             lasted = time.monotonic() - begin > _LONGEST_PAUSE
             pause = _FIRST_PAUSE if lasted else min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
@@ -238,19 +273,20 @@ class Session:
         self._control = control
         self._set(RunState.CONNECTED)
 
-    def _lose(self, reason: VmsandboxError) -> None:
+    def _lose(self, control: Control, reason: VmsandboxError) -> None:
         log.info("%s: %s; reconnecting", self.name, reason)
-        self._control = None
+        self._control, self._lost = None, control
         self._reason = reason
         self._set(RunState.LOST)
 
     def _close(self, reason: VmsandboxError) -> None:
         if self._state is RunState.CLOSED:
             return
-        control, self._control = self._control, None
+        controls = (self._control, self._lost)
+        self._control = self._lost = None
         self._reason = reason
         self._set(RunState.CLOSED)
-        if control is not None:
+        for control in filter(None, controls):
             control.fail(self._unavailable())
 
     def _set(self, state: RunState) -> None:
@@ -270,6 +306,10 @@ class Session:
         if isinstance(reason, Unavailable):
             return type(reason)(f"the agent of {self.name}: {reason}", hint=reason.hint, evidence=reason.evidence)
         return Unavailable(f"the session with {self.name} is {self._state.value}{f': {reason}' if reason else ''}")
+
+
+async def _as_it_is(reason: VmsandboxError) -> VmsandboxError:
+    return reason
 
 
 def _cause(error: BaseException) -> VmsandboxError:

@@ -37,9 +37,12 @@ async def open_stream(session: Session, request: OpenStream | OpenPort) -> Conne
     share = session.log_share if of_container else session.share
     token = await session.request(request, OPEN_DEADLINE)
     try:
-        async with asyncio.timeout(OPEN_DEADLINE):
-            connection = Connection(*await session.transport.dial(STREAM_PORT), STREAM_CHUNK, share)
+        async with session.within(OPEN_DEADLINE):
+            dialled = await session.transport.dial(STREAM_PORT)
+            connection = session.own(Connection(*dialled, STREAM_CHUNK, share))
     except TimeoutError:
+        if session.state is RunState.CLOSED:
+            raise await session.wait_closed() from None
         raise DeadlineExceeded(
             f"the guest of {session.name} did not take a stream within {OPEN_DEADLINE:g} s"
         ) from None

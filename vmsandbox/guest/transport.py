@@ -125,6 +125,11 @@ class Connection:
         if self._share is not None:
             self._share.charge(_SECONDS_PER_FRAME + len(payload) * _SECONDS_PER_BYTE)
 
+    def abort(self) -> None:
+        """Break it off: whoever receives or sends is told that it was reset."""
+        self._reader.set_exception(ConnectionResetError("the machine is gone"))
+        self._writer.transport.abort()
+
     def _check_whole(self) -> None:
         if pending := self._frames.pending():
             raise ProtocolError(f"the connection ended within a frame, after {pending} bytes")

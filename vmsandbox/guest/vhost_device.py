@@ -130,20 +130,8 @@ class VhostDevice:
         )
 
     async def wait_ended(self) -> None:
-        """Return when the daemon has ended, for who watches over it; a pidfd tells (pidfd_open(2))."""
-        try:
-            fd = os.pidfd_open(self.identity.pid)
-        except ProcessLookupError:
-            return
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        try:
-            loop.add_reader(fd, ended.set)
-            if self.identity.alive():
-                await ended.wait()
-        finally:
-            loop.remove_reader(fd)
-            os.close(fd)
+        """Return when the daemon has ended, for who watches over it."""
+        await self.identity.ended()
 
     def stop(self) -> None:
         """Kill the daemon and remove its sockets; its log stays. Succeeds where it has ended."""

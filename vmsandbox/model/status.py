@@ -49,6 +49,12 @@ class SandboxStatus:
     state: SandboxState
     created_at: int
     ips: tuple[str, ...] = ()
+    memory: int = 0
+    """Bytes of its machine."""
+    vcpus: int = 0
+    """Of its machine; fewer than the pod declares where `hypervisor.vcpus` says so."""
+    boots: int = 1
+    """How often its machine was started until its agent answered; 2 where the guest died in its first boot."""
     kernel: str = ""
     """Release of the guest's kernel."""
     timings: BootTimings = field(default_factory=BootTimings)

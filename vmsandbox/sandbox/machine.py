@@ -3,25 +3,29 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from vmsandbox import aio, log
 from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.events import EventHandler
 from vmsandbox.guest.session import Session
-from vmsandbox.guest.transport import Transport
-from vmsandbox.hypervisor.base import MachineEvent, MachineState
+from vmsandbox.guest.transport import Transport, TransportBroken
+from vmsandbox.hypervisor.base import MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.model import BootTimings, PodSandboxConfig
 from vmsandbox.network import PodIdentity, PodNetwork
 from vmsandbox.protocol.messages import HelloReply
 from vmsandbox.sandbox.domain import domain_name, guest_configuration, machine_spec
 from vmsandbox.sandbox.host import Host
+from vmsandbox.sandbox.sizing import declared_vcpus
 from vmsandbox.sandbox.teardown import give_back
 
 _log = log.get(__name__)
+
+T = TypeVar("T")
 
 _CONSOLE_LINES = 20
 _SHUTDOWN_DEADLINE = 5.0
@@ -29,6 +33,9 @@ _SHUTDOWN_DEADLINE = 5.0
 
 _ANSWER_DEADLINE = 30.0
 """Seconds in which the agent of a machine that runs has to answer a process that was restarted."""
+
+_ENDING, _CLOSING = 2.0, 0.2
+"""Seconds until the hypervisor has told of the end of a machine, when that has ended; when a connection has closed."""
 
 
 @dataclass(slots=True)
@@ -60,7 +67,7 @@ class Machine:
         self.network: PodNetwork | None = None
         self.left_something = False
         """Whether a boot that failed could not give everything back."""
-        self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self.failure: asyncio.Future[VmsandboxError] = asyncio.get_running_loop().create_future()
         self._host = host
         self._id = sandbox_id
         self._config = config
@@ -71,12 +78,18 @@ class Machine:
         self._stopwatch = Stopwatch()
         self._session: Session | None = None
         self._peer: HelloReply | None = None
+        self._end: MachineEvent | None = None
 
     @property
     def peer(self) -> HelloReply:
         """What the agent says of itself and its kernel, when the machine is ours."""
         assert self._peer is not None
         return self._peer
+
+    @property
+    def died_early(self) -> bool:
+        """Whether its guest or its QEMU ended by themselves before the agent's first answer."""
+        return self._end is not None and self._end.by_itself and self._peer is None
 
     @property
     def timings(self) -> BootTimings:
@@ -115,7 +128,7 @@ class Machine:
         try:
             await self._stack.enter_async_context(self._console)
             session = await self._open_session(transport)
-            self._peer = await aio.unless(session.connect(_ANSWER_DEADLINE), self.failure)
+            self._peer = await self._unless_ended(session.connect(_ANSWER_DEADLINE))
             if self._peer.boot_id != boot_id:
                 raise Unavailable("the guest has restarted, and its containers are gone")
         except BaseException as error:
@@ -131,6 +144,7 @@ class Machine:
         killed = (
             ", killed by the kernel beyond the machine's memory limit" if self._host.cgroups.killed(self._id) else ""
         )
+        self._end = self._end or event
         self.fail(Unavailable(f"the virtual machine ended: {event.reason}{killed}"))
 
     def fail(self, error: VmsandboxError) -> None:
@@ -158,15 +172,52 @@ class Machine:
         with self._stopwatch.measure("prepare"):
             transport = await self._prepare()
         assert self.network is not None
+        spec = self._spec(transport, self.network)
         with self._stopwatch.measure("machine"):
-            await self._create(transport, self.network)
+            await self._host.hypervisor.create(spec)
+        return await self._unless_ended(self._make_pod(spec, transport, self.network))
+
+    def _spec(self, transport: Transport, network: PodNetwork) -> MachineSpec:
+        spec = machine_spec(self._host, self._id, self._config, transport, network)
+        if (declared := declared_vcpus(self._config.resources)) > spec.vcpus:
+            _log.warning(
+                "pod %s declares %d CPUs and its machine has %d: docs/limitations.md, Without KVM",
+                spec.title, declared, spec.vcpus,
+            )  # fmt: skip
+        return spec
+
+    async def _make_pod(self, spec: MachineSpec, transport: Transport, network: PodNetwork) -> GuestClient:
+        """Confine the machine that has just been started, wait for its guest, and make that the pod."""
+        users = self._host.users.allocate(self._id)
+        await aio.to_its_end(asyncio.to_thread(self._host.cgroups.confine, self._id, spec, users))
+        await self._stack.enter_async_context(self._console)
+        await self._host.network.connect_tap(network)
         session = await self._open_session(transport)
         self._peer = await self._connect(session)
         client = GuestClient(session)
         with self._stopwatch.measure("configure"):
-            await aio.unless(client.configure(guest_configuration(self._config, self.network)), self.failure)
+            await client.configure(guest_configuration(self._config, network))
         await self._watch(session)
         return client
+
+    async def _unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`; the machine's end, should that come first, or be why `work` fails."""
+        try:
+            return await aio.unless(work, self.failure)
+        except VmsandboxError as error:
+            raise await self._explained(error) from None
+
+    async def _explained(self, error: VmsandboxError) -> VmsandboxError:
+        """The machine's end where it has caused an error: sockets close a moment before the hypervisor tells why."""
+        broken = isinstance(error, TransportBroken) or not await self._runs()
+        await asyncio.wait([self.failure], timeout=_ENDING if broken else _CLOSING)
+        return self.failure.result() if self.failure.done() else error
+
+    async def _runs(self) -> bool:
+        """Whether the machine runs, as far as the hypervisor can tell."""
+        with contextlib.suppress(VmsandboxError):
+            return await self._host.hypervisor.state(domain_name(self._id)) is MachineState.RUNNING
+        return True
 
     async def _prepare(self) -> Transport:
         self._layout.make()
@@ -186,14 +237,6 @@ class Machine:
         identity = PodIdentity(self._id, pod.namespace, pod.name, pod.uid)
         self.network = await self._host.network.set_up(identity, self._config.port_mappings)
 
-    async def _create(self, transport: Transport, network: PodNetwork) -> None:
-        spec = machine_spec(self._host, self._id, self._config, transport, network)
-        await self._host.hypervisor.create(spec)
-        users = self._host.users.allocate(self._id)
-        await aio.to_its_end(asyncio.to_thread(self._host.cgroups.confine, self._id, spec, users))
-        await self._stack.enter_async_context(self._console)
-        await self._host.network.connect_tap(network)
-
     async def _open_session(self, transport: Transport) -> Session:
         name = f"pod {self._config.metadata.name}"
         session = Session(
@@ -202,6 +245,7 @@ class Machine:
             self._on_event,
             build=self._host.guest_image.build,
             fairness=self._host.fairness,
+            explain=self._explained,
         )
         self._session = await self._stack.enter_async_context(session)
         return session
@@ -209,7 +253,7 @@ class Machine:
     async def _connect(self, session: Session) -> HelloReply:
         begin = time.monotonic()
         deadline = self._host.profile(self._config.runtime_handler).boot_deadline
-        peer = await aio.unless(session.connect(deadline), self.failure)
+        peer = await session.connect(deadline)
         taken = time.monotonic() - begin
         self._stopwatch.parts["kernel"] = min(peer.agent_started, taken)
         self._stopwatch.parts["agent"] = max(0.0, taken - peer.agent_started)
@@ -219,7 +263,7 @@ class Machine:
         """From now on a session that closes by itself is the machine's failure."""
 
         async def watch() -> None:
-            self.fail(await session.wait_closed())
+            self.fail(await self._explained(await session.wait_closed()))
 
         await self._stack.enter_async_context(aio.attendant(watch(), f"watch over {self._id}"))
 

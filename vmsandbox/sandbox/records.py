@@ -30,6 +30,10 @@ class SandboxRecord:
     created_at: int
     memory: int = 0
     """Bytes of its machine."""
+    vcpus: int = 0
+    """Of its machine."""
+    boots: int = 1
+    """How often its machine was started until the agent answered."""
     network: PodNetwork | None = None
     kernel: str = ""
     boot_id: str = ""
@@ -46,6 +50,9 @@ class SandboxRecord:
             state=self.state,
             created_at=self.created_at,
             ips=tuple(address.partition("/")[0] for address in addresses),
+            memory=self.memory,
+            vcpus=self.vcpus,
+            boots=self.boots,
             kernel=self.kernel,
             timings=self.timings,
             message=self.message,

@@ -209,12 +209,11 @@ class Sandbox:
 
     async def _boot(self) -> None:
         self._host.state.put(self.record.id, self.record)
-        machine = self.new_machine()
         try:
-            client = await machine.boot()
+            machine, client = await self._boot_machine()
         except BaseException as error:
-            self._machine = None
-            if machine.left_something:
+            failed, self._machine = self._machine, None
+            if failed is not None and failed.left_something:
                 self._change(state=SandboxState.NOTREADY, message=str(error))
             else:
                 self._host.state.delete(SandboxRecord, self.record.id)
@@ -228,6 +227,19 @@ class Sandbox:
             timings=machine.timings,
         )
         self._announce(ContainerEventKind.STARTED)
+
+    async def _boot_machine(self) -> tuple[Machine, GuestClient]:
+        """Its machine, booted; once more, from nothing, where guest or QEMU die before the agent's first answer."""
+        machine = self.new_machine()
+        try:
+            return machine, await machine.boot()
+        except VmsandboxError as error:
+            if not machine.died_early or machine.left_something:
+                raise
+            _log.warning("sandbox %s is booted once more: %s", self.record.id, error.report())
+        machine = self.new_machine()
+        self._change(boots=self.record.boots + 1)
+        return machine, await machine.boot()
 
     async def _stop(self) -> None:
         async with self._lock:
@@ -259,7 +271,7 @@ class Sandbox:
             await aio.cancel(watch)
 
     def _end_all(self, error: BaseException) -> None:
-        self._around.guest = None
+        self._around.guest, self._around.gone = None, str(error)
         self.containers.machine_died(error)
         if self._execs is not None:
             self._execs.fail(error)

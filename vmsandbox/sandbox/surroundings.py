@@ -37,6 +37,8 @@ class Surroundings:
     guest: Guest | None = None
     paths: ForeignPaths = field(default_factory=ForeignPaths)
     """Of volumes, logs and profiles, which are not ours."""
+    gone: str = ""
+    """Why its machine is of no use any more."""
 
     @property
     def hostname(self) -> str:
@@ -46,5 +48,6 @@ class Surroundings:
     def running(self) -> Guest:
         """The guest. Raises Unavailable when it is gone."""
         if self.guest is None:
-            raise Unavailable(f"the machine of sandbox {self.sandbox_id} does not run any more")
+            reason = f": {self.gone}" if self.gone else ""
+            raise Unavailable(f"the machine of sandbox {self.sandbox_id} does not run any more{reason}")
         return self.guest

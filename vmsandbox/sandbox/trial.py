@@ -1,20 +1,19 @@
 """A machine that is booted to see whether it runs: without network or disks, until its agent answers."""
 
-import asyncio
 import contextlib
 import shutil
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 from vmsandbox import aio, fs
 from vmsandbox.confinement import Account
-from vmsandbox.errors import Unavailable, VmsandboxError
+from vmsandbox.errors import VmsandboxError
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport import Transport
 from vmsandbox.guest.transports import Transports
-from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor, MachineEvent, MachineSpec
+from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor, MachineSpec
 from vmsandbox.hypervisor.console import ConsoleReader
+from vmsandbox.hypervisor.watch import end_of
 from vmsandbox.protocol.messages import Event
 from vmsandbox.users import UserRange
 
@@ -54,13 +53,13 @@ class Trial:
         await self._give_back()  # what a killed trial has left
         fs.make_directory(self._directory, fs.PASSABLE)
         console = ConsoleReader(self._directory / "console.sock")
-        events = self._hypervisor.events()
         try:
             users = self._users.allocate(self._id)
             transport = await self._transports.start(self._id, self._vsock, users)
-            await self._hypervisor.create(self._spec(accelerator, transport, users.qemu))
-            async with console, _end_of(self._name, events) as ended:
-                await aio.unless(self._answer(transport, deadline), ended)
+            async with end_of(self._hypervisor, self._name) as ended:
+                await self._hypervisor.create(self._spec(accelerator, transport, users.qemu))
+                async with console:
+                    await aio.unless(self._answer(transport, deadline), ended)
         except VmsandboxError as error:
             if lines := console.last_lines(_CONSOLE_LINES):
                 error.evidence["the guest's console, last lines"] = "\n".join(lines)
@@ -100,20 +99,6 @@ class Trial:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._directory)
         self._users.release(self._id)
-
-
-@contextlib.asynccontextmanager
-async def _end_of(name: str, events: AsyncIterator[MachineEvent]) -> AsyncIterator["asyncio.Future[BaseException]"]:
-    """A future of the error that says why a machine has ended, should it end within the context."""
-    future: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-
-    async def watch() -> None:
-        async for event in events:
-            if event.name == name and not future.done():
-                future.set_result(Unavailable(f"the virtual machine ended: {event.reason}"))
-
-    async with aio.background(watch(), f"watch over {name}"):
-        yield future
 
 
 async def _ignore(_: Event) -> None:

@@ -1,5 +1,6 @@
 """The life of a pod sandbox."""
 
+import json
 import uuid
 from collections.abc import Iterator
 
@@ -12,10 +13,12 @@ from tests.support.conformance_client import Cri, Pod
 LABELS = {"app": "conformance", "io.kubernetes.pod.name": "described"}
 ANNOTATIONS = {"example.org/note": "kept as it is"}
 
+TWO_CPUS = {"cpu_quota": 200_000, "cpu_period": 100_000}
+
 
 @pytest.fixture(scope="module")
 def described(cri: Cri) -> Iterator[Pod]:
-    with cri.pod(labels=LABELS, annotations=ANNOTATIONS) as pod:
+    with cri.pod(labels=LABELS, annotations=ANNOTATIONS, linux={"resources": TWO_CPUS}) as pod:
         yield pod
 
 
@@ -53,6 +56,16 @@ def test_a_sandbox_is_found_by_the_beginning_of_its_id(cri: Cri, described: Pod)
 def test_a_verbose_status_has_more_to_say(cri: Cri, described: Pod) -> None:
     request = pb.PodSandboxStatusRequest(pod_sandbox_id=described.id, verbose=True)
     assert cri.runtime.PodSandboxStatus(request).info
+
+
+def test_a_container_may_use_more_cpus_than_its_machine_may_have_here(cri: Cri, described: Pod) -> None:
+    """Under emulation by a QEMU that races with several vCPUs the machine has one."""
+    request = pb.PodSandboxStatusRequest(pod_sandbox_id=described.id, verbose=True)
+    machine = json.loads(cri.runtime.PodSandboxStatus(request).info["info"])["machine"]
+    container = described.start(linux={"resources": TWO_CPUS})
+    assert container.output("nproc") == f"{machine['vcpus']}\n" and machine["vcpus"] in (1, 2)
+    assert container.output("cat", "/sys/fs/cgroup/cpu.max") == "200000 100000\n"
+    container.remove()
 
 
 def test_a_name_is_used_once_at_a_time(cri: Cri, described: Pod) -> None:
