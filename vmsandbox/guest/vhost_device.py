@@ -8,7 +8,6 @@ the daemon takes connections that it never answers. So the guest is dialled only
 """
 
 import asyncio
-import os
 import socket
 from pathlib import Path
 
