@@ -30,12 +30,12 @@ class TestNetwork(NetworkContract):
     pass
 
 
-def scripted(tmp_path: Path, script: object, timeout: float = 60, masquerade: bool = True) -> Network:
+def scripted(tmp_path: Path, script: object, timeout: float = 60, rules: bool = True) -> Network:
     """A network whose list is the real bridge and, after it, the plugin that does what the script says."""
     (tmp_path / "net.d").mkdir(exist_ok=True)
     bridge = {
-        "type": "bridge", "bridge": BRIDGE.bridge, "isGateway": True, "ipMasq": masquerade,
-        "macspoofchk": True,
+        "type": "bridge", "bridge": BRIDGE.bridge, "isGateway": True, "ipMasq": rules,
+        "macspoofchk": rules,
         "ipam": {"type": "host-local", "dataDir": str(tmp_path / "leases"), "ranges": [[{"subnet": BRIDGE.subnet_v4}]]},
     }  # fmt: skip
     plugins = [bridge, {"type": "cni_plugin", "log": str(tmp_path / "log"), "script": script}]
@@ -171,8 +171,8 @@ async def test_host_ports_are_known_after_a_restart_and_given_back(network: Netw
 async def test_a_namespace_that_is_gone_does_not_keep_the_rest_from_being_given_back(
     network: Network, tmp_path: Path
 ) -> None:
-    # Without the namespace the bridge plugin does not find its masquerade rules again (docs/on-disk.md).
-    pod, plain = new_pod(), scripted(tmp_path, {}, masquerade=False)
+    # Without the namespace the bridge plugin does not look for its rules again (docs/on-disk.md).
+    pod, plain = new_pod(), scripted(tmp_path, {}, rules=False)
     await plain.set_up(pod)
     await namespace.remove(netns_of(pod.sandbox_id))
     await plain.tear_down(pod.sandbox_id)

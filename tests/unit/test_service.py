@@ -475,6 +475,8 @@ async def test_the_death_of_a_machine_fails_a_call_that_waits_for_its_guest_and_
     agent = world.transports.agents[sandbox]
     if told_first:
         world.hypervisor.kill(f"vmsandbox-{sandbox}")
+    else:
+        world.hypervisor.unseen.add(f"vmsandbox-{sandbox}")
     await agent.stop_listening()
     await agent.hang_up()
     if not told_first:

@@ -34,8 +34,8 @@ _SHUTDOWN_DEADLINE = 5.0
 _ANSWER_DEADLINE = 30.0
 """Seconds in which the agent of a machine that runs has to answer a process that was restarted."""
 
-_ENDING, _CLOSING = 2.0, 0.2
-"""Seconds until the hypervisor has told of the end of a machine, when that has ended; when a connection has closed."""
+_ENDING = 2.0
+"""Seconds until the hypervisor has told of the end of a machine whose QEMU is dead."""
 
 
 @dataclass(slots=True)
@@ -209,14 +209,16 @@ class Machine:
 
     async def _explained(self, error: VmsandboxError) -> VmsandboxError:
         """The machine's end where it has caused an error: sockets close a moment before the hypervisor tells why."""
-        broken = isinstance(error, TransportBroken) or not await self._runs()
-        await asyncio.wait([self.failure], timeout=_ENDING if broken else _CLOSING)
+        if isinstance(error, TransportBroken) or not await self._lives():
+            await asyncio.wait([self.failure], timeout=_ENDING)
         return self.failure.result() if self.failure.done() else error
 
-    async def _runs(self) -> bool:
-        """Whether the machine runs, as far as the hypervisor can tell."""
-        with contextlib.suppress(VmsandboxError):
-            return await self._host.hypervisor.state(domain_name(self._id)) is MachineState.RUNNING
+    async def _lives(self) -> bool:
+        """Whether its QEMU is seen to live. A process that dies gives its memory back before it closes its sockets."""
+        try:
+            await self._host.hypervisor.usage(domain_name(self._id))
+        except VmsandboxError:
+            return False
         return True
 
     async def _prepare(self) -> Transport:
