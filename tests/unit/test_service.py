@@ -449,12 +449,12 @@ async def test_the_death_of_a_machine_ends_its_containers_and_is_told(service, w
     assert world.left() == []
 
 
-@pytest.mark.parametrize("told_first", [True, False])
+@pytest.mark.parametrize(("told_first", "daemon_dies"), [(True, False), (False, False), (False, True)])
 @pytest.mark.parametrize(
     "call", ["create_container", "start_container", "signal_container", "update_resources", "exec"]
 )
 async def test_the_death_of_a_machine_fails_a_call_that_waits_for_its_guest_and_is_the_reason(
-    service, world, sandbox, call, told_first
+    service, world, sandbox, call, told_first, daemon_dies
 ):
     reached, hang = hanging()
     container = await service.create_container(sandbox, app("first"))
@@ -477,6 +477,7 @@ async def test_the_death_of_a_machine_fails_a_call_that_waits_for_its_guest_and_
         world.hypervisor.kill(f"vmsandbox-{sandbox}")
     else:
         world.hypervisor.unseen.add(f"vmsandbox-{sandbox}")
+        world.transports.ways[sandbox].broken = TransportBroken("the vsock daemon has died") if daemon_dies else None
     await agent.stop_listening()
     await agent.hang_up()
     if not told_first:

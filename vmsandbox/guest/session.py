@@ -252,17 +252,23 @@ class Session:
             async with contextlib.aclosing(control):
                 self._check_same_boot(control.peer)
                 self._connected(control)
-                reason = await control.run(self._pump.connected())
+                reason = await self._why_ended(control, await control.run(self._pump.connected()))
                 if self._ending or isinstance(reason, Goodbye | TransportBroken):
                     self._close(reason)
                     return
-                self._lose(control, reason)
-                control.fail(await self._explain(reason))
+                control.fail(reason)
                 self._lost = None
             lasted = time.monotonic() - begin > _LONGEST_PAUSE
             pause = _FIRST_PAUSE if lasted else min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
             control = await dial_until_answered(self.transport, self._hello, self.share)
+
+    async def _why_ended(self, control: Control, reason: VmsandboxError) -> VmsandboxError:
+        """Why a connection has ended. Requests on their way wait for it, and new ones for the next connection."""
+        if self._ending or isinstance(reason, Goodbye):
+            return reason
+        self._lose(control, reason)
+        return await self._explain(reason)
 
     def _check_same_boot(self, peer: HelloReply) -> None:
         if self._peer is not None and peer.boot_id != self._peer.boot_id:
@@ -274,7 +280,7 @@ class Session:
         self._set(RunState.CONNECTED)
 
     def _lose(self, control: Control, reason: VmsandboxError) -> None:
-        log.info("%s: %s; reconnecting", self.name, reason)
+        log.info("%s: the connection is lost: %s", self.name, reason)
         self._control, self._lost = None, control
         self._reason = reason
         self._set(RunState.LOST)
