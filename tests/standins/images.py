@@ -12,6 +12,7 @@ HTTPD = f"{E2E}/httpd:2.4.39-4"
 NONEWPRIVS = f"{E2E}/nonewprivs:1.3"
 PAUSE = "registry.k8s.io/pause:3.9"
 PAUSE_ELSEWHERE = "k8s.gcr.io/pause:3.9"
+PARITY = f"{STAGING}/parity:latest"
 PREDEFINED_GROUP = f"{STAGING}/test-image-predefined-group:latest"
 WITHOUT_TAG = f"{STAGING}/test-image-latest"
 WITH_TAG = f"{STAGING}/test-image-tag:test"
@@ -33,13 +34,17 @@ def user_image(kind: str) -> str:
 
 @dataclass(frozen=True)
 class StandIn:
-    """One image. `layers` are names in `layers.LAYERS`; `marker` is the name of a file that no other image has."""
+    """One image. `layers` are names in `layers.LAYERS`; `marker` is the name of a file that no other image has.
+
+    `volumes` are those that the image declares.
+    """
 
     names: tuple[str, ...]
     layers: tuple[str, ...] = ("busybox",)
     command: tuple[str, ...] = ("sh",)
     user: str = ""
     marker: str = ""
+    volumes: tuple[str, ...] = ()
 
 
 STAND_INS = (
@@ -49,6 +54,12 @@ STAND_INS = (
     StandIn((HTTPD,), ("busybox", "httpd"), _HTTPD_COMMAND),
     StandIn((NONEWPRIVS,), ("nonewprivs",), ("/nnp",)),
     StandIn((PAUSE, PAUSE_ELSEWHERE), ("pause",), ("/pause",)),
+    StandIn(
+        (PARITY,),
+        ("busybox", "predefined_group", "parity"),
+        user="default-user:1004",
+        volumes=("/srv/volume", "/srv/missing", "/srv/link-to-volume"),
+    ),
     StandIn((PREDEFINED_GROUP,), ("busybox", "predefined_group"), user="1000"),
     *(StandIn((name,), marker=f"different-{number}") for number, name in enumerate(DIFFERENT, 1)),
     StandIn(SAME, marker="same"),

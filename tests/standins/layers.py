@@ -5,6 +5,7 @@ symbolic links masking one command masks all.
 """
 
 import io
+import os
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -78,6 +79,21 @@ def predefined_group(_: Workshop, tree: Path) -> None:
     (tree / "etc/group").write_text(_GROUP + "default-user:x:1000:\ngroup-defined-in-image:x:50000:default-user\n")
 
 
+def parity(_: Workshop, tree: Path) -> None:
+    """What runtimes may differ in: links that lead to nothing, and the content of volumes that the image declares."""
+    for name, target in {"srv/dangling": "/var/lib/mq/data", "var/lib/mq": "../../home/mq"}.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).symlink_to(target)
+    volume = tree / "srv/volume"
+    volume.mkdir()
+    (volume / "file").write_text("of the image\n")
+    (volume / "link").symlink_to("file")
+    os.chown(volume, 1000, 1000)
+    os.chown(volume / "file", 33, 33)
+    volume.chmod(0o2750)
+    (tree / "srv/link-to-volume").symlink_to("volume")
+
+
 def nonewprivs(_: Workshop, tree: Path) -> None:
     """One program, set-user-id root, that says its effective user."""
     compile_static("nonewprivs.c", tree / "nnp")
@@ -90,7 +106,8 @@ def pause(_: Workshop, tree: Path) -> None:
 
 
 LAYERS: Mapping[str, Callable[[Workshop, Path], None]] = {
-    layer.__name__: layer for layer in (busybox, nginx, nginx_elsewhere, httpd, predefined_group, nonewprivs, pause)
+    layer.__name__: layer
+    for layer in (busybox, nginx, nginx_elsewhere, httpd, parity, predefined_group, nonewprivs, pause)
 }
 
 
@@ -99,11 +116,11 @@ def pack(tree: Path) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path in sorted(tree.iterdir()):
-            tar.add(path, path.name, filter=_anonymous)
+            tar.add(path, path.name, filter=_timeless)
     return buffer.getvalue()
 
 
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = member.mtime = 0
+def _timeless(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.mtime = 0
     member.uname = member.gname = ""
     return member

@@ -82,4 +82,8 @@ def _image(stand_in: StandIn, layers: dict[str, bytes]) -> BuiltImage:
     if stand_in.marker:
         parts.append({stand_in.marker: b""})
     run: dict[str, object] = {"Cmd": list(stand_in.command), "Env": [_PATH]}
-    return build_image(parts, run=run | ({"User": stand_in.user} if stand_in.user else {}))
+    if stand_in.user:
+        run["User"] = stand_in.user
+    if stand_in.volumes:
+        run["Volumes"] = {volume: {} for volume in stand_in.volumes}
+    return build_image(parts, run=run)

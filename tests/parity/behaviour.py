@@ -1,0 +1,29 @@
+"""One row of the table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.standins.images import PARITY
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """A container, a question to it, and where the question comes from.
+
+    The answer is what `script` prints, standard error included, and its exit code. With `exec` the script prepares
+    the container, and the answer is that of a command run in it.
+    """
+
+    name: str
+    source: str
+    """A report in a public tracker, a specification, or an issue of this project."""
+    script: str
+    exec: str = ""
+    image: str = PARITY
+    volumes: tuple[str, ...] = ()
+    """Paths in the container; each has a directory of the host with a `file`, writable by all."""
+    security: Mapping[str, Any] = field(default_factory=dict)
+    """CRI LinuxContainerSecurityContext."""
+    differs: str = ""
+    """Why the answer is another one here; empty where it has to be the same."""

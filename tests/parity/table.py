@@ -1,0 +1,182 @@
+"""The table of behaviours."""
+
+from tests.parity.behaviour import Behaviour
+
+ROOT = {"run_as_user": {"value": 0}}
+PRIVILEGED = {**ROOT, "privileged": True}
+READ_ONLY = {**ROOT, "readonly_rootfs": True}
+
+_MOUNTED = "awk '$5 ~ \"^/(srv|home)\" {print $5, $0 ~ / - overlay /}' /proc/self/mountinfo | sort"
+_OWNERS = "stat -c '%n %F %u:%g %a' /srv/volume /srv/volume/*"
+_ISSUE = "issue 10"
+
+VOLUMES = (
+    Behaviour(
+        "a volume at a dangling link of the image", f"{_ISSUE}, item 6 (bitnami/rabbitmq: /bitnami/mq/mnesia)",
+        f"{_MOUNTED}; ls -ld /srv/dangling | awk '{{print $1, $NF}}'; cat /srv/dangling/file /home/mq/data/file",
+        volumes=("/srv/dangling",), security=ROOT,
+    ),
+    Behaviour(
+        "a volume below another one's place in the image", f"{_ISSUE}, item 6",
+        f"{_MOUNTED}; cat /srv/new/file /srv/new/below/file", volumes=("/srv/new", "/srv/new/below"), security=ROOT,
+    ),
+    Behaviour(
+        "a declared volume is no part of the overlay", f"{_ISSUE}, item 5; docker-in-docker's /var/lib/docker",
+        _MOUNTED, security=ROOT,
+    ),
+    Behaviour("a declared volume has the image's content and owners", f"{_ISSUE}, item 5", _OWNERS, security=ROOT),
+    Behaviour(
+        "a declared volume is writable under readOnlyRootFilesystem", f"{_ISSUE}, item 5",
+        "echo x >/srv/volume/new && cat /srv/volume/new; echo x >/srv/missing/new && cat /srv/missing/new; "
+        "touch /srv/new; stat -c '%u:%g %a' /srv/missing", security=READ_ONLY,
+    ),
+    Behaviour(
+        "a declared volume at a link is where the link leads", f"{_ISSUE}, items 5 and 6",
+        "touch /srv/link-to-volume/here; ls /srv/volume", security=ROOT,
+    ),
+    Behaviour(
+        "a volume of the pod takes a declared one's place", f"{_ISSUE}, item 5", "ls /srv/volume; cat /srv/volume/file",
+        volumes=("/srv/volume",), security=ROOT,
+    ),
+    Behaviour(
+        "a declared volume below a volume of the pod", f"{_ISSUE}, item 5",
+        f"{_MOUNTED}; ls /srv /srv/volume", volumes=("/srv",), security=ROOT,
+    ),
+)  # fmt: skip
+
+USERS = (
+    Behaviour("a USER with a group has no further groups", f"{_ISSUE}, item 9", "id -u; id -g; id -G"),
+    Behaviour(
+        "a user of the pod has the groups of the image", "KEP-3619 (SupplementalGroupsPolicy: Merge)",
+        "id -u; id -g; id -G", security={"run_as_user": {"value": 1000}},
+    ),
+    Behaviour(
+        "a user and a group of the pod have the groups of the image", "KEP-3619 (SupplementalGroupsPolicy: Merge)",
+        "id -u; id -g; id -G", security={"run_as_user": {"value": 1000}, "run_as_group": {"value": 7}},
+    ),
+)  # fmt: skip
+
+STREAMS = (
+    Behaviour(
+        "standard input without input is a readable /dev/null", f"{_ISSUE}, item 9",
+        "stat -L -c '%t:%T %a' /proc/self/fd/0; cat; echo read; stat -c '%u:%g %a' /dev/null",
+    ),
+    Behaviour(
+        "an exec waits for a child that has its output", f"{_ISSUE}, item 9", "",
+        exec="{ sleep 3; echo of the child; } & echo of the command; exit 3",
+    ),
+    Behaviour(
+        "an exec does not wait for a child that has let go of its output", f"{_ISSUE}, item 9", "",
+        exec="sleep 1000 >/dev/null 2>&1 & echo of the command",
+    ),
+)  # fmt: skip
+
+DEVICES = (
+    Behaviour(
+        "/dev/net/tun is there before anybody used it",
+        f"{_ISSUE}, item 8",
+        "stat -c '%F %t:%T' /dev/net/tun; exec 3<>/dev/net/tun && echo opened",
+        security=PRIVILEGED,
+    ),
+    Behaviour(
+        "a file system in a file can be mounted",
+        f"{_ISSUE}, item 8",
+        "stat -c '%F' /dev/loop-control; dd if=/dev/zero of=/tmp/disk bs=1k count=512 2>/dev/null; "
+        "mke2fs -F /tmp/disk >/dev/null; mkdir /tmp/m; "
+        "mount -t ext4 -o loop /tmp/disk /tmp/m && ls /tmp/m && umount /tmp/m && echo done",
+        security=PRIVILEGED,
+    ),
+)
+
+_RUNC = "runc, libcontainer's init"
+_CRI = "CRI of containerd, the defaults of its containers"
+
+PROCESSES = (
+    Behaviour("the environment of root", _CRI, "env | grep -v ^HOSTNAME= | sort", security=ROOT),
+    Behaviour(
+        "the environment of a user whom the image knows",
+        "containerd issue 3150: HOME",
+        "env | grep -v ^HOSTNAME= | sort",
+        security={"run_as_user": {"value": 1000}},
+    ),
+    Behaviour(
+        "the environment of a user whom the image does not know",
+        "containerd issue 3150: HOME",
+        "env | grep -v ^HOSTNAME= | sort",
+        security={"run_as_user": {"value": 4711}},
+    ),
+    Behaviour("the environment of an exec", _CRI, "", exec="env | grep -v ^HOSTNAME= | sort"),
+    Behaviour("no signal is ignored or blocked", "moby issue 33872: SIGPIPE", "grep '^Sig[BI]' /proc/self/status"),
+    Behaviour("an exec ignores and blocks no signal", "moby issue 33872", "", exec="grep '^Sig[BI]' /proc/self/status"),
+    Behaviour("no file is left open", f"{_RUNC} (CVE-2024-21626)", "ls /proc/self/fd | wc -l; readlink /proc/self/cwd"),
+    Behaviour("an exec has no file left open", f"{_RUNC} (CVE-2024-21626)", "", exec="ls /proc/self/fd | wc -l; pwd"),
+    Behaviour("the first process leads its session", _RUNC, "cut -d' ' -f1,4-8 /proc/1/stat", security=ROOT),
+    Behaviour("the umask", _RUNC, "umask"),
+    Behaviour("the capabilities of root", _CRI, "grep ^Cap /proc/self/status", security=ROOT),
+    Behaviour("the capabilities of a user", _CRI, "grep ^Cap /proc/self/status"),
+    Behaviour("seccomp and new privileges without a profile", _CRI, "grep -E '^(NoNew|Seccomp:)' /proc/self/status"),
+    Behaviour(
+        "a process that is killed has 128 and the signal", "CRI ContainerStatus.exit_code",
+        "sh -c 'kill -9 $$'; echo $?",
+    ),
+    Behaviour("a first process ignores signals that it does not handle", "pid_namespaces(7)", "kill -TERM $$; echo on"),
+    Behaviour("a command that is killed has 128 and the signal", "CRI ExecSyncResponse", "", exec="kill -15 $$"),
+    Behaviour(
+        "orphans are the first process's children", "pid_namespaces(7)",
+        "(sleep 1 & echo $! >/tmp/pid); sleep 0.3; cut -d' ' -f4 /proc/$(cat /tmp/pid)/stat",
+    ),
+    Behaviour("the end of the first process ends the others", "pid_namespaces(7)", "sleep 1000 & exit 4"),
+)  # fmt: skip
+
+FILES = (
+    Behaviour("the root", "issue 10, item 7", "stat -c '%F %u:%g %a' /; touch /new && ls /new", security=ROOT),
+    Behaviour(
+        "a file of the image that is replaced", "overlayfs",
+        "exec 3</etc/passwd; mv /etc/group /etc/passwd; head -1 /etc/passwd; head -1 <&3", security=ROOT,
+    ),
+    Behaviour(
+        "an open file that is removed", "POSIX unlink",
+        "echo kept >/tmp/f; exec 3</tmp/f; rm /tmp/f; cat <&3; stat -L -c %h /proc/self/fd/3",
+    ),
+    Behaviour(
+        "a directory of the image is renamed", "overlayfs (EXDEV without redirect_dir; mv copies)",
+        "mv /srv/volume/../../home /home2 && ls -d /home2", security=ROOT,
+    ),
+    Behaviour(
+        "the longest name", "POSIX NAME_MAX",
+        "cd /tmp; n=$(printf %0255d 0); : >$n && ls | wc -c; (: >${n}1) 2>/dev/null || echo refused",
+    ),
+    Behaviour("holes stay holes", "lseek(2), SEEK_HOLE", "cd /tmp; truncate -s 1073741824 f; stat -c %b f; rm f"),
+    Behaviour(
+        "a FIFO between two processes", "fifo(7)", "mkfifo /tmp/p; echo through >/tmp/p & cat /tmp/p",
+    ),
+    Behaviour(
+        "the devices of a container", "OCI runtime-spec, default devices (/dev/core: where there is /proc/kcore)",
+        "find /dev ! -name core | sort | xargs stat -c '%n %F %t:%T %u:%g %a'",
+    ),
+    Behaviour(
+        "shared memory", _CRI, "stat -c '%F %u:%g %a' /dev/shm; df -k /dev/shm | tail -1 | awk '{print $1, $2}'",
+        differs="its file system is called tmpfs, not shm: it is a mount of the guest that all containers share",
+    ),
+    Behaviour(
+        "a volume's file can be replaced", "rename(2)", "cd /v; echo new >.f; mv .f file; cat file", volumes=("/v",),
+    ),
+    Behaviour(
+        "modes and links in a volume", "chmod(2), link(2), symlink(2)",
+        "cd /v; echo x >a; chmod 4711 a; ln a b; ln -s a c; mkdir -m 1777 d; stat -c '%n %F %a %h' *", volumes=("/v",),
+        security=ROOT,
+    ),
+    Behaviour(
+        "owners in a volume", "chown(2)",
+        "cd /v; echo x >a; chown 7:8 a; stat -c %u:%g a; chown -R 9 .; stat -c %u:%g *",
+        volumes=("/v",), security=ROOT,
+    ),
+    Behaviour(
+        "a file removed while open in a volume", "POSIX unlink", "cd /v; exec 3<file; rm file; cat <&3; ls",
+        volumes=("/v",),
+    ),
+    Behaviour("holes in a volume", "lseek(2)", "cd /v; truncate -s 1048576 f; stat -c '%s %b' f", volumes=("/v",)),
+    Behaviour("times in a volume", "utimensat(2)", "cd /v; touch -d @1000000001 f; stat -c %Y f", volumes=("/v",)),
+)  # fmt: skip
+
+BEHAVIOURS = (*VOLUMES, *USERS, *STREAMS, *DEVICES, *PROCESSES, *FILES)
