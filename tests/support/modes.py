@@ -24,8 +24,13 @@ def differences(places: Mapping[Place, tuple[Path, ...]], qemu_group: str = "kvm
 
 
 def readable_by_others(*directories: Path) -> list[str]:
-    """The files below the directories that a user without any group can open; what is mounted there is left out."""
-    script = "import os, sys; print('\\n'.join(p for p in sys.stdin.read().split('\\n') if os.access(p, os.R_OK)))"
+    """Files and directories below these that a user without any group can read, and sockets that it can dial."""
+    script = (
+        "import os, stat, sys\n"
+        "def opens(path): return os.access(path, os.W_OK if stat.S_ISSOCK(os.lstat(path).st_mode) else os.R_OK)\n"
+        "def reached(path): return os.access(os.path.dirname(path), os.X_OK)\n"
+        "print('\\n'.join(p for p in sys.stdin.read().splitlines() if reached(p) and opens(p)))"
+    )
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", script]
     files = [str(path) for directory in directories for path in directory.rglob("*") if not path.is_symlink()]
     ran = subprocess.run(nobody, input="\n".join(files), capture_output=True, text=True, check=True)
