@@ -1,6 +1,7 @@
 """The agent on the host, one process for each test module's tests, a fresh one for each test that asks."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,9 +44,18 @@ def running_agent(rootfs: Path, *options: str) -> Iterator[Path]:
             assert agent.stdout.readline() == b"ready\n"
             yield Path(directory)
         finally:
-            agent.kill()  # and with PID 1 of the namespace all that ran in it
+            _kill_namespace_of(agent)
             agent.wait()
             agent.stdout.close()
+
+
+def _kill_namespace_of(unshare: "subprocess.Popen[bytes]") -> None:
+    """Kill PID 1 of the namespace, not unshare(1), which waits for it: when it has ended, so has all in its namespace.
+
+    Killed itself, unshare would end first, while something still writes into the directory that is removed next.
+    """
+    for child in Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
 
 
 @pytest.fixture
