@@ -30,6 +30,7 @@ from vmsandbox.model import (
     SandboxStatus,
     SandboxUsage,
 )
+from vmsandbox.protocol.secret import random_bytes
 from vmsandbox.sandbox.admission import Admission, available_memory, default_boots
 from vmsandbox.sandbox.attach import Attachment
 from vmsandbox.sandbox.broadcast import Broadcast
@@ -91,7 +92,15 @@ class RuntimeService:
         if same is not None and same.record.state is SandboxState.STARTING:
             await self._recovery.wait_for(same.record.id)  # It is given back, if an earlier process was making it.
         self._sandboxes.check_is_new(config.metadata)
-        record = SandboxRecord(uuid.uuid4().hex, config, SandboxState.STARTING, time.time_ns(), size.memory, size.vcpus)
+        record = SandboxRecord(
+            uuid.uuid4().hex,
+            config,
+            SandboxState.STARTING,
+            time.time_ns(),
+            size.memory,
+            size.vcpus,
+            secret=random_bytes().hex(),
+        )
         sandbox = self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, self._broadcast.publish)
         try:
             await sandbox.start()

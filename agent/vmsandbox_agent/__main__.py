@@ -26,6 +26,7 @@ from vmsandbox_agent.server import Server  # noqa: E402
 from vmsandbox_agent.settings import Settings, build_id  # noqa: E402
 from vmsandbox_agent.setup.mounts import delegate_cgroups, make_directories, mount_all  # noqa: E402
 from vmsandbox_agent.setup.nodes import make_nodes  # noqa: E402
+from vmsandbox_agent.setup.secret import read_secret  # noqa: E402
 from vmsandbox_agent.syscalls import power_off  # noqa: E402
 from vmsandbox_agent.transport import announce_by_vsock, listen_vsock  # noqa: E402
 
@@ -36,7 +37,7 @@ def main() -> None:
     """Set the machine up and serve the host for ever; whatever goes wrong is on the console, and ends the machine."""
     try:
         _boot()
-        asyncio.run(_serve())
+        asyncio.run(_serve(Settings(build=build_id(), secret=read_secret())))
     except BaseException:
         console.error(f"the agent ends:\n{traceback.format_exc()}")
     finally:
@@ -56,12 +57,12 @@ def _boot() -> None:
     gc.enable()
 
 
-async def _serve() -> None:
+async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_report)
     reaper = Reaper()
     reaper.attach()
-    await Server(Guest(Settings(build=build_id()), reaper, power_off), STARTED).run(listen_vsock, announce_by_vsock)
+    await Server(Guest(settings, reaper, power_off), STARTED).run(listen_vsock, announce_by_vsock)
 
 
 def _report(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

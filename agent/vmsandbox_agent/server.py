@@ -11,7 +11,7 @@ from vmsandbox.protocol.framing import ProtocolError, pack_json
 from vmsandbox.protocol.messages import CONTROL_PORT, STREAM_PORT, VERSION
 from vmsandbox_agent import console
 from vmsandbox_agent.guest import Guest
-from vmsandbox_agent.session import Session, read_hello, reply_to, say_goodbye
+from vmsandbox_agent.session import Session, check_proof, read_hello, reply_to, say_goodbye
 from vmsandbox_agent.settings import MAX_CONNECTIONS, MAX_STREAMS
 from vmsandbox_agent.transport import Connection, Listen, is_host
 
@@ -55,10 +55,13 @@ class Server:
     async def _serve_controller(self, connection: Connection) -> None:
         try:
             hello = await read_hello(connection)
-            reply = reply_to(hello, self._guest.settings.build, self._started)
+            settings = self._guest.settings
+            reply = reply_to(hello, settings, self._started)
             await connection.send(pack_json(encode(reply)))
             if not reply.version:
                 raise ProtocolError(f"the agent speaks version {VERSION} only")
+            if settings.secret:
+                await check_proof(connection, settings.secret, hello, reply)
             await self._replace_controller()
             await Session(connection, self._guest.handlers, self._guest.events).run(hello.acknowledged)
         except ProtocolError as error:

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
@@ -19,14 +19,18 @@ from vmsandbox.protocol.messages import (
     VERSION,
     Envelope,
     Hello,
+    HelloProof,
     HelloReply,
     Kind,
 )
+from vmsandbox.protocol.secret import End, prove, proves, random_bytes
 from vmsandbox_agent import console
 from vmsandbox_agent.errors import AgentError, describe
 from vmsandbox_agent.events import EventLog
-from vmsandbox_agent.settings import HELLO_TIMEOUT, MAX_DEADLINE, MAX_REQUESTS
+from vmsandbox_agent.settings import HELLO_TIMEOUT, MAX_DEADLINE, MAX_REQUESTS, Settings
 from vmsandbox_agent.transport import Connection
+
+T = TypeVar("T")
 
 Handler = Callable[[Any], Coroutine[Any, Any, object]]
 """Carries a request out; gives the dataclass of its result."""
@@ -40,26 +44,53 @@ async def read_hello(connection: Connection) -> Hello:
     Raises:
         ProtocolError: it is none, or did not come in time.
     """
+    return await _first(connection, Hello)
+
+
+async def _first(connection: Connection, kind: type[T]) -> T:
+    """One of the frames that come before envelopes. Raises as `read_hello`."""
     try:
         async with asyncio.timeout(HELLO_TIMEOUT):
             frame = await connection.frame()
-        return decode(Hello, parse_json(frame or b""))
+        return decode(kind, parse_json(frame or b""))
     except TimeoutError:
         raise ProtocolError(f"no hello within {HELLO_TIMEOUT:g} s") from None
     except MalformedMessage as error:
         raise ProtocolError(str(error)) from None
 
 
-def reply_to(hello: Hello, build: str, started: float) -> HelloReply:
-    """What the agent says of itself; `started` is the uptime at which it began to run."""
+def reply_to(hello: Hello, settings: Settings, started: float) -> HelloReply:
+    """What the agent says of itself; `started` is the uptime at which it began to run.
+
+    Raises:
+        ProtocolError: the machine has a secret, and the host does not ask for a proof of it.
+    """
+    secret, nonce = settings.secret, ""
+    if secret:
+        if not hello.nonce:
+            raise ProtocolError("this machine has a secret, which a controller has to know")
+        nonce = random_bytes().hex()
     return HelloReply(
         version=VERSION if VERSION in hello.versions else 0,
-        build=build,
+        build=settings.build,
         boot_id=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
         kernel=os.uname().release,
         uptime=time.clock_gettime(time.CLOCK_BOOTTIME),
         agent_started=started,
+        nonce=nonce,
+        proof=prove(secret, End.AGENT, hello.nonce, nonce) if secret else "",
     )
+
+
+async def check_proof(connection: Connection, secret: bytes, hello: Hello, reply: HelloReply) -> None:
+    """Read the frame in which the host proves that it knows the machine's secret.
+
+    Raises:
+        ProtocolError: it does not, or not in time.
+    """
+    proof = await _first(connection, HelloProof)
+    if not proves(proof.proof, secret, End.HOST, hello.nonce, reply.nonce):
+        raise ProtocolError("the controller does not know this machine's secret")
 
 
 async def say_goodbye(connection: Connection, reason: str) -> None:

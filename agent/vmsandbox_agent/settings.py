@@ -1,6 +1,6 @@
 """Where the agent keeps things and what it allows: one place, so that tests can run it on a host."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmsandbox.protocol import paths
@@ -47,6 +47,8 @@ class Settings:
     """A small program that never ends, to hold the pod's namespaces."""
     devices: Path = Path("/dev")
     build: str = ""
+    secret: bytes = field(default=b"", repr=False)
+    """The machine's, which a controller has to know; empty: its host gave none."""
 
     @property
     def images(self) -> Path:

@@ -8,6 +8,7 @@ in `hostile_agent`.
 
 import asyncio
 import contextlib
+import dataclasses
 import secrets
 import signal
 import struct
@@ -36,6 +37,7 @@ from vmsandbox.protocol.messages import (
     Exec,
     Exit,
     Hello,
+    HelloProof,
     HelloReply,
     Kind,
     ListContainers,
@@ -52,6 +54,7 @@ from vmsandbox.protocol.messages import (
     Stream,
     StreamToken,
 )
+from vmsandbox.protocol.secret import SECRET_BYTES, End, prove, proves, random_bytes
 
 _OFFSET = struct.Struct(">Q")
 _CHUNK = 16 * 1024 - 4
@@ -91,6 +94,8 @@ class FakeAgent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
         self._gone = False
+        self.secret = b""
+        """The machine's: a hello is answered with a proof, where it has a nonce, and has to be followed by one."""
 
     async def __aenter__(self) -> Self:
         await self.listen()
@@ -108,6 +113,15 @@ class FakeAgent:
         for port, serve in ((1024, self._serve_controller), (1025, self._serve_stream)):
             server = await asyncio.start_unix_server(self._accepting(serve), str(self._directory / f"{port}.sock"))
             self._servers.append(server)
+        port = await asyncio.start_unix_server(self._take_secret, str(self._directory / "secret"))
+        self._servers.append(port)
+
+    async def _take_secret(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """As the port of a machine, which the guest reads once it has booted."""
+        with contextlib.closing(writer):
+            if secret := await reader.read(SECRET_BYTES):
+                self.secret = secret
+            await reader.read()
 
     async def stop_listening(self) -> None:
         for server in self._servers:
@@ -163,7 +177,7 @@ class FakeAgent:
         self.hellos.append(hello)
         if "hello" in self.before:
             await self.before["hello"](hello)
-        await connection.send(pack_json(encode(self.reply)))
+        await self._greet(connection, hello)
         await self._replace_controller(connection)
         running: dict[int, asyncio.Task[None]] = {}
         unasked = [asyncio.create_task(self._guard_work(work(connection))) for work in self.unasked]
@@ -181,6 +195,18 @@ class FakeAgent:
             if self._controller is connection:
                 self._controller = None
                 self._tokens.clear()
+
+    async def _greet(self, connection: Connection, hello: Hello) -> None:
+        """Answer the hello. Raises ProtocolError where the controller does not know the secret."""
+        if not self.secret:
+            await connection.send(pack_json(encode(self.reply)))
+            return
+        nonce = random_bytes().hex()
+        proof = prove(self.secret, End.AGENT, hello.nonce, nonce)
+        await connection.send(pack_json(encode(dataclasses.replace(self.reply, nonce=nonce, proof=proof))))
+        answer = decode(HelloProof, parse_json(await connection.receive() or b""))
+        if not proves(answer.proof, self.secret, End.HOST, hello.nonce, nonce):
+            raise ProtocolError("the controller does not know this machine's secret")
 
     async def _replace_controller(self, connection: Connection) -> None:
         old, self._controller = self._controller, connection

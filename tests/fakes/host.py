@@ -99,6 +99,10 @@ class FakeTransports:
     def _place(self, sandbox_id: str) -> Path:
         return self._directory / f"{sandbox_id[:8]}.{self._starts[sandbox_id]}"
 
+    def secret_port(self, sandbox_id: str) -> Path:
+        """Where the agent of a sandbox takes its machine's secret."""
+        return self._place(sandbox_id) / "secret"
+
 
 class FakeCgroups(MachineCgroups):
     """Remembers the limits of the machines that have some; a test makes setting them fail."""
@@ -124,7 +128,13 @@ class FakeCgroups(MachineCgroups):
 
 @dataclass(frozen=True, slots=True)
 class FakeLayout(SandboxLayout):
-    """Files without mounts."""
+    """Files without mounts. The fake agent takes the secret, on a socket with a short name."""
+
+    transports: FakeTransports
+
+    @property
+    def secret(self) -> Path:
+        return self.transports.secret_port(self.runtime.name)
 
     def make(self) -> None:
         for directory in (self.share, self.persistent):
@@ -137,7 +147,8 @@ class FakeLayout(SandboxLayout):
 @dataclass(frozen=True, slots=True)
 class FakeHost(Host):
     def layout(self, sandbox_id: str) -> SandboxLayout:
-        return FakeLayout(self.runtime_directory / sandbox_id, self.persistent_directory / sandbox_id)
+        transports: FakeTransports = self.transports  # type: ignore[assignment]
+        return FakeLayout(self.runtime_directory / sandbox_id, self.persistent_directory / sandbox_id, transports)
 
 
 class FakeWorld:

@@ -214,13 +214,15 @@ class HybridAgent(FakeAgent):
 
 
 async def main(socket: Path, *names: str) -> None:
-    """Serve until SIGTERM. The boot id is that of the name `boot=ID`, where one is given."""
+    """Serve until SIGTERM. Of the names, `boot=ID` gives the boot id, and `secret=HEX` the machine's secret."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     agent = HybridAgent(socket)
     for name in names:
         if name.startswith("boot="):
             agent.reply = replace(agent.reply, boot_id=name.removeprefix("boot="))
+        elif name.startswith("secret="):
+            agent.secret = bytes.fromhex(name.removeprefix("secret="))
         else:
             misbehave(agent, name)
     async with agent:

@@ -1,10 +1,10 @@
 """Runs the agent's real code on the test host: sockets in a directory, state on a tmpfs of its own mount namespace,
 PID 1 of its own PID namespace.
 
-    unshare --mount --pid --fork --mount-proc python3 -m tests.guest.agent_on_host DIRECTORY ROOTFS [FIRST_UID]
+    unshare --mount --pid --fork --mount-proc python3 -m tests.guest.agent_on_host DIRECTORY ROOTFS [FIRST_UID [SECRET]]
 
-The image `image` is ROOTFS; with FIRST_UID the pod has a user namespace. The host has cgroup v1 and few rights, hence
-no cgroup manager.
+The image `image` is ROOTFS; with FIRST_UID the pod has a user namespace; SECRET is the machine's, in hexadecimal
+digits. The host has cgroup v1 and few rights, hence no cgroup manager.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from vmsandbox_agent.syscalls import mount
 MS_BIND = 4096
 
 
-def main(directory: Path, rootfs: Path, first_uid: int = 0) -> None:
+def main(directory: Path, rootfs: Path, first_uid: int = 0, secret: str = "") -> None:
     state = directory / "state"
     state.mkdir()
     mount("tmpfs", str(state), "tmpfs")
@@ -34,6 +34,7 @@ def main(directory: Path, rootfs: Path, first_uid: int = 0) -> None:
         cgroups=directory / "no-cgroups",
         crun=("crun", "--cgroup-manager=disabled"),
         build="test-build",
+        secret=bytes.fromhex(secret),
     )
     make_directories(settings)
     (settings.images / "image").mkdir()
@@ -60,4 +61,4 @@ async def _serve(settings: Settings, directory: Path, first_uid: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:4]), *sys.argv[4:5])

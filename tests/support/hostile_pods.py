@@ -53,8 +53,9 @@ def replace_its_agent(*misbehaviours: str) -> Outside:
         socket = next((node.directory / "run").rglob(f"{sandbox_id}/**/vsock.sock"))
         socket.rename(socket.with_name("moved.sock"))
         command = [sys.executable, "-m", "tests.fakes.hostile_agent", str(socket)]
-        boot = f"boot={_record(node, sandbox_id)['boot_id']}"
-        agent = stack.enter_context(subprocess.Popen([*command, *misbehaviours, boot]))
+        record = _record(node, sandbox_id)
+        known = [f"boot={record['boot_id']}", f"secret={record['secret']}"]
+        agent = stack.enter_context(subprocess.Popen([*command, *misbehaviours, *known]))
         stack.callback(agent.terminate)
         eventually(socket.exists)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from vmsandbox import config
 from vmsandbox.node.modes import KEPT, OF_SANDBOXES, Entry, Owner, Place
 
-OPEN_BY_LIBVIRT = ("console.sock", "lib/qemu/*", "lib/qemu/ram/*")
+OPEN_BY_LIBVIRT = ("console.sock", "secret.sock", "lib/qemu/*", "lib/qemu/ram/*")
 """What libvirt makes with modes of its own, in directories that are closed to others."""
 
 

@@ -32,6 +32,7 @@ PROBE = MachineSpec(
     account=Account(1900000042, 108),
     vsock=Vsock(42),
     console=SANDBOX / "console.sock",
+    secret=SANDBOX / "secret.sock",
 )
 POD = replace(
     PROBE,

@@ -59,6 +59,8 @@ class Host:
             if behaviour == "does not start":
                 raise FailedPrecondition("QEMU did not start: MSR 0x10a", evidence={"QEMU": "assertion failed"})
             await super().create(spec)
+            assert spec.secret is not None
+            spec.secret.symlink_to(self._host.directory / "agent/secret")
             self._host.transports.way.broken = None if behaviour == "works" else Unavailable("nobody listens")  # type: ignore[assignment]
             if behaviour == "panics":
                 self.panic(spec.name)

@@ -70,6 +70,26 @@ async def test_a_sandbox_is_taken_back_as_it_was(world):
         assert (world.left(), service.list_containers()) == ([], ())
 
 
+async def test_a_machine_that_a_version_before_secrets_has_booted_is_taken_back(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+    assert len(world.transports.agents[sandbox].secret) == 32
+    world.transports.agents[sandbox].secret = b""
+    change(world, SandboxRecord, sandbox, secret="")
+    async with daemon(world) as service:
+        assert service.pod_sandbox_status(sandbox).state is SandboxState.READY
+
+
+async def test_a_machine_whose_agent_does_not_know_its_secret_any_more_is_not_ready(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+    world.transports.agents[sandbox].secret = b"x" * 32
+    async with daemon(world) as service:
+        status = service.pod_sandbox_status(sandbox)
+        assert status.state is SandboxState.NOTREADY
+        assert "secret" in status.message
+
+
 async def test_the_output_goes_on_in_the_log_where_it_was_cut(world, tmp_path):
     proceed = asyncio.Event()
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from vmsandbox.errors import Unavailable, VmsandboxError
 from vmsandbox.fairness import Share
-from vmsandbox.guest.hello import exchange_hellos
+from vmsandbox.guest.hello import Greet
 from vmsandbox.guest.requests import Requests, outcome
 from vmsandbox.guest.text import first_line
 from vmsandbox.guest.transport import Connection, Transport
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
-from vmsandbox.protocol.messages import AGENT_FRAME, CONTROL_PORT, Envelope, Hello, HelloReply, Kind, Request
+from vmsandbox.protocol.messages import AGENT_FRAME, CONTROL_PORT, Envelope, HelloReply, Kind, Request
 
 DIAL_TIMEOUT = 10.0
 """Seconds for one dial; a guest whose kernel has no vsock driver yet leaves it unanswered."""
@@ -41,18 +41,18 @@ class Control:
         self._requests = Requests()
 
     @classmethod
-    async def open(cls, transport: Transport, hello: Hello, share: Share) -> "Control":
+    async def open(cls, transport: Transport, greet: Greet, share: Share) -> "Control":
         """Dial the agent and exchange the hellos. The caller `run`s it, and ends it with `aclose`.
 
         Args:
             transport: the way to the guest.
-            hello: the first frame.
+            greet: exchanges the hellos; it raises Unavailable and FailedPrecondition as here.
             share: the guest's, which the work for what it sends is charged to.
 
         Raises:
             Unavailable: nobody answers properly (yet).
             TransportBroken: nobody ever will.
-            FailedPrecondition: the agent speaks none of the offered versions.
+            FailedPrecondition: the agent speaks none of the offered versions, or does not know the machine's secret.
         """
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
@@ -60,7 +60,7 @@ class Control:
         except TimeoutError:
             raise Unavailable(f"the guest did not take a connection within {DIAL_TIMEOUT:g} s") from None
         try:
-            return cls(transport, connection, await exchange_hellos(connection, hello), share)
+            return cls(transport, connection, await greet(connection), share)
         except BaseException:
             await connection.aclose()
             raise

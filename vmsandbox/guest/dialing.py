@@ -8,29 +8,27 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_ran
 from vmsandbox.errors import DeadlineExceeded, Unavailable
 from vmsandbox.fairness import Share
 from vmsandbox.guest.control import Control
+from vmsandbox.guest.hello import Greet
 from vmsandbox.guest.transport import Transport, TransportBroken
-from vmsandbox.protocol.messages import Hello
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 """Seconds: the bounds of the random pauses, which grow from one to the other."""
 
 
-async def dial_within(
-    deadline: float, transport: Transport, hello: Callable[[], Hello], share: Share, name: str
-) -> Control:
+async def dial_within(deadline: float, transport: Transport, greet: Greet, share: Share, name: str) -> Control:
     """Dial until the agent of the sandbox `name` answers, for at most `deadline` seconds.
 
     Raises:
         DeadlineExceeded: it did not; the message says what was seen last.
         TransportBroken: there is no way to the guest any more.
-        FailedPrecondition: it does not speak our protocol.
+        FailedPrecondition: it does not speak our protocol, or does not know the machine's secret.
     """
     seen = ["the guest has not said that it listens"]
     try:
         async with asyncio.timeout(deadline):
             await transport.ready()
             seen.append("nothing")
-            return await dial_until_answered(transport, hello, share, lambda error: seen.append(str(error)))
+            return await dial_until_answered(transport, greet, share, lambda error: seen.append(str(error)))
     except TimeoutError:
         raise DeadlineExceeded(
             f"the agent of {name} did not answer within {deadline:g} s; last seen: {seen[-1]}",
@@ -40,7 +38,7 @@ async def dial_within(
 
 async def dial_until_answered(
     transport: Transport,
-    hello: Callable[[], Hello],
+    greet: Greet,
     share: Share,
     on_failure: Callable[[BaseException], None] | None = None,
 ) -> Control:
@@ -48,7 +46,7 @@ async def dial_until_answered(
 
     Args:
         transport: the way to the guest.
-        hello: makes the hello of an attempt.
+        greet: says hello in an attempt.
         share: the guest's; see `Control.open`.
         on_failure: told the error of every attempt that is going to be repeated.
     """
@@ -59,7 +57,7 @@ async def dial_until_answered(
             on_failure(error)
 
     async def attempt() -> Control:
-        return await Control.open(transport, hello(), share)
+        return await Control.open(transport, greet, share)
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(_may_pass),

@@ -27,8 +27,10 @@ from vmsandbox.fairness import Fairness, Share
 from vmsandbox.guest.control import Control, Goodbye
 from vmsandbox.guest.dialing import dial_until_answered, dial_within
 from vmsandbox.guest.events import EventHandler, EventPump
+from vmsandbox.guest.hello import exchange_hellos
 from vmsandbox.guest.transport import Connection, Transport, TransportBroken
 from vmsandbox.protocol.messages import VERSION, Hello, HelloReply, Request
+from vmsandbox.protocol.secret import random_bytes
 
 log = logs.get(__name__)
 
@@ -63,6 +65,7 @@ class Session:
         acknowledged: int = 0,
         fairness: Fairness | None = None,
         explain: Explain | None = None,
+        secret: bytes = b"",
     ) -> None:
         """Make a session that is IDLE.
 
@@ -76,6 +79,7 @@ class Session:
                 the agent still keeps.
             fairness: divides the process's time among guests; None: there is no other.
             explain: has a moment to find out why a connection was lost, before requests on their way fail of it.
+            secret: of the machine, which both ends prove to know; empty: it was started without one.
         """
         self.transport = transport
         self.share = Share(fairness)
@@ -85,6 +89,7 @@ class Session:
         self.name = name
         self._build = build
         self._explain = explain or _as_it_is
+        self._secret = secret
         self._pump = EventPump(handler, acknowledged)
         self._state = RunState.IDLE
         self._changed = asyncio.Event()
@@ -136,7 +141,7 @@ class Session:
         """
         self._begin()
         try:
-            control = await dial_within(deadline, self.transport, self._hello, self.share, self.name)
+            control = await dial_within(deadline, self.transport, self._greet, self.share, self.name)
         except BaseException:
             if self._state is RunState.CONNECTING:
                 self._set(RunState.IDLE)
@@ -232,8 +237,10 @@ class Session:
             raise FailedPrecondition(f"the session with {self.name} is {self._state.value}")
         self._set(RunState.CONNECTING)
 
-    def _hello(self) -> Hello:
-        return Hello((VERSION,), self._build, self._pump.acknowledged)
+    async def _greet(self, connection: Connection) -> HelloReply:
+        nonce = random_bytes().hex() if self._secret else ""
+        hello = Hello((VERSION,), self._build, self._pump.acknowledged, nonce)
+        return await exchange_hellos(connection, hello, self._secret)
 
     async def _supervise(self, control: Control) -> None:
         """Own the connections and the event pump until the session closes."""
@@ -261,7 +268,7 @@ class Session:
             lasted = time.monotonic() - begin > _LONGEST_PAUSE
             pause = _FIRST_PAUSE if lasted else min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter
-            control = await dial_until_answered(self.transport, self._hello, self.share)
+            control = await dial_until_answered(self.transport, self._greet, self.share)
 
     async def _why_ended(self, control: Control, reason: VmsandboxError) -> VmsandboxError:
         """Why a connection has ended. Requests on their way wait for it, and new ones for the next connection."""

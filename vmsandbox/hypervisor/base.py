@@ -87,6 +87,8 @@ class MachineSpec:
     vsock: Vsock
     console: Path
     """Unix socket on which QEMU offers the guest's console (see `console.ConsoleReader`)."""
+    secret: Path | None = None
+    """Unix socket on which QEMU takes what the guest reads from the port `protocol.secret.PORT_NAME`."""
     scratch: Disk | None = None
     share: Share | None = None
     network: NetworkDevice | None = None

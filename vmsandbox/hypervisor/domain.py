@@ -12,6 +12,7 @@ from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, Disk, MachineSpec,
 from vmsandbox.hypervisor.disks import disk_element
 from vmsandbox.hypervisor.elements import add, document
 from vmsandbox.model import Vsock
+from vmsandbox.protocol.secret import PORT_NAME
 
 ROOT_SERIAL = "vmsandbox-root"
 """Of the disk on which the guest finds its root."""
@@ -107,6 +108,8 @@ def _devices(devices: ET.Element, spec: MachineSpec) -> None:
     _pci(add(devices, "controller", type="virtio-serial", index="0"), _CONSOLE)
     add(devices, "controller", type="usb", model="none")
     _console(devices, str(spec.console))
+    if spec.secret is not None:
+        _port(devices, str(spec.secret), PORT_NAME)
     if spec.network is not None:
         _network(devices, spec.network)
     if spec.share is not None:
@@ -125,6 +128,13 @@ def _console(devices: ET.Element, path: str) -> None:
     console = add(devices, "console", type="unix")
     add(console, "source", mode="bind", path=path)
     add(console, "target", type="virtio", port="0")
+
+
+def _port(devices: ET.Element, path: str, name: str) -> None:
+    """A virtio-serial port, beside the console's on the same controller."""
+    channel = add(devices, "channel", type="unix")
+    add(channel, "source", mode="bind", path=path)
+    add(channel, "target", type="virtio", name=name)
 
 
 def _network(devices: ET.Element, network: NetworkDevice) -> None:

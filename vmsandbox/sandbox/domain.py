@@ -50,6 +50,7 @@ def machine_spec(
         account=host.users.allocate(sandbox_id).qemu,
         vsock=transport.device,
         console=layout.console,
+        secret=layout.secret,
         scratch=Disk(
             SCRATCH_SERIAL,
             layout.scratch,

@@ -42,6 +42,11 @@ class SandboxLayout:
         return self.runtime / "console.sock"
 
     @property
+    def secret(self) -> Path:
+        """Unix socket on which the guest is given its machine's secret."""
+        return self.runtime / "secret.sock"
+
+    @property
     def vsock(self) -> Path:
         """The directory of the vsock daemon, where there is one."""
         return self.runtime / "vsock"

@@ -11,6 +11,7 @@ from vmsandbox import aio, log
 from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.events import EventHandler
+from vmsandbox.guest.secret import offered
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport import Transport, TransportBroken
 from vmsandbox.hypervisor.base import MachineEvent, MachineSpec, MachineState
@@ -55,13 +56,16 @@ class Stopwatch:
 class Machine:
     """A running machine and the ways to it. `boot` and `take_back` acquire, `close` lets go of our ends."""
 
-    def __init__(self, host: Host, sandbox_id: str, config: PodSandboxConfig, on_event: EventHandler) -> None:
+    def __init__(
+        self, host: Host, sandbox_id: str, config: PodSandboxConfig, secret: bytes, on_event: EventHandler
+    ) -> None:
         """Nothing is acquired before `boot`.
 
         Args:
             host: what it is made with.
             sandbox_id: names all that is acquired.
             config: of the pod.
+            secret: of the machine; empty: it was booted by a version that gave none.
             on_event: handles the agent's events, one at a time.
         """
         self.network: PodNetwork | None = None
@@ -71,6 +75,7 @@ class Machine:
         self._host = host
         self._id = sandbox_id
         self._config = config
+        self._secret = secret
         self._on_event = on_event
         self._layout = host.layout(sandbox_id)
         self._console = ConsoleReader(self._layout.console)
@@ -248,6 +253,7 @@ class Machine:
             build=self._host.guest_image.build,
             fairness=self._host.fairness,
             explain=self._explained,
+            secret=self._secret,
         )
         self._session = await self._stack.enter_async_context(session)
         return session
@@ -255,7 +261,8 @@ class Machine:
     async def _connect(self, session: Session) -> HelloReply:
         begin = time.monotonic()
         deadline = self._host.profile(self._config.runtime_handler).boot_deadline
-        peer = await session.connect(deadline)
+        async with offered(self._secret, self._layout.secret):
+            peer = await session.connect(deadline)
         taken = time.monotonic() - begin
         self._stopwatch.parts["kernel"] = min(peer.agent_started, taken)
         self._stopwatch.parts["agent"] = max(0.0, taken - peer.agent_started)

@@ -38,6 +38,8 @@ class SandboxRecord:
     kernel: str = ""
     boot_id: str = ""
     """Of its guest's kernel, which tells whether it is still the same boot."""
+    secret: str = field(default="", repr=False)
+    """Its machine's, in hexadecimal digits; empty where a version before secrets has started it."""
     timings: BootTimings = field(default_factory=BootTimings)
     message: str = ""
 

@@ -182,7 +182,8 @@ class Sandbox:
 
     def new_machine(self) -> Machine:
         """Its machine, not booted nor taken back yet; from now on it is told of its end, and hands us its events."""
-        self._machine = Machine(self._host, self.record.id, self.record.config, self._on_event)
+        secret = bytes.fromhex(self.record.secret)
+        self._machine = Machine(self._host, self.record.id, self.record.config, secret, self._on_event)
         return self._machine
 
     def fail(self, error: BaseException) -> None:

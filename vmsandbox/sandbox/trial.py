@@ -8,6 +8,7 @@ from pathlib import Path
 from vmsandbox import aio, fs
 from vmsandbox.confinement import Account
 from vmsandbox.errors import VmsandboxError
+from vmsandbox.guest.secret import offered
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport import Transport
 from vmsandbox.guest.transports import Transports
@@ -15,6 +16,7 @@ from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor, Machi
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.hypervisor.watch import end_of
 from vmsandbox.protocol.messages import Event
+from vmsandbox.protocol.secret import random_bytes
 from vmsandbox.users import UserRange
 
 _MEMORY = 256 * 1024 * 1024
@@ -56,10 +58,11 @@ class Trial:
         try:
             users = self._users.allocate(self._id)
             transport = await self._transports.start(self._id, self._vsock, users)
+            secret = random_bytes()
             async with end_of(self._hypervisor, self._name) as ended:
                 await self._hypervisor.create(self._spec(accelerator, transport, users.qemu))
-                async with console:
-                    await aio.unless(self._answer(transport, deadline), ended)
+                async with console, offered(secret, self._port):
+                    await aio.unless(self._answer(transport, secret, deadline), ended)
         except VmsandboxError as error:
             if lines := console.last_lines(_CONSOLE_LINES):
                 error.evidence["the guest's console, last lines"] = "\n".join(lines)
@@ -67,13 +70,17 @@ class Trial:
         finally:
             await aio.to_its_end(self._give_back())
 
-    async def _answer(self, transport: Transport, deadline: float) -> None:
-        async with Session(transport, "the probe", _ignore, build=self._image.build) as session:
+    async def _answer(self, transport: Transport, secret: bytes, deadline: float) -> None:
+        async with Session(transport, "the probe", _ignore, build=self._image.build, secret=secret) as session:
             await session.connect(deadline)
 
     @property
     def _name(self) -> str:
         return f"vmsandbox-probe-{self._id}"
+
+    @property
+    def _port(self) -> Path:
+        return self._directory / "secret.sock"
 
     @property
     def _vsock(self) -> Path:
@@ -91,6 +98,7 @@ class Trial:
             account=account,
             vsock=transport.device,
             console=self._directory / "console.sock",
+            secret=self._port,
         )
 
     async def _give_back(self) -> None:

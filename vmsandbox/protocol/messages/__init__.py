@@ -30,6 +30,7 @@ from vmsandbox.protocol.messages.envelope import (
     VERSION,
     Envelope,
     Hello,
+    HelloProof,
     HelloReply,
     Kind,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "Exit",
     "FileSystem",
     "Hello",
+    "HelloProof",
     "HelloReply",
     "Interface",
     "Kind",

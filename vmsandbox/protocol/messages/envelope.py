@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass
 from typing import Annotated
 
-from vmsandbox.protocol.bounds import JSON, AtMost, Between, Count, Framed, Printable, Seconds
+from vmsandbox.protocol.bounds import JSON, AtMost, Between, Count, Framed, Matching, Printable, Seconds
 
 Version = Annotated[int, Between(0, 2**31 - 1)]
 
@@ -16,6 +16,10 @@ STREAM_PORT = 1025
 
 READY_PORT = 1026
 """Of the host: the guest connects to it once, when it listens on the other two."""
+
+
+Digits = Annotated[str, Matching(r"([0-9a-f]{64})?")]
+"""A nonce or a proof (`secret`): 32 bytes as hexadecimal digits, or empty where the machine has no secret."""
 
 
 class Kind(enum.Enum):
@@ -54,6 +58,8 @@ class Hello:
     """Build id of the agent that the host's guest image was built with."""
     acknowledged: Count = 0
     """The last event the host has dealt with; later ones are sent again."""
+    nonce: Digits = ""
+    """Of this connection alone; empty where the machine was started without a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +74,14 @@ class HelloReply:
     """Seconds since the guest's kernel started."""
     agent_started: Seconds
     """Uptime, in seconds, at which the agent began to run."""
+    nonce: Digits = ""
+    """Of this connection alone; given where the host gives one."""
+    proof: Digits = ""
+    """That the agent knows the machine's secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class HelloProof:
+    """Host to agent, after `HelloReply`, where the machine has a secret."""
+
+    proof: Digits
