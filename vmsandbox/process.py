@@ -23,6 +23,10 @@ STDERR_KEPT = 8 * 1024
 """Bytes of a command's stderr that an error carries."""
 
 
+_DYING = 5.0
+"""Seconds in which a killed command ends; one that the kernel has waiting for a disk may take for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completed:
     """What a command that succeeded printed."""
@@ -120,11 +124,14 @@ def _not_installed(program: str) -> FailedPrecondition:
 
 
 async def _kill_group(process: asyncio.subprocess.Process) -> None:
+    """Kill a command and wait for its end, but for one that waits for a disk: that ends when the disk answers."""
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DYING):
+            await process.wait()
 
 
 @contextlib.asynccontextmanager
