@@ -20,18 +20,15 @@ from tests.fakes.agent_contract import AgentContract, Host, read_all
 from tests.guest.client import process_spec, runtime_spec
 from tests.support.qemu import GUEST_IMAGE, MachineTransport, machine
 from tests.support.rootfs import make_rootfs
-from tests.support.vsock import vhost_device_program
-from vmsandbox.confinement import Account
+from tests.support.vsock import USERS, vhost_device_program, vsock_daemon
 from vmsandbox.errors import Unavailable
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.guest.vhost_device import VhostDevice
 from vmsandbox.protocol.messages import ConfigureGuest, CreateContainer, Event, Exec, Stream
-from vmsandbox.users import MachineUsers
 
 BOOT_DEADLINE = 120
-USERS = MachineUsers(Account(0, 0), Account(1_800_001_001, 1_800_001_001))
 
 IN_GUEST = """
 import asyncio, socket, sys
@@ -212,17 +209,13 @@ async def _cut(session: Session) -> None:
     control._connection._writer.transport.abort()
 
 
-async def test_whoever_waits_for_a_guest_whose_qemu_has_ended_is_told_at_once(tmp_path: Path) -> None:
+async def test_whoever_waits_for_a_guest_whose_qemu_has_ended_is_told_at_once() -> None:
     """Before it answers; the deadline is out of reach."""
-    device = await VhostDevice.start(tmp_path, 43, program=vhost_device_program())
-    try:
-        with machine(device.device, tmp_path / "console") as qemu:
+    async with vsock_daemon(43) as (device, directory):
+        with machine(device.device, directory / "console") as qemu:
             async with Session(qemu.way(device), "pod", _ignore) as session, asyncio.timeout(60):
                 asyncio.get_running_loop().call_later(1, qemu.process.kill)
                 with pytest.raises(Unavailable, match="QEMU has ended"):
                     await session.connect(1e6)
                 with pytest.raises(TransportBroken, match="QEMU has ended"):
                     await qemu.way(device).dial(1024)
-    finally:
-        device.stop()
-        await device.wait_ended()

@@ -12,15 +12,13 @@ import asyncio
 import itertools
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from tests.support.qemu import Emulation, machine
-from tests.support.vsock import vhost_device_program
+from tests.support.vsock import vsock_daemon
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.guest.session import Session
-from vmsandbox.guest.vhost_device import VhostDevice
 from vmsandbox.protocol.messages import Event
 
 DEADLINE = 120
@@ -61,20 +59,16 @@ async def boots(setting: str, count: int) -> None:
 
 async def _boot(emulation: Emulation, parameters: str, cid: int) -> float | str:
     """Seconds to the agent's answer, or why there was none."""
-    with tempfile.TemporaryDirectory(prefix="vmsandbox-boots-") as name:
-        device = await VhostDevice.start(Path(name), cid, program=vhost_device_program())
-        try:
-            begin = time.monotonic()
-            started = machine(device.device, Path(name) / "console", emulation=emulation, kernel_parameters=parameters)
-            with started as qemu:
-                async with Session(device, "boot", _ignore) as session:
-                    try:
-                        await qemu.unless_ended(session.connect(DEADLINE))
-                    except VmsandboxError as error:
-                        return str(error)
-                    return time.monotonic() - begin
-        finally:
-            device.stop()
+    async with vsock_daemon(cid) as (device, directory):
+        begin = time.monotonic()
+        started = machine(device.device, directory / "console", emulation=emulation, kernel_parameters=parameters)
+        with started as qemu:
+            async with Session(device, "boot", _ignore) as session:
+                try:
+                    await qemu.unless_ended(session.connect(DEADLINE))
+                except VmsandboxError as error:
+                    return str(error)
+                return time.monotonic() - begin
 
 
 async def work(count: int) -> None:
@@ -90,18 +84,14 @@ async def work(count: int) -> None:
 
 async def _run(emulation: Emulation, parameters: str, script: str) -> float:
     """Seconds that a script takes in the guest, which runs nothing else; its end is a panic."""
-    with tempfile.TemporaryDirectory(prefix="vmsandbox-boots-") as name:
-        console = Path(name) / "console"
-        device = await VhostDevice.start(Path(name), 90, program=vhost_device_program())
-        parameters = f'{parameters} rdinit=/bin/busybox -- sh -c "echo begin; {script}; echo end"'
-        try:
-            with machine(device.device, console, emulation=emulation, kernel_parameters=parameters) as qemu:
-                await qemu.unless_ended(_printed(console, "begin"))
-                begin = time.monotonic()
-                await qemu.unless_ended(_printed(console, "end"))
-                return time.monotonic() - begin
-        finally:
-            device.stop()
+    parameters = f'{parameters} rdinit=/bin/busybox -- sh -c "echo begin; {script}; echo end"'
+    async with vsock_daemon(90) as (device, directory):
+        console = directory / "console"
+        with machine(device.device, console, emulation=emulation, kernel_parameters=parameters) as qemu:
+            await qemu.unless_ended(_printed(console, "begin"))
+            begin = time.monotonic()
+            await qemu.unless_ended(_printed(console, "end"))
+            return time.monotonic() - begin
 
 
 async def _printed(console: Path, word: str) -> None:

@@ -20,6 +20,8 @@ T = TypeVar("T")
 GUEST_IMAGE = Path("/var/cache/vmsandbox/guest-image/current")
 
 _MEMORY = "384M"
+_ENDING = 2.0
+"""Seconds in which a QEMU ends whose vsock daemon has seen that it ends."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,13 @@ class Qemu:
     async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, which waits for the guest. Raises Unavailable as soon as QEMU ends."""
         async with aio.background(self._end()) as end:
-            return await aio.unless(work, end)
+            try:
+                return await aio.unless(work, end)
+            except TransportBroken:
+                await asyncio.wait([end], timeout=_ENDING)
+                if end.done():
+                    raise end.result() from None
+                raise
 
     def way(self, inner: Transport) -> "MachineTransport":
         """A transport to its guest, which is broken when QEMU has ended."""
