@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -94,3 +95,15 @@ def test_a_lone_surrogate_survives_the_wire() -> None:
     message = {"name": "\ud800"}
     (payload,) = FrameReader().feed(pack_json(message))
     assert parse_json(payload) == message
+
+
+@pytest.mark.parametrize("string", [b'"' + b'\\"' * 30_000, b'"' * 60_001, b'"' + b"\\" * 60_001])
+def test_a_string_without_an_end_is_refused_in_no_time(string: bytes) -> None:
+    begin = time.process_time()
+    with pytest.raises(ProtocolError):
+        parse_json(b"[" * 33 + string)
+    assert time.process_time() - begin < 0.25
+
+
+def test_brackets_in_strings_are_no_nesting() -> None:
+    assert parse_json(b'{"a":"' + b"[" * 100 + b'\\"{"}') == {"a": "[" * 100 + '"{'}

@@ -21,7 +21,8 @@ NESTING = 32
 """Arrays and objects that may stand within each other in a control frame; the OCI runtime-spec needs about ten."""
 
 _LENGTH = struct.Struct(">I")
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+"""To its end, or to that of the text: a string without an end is looked at once, not again from each quote in it."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
