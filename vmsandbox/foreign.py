@@ -5,8 +5,9 @@ So each call has a daemon thread of its own and a deadline. When the deadline pa
 is left. The threads of asyncio's executor are not used: a few stuck ones would hold up all that it does, and the end of
 the process.
 
-The threads that are left are bounded: `MOST_OF_ONE` for one owner, `MOST_OF_ALL` for the process. A further call fails
-at once, without a thread, until one of them has come back.
+The threads are bounded: one owner has `MOST_OF_ONE` calls at once, and further ones wait for their turn. Once
+`MOST_OF_ONE` of an owner, or `MOST_OF_ALL` of the process, are left, a call fails at once, without a thread, until one
+of them has come back.
 """
 
 import asyncio
@@ -35,6 +36,8 @@ class ForeignPaths:
     def __init__(self) -> None:
         """No call hangs yet."""
         self._left: list[threading.Thread] = []
+        self._turns = asyncio.Semaphore(MOST_OF_ONE)
+        self._running = 0
 
     async def call(self, path: Path, work: Callable[[], T], late: Callable[[T], object] = lambda result: None) -> T:
         """Do `work`, which may hang for ever, in a thread; return its result or raise its exception.
@@ -48,7 +51,15 @@ class ForeignPaths:
             DeadlineExceeded: the file system of `path` does not answer.
             Unavailable: too many earlier calls hang.
         """
-        self._check(path)
+        async with self._turns:
+            self._check(path)
+            self._running += 1
+            try:
+                return await self._call(path, work, late)
+            finally:
+                self._running -= 1
+
+    async def _call(self, path: Path, work: Callable[[], T], late: Callable[[T], object]) -> T:
         call = _Call(path, work, late)
         call.start()
         taken = False
@@ -66,9 +77,10 @@ class ForeignPaths:
         return call.result()
 
     def _check(self, path: Path) -> None:
-        for left, most in ((self._left, MOST_OF_ONE), (self._left_by_all, MOST_OF_ALL)):
+        """Of an owner whose calls hang, those that have not come back yet count as well."""
+        for left, most in ((self._left, MOST_OF_ONE - self._running), (self._left_by_all, MOST_OF_ALL)):
             left[:] = [thread for thread in left if thread.is_alive()]
-            if len(left) >= most:
+            if left and len(left) >= most:
                 raise Unavailable(
                     f"{path} is not looked at, since {len(left)} earlier calls hang, the first on {left[0].name}",
                     hint="bring that file system back, or abort its mount (umount -f)",

@@ -65,6 +65,14 @@ async def test_calls_that_hang_are_bounded_for_each_owner_and_none_is_refused_to
     assert await ForeignPaths().call(tmp_path, tmp_path.is_dir)
 
 
+async def test_calls_that_are_made_at_once_have_no_more_threads_than_those_in_turn(hang):
+    paths = ForeignPaths()
+    results = await asyncio.gather(*(paths.call(HUNG, hang) for _ in range(50)), return_exceptions=True)
+    assert sum(isinstance(result, DeadlineExceeded) for result in results) == MOST_OF_ONE
+    assert sum(isinstance(result, Unavailable) for result in results) == 50 - MOST_OF_ONE
+    assert sum(thread.name == str(HUNG) for thread in threading.enumerate()) == MOST_OF_ONE
+
+
 async def test_calls_that_hang_are_bounded_for_the_process(hang, tmp_path, monkeypatch):
     monkeypatch.setattr(foreign, "MOST_OF_ALL", 2)
     for _ in range(2):
