@@ -63,12 +63,15 @@ class LogWriter:
             ) from None
 
     def close(self) -> None:
-        """Close the log, as soon as a call that was cancelled meanwhile has left it."""
+        """Close the log in the thread, as soon as a call that was cancelled meanwhile has left it.
+
+        A file system may take long for it: one of a network writes what it has kept, another frees a removed file.
+        """
         self._closed = True
         if self._call is None or self._call.done():
-            self._log.close()
+            _LANE.submit(self._log.close)
         else:
-            self._call.add_done_callback(lambda _: self._log.close())
+            self._call.add_done_callback(lambda _: _LANE.submit(self._log.close))
 
     async def _in_thread(self, work: Callable[[], int]) -> None:
         """Carry `work` out. Cancelling leaves it to its end in its thread; the next call waits for that."""
