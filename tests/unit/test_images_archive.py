@@ -51,6 +51,19 @@ async def test_members_without_number_are_refused(tmp_path: Path) -> None:
     assert isinstance(await refused(header(0, tarfile.REGTYPE) * 40_000, tmp_path), ResourceExhausted)
 
 
+@pytest.mark.parametrize("form", ["old", "1.0"])
+async def test_a_sparse_file_is_refused_before_its_map_is_read(tmp_path: Path, form: str) -> None:
+    if form == "old":
+        beginning = header(0, tarfile.GNUTYPE_SPARSE)
+    else:
+        info = tarfile.TarInfo("h")
+        info.size = 4 << 30
+        info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "1"}
+        beginning = info.tobuf(tarfile.PAX_FORMAT) + b"999999999\n"
+    error = await refused(beginning + b"0\n" * 4096, tmp_path)
+    assert "sparse" in str(error)
+
+
 async def test_an_archive_with_pax_headers_as_programs_write_them_is_read(tmp_path: Path) -> None:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w", format=tarfile.PAX_FORMAT) as tar:

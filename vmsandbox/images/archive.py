@@ -28,6 +28,7 @@ _MAX_IMAGES = 256
 _MAX_EXTENSION = 64 << 10
 _MAX_HEADERS = 16 << 20
 """Bytes of one extended header, and of all headers of an archive; one of images has some hundred members."""
+_SPARSE = "the archive has a sparse file, which an archive of images does not have"
 _EXTENSIONS = (
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
 )  # fmt: skip
@@ -109,7 +110,10 @@ def _opened(archive: Path) -> BufferedReader:
 
 
 def _bounded_headers() -> type[tarfile.TarInfo]:
-    """A class for the headers of one archive: `tarfile` alone takes headers of any size and number into memory."""
+    """A class for the headers of one archive: `tarfile` alone takes headers of any size and number into memory.
+
+    The same goes for maps of sparse files, which no program that makes images writes (its methods are `tarfile`'s own).
+    """
     left = _MAX_HEADERS
 
     class Header(tarfile.TarInfo):
@@ -122,6 +126,12 @@ def _bounded_headers() -> type[tarfile.TarInfo]:
             if left < 0 or extension > _MAX_EXTENSION:
                 raise ResourceExhausted("the archive's headers are larger than those of an archive of images are")
             return header
+
+        def _proc_sparse(self, _: tarfile.TarFile) -> "Header":
+            raise InvalidArgument(_SPARSE)
+
+        def _proc_gnusparse_10(self, *_: object) -> None:
+            raise InvalidArgument(_SPARSE)
 
     return Header
 
