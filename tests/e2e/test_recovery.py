@@ -14,6 +14,7 @@ import pytest
 from cri_api.v1 import api_pb2 as pb
 
 from tests.support.conformance_client import Container, Pod, eventually
+from tests.support.hostile_pods import come_back, company
 from tests.support.libvirt import kill_qemu
 from tests.support.restartable import Node, restartable_node
 
@@ -133,3 +134,10 @@ def test_a_machine_that_died_while_there_was_no_daemon_is_told(node: Node) -> No
     assert (status.state, status.exit_code) == (pb.CONTAINER_EXITED, 255)
     assert re.search("ended while nobody watched", status.message)
     container.pod.remove()
+
+
+@pytest.mark.timeout(600)
+def test_hostile_pods_keep_the_daemon_from_nothing_when_it_comes_back(node: Node) -> None:
+    ways = ("floods its output", "cannot be reached", "hangs", "has another agent, with strangers")
+    with company(node, 2, ways, "small") as together:
+        come_back(together)
