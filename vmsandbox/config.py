@@ -10,15 +10,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from vmsandbox import typed_yaml
-from vmsandbox.bounds import MOST_MEMORY, MOST_VCPUS
 from vmsandbox.errors import FailedPrecondition, NotFound
-from vmsandbox.opening import MEBIBYTE, read_regular, reason
+from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.typed_yaml import Node, Size
 
 MACHINE_HANDLER = "vmsandbox"
 """The RuntimeClass handler that there is without configuration: pods of it are machines, made as `machine` says."""
 
 DEFAULT_FILE = Path("/etc/vmsandbox/config.yaml")
+
+MOST_VCPUS = 240
+"""Of any machine: with more, x86 machines need an IOMMU with interrupt remapping, which a domain here does not have."""
+MOST_MEMORY = 1 << 52
+"""Bytes that an x86 processor can address (52 bits of physical addresses)."""
+
 _MIB = 1024 * 1024
 _LARGEST_FILE = 1 << 44
 """Bytes of a file on ext4."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vmsandbox import process
-from vmsandbox.confinement import Account, Confinement, Limits
+from vmsandbox.process import Account, Confinement, Limits
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can confine")
 

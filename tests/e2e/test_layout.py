@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.binding import bound
-from vmsandbox.confinement import Account
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.process import Account
 from vmsandbox.sandbox import mountinfo, mounts
 from vmsandbox.sandbox.layout import SandboxLayout
 

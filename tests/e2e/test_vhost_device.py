@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.vsock import vhost_device_program
-from vmsandbox.confinement import Account
+from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vmsandbox.guest import vhost_daemon
 from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.guest.vhost_device import VhostDevice
-from vmsandbox.process import ProcessIdentity
-from vmsandbox.users import MachineUsers
+from vmsandbox.process import Account, ProcessIdentity
 
 USERS = MachineUsers(Account(1_800_001_000, 1_800_001_002), Account(1_800_001_001, 1_800_001_001))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.foreign import ForeignPaths
+from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.model import IdMapping, Mount, PropagationMode
 from vmsandbox.protocol.messages import MakeTmpfs
 from vmsandbox.sandbox import mountinfo

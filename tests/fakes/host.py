@@ -15,17 +15,17 @@ from tests.fakes.network import FakeNetwork
 from tests.fakes.runtime import FakeImages
 from tests.fakes.transport import UnixTransport
 from vmsandbox import aio
-from vmsandbox.confinement import Account
+from vmsandbox.claims import MachineUsers, UserRange
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.images import RootImage
 from vmsandbox.model import ContainerConfig, ContainerMetadata, Image, ImageConfig, PodSandboxConfig, PodSandboxMetadata
+from vmsandbox.process import Account
 from vmsandbox.sandbox.cgroup import MachineCgroups
 from vmsandbox.sandbox.host import Host, MachineDefaults
 from vmsandbox.sandbox.layout import SandboxLayout
 from vmsandbox.sandbox.sizing import MachineSize
 from vmsandbox.state import State
-from vmsandbox.users import MachineUsers, UserRange
 
 MIB = 1024 * 1024
 IMAGE = Image("sha256:" + "1" * 64, ("localhost/app:1",), config=ImageConfig(cmd=("run",)))

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from vmsandbox.bounds import MOST_VCPUS
+from vmsandbox.config import MOST_VCPUS
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.hypervisor.base import Accelerator, Disk, MachineEvent, MachineSpec, MachineState
 from vmsandbox.model import MachineUsage

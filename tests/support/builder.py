@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.images import compress
-from vmsandbox.confinement import Account
 from vmsandbox.images.rootfs import Layer, RootLimit, build_root_image
 from vmsandbox.images.rootfs.entry import Content, Kind
 from vmsandbox.images.rootfs.node import Node
 from vmsandbox.images.rootfs.writer import member
+from vmsandbox.process import Account
 
 ACCOUNT = Account.named("vmsandbox-images")
 

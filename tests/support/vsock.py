@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox.confinement import Account
+from vmsandbox.claims import MachineUsers
 from vmsandbox.guest.vhost_device import VhostDevice
-from vmsandbox.users import MachineUsers
+from vmsandbox.process import Account
 
 INSTALLED = Path("/var/cache/vmsandbox/bin/vhost-device-vsock")
 

@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from vmsandbox import process
-from vmsandbox.confinement import TOOLS, Account, Confinement, Limits
 from vmsandbox.errors import FailedPrecondition
+from vmsandbox.process import TOOLS, Account, Confinement, Limits
 
 GOLDEN = {
     "the least": (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox import foreign
 from vmsandbox.errors import DeadlineExceeded, Unavailable
-from vmsandbox.foreign import MOST_OF_ONE, ForeignPaths
+from vmsandbox.fs import foreign
+from vmsandbox.fs.foreign import MOST_OF_ONE, ForeignPaths
 
 HUNG = Path("/mnt/dead-nfs")
 
@@ -127,7 +127,7 @@ async def test_what_came_at_the_moment_of_the_cancellation_is_given_back(hang):
 def test_a_process_whose_calls_hang_can_end():
     script = """
 import asyncio, threading, pathlib
-from vmsandbox import foreign
+from vmsandbox.fs import foreign
 foreign.DEADLINE = 0.05
 asyncio.run(foreign.ForeignPaths().call(pathlib.Path("/x"), threading.Event().wait))
 """

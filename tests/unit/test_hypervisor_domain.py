@@ -8,12 +8,12 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.support.golden import assert_golden
-from vmsandbox.confinement import Account
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.hypervisor.base import Accelerator, Disk, GuestImage, MachineSpec, NetworkDevice, Share
 from vmsandbox.hypervisor.disks import PluggedDisk, disk_xml, free_target, plugged_disks
 from vmsandbox.hypervisor.domain import domain_xml, security_models
 from vmsandbox.model import Vsock
+from vmsandbox.process import Account
 
 GOLDEN = Path("tests/unit/golden/domain")
 IMAGE = GuestImage(

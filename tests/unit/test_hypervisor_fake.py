@@ -7,9 +7,9 @@ import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.hypervisor_contract import HypervisorContract, NewSpec, new_name
-from vmsandbox.confinement import Account
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.model import Vsock
+from vmsandbox.process import Account
 
 
 class TestFakeHypervisor(HypervisorContract):

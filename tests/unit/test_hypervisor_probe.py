@@ -12,12 +12,12 @@ import pytest
 from tests.fakes.agent import FakeAgent
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.transport import UnixTransport
-from vmsandbox.confinement import Account
+from vmsandbox.claims import MachineUsers, UserRange
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
+from vmsandbox.process import Account
 from vmsandbox.sandbox import attempts
 from vmsandbox.sandbox.probe import Prober
-from vmsandbox.users import MachineUsers, UserRange
 
 DEADLINES = {Accelerator.KVM: 0.3, Accelerator.TCG: 0.5}
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox.confinement import Account
 from vmsandbox.errors import Internal, NotFound, ResourceExhausted
 from vmsandbox.images.documents import Malformed
 from vmsandbox.images.rootfs.job import Failure, Job, LayerFile
 from vmsandbox.images.rootfs.layers import RootLimit
 from vmsandbox.images.rootfs.squashfs import write_squashfs
+from vmsandbox.process import Account
 
 
 def test_a_job_arrives_as_it_was_sent() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from vmsandbox import config
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument, VmsandboxError
+from vmsandbox.fs.opening import open_or_make, open_regular, read_regular
 from vmsandbox.images.blobs import Blobs
 from vmsandbox.images.credentials import write_authfile
 from vmsandbox.images.documents import digest_of
@@ -17,7 +18,6 @@ from vmsandbox.images.manifest import Descriptor
 from vmsandbox.model import ContainerSecurity, SecurityProfile
 from vmsandbox.network import config as network_config
 from vmsandbox.network.attachment import AttachmentStore
-from vmsandbox.opening import open_or_make, open_regular, read_regular
 from vmsandbox.sandbox import seccomp
 from vmsandbox.sandbox.log_reader import follow
 from vmsandbox.sandbox.logs import ContainerLog

@@ -5,9 +5,8 @@ import subprocess
 
 import pytest
 
-from vmsandbox import process as processes
 from vmsandbox.errors import DeadlineExceeded
-from vmsandbox.process import ProcessIdentity
+from vmsandbox.process import ProcessIdentity, commands
 
 
 async def test_the_end_of_a_process_is_told_at_once_and_again() -> None:
@@ -39,17 +38,17 @@ async def test_whoever_stops_waiting_for_a_process_leaves_nothing_behind() -> No
 
 async def test_a_command_that_does_not_end_in_time_is_killed() -> None:
     with pytest.raises(DeadlineExceeded, match="sleep did not end within"):
-        await processes.run(["sleep", "1000"], timeout=0.05)
+        await commands.run(["sleep", "1000"], timeout=0.05)
 
 
 async def test_a_killed_command_that_waits_for_a_disk_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL does not end what the kernel has waiting for a disk; here nothing is sent at all."""
     killed: list[int] = []
-    monkeypatch.setattr(processes, "_DYING", 0.05)
+    monkeypatch.setattr(commands, "_DYING", 0.05)
     with monkeypatch.context() as patched:
         patched.setattr("os.killpg", lambda group, _: killed.append(group))
         with pytest.raises(DeadlineExceeded):
-            await processes.run(["sleep", "1000"], timeout=0.05)
+            await commands.run(["sleep", "1000"], timeout=0.05)
     (group,) = killed
     identity = ProcessIdentity.of(group)
     assert identity is not None

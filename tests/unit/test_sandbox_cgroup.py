@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox.confinement import Account
+from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, GuestImage, MachineSpec
 from vmsandbox.model import Vsock
+from vmsandbox.process import Account
 from vmsandbox.sandbox import cgroup
 from vmsandbox.sandbox.cgroup import MachineCgroups, limits_of
-from vmsandbox.users import MachineUsers
 
 IMAGE = GuestImage(Path("kernel"), Path("initramfs"), Path("root"), "", "build")
 SPEC = MachineSpec("m", "u", "", IMAGE, 2, 1 << 30, Accelerator.KVM, Account(1, 1), Vsock(3), Path("console"))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmsandbox.bounds import MOST_MEMORY
+from vmsandbox.config import MOST_MEMORY
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import Resources
 from vmsandbox.sandbox.limits import check_resources

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox import lane
 from vmsandbox.errors import DeadlineExceeded
 from vmsandbox.fairness import AHEAD, PART, Share
+from vmsandbox.fs import lane
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox import log_writer
 from vmsandbox.sandbox.log_writer import LOG_RATE, LogWriter

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmsandbox.bounds import MOST_VCPUS
+from vmsandbox.config import MOST_VCPUS
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.hypervisor.base import Accelerator
 from vmsandbox.hypervisor.vcpus import most_vcpus

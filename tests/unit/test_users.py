@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox.confinement import Account
+from vmsandbox.claims import UserRange
 from vmsandbox.errors import ResourceExhausted
-from vmsandbox.users import UserRange
+from vmsandbox.process import Account
 
 
 def test_each_sandbox_has_two_users_and_no_others_have_them(tmp_path: Path) -> None:

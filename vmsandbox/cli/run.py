@@ -18,9 +18,9 @@ from vmsandbox.config import Config
 from vmsandbox.cri.client import CriClient, connected_if_served
 from vmsandbox.cri.pod_runtime import DaemonRuntime
 from vmsandbox.errors import NotFound
+from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import Instance, claim
-from vmsandbox.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.pod.dns import host_dns
 from vmsandbox.pod.documents import read_manifest
 from vmsandbox.pod.plan import PodPlan, plan_pod

@@ -10,7 +10,7 @@ from vmsandbox.cri.calls import Node
 from vmsandbox.cri.convert.image import image_spec_document, image_to_wire, registry_auth
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.errors import InvalidArgument, Unavailable
-from vmsandbox.foreign import ForeignPaths
+from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.images import ImageStore
 from vmsandbox.images.reference import Reference
 from vmsandbox.model import Image, RegistryAuth

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from vmsandbox.claims import Claims
+from vmsandbox.claims import Claims, MachineUsers
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest import vhost_daemon
 from vmsandbox.guest.transport import Transport
 from vmsandbox.guest.vhost_daemon import DEFAULT_PROGRAM
 from vmsandbox.guest.vhost_device import VhostDevice
 from vmsandbox.guest.vsock import CIDS, KernelVsock, cid_is_taken, kernel_has_vhost_vsock
-from vmsandbox.users import MachineUsers
 
 
 class Transports:

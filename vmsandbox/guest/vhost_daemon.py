@@ -10,9 +10,8 @@ import shutil
 import socket
 from pathlib import Path
 
-from vmsandbox.confinement import Account, Confinement, Limits
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.process import ProcessIdentity, stat_of, user_of
+from vmsandbox.process import Account, Confinement, Limits, ProcessIdentity, stat_of, user_of
 from vmsandbox.protocol.messages import READY_PORT
 
 DEFAULT_PROGRAM = Path("vhost-device-vsock")

@@ -14,6 +14,7 @@ from pathlib import Path
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 
 from vmsandbox import aio
+from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Unavailable
 from vmsandbox.guest import hybrid_vsock
 from vmsandbox.guest.transport import TransportBroken
@@ -37,7 +38,6 @@ from vmsandbox.guest.vhost_daemon import (
 )
 from vmsandbox.model import Vsock
 from vmsandbox.process import ProcessIdentity, start_daemon
-from vmsandbox.users import MachineUsers
 
 START_TIMEOUT = 10.0
 

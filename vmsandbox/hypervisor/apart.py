@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.unshare import IPC, NETWORK, UTS, enter, unshare
+from vmsandbox.process.namespaces import IPC, NETWORK, UTS, enter, unshare
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from vmsandbox.confinement import Account
 from vmsandbox.model import MachineUsage, Vsock
+from vmsandbox.process import Account
 
 TCG_CACHE = 256 * 1024 * 1024
 """Bytes of translated code that an emulated machine keeps."""

@@ -1,6 +1,6 @@
 """How many vCPUs a machine can have: the one place that decides it."""
 
-from vmsandbox.bounds import MOST_VCPUS
+from vmsandbox.config import MOST_VCPUS
 from vmsandbox.hypervisor.base import Accelerator
 
 _RACE_MENDED = 8_001_000

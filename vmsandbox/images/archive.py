@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vmsandbox.errors import InvalidArgument, NotFound, ResourceExhausted
+from vmsandbox.fs.opening import regular_file
 from vmsandbox.images.blobs import Blobs, read_bounded
 from vmsandbox.images.documents import check_digest, checked, load, texts
 from vmsandbox.images.manifest import IndexEntry, choose, is_index, parse_index, parse_manifest
@@ -20,7 +21,6 @@ from vmsandbox.images.parts import Candidate
 from vmsandbox.images.reference import Reference
 from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.skopeo import Skopeo
-from vmsandbox.opening import regular_file
 
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _OCI_MEMBER = re.compile(r"(?:\./)?(oci-layout|index\.json|manifest\.json|blobs/sha256/[0-9a-f]{64})")

@@ -9,10 +9,10 @@ from io import BufferedReader
 from pathlib import Path
 
 from vmsandbox.errors import Internal, InvalidArgument
+from vmsandbox.fs.opening import regular_file
 from vmsandbox.images import durable
 from vmsandbox.images.documents import MAX_DOCUMENT, check_digest
 from vmsandbox.images.manifest import Descriptor
-from vmsandbox.opening import regular_file
 
 
 @dataclass(frozen=True, slots=True)

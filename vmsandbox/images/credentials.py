@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unimplemented
+from vmsandbox.fs.opening import read_regular, reason
 from vmsandbox.images.documents import MAX_DOCUMENT, Malformed, load, member
 from vmsandbox.model import RegistryAuth
-from vmsandbox.opening import read_regular, reason
 
 
 def write_authfile(path: Path, registry: str, auth: RegistryAuth | None, base: Path | None) -> Path:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument
+from vmsandbox.fs.opening import MEBIBYTE, read_regular
 from vmsandbox.images import durable
 from vmsandbox.images.locks import locked_briefly
 from vmsandbox.images.reference import Reference
-from vmsandbox.opening import MEBIBYTE, read_regular
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 
 VERSION = 1

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import fs
-from vmsandbox.confinement import Account
+from vmsandbox.fs.opening import MEBIBYTE, read_regular
 from vmsandbox.images import durable
 from vmsandbox.images.blobs import disk_bytes, file_digest
 from vmsandbox.images.locks import locked
 from vmsandbox.images.rootfs import Layer, RootLimit, build_root_image
-from vmsandbox.opening import MEBIBYTE, read_regular
+from vmsandbox.process import Account
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 
 FILESYSTEM = "squashfs"

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import process
-from vmsandbox.confinement import Confinement, Limits
 from vmsandbox.errors import Internal
 from vmsandbox.images.diagnosis import diagnose
 from vmsandbox.images.reference import Reference
 from vmsandbox.images.settings import ImageSettings
+from vmsandbox.process import Confinement, Limits
 
 _POLICY = Path("/etc/containers/policy.json")
 _INHERITED = ("PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.foreign import ForeignPaths
+from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.images.archive import Found, images_in
 from vmsandbox.images.blobs import disk_bytes
 from vmsandbox.images.catalogue import Catalogue

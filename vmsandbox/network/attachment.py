@@ -11,9 +11,9 @@ from pathlib import Path
 
 from vmsandbox import fs
 from vmsandbox.errors import Internal, ResourceExhausted
+from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.network.config import NetworkList
 from vmsandbox.network.settings import INTERFACE, PodIdentity
-from vmsandbox.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.protocol import codec
 from vmsandbox.protocol.codec import JSON
 

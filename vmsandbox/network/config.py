@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from vmsandbox.errors import FailedPrecondition
+from vmsandbox.fs.opening import MEBIBYTE, read_regular
 from vmsandbox.network.settings import BridgeSettings
-from vmsandbox.opening import MEBIBYTE, read_regular
 from vmsandbox.protocol.codec import JSON
 
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")

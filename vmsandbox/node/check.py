@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox import confinement
 from vmsandbox.config import Config, UsersConfig
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest.transports import use_kernel
@@ -21,6 +20,7 @@ from vmsandbox.node import advice
 from vmsandbox.node.host import boot_image, network_settings, open_transports, open_users, vhost_device_vsock
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
+from vmsandbox.process import confinement
 from vmsandbox.sandbox.attempts import Attempt
 from vmsandbox.sandbox.cgroup import MachineCgroups
 from vmsandbox.sandbox.probe import Prober

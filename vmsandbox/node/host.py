@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from vmsandbox.claims import UserRange
 from vmsandbox.config import Config, MachineConfig
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.transports import Transports, use_kernel
@@ -21,7 +22,6 @@ from vmsandbox.sandbox.host import Host, MachineDefaults
 from vmsandbox.sandbox.probe import Prober
 from vmsandbox.sandbox.sizing import MachineSize
 from vmsandbox.state import State
-from vmsandbox.users import UserRange
 
 
 @contextlib.asynccontextmanager

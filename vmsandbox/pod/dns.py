@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vmsandbox.opening import MEBIBYTE, read_regular
+from vmsandbox.fs.opening import MEBIBYTE, read_regular
 from vmsandbox.pod.api.pod import DnsPolicy, PodSpec
 from vmsandbox.pod.subject import Subject
 from vmsandbox.protocol.messages import Dns

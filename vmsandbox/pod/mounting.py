@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.fs.opening import regular_file
 from vmsandbox.model import ContainerStatus, Image, Mount, PropagationMode
-from vmsandbox.opening import regular_file
 from vmsandbox.pod import dns
 from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.api.probes import MessagePolicy
@@ -16,7 +16,7 @@ from vmsandbox.pod.subject import Subject
 from vmsandbox.pod.subpath import copy_below
 from vmsandbox.pod.volume_plan import Files, sub_path_of
 from vmsandbox.pod.volumes import PodVolumes
-from vmsandbox.removal import remove_tree
+from vmsandbox.process.removal import remove_tree
 from vmsandbox.sandbox import mounts
 
 _PROPAGATION = {

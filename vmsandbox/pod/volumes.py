@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
-from vmsandbox.foreign import ForeignPaths
+from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.pod.api.volumes import EmptyDir, HostPath, Medium
 from vmsandbox.pod.files import write_files
 from vmsandbox.pod.host_paths import check_host_path
@@ -23,7 +23,7 @@ from vmsandbox.pod.ownership import Owner
 from vmsandbox.pod.plan import PodPlan
 from vmsandbox.pod.volume_plan import Files
 from vmsandbox.process import run
-from vmsandbox.removal import remove_tree
+from vmsandbox.process.removal import remove_tree
 from vmsandbox.sandbox import mounts
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from vmsandbox import fs
 from vmsandbox.errors import VmsandboxError
+from vmsandbox.fs.opening import MEBIBYTE, read_regular
 from vmsandbox.hypervisor.base import Accelerator, GuestImage
 from vmsandbox.images import durable
-from vmsandbox.opening import MEBIBYTE, read_regular
 from vmsandbox.protocol import codec
 
 _KVM = Path("/dev/kvm")

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, MachineSpec, Share
 from vmsandbox.process import name_of, user_of
-from vmsandbox.users import MachineUsers
 
 ROOT = Path("/sys/fs/cgroup")
 

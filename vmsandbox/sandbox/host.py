@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vmsandbox.bounds import MOST_VCPUS
+from vmsandbox.claims import UserRange
+from vmsandbox.config import MOST_VCPUS
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fairness import Fairness
 from vmsandbox.guest.transports import Transports
@@ -15,7 +16,6 @@ from vmsandbox.sandbox.cgroup import MachineCgroups
 from vmsandbox.sandbox.layout import SandboxLayout
 from vmsandbox.sandbox.sizing import MachineSize
 from vmsandbox.state import State
-from vmsandbox.users import UserRange
 
 
 @dataclass(frozen=True, slots=True)

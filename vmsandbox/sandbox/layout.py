@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import fs
-from vmsandbox.confinement import Account
-from vmsandbox.process import run
-from vmsandbox.removal import remove_tree
+from vmsandbox.process import Account, run
+from vmsandbox.process.removal import remove_tree
 from vmsandbox.sandbox import mounts
 
 SHARE_TAG = "vmsandbox"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vmsandbox.bounds import MOST_MEMORY
+from vmsandbox.config import MOST_MEMORY
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import Resources
 

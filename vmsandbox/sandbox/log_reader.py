@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vmsandbox.errors import FailedPrecondition, NotFound
-from vmsandbox.opening import regular_file
+from vmsandbox.fs.opening import regular_file
 from vmsandbox.protocol.messages import Stream
 
 _LOOK_AGAIN = 0.1

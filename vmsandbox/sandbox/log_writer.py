@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-from vmsandbox import lane
 from vmsandbox.errors import DeadlineExceeded
 from vmsandbox.fairness import PART, Share
-from vmsandbox.foreign import DEADLINE
+from vmsandbox.fs import lane
+from vmsandbox.fs.foreign import DEADLINE
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.logs import ContainerLog
 

@@ -17,7 +17,7 @@ from typing import Self
 
 from vmsandbox import fs, log
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.opening import open_or_make, open_regular
+from vmsandbox.fs.opening import open_or_make, open_regular
 from vmsandbox.protocol import codec
 from vmsandbox.protocol.messages import Stream
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vmsandbox import log
+from vmsandbox.claims import UserRange
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest.transports import Transports
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor
 from vmsandbox.sandbox.attempts import Attempt, AttemptCache, Circumstances, kvm_identity
 from vmsandbox.sandbox.trial import Trial
-from vmsandbox.users import UserRange
 
 _log = log.get(__name__)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.fs.opening import read_regular, reason
 from vmsandbox.model import ContainerSecurity
-from vmsandbox.opening import read_regular, reason
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.sandbox import capabilities
 from vmsandbox.sandbox.seccomp_default import default_profile

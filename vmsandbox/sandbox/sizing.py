@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from vmsandbox.bounds import MOST_VCPUS
+from vmsandbox.config import MOST_VCPUS
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import PodSandboxConfig, Resources
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vmsandbox.errors import Unavailable
-from vmsandbox.foreign import ForeignPaths
+from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.model import ContainerEvent, PodSandboxConfig
 from vmsandbox.sandbox.disks import ImageDisks

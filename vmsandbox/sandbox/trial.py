@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 from vmsandbox import aio, fs
-from vmsandbox.confinement import Account
+from vmsandbox.claims import UserRange
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.guest.secret import offered
 from vmsandbox.guest.session import Session
@@ -15,9 +15,9 @@ from vmsandbox.guest.transports import Transports
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor, MachineSpec
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.hypervisor.watch import end_of
+from vmsandbox.process import Account
 from vmsandbox.protocol.messages import Event
 from vmsandbox.protocol.secret import random_bytes
-from vmsandbox.users import UserRange
 
 _MEMORY = 256 * 1024 * 1024
 _CONSOLE_LINES = 20

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vmsandbox import aio
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.foreign import ForeignPaths
+from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.model import Mount, PropagationMode
 from vmsandbox.protocol import paths

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.conformance_client import Container, Cri, Pod
 from tests.support.hung import hung
-from vmsandbox.foreign import MOST_OF_ONE
+from vmsandbox.fs.foreign import MOST_OF_ONE
 
 
 @pytest.fixture

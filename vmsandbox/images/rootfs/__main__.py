@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from vmsandbox.confinement import Account
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.images.diagnosis import of_the_disk
 from vmsandbox.images.rootfs.job import Failure, Job
@@ -20,6 +19,7 @@ from vmsandbox.images.rootfs.layers import Layer, out_of_memory
 from vmsandbox.images.rootfs.merge import merge
 from vmsandbox.images.rootfs.pack import pack
 from vmsandbox.images.rootfs.squashfs import write_squashfs
+from vmsandbox.process import Account
 
 _PR_SET_PDEATHSIG = 1
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import IO
 
 from vmsandbox import process
-from vmsandbox.confinement import Account, Confinement, Limits
 from vmsandbox.errors import Internal
 from vmsandbox.images.manifest import MAX_LAYERS
 from vmsandbox.images.rootfs.job import Failure, Job, LayerFile
 from vmsandbox.images.rootfs.layers import Layer, RootLimit
+from vmsandbox.process import Account, Confinement, Limits
 
 _PROGRAM = (sys.executable, "-m", "vmsandbox.images.rootfs")
 

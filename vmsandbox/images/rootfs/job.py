@@ -3,9 +3,9 @@
 import json
 from dataclasses import dataclass
 
-from vmsandbox.confinement import Account
 from vmsandbox.errors import Internal, VmsandboxError, error_of_code
 from vmsandbox.images.rootfs.layers import RootLimit
+from vmsandbox.process import Account
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 
 

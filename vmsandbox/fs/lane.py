@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from vmsandbox.foreign import MOST_OF_ALL
+from vmsandbox.fs.foreign import MOST_OF_ALL
 
 STUCK = 2.0
 """Seconds after which a call is taken to hang."""

@@ -7,8 +7,8 @@ reaches neither the other nor those of other sandboxes, nor their files.
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.claims import Claims
-from vmsandbox.confinement import Account
+from vmsandbox.claims.numbers import Claims
+from vmsandbox.process import Account
 
 
 @dataclass(frozen=True, slots=True)

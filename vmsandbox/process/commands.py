@@ -1,7 +1,6 @@
-"""The one place that starts programs.
+"""Programs that are started and waited for, and helpers that outlive this process.
 
-`run` is for a command that ends by itself; `Daemon` is for a helper that outlives the call (and, where its owner
-says so, this process). Arguments are always lists; no shell is ever involved.
+Arguments are always lists; no shell is ever involved.
 """
 
 import asyncio
@@ -16,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from vmsandbox.confinement import TOOLS, Confinement
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable
+from vmsandbox.process.confinement import TOOLS, Confinement
+from vmsandbox.process.identity import ProcessIdentity
 
 STDERR_KEPT = 8 * 1024
 """Bytes of a command's stderr that an error carries."""
-
 
 _DYING = 5.0
 """Seconds in which a killed command ends; one that the kernel has waiting for a disk may take for ever."""
@@ -153,71 +152,6 @@ async def echoing(argv: Sequence[str]) -> AsyncIterator[int]:
     finally:
         process.stdin.close()
         await _kill_group(process)
-
-
-def stat_of(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third on, the state (proc(5)). Raises OSError where there is no process."""
-    # The field before is what the process calls itself: any bytes.
-    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-
-
-def name_of(pid: int) -> str:
-    """What a process calls itself, 15 bytes at most (proc(5), comm). Raises OSError where there is no process."""
-    return Path(f"/proc/{pid}/comm").read_text(errors="replace").removesuffix("\n")
-
-
-def user_of(pid: int) -> int:
-    """Return the real user id of a process (proc(5), status). Raises OSError where there is no process."""
-    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Uid:"))
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessIdentity:
-    """A process that can be recognized after a restart of this one: pids are reused, start times are not."""
-
-    pid: int
-    start_time: int
-    """Clock ticks since boot, field 22 of /proc/PID/stat (proc(5))."""
-
-    @classmethod
-    def of(cls, pid: int) -> "ProcessIdentity | None":
-        """The identity of a running process, or None where there is none (a zombie counts as none)."""
-        try:
-            fields = stat_of(pid)
-        except (FileNotFoundError, ProcessLookupError):
-            return None
-        return None if fields[0] == "Z" else cls(pid, int(fields[19]))
-
-    def alive(self) -> bool:
-        """Whether exactly this process still runs."""
-        return ProcessIdentity.of(self.pid) == self
-
-    def kill(self) -> None:
-        """Send SIGKILL through a pidfd, so that a reused pid is never hit. Does nothing when it has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            fd = os.pidfd_open(self.pid)
-            try:
-                if self.alive():
-                    signal.pidfd_send_signal(fd, signal.SIGKILL)
-            finally:
-                os.close(fd)
-
-    async def ended(self) -> None:
-        """Return when it has ended; a pidfd tells at once, also of a process that is nobody's child here."""
-        try:
-            fd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return
-        loop = asyncio.get_running_loop()
-        seen = asyncio.Event()
-        try:
-            loop.add_reader(fd, seen.set)
-            if self.alive():
-                await seen.wait()
-        finally:
-            loop.remove_reader(fd)
-            os.close(fd)
 
 
 async def start_daemon(argv: Sequence[str], log: Path, confinement: Confinement | None = None) -> ProcessIdentity:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from vmsandbox.process import run
+from vmsandbox.process.commands import run
 
 DEADLINE = 600.0
 """Seconds; a guest may have made millions of files."""

@@ -1,0 +1,24 @@
+"""The one place that starts programs: with what each may do, and how it is found again.
+
+`run` is for a command that ends by itself, `start_daemon` for a helper that outlives the call and this process.
+"""
+
+from vmsandbox.process.commands import STDERR_KEPT, Completed, echoing, run, start_daemon
+from vmsandbox.process.confinement import TOOLS, Account, Confinement, Limits
+from vmsandbox.process.identity import ProcessIdentity, name_of, stat_of, user_of
+
+__all__ = [
+    "STDERR_KEPT",
+    "TOOLS",
+    "Account",
+    "Completed",
+    "Confinement",
+    "Limits",
+    "ProcessIdentity",
+    "echoing",
+    "name_of",
+    "run",
+    "start_daemon",
+    "stat_of",
+    "user_of",
+]
