@@ -12,7 +12,7 @@ from vmsandbox.protocol.messages import CONTROL_PORT, STREAM_PORT, VERSION
 from vmsandbox_agent import console
 from vmsandbox_agent.guest import Guest
 from vmsandbox_agent.session import Session, check_proof, read_hello, reply_to, say_goodbye
-from vmsandbox_agent.settings import MAX_CONNECTIONS, MAX_STREAMS
+from vmsandbox_agent.settings import MAX_STRANGERS
 from vmsandbox_agent.transport import Connection, Listen, is_host
 
 _SHORTAGE = 0.5
@@ -29,28 +29,16 @@ class Server:
         self._guest = guest
         self._started = started
         self._controller: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, listen: Listen, announce: Callable[[], Awaitable[None]] | None = None) -> None:
         """Listen, and accept for ever; `announce` tells the host that it may dial."""
         control, stream = listen(CONTROL_PORT), listen(STREAM_PORT)
         console.info(f"ready, {self._started:.2f} s after the kernel")
         serving = [
-            self._accept(control, self._serve_controller, MAX_CONNECTIONS),
-            self._accept(stream, self._guest.streams.serve, MAX_CONNECTIONS + MAX_STREAMS),
+            _accept_all(control, self._serve_controller),
+            _accept_all(stream, self._guest.streams.serve),
         ]
         await asyncio.gather(*serving, *([announce()] if announce else []))
-
-    async def _accept(self, listener: socket.socket, serve: Serve, limit: int) -> None:
-        listener.setblocking(False)
-        room = asyncio.Semaphore(limit)
-        while True:
-            await room.acquire()
-            sock = await _accept(listener)
-            task = asyncio.create_task(_serve_socket(sock, serve))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(lambda _: room.release())
 
     async def _serve_controller(self, connection: Connection) -> None:
         try:
@@ -62,13 +50,15 @@ class Server:
                 raise ProtocolError(f"the agent speaks version {VERSION} only")
             if settings.secret:
                 await check_proof(connection, settings.secret, hello, reply)
+            connection.is_stranger = False
             await self._replace_controller()
             await Session(connection, self._guest.handlers, self._guest.events).run(hello.acknowledged)
         except ProtocolError as error:
             console.error(f"the control connection ended: {error}")
             await say_goodbye(connection, str(error))
         except asyncio.CancelledError:
-            await say_goodbye(connection, "replaced by a newer controller")
+            if not connection.is_stranger:
+                await say_goodbye(connection, "replaced by a newer controller")
             raise
         finally:
             if self._controller is asyncio.current_task():
@@ -84,6 +74,25 @@ class Server:
             self._guest.streams.end_all()
 
 
+async def _accept_all(listener: socket.socket, serve: Serve) -> None:
+    """Serve every connection, but no more than `MAX_STRANGERS` of those that have not said who they are.
+
+    The oldest makes way for a new one: every process of the host can dial, and shall not keep the controller out.
+    """
+    listener.setblocking(False)
+    connections: dict[asyncio.Task[None], Connection] = {}
+    while True:
+        sock = await _accept(listener)
+        connection = Connection(sock)
+        task = asyncio.create_task(_serve_socket(sock, connection, serve))
+        connections[task] = connection
+        task.add_done_callback(connections.pop)
+        await asyncio.sleep(0)  # It begins, and from then on closes its socket whatever comes.
+        strangers = [each for each, known in connections.items() if known.is_stranger and not each.cancelling()]
+        if len(strangers) > MAX_STRANGERS:
+            strangers[0].cancel()
+
+
 async def _accept(listener: socket.socket) -> socket.socket:
     """The next connection; a shortage (of file descriptors) is waited out."""
     while True:
@@ -94,14 +103,14 @@ async def _accept(listener: socket.socket) -> socket.socket:
             await asyncio.sleep(_SHORTAGE)
 
 
-async def _serve_socket(sock: socket.socket, serve: Serve) -> None:
+async def _serve_socket(sock: socket.socket, connection: Connection, serve: Serve) -> None:
     """Serve a connection to its end, and close it. Only the host is served."""
     with contextlib.closing(sock):
         if not is_host(sock):
             console.error(f"refused {sock.getpeername()}: only the host is served")
             return
         try:
-            await serve(Connection(sock))
+            await serve(connection)
         except OSError as error:
             console.error(f"a connection broke: {error}")
         except Exception:

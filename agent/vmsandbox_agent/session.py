@@ -27,7 +27,7 @@ from vmsandbox.protocol.secret import End, prove, proves, random_bytes
 from vmsandbox_agent import console
 from vmsandbox_agent.errors import AgentError, describe
 from vmsandbox_agent.events import EventLog
-from vmsandbox_agent.settings import HELLO_TIMEOUT, MAX_DEADLINE, MAX_REQUESTS, Settings
+from vmsandbox_agent.settings import HELLO_FRAME, HELLO_TIMEOUT, MAX_DEADLINE, MAX_REQUESTS, Settings
 from vmsandbox_agent.transport import Connection
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ async def _first(connection: Connection, kind: type[T]) -> T:
     """One of the frames that come before envelopes. Raises as `read_hello`."""
     try:
         async with asyncio.timeout(HELLO_TIMEOUT):
-            frame = await connection.frame()
+            frame = await connection.frame(HELLO_FRAME)
         return decode(kind, parse_json(frame or b""))
     except TimeoutError:
         raise ProtocolError(f"no hello within {HELLO_TIMEOUT:g} s") from None

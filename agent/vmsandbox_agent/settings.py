@@ -11,8 +11,11 @@ OUTPUT_BUFFER = 256 * 1024
 MAX_REQUESTS = 64
 """Requests that a controller may have running at once."""
 
-MAX_CONNECTIONS = 16
+MAX_STRANGERS = 16
 """Connections on a port that have not yet said who they are."""
+
+HELLO_FRAME = 16 * 1024
+"""Bytes of a frame of theirs."""
 
 MAX_STREAMS = 256
 """Streams open, and tokens given out for them."""

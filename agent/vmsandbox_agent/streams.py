@@ -58,6 +58,7 @@ class Streams:
             offer = await self._claim(connection)
             if offer is None or task is None:
                 return
+            connection.is_stranger = False
             self._running.add(task)
             await offer.serve(connection)
         except (ProtocolError, OSError) as error:

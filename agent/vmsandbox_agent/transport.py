@@ -34,6 +34,8 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         """Speak on `sock`, which becomes non-blocking."""
         sock.setblocking(False)
+        self.is_stranger = True
+        """Whether the peer has not yet said who it is."""
         self._socket = sock
         self._sending = asyncio.Lock()
         self._received = FrameReader()

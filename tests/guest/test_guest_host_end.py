@@ -10,11 +10,22 @@ from tests.fakes.hostile_agent import hang
 from tests.fakes.transport import UnixTransport
 from tests.guest.client import Wire
 from tests.guest.conftest import running_agent
-from vmsandbox.errors import DeadlineExceeded, FailedPrecondition
+from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, NotFound
 from vmsandbox.guest.session import RunState, Session
 from vmsandbox.protocol.codec import decode, encode
 from vmsandbox.protocol.framing import pack_json, parse_json
-from vmsandbox.protocol.messages import CONTROL_PORT, Containers, Envelope, Hello, HelloProof, Kind, ListContainers
+from vmsandbox.protocol.messages import (
+    CONTROL_PORT,
+    STREAM_PORT,
+    Containers,
+    Envelope,
+    Hello,
+    HelloProof,
+    Kind,
+    ListContainers,
+    OpenStream,
+    Stream,
+)
 from vmsandbox.protocol.secret import random_bytes
 
 SECRET = random_bytes()
@@ -54,6 +65,29 @@ async def test_a_controller_that_proves_nothing_replaces_nobody(agent_with_a_sec
         assert await wire.frame() is None
         await wire.close()
         assert await session.request(ListContainers(), 10) == Containers()
+
+
+async def test_connections_that_say_nothing_keep_nobody_out(
+    agent_with_a_secret: Path,
+) -> None:
+    strangers = [await Wire.dial(agent_with_a_secret, port) for port in (CONTROL_PORT, STREAM_PORT) for _ in range(100)]
+    async with Session(UnixTransport(agent_with_a_secret), "pod", hang, secret=SECRET) as session:
+        await session.connect(5)
+        strangers += [await Wire.dial(agent_with_a_secret, CONTROL_PORT) for _ in range(100)]
+        assert await session.request(ListContainers(), 5) == Containers()
+        assert session.state is RunState.CONNECTED
+        with pytest.raises(NotFound):
+            await session.request(OpenStream("nobody", Stream.STDOUT), 5)
+    for stranger in strangers:
+        await stranger.close()
+
+
+async def test_a_first_frame_that_is_large_is_not_waited_for(agent_with_a_secret: Path) -> None:
+    wire = await Wire.dial(agent_with_a_secret, CONTROL_PORT)
+    await wire.send((17 * 1024).to_bytes(4, "big"))
+    goodbye = decode(Envelope, parse_json(await wire.frame() or b""))
+    assert goodbye.kind is Kind.GOODBYE
+    await wire.close()
 
 
 class TestRealAgent(AgentContract):
