@@ -64,7 +64,8 @@ def _ways(daemon: Serving, client: CriClient, container: Container) -> dict[str,
 
 def _transport(daemon: Serving, sandbox_id: str) -> Transport:
     config = load(daemon.directory / "config.yaml")
-    return open_transports(config).reopen(sandbox_id, config.run_directory / "serve" / "sandboxes" / sandbox_id)
+    directory = config.run_directory / "serve" / "sandboxes" / sandbox_id / "vsock"
+    return open_transports(config).reopen(sandbox_id, directory)
 
 
 async def _measure(way: Way, count: int, container: Container) -> tuple[float, float]:
