@@ -129,7 +129,7 @@ class Machine:
         state = await self._host.hypervisor.state(domain_name(self._id))
         if state is not MachineState.RUNNING:
             raise FailedPrecondition(f"the virtual machine ended while nobody watched: it is {state.value}")
-        transport = self._host.transports.reopen(self._id, self._layout.vsock)
+        transport = await asyncio.to_thread(self._host.transports.reopen, self._id, self._layout.vsock)
         try:
             await self._stack.enter_async_context(self._console)
             session = await self._open_session(transport)

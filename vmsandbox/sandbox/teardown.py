@@ -24,15 +24,12 @@ async def give_back(host: Host, sandbox_id: str) -> None:
     """
     layout = host.layout(sandbox_id)
 
-    async def stop_transport() -> None:
-        host.transports.stop(sandbox_id, layout.vsock)
-
     async def release_users() -> None:  # when nothing of theirs is left
         host.users.release(sandbox_id)
 
     steps: dict[str, Callable[[], Awaitable[None]]] = {
         "ending its machine": lambda: host.hypervisor.destroy(domain_name(sandbox_id)),
-        "ending its way to the agent": stop_transport,
+        "ending its way to the agent": lambda: asyncio.to_thread(host.transports.stop, sandbox_id, layout.vsock),
         "ending what is left in its cgroup": lambda: asyncio.to_thread(host.cgroups.remove, sandbox_id),
         "giving its network back": lambda: host.network.tear_down(sandbox_id),
         "removing its files": layout.remove,
