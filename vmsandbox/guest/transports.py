@@ -43,7 +43,7 @@ class Transports:
         return device
 
     def reopen(self, sandbox_id: str, directory: Path) -> Transport:
-        """The transport of a sandbox whose machine runs, after this process was restarted.
+        """The transport of a sandbox whose machine runs, after this process was restarted; looks at all processes.
 
         Raises:
             FailedPrecondition: its daemon has died, or the sandbox has no CID.
@@ -51,19 +51,29 @@ class Transports:
         cid = self._cids.of(sandbox_id)
         if cid and self._kernel:
             return KernelVsock(cid)
-        identity = vhost_daemon.find(directory, cid) if cid else None
-        if cid is None or identity is None:
+        device = _find(directory, cid) if cid else None
+        if device is None:
             raise FailedPrecondition(f"the vsock daemon of sandbox {sandbox_id} has ended")
-        return VhostDevice(directory, cid, identity)
+        return device
 
     def stop(self, sandbox_id: str, directory: Path) -> None:
-        """Give back the CID and the daemon, when the machine has ended. Succeeds where there is neither."""
+        """Give back the CID and the daemon, when the machine has ended. Succeeds where there is neither.
+
+        It looks at all processes for a daemon that another process of ours has started.
+        """
         cid = self._cids.of(sandbox_id)
-        if device := self._started.pop(sandbox_id, None):
+        device = self._started.pop(sandbox_id, None) or (_find(directory, cid) if cid else None)
+        if device is not None:
             device.stop()
-        elif cid and (identity := vhost_daemon.find(directory, cid)):
-            VhostDevice(directory, cid, identity).stop()
         self._cids.release(sandbox_id)
+
+
+def _find(directory: Path, cid: int) -> VhostDevice | None:
+    """The daemon of a directory; versions before its users had one kept its sockets in the sandbox's own directory."""
+    for place in (directory, directory.parent):
+        if identity := vhost_daemon.find(place, cid):
+            return VhostDevice(place, cid, identity)
+    return None
 
 
 def use_kernel(choice: str) -> bool:
