@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import share_server
 from tests.support.binding import bound
+from vmsandbox.errors import FailedPrecondition
 from vmsandbox.sandbox import mountinfo, mounts
 from vmsandbox.sandbox.layout import SandboxLayout
 
@@ -111,3 +112,11 @@ def test_the_process_itself_stays_where_it_was(layout, listing, source):
     before = os.stat("/proc/self/ns/mnt").st_ino, os.stat("/").st_ino
     bound(layout, source)
     assert (os.stat("/proc/self/ns/mnt").st_ino, os.stat("/").st_ino) == before
+
+
+def test_a_machine_of_a_version_whose_guests_wrote_in_the_share_takes_no_more_volumes(layout, source):
+    mounts.unmount_below(layout.served)
+    layout.served.rmdir()
+    with pytest.raises(FailedPrecondition, match="an older version of vmsandbox"):
+        bound(layout, source)
+    assert not list(layout.share.iterdir())

@@ -93,7 +93,15 @@ def bind_served(tree: Tree, share: Path, served: Path, place: Path, access: Acce
     """As `bind`, at `place` below `served`, where the virtiofsd that serves that directory sees it.
 
     The place is made below `share`, of which `served` is the read-only mount.
+
+    Raises:
+        FailedPrecondition: as `bind`; or an older version of this program has started the machine.
     """
+    if not served.is_dir():
+        raise FailedPrecondition(
+            f"the machine of {share} takes no more volumes: an older version of vmsandbox has started it",
+            hint="make the pod anew: the guests of that version can change where volumes go",
+        )
     _restrict(tree, access)
     _make_place(share / place, tree)
     with _namespace_of_server(served) as namespace:
