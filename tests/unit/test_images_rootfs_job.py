@@ -30,7 +30,10 @@ def test_a_malformed_layer_is_an_invalid_argument_to_the_caller() -> None:
     assert Failure.in_text(Failure.of(Malformed("bad")).to_line()).code == "invalid_argument"
 
 
-@pytest.mark.parametrize("stderr", ["", "Traceback: MemoryError", "{}", "[1]", json.dumps({"code": 1}), "{\n"])
+@pytest.mark.parametrize(
+    "stderr",
+    ["", "Traceback: MemoryError", "{}", "[1]", json.dumps({"code": 1}), "{\n", "[" * 8000],
+)
 def test_what_is_no_error_of_ours_is_shown(stderr: str) -> None:
     error = Failure.in_text(stderr)
     assert type(error) is Internal

@@ -64,6 +64,6 @@ class Failure:
         """The error that the last line of the program's stderr describes; else one that shows what it printed."""
         try:
             failure = decode(cls, json.loads(stderr.strip().rpartition("\n")[2]))
-        except (ValueError, MalformedMessage):
+        except (ValueError, RecursionError, MalformedMessage):
             return Internal("the root image cannot be built", evidence={"stderr": stderr})
         return error_of_code(failure.code)(failure.message, hint=failure.hint, evidence=failure.evidence)
