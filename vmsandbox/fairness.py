@@ -58,12 +58,15 @@ class Share:
 
     @contextlib.contextmanager
     def charged(self) -> Iterator[None]:
-        """Charge the time that the body takes, which must not await anything."""
-        begin = time.perf_counter()
+        """Charge the CPU time that the body takes, which must not await anything.
+
+        No guest pays for the time in which this process is stopped or the host has its CPUs busy.
+        """
+        begin = time.thread_time()
         try:
             yield
         finally:
-            self.charge(time.perf_counter() - begin)
+            self.charge(time.thread_time() - begin)
 
     @property
     def may_go_on(self) -> bool:

@@ -1,6 +1,7 @@
 """How the time of the event loop is divided among guests, by a clock that moves when somebody sleeps."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -85,3 +86,10 @@ async def test_the_time_of_a_body_is_charged() -> None:
         sum(range(100_000))
     assert share._unbroken > 0
     await asyncio.wait_for(share.turn(), 10)
+
+
+def test_a_guest_does_not_pay_for_the_time_in_which_the_process_is_stopped(clock: Clock) -> None:
+    share = Share(Fairness(clock))
+    with share.charged():
+        time.sleep(2 * AHEAD)  # As for one that is stopped, no CPU time goes by.
+    assert share._credit > 0
