@@ -96,6 +96,71 @@ def test_a_log_whose_directory_became_a_link_is_not_opened(place: Path, tmp_path
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.fixture
+def pods(tmp_path: Path) -> Path:
+    """A directory like /var/log/pods, which an administrator has moved to another disk."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "pods").symlink_to("disk")
+    (tmp_path / "elsewhere/app").mkdir(parents=True)
+    return tmp_path / "pods"
+
+
+every_log_directory = pytest.mark.parametrize(
+    "link", [pytest.param("ns_pod_uid", id="of the pod"), pytest.param("ns_pod_uid/app", id="of the container")]
+)
+
+
+def lead_elsewhere(link: Path, elsewhere: Path) -> None:
+    """What a pod does that may write below /var/log/pods."""
+    link.parent.mkdir(exist_ok=True)
+    if link.exists():
+        link.rename(link.with_name("moved"))
+    link.symlink_to(elsewhere)
+
+
+@every_log_directory
+@pytest.mark.parametrize("name", ["app/0.log", "app/new/0.log"])
+def test_a_link_as_a_directory_of_logs_leads_nothing_elsewhere(pods: Path, link: str, name: str) -> None:
+    pod, elsewhere = pods / "ns_pod_uid", pods.parent / "elsewhere"
+    lead_elsewhere(pods / link, elsewhere)
+    with pytest.raises(InvalidArgument, match="is not a directory, or is a link"):
+        ContainerLog(pod / name, pods.parent / "position", pod)
+    assert list(elsewhere.rglob("*")) == [elsewhere / "app"]
+
+
+@every_log_directory
+def test_a_link_as_a_directory_of_logs_leads_no_rotation_elsewhere(pods: Path, link: str) -> None:
+    pod, elsewhere = pods / "ns_pod_uid", pods.parent / "elsewhere"
+    with ContainerLog(pod / "app/0.log", pods.parent / "position", pod) as log:
+        lead_elsewhere(pods / link, elsewhere)
+        with pytest.raises(InvalidArgument, match="is not a directory, or is a link"):
+            log.reopen()
+    assert list(elsewhere.rglob("*")) == [elsewhere / "app"]
+
+
+@every_log_directory
+def test_what_a_kill_left_is_not_cut_from_a_file_below_a_link(pods: Path, link: str) -> None:
+    """A hard link has the inode that the position knows."""
+    pod, elsewhere = pods / "ns_pod_uid", pods.parent / "elsewhere"
+    with ContainerLog(pod / "app/0.log", pods.parent / "position", pod) as log:
+        assert log.path is not None
+        for victim in (elsewhere / "victim", elsewhere / "app/victim"):
+            victim.hardlink_to(log.path)
+        log.path.write_text("untouched")
+    lead_elsewhere(pods / link, elsewhere)
+    with pytest.raises(InvalidArgument, match="is not a directory, or is a link"):
+        ContainerLog(pod / "app/0.log", pods.parent / "position", pod)
+    assert (elsewhere / "victim").read_text() == "untouched"
+
+
+def test_logs_may_lie_behind_a_link_of_the_administrators(pods: Path) -> None:
+    pod = pods / "ns_pod_uid"
+    with ContainerLog(pod / "app/0.log", pods.parent / "position", pod) as log:
+        log.reopen()
+    made = [pods.parent / "disk" / name for name in ("ns_pod_uid", "ns_pod_uid/app", "ns_pod_uid/app/0.log")]
+    assert [oct(stat.S_IMODE(path.lstat().st_mode)) for path in made] == ["0o755", "0o755", "0o640"]
+
+
 @every_kind
 def test_a_rotation_into_something_else_leaves_the_log_where_it_is(place: Path, tmp_path: Path, kind: str) -> None:
     with ContainerLog(place / "0.log", tmp_path / "position") as log:

@@ -719,6 +719,16 @@ async def test_output_is_in_the_log_when_the_container_has_ended(service, world,
     assert Path(ended.log_path).read_text().endswith(" stdout F hello\n")
 
 
+async def test_a_link_as_the_log_directory_of_a_pod_is_not_followed(service, tmp_path):
+    """A pod that may write below /var/log/pods made `etc/app/0.log` on the host, with what it liked in it."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "logs").symlink_to("elsewhere")
+    sandbox = await service.run_pod_sandbox(pod(log_directory=str(tmp_path / "logs")))
+    with pytest.raises(InvalidArgument, match="logs is not a directory, or is a link"):
+        await running(service, sandbox, log_path="app/0.log")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 async def test_a_command_runs_to_its_end_or_is_killed_at_its_deadline(service, world, sandbox):
     async def talk(process: FakeProcess) -> int:
         await process.write(b"out")

@@ -1,4 +1,4 @@
-"""Files: the modes they are made with, opening those that may be something else, and file systems that hang."""
+"""Files: the modes they are made with, ways below what others may write, and file systems that hang."""
 
 from vmsandbox.fs.modes import PASSABLE, PRIVATE, USUAL, make_directory, make_missing, set_mode, touch
 

@@ -28,8 +28,8 @@ async def open_log(around: Surroundings, record: ContainerRecord) -> ContainerLo
     position = around.layout.position(record.id)
     if not record.log_path:
         return ContainerLog(None, position)
-    path = Path(record.log_path)
-    return await around.paths.call(path, lambda: ContainerLog(path, position), late=ContainerLog.close)
+    path, pod_directory = Path(record.log_path), Path(around.config.log_directory)
+    return await around.paths.call(path, lambda: ContainerLog(path, position, pod_directory), late=ContainerLog.close)
 
 
 class Following:

@@ -6,7 +6,6 @@ long the log was then. A log longer than its position was cut short by a kill be
 truncates it to the position, and the agent sends from there again.
 """
 
-import contextlib
 import json
 import os
 import time
@@ -17,6 +16,7 @@ from typing import Self
 
 from vmsandbox import fs, log
 from vmsandbox.errors import InvalidArgument
+from vmsandbox.fs.below import made_below, opened_below
 from vmsandbox.fs.opening import open_or_make, open_regular
 from vmsandbox.protocol import codec
 from vmsandbox.protocol.messages import Stream
@@ -28,6 +28,8 @@ LINE_LIMIT = 16 * 1024
 
 _MODE = 0o640
 """As containerd and CRI-O have it: collectors of logs are often members of root's group."""
+
+_DIRECTORY_MODE = 0o755
 
 _POSITION_SIZE = 512
 """The position is overwritten in place with one write inside one page, which a kill cannot tear."""
@@ -51,20 +53,27 @@ class ContainerLog:
     daemon a `LogWriter` makes them in a thread.
     """
 
-    def __init__(self, path: Path | None, position: Path) -> None:
+    def __init__(self, path: Path | None, position: Path, pod_directory: Path | None = None) -> None:
         """Open, or take back, the log at `path`.
+
+        Args:
+            path: of the log; its directories are made where they are missing.
+            position: the file that remembers how much of the output the log holds.
+            pod_directory: a directory above the log, `log_directory` of the CRI; without it, the log's own. Neither it
+                nor what is below it may be a link: pods may write there. Links above it are the administrator's.
 
         Raises:
             InvalidArgument: the log cannot be opened there.
         """
         self.path = path
+        self._pod_directory = pod_directory
         self._position_fd = open_or_make(position, os.O_RDWR, 0o600)
         recorded = self._read_position()
         self._offsets = {stream: recorded.offsets.get(stream.value, 0) for stream in (Stream.STDOUT, Stream.STDERR)}
         self._pending = {stream: bytearray() for stream in self._offsets}
         try:
             if path is not None:
-                _truncate_to(path, recorded)
+                self._truncate_to(path, recorded)
             self._fd = self._open()
         except BaseException:
             os.close(self._position_fd)
@@ -123,17 +132,37 @@ class ContainerLog:
     def _open(self) -> int:
         """A descriptor of the file at the log's path, made where it is missing. Raises InvalidArgument.
 
-        Nothing but a regular file is opened, and neither it nor its directory may be a link: a pod that can write below
-        /var/log must not lead root elsewhere. What is above is the kubelet's.
+        Nothing but a regular file is opened, and no link is followed from the pod's directory on.
         """
         if self.path is None:
             return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        trusted, names = self._way(self.path)
         try:
-            fs.make_missing(self.path.parent, 0o755)
-            with _opened_directory(self.path.parent) as directory:
+            fs.make_missing(trusted, _DIRECTORY_MODE)
+            with made_below(trusted, names, _DIRECTORY_MODE) as directory:
                 return open_or_make(self.path.name, os.O_WRONLY | os.O_APPEND, _MODE, directory=directory)
         except OSError as error:
             raise _cannot_be_opened(self.path, error) from None
+
+    def _truncate_to(self, path: Path, position: LogPosition) -> None:
+        """Cut what a kill left behind the position, also when the file has been renamed by a rotation since."""
+        if not position.inode:
+            return
+        trusted, names = self._way(path)
+        try:
+            with opened_below(trusted, names) as directory, os.scandir(directory) as entries:
+                for entry in entries:
+                    if entry.inode() == position.inode and entry.is_file(follow_symlinks=False):
+                        _truncate(entry.name, directory, position)
+        except FileNotFoundError:
+            return  # the log has gone, or its directory
+        except OSError as error:
+            raise _cannot_be_opened(path, error) from None
+
+    def _way(self, path: Path) -> tuple[Path, tuple[str, ...]]:
+        """The directory up to which links may be followed, and the names from there to the log's directory."""
+        trusted = (self._pod_directory or path.parent).parent
+        return trusted, path.parent.relative_to(trusted).parts
 
     def _append(self, entries: bytes) -> int:
         try:
@@ -199,19 +228,6 @@ def _timestamp() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
 
 
-def _truncate_to(path: Path, position: LogPosition) -> None:
-    """Cut what a kill left behind the position, also when the file has been renamed by a rotation since."""
-    if not position.inode or not path.parent.is_dir():
-        return
-    try:
-        with _opened_directory(path.parent) as directory, os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.inode() == position.inode and entry.is_file(follow_symlinks=False):
-                    _truncate(entry.name, directory, position)
-    except OSError as error:
-        raise _cannot_be_opened(path, error) from None
-
-
 def _truncate(name: str, directory: int, position: LogPosition) -> None:
     fd = open_regular(name, os.O_WRONLY, directory=directory)
     try:
@@ -224,13 +240,3 @@ def _truncate(name: str, directory: int, position: LogPosition) -> None:
 
 def _cannot_be_opened(path: Path, error: OSError) -> InvalidArgument:
     return InvalidArgument(f"the log {path} cannot be opened: {error.strerror}")
-
-
-@contextlib.contextmanager
-def _opened_directory(path: Path) -> Iterator[int]:
-    """A descriptor of a directory that is not a link."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
