@@ -7,6 +7,7 @@ import pytest
 from vmsandbox import process
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.process import TOOLS, Account, Confinement, Limits
+from vmsandbox.process.confinement import unprotected
 
 GOLDEN = {
     "the least": (
@@ -42,6 +43,12 @@ GOLDEN = {
 def test_a_confinement_is_this_command_line(name: str) -> None:
     confinement, expected = GOLDEN[name]
     assert confinement.wrap(["tool", "--option"]) == expected.split(" ")
+
+
+def test_a_command_without_a_confinement_does_not_inherit_a_protection_that_its_parent_has() -> None:
+    assert unprotected(["tool", "--option"], -999) == ["choom", "--adjust", "0", "--", "tool", "--option"]
+    for as_other_processes in (0, 500):
+        assert unprotected(["tool", "--option"], as_other_processes) == ["tool", "--option"]
 
 
 def test_an_account_is_a_user_with_its_group() -> None:

@@ -2,11 +2,15 @@
 
 import asyncio
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from vmsandbox.errors import DeadlineExceeded
+from vmsandbox.errors import DeadlineExceeded, FailedPrecondition
 from vmsandbox.process import ProcessIdentity, commands
+
+OWN_SCORE = Path("/proc/self/oom_score_adj")
 
 
 async def test_the_end_of_a_process_is_told_at_once_and_again() -> None:
@@ -43,15 +47,59 @@ async def test_a_command_that_does_not_end_in_time_is_killed() -> None:
 
 async def test_a_killed_command_that_waits_for_a_disk_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL does not end what the kernel has waiting for a disk; here nothing is sent at all."""
-    killed: list[int] = []
+    left: list[asyncio.subprocess.Process] = []
+
+    async def leave(process: asyncio.subprocess.Process) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr("os.killpg", lambda *_: left.append(process))
+            await kill_group(process)
+
+    kill_group = commands._kill_group
     monkeypatch.setattr(commands, "_DYING", 0.05)
-    with monkeypatch.context() as patched:
-        patched.setattr("os.killpg", lambda group, _: killed.append(group))
-        with pytest.raises(DeadlineExceeded):
-            await commands.run(["sleep", "1000"], timeout=0.05)
-    (group,) = killed
-    identity = ProcessIdentity.of(group)
-    assert identity is not None
-    identity.kill()
+    monkeypatch.setattr(commands, "_kill_group", leave)
+    with pytest.raises(DeadlineExceeded):
+        await commands.run(["sleep", "1000"], timeout=0.05)
+    (process,) = left
+    process.kill()
     async with asyncio.timeout(30):
-        await identity.ended()
+        await process.wait()  # So that asyncio knows of its end before the loop is closed.
+
+
+@pytest.fixture
+def protected(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As the unit of systemd has it (OOMScoreAdjust=). Few may go below 0: this is 100, and told to be negative."""
+    before = OWN_SCORE.read_text()
+    OWN_SCORE.write_text("100")
+    assert commands.oom_score_of("self") == 100
+    monkeypatch.setattr(commands, "oom_score_of", lambda pid: -999)
+    yield
+    OWN_SCORE.write_text(before)
+
+
+@pytest.mark.usefixtures("protected")
+async def test_commands_do_not_inherit_that_the_kernel_spares_this_process() -> None:
+    assert (await commands.run(["cat", str(OWN_SCORE)])).stdout == b"0\n"
+    async with commands.echoing(["cat"]) as pid:
+        assert Path(f"/proc/{pid}/oom_score_adj").read_text() == "0\n"
+    assert OWN_SCORE.read_text() == "100\n"
+
+
+@pytest.mark.usefixtures("protected")
+async def test_a_daemon_does_not_inherit_that_the_kernel_spares_this_process(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    daemon = await commands.start_daemon(["sh", "-c", f"cat {OWN_SCORE}; exec sleep 1000"], log)
+    try:
+        async with asyncio.timeout(30):
+            while not log.read_text():
+                await asyncio.sleep(0.01)
+        assert log.read_text() == "0\n"
+    finally:
+        daemon.kill()
+
+
+@pytest.mark.usefixtures("protected")
+async def test_a_program_that_is_not_installed_is_named_also_where_another_starts_it(tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="the program no-such-program is not installed"):
+        await commands.run(["no-such-program"])
+    with pytest.raises(FailedPrecondition, match="the program no-such-program is not installed"):
+        await commands.start_daemon(["no-such-program"], tmp_path / "log")

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable
-from vmsandbox.process.confinement import TOOLS, Confinement
-from vmsandbox.process.identity import ProcessIdentity
+from vmsandbox.process.confinement import TOOLS, Confinement, unprotected
+from vmsandbox.process.identity import ProcessIdentity, oom_score_of
 
 STDERR_KEPT = 8 * 1024
 """Bytes of a command's stderr that an error carries."""
@@ -57,7 +57,8 @@ async def run(
         env: its whole environment; None inherits this process's.
         check: raise when the exit status is not 0.
         output: where stdout goes, where it is not to be returned.
-        confinement: with what it runs; None: with all that this process has.
+        confinement: with what it runs; None: with all that this process has, but for its protection from the kernel's
+            search for a process to kill.
         descriptors: open files that it inherits, under the same numbers.
         umask: of the command; -1: this process's.
 
@@ -66,7 +67,7 @@ async def run(
         DeadlineExceeded: it did not end in time.
         Internal: it ended with another status than 0; stderr is the evidence.
     """
-    process = await _spawn(_confined(argv, confinement), env, output, descriptors, umask)
+    process = await _spawn(_command_line(argv, confinement), env, output, descriptors, umask)
     try:
         async with asyncio.timeout(timeout):
             stdout, stderr = await process.communicate(stdin)
@@ -104,16 +105,23 @@ async def _spawn(
         raise _not_installed(argv[0]) from None
 
 
-def _confined(argv: Sequence[str], confinement: Confinement | None) -> Sequence[str]:
-    """The command line to execute; what the confining programs say of one that is missing is not for people."""
+def _command_line(argv: Sequence[str], confinement: Confinement | None) -> Sequence[str]:
+    """The command line to execute."""
     if confinement is None:
-        return argv
-    for program in (*TOOLS, argv[0]):
-        if shutil.which(program) is None:
-            raise _not_installed(program)
+        command = unprotected(argv, oom_score_of("self"))
+        _check_installed(command[0], argv[0])
+        return command
+    _check_installed(*TOOLS, argv[0])
     if os.geteuid() != 0:
         raise FailedPrecondition(f"{argv[0]} is started with less than root has: that needs root", hint="use sudo")
     return confinement.wrap(argv)
+
+
+def _check_installed(*programs: str) -> None:
+    """Raise FailedPrecondition for one that is missing: what others would say of it is not for people."""
+    for program in programs:
+        if shutil.which(program) is None:
+            raise _not_installed(program)
 
 
 def _not_installed(program: str) -> FailedPrecondition:
@@ -141,7 +149,7 @@ async def echoing(argv: Sequence[str]) -> AsyncIterator[int]:
         FailedPrecondition: the program is not installed.
         Internal: it ended instead; stderr is the evidence.
     """
-    process = await _spawn(argv, None, asyncio.subprocess.PIPE)
+    process = await _spawn(_command_line(argv, None), None, asyncio.subprocess.PIPE)
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     try:
         process.stdin.write(b"\n")
@@ -167,7 +175,7 @@ async def start_daemon(argv: Sequence[str], log: Path, confinement: Confinement 
     with log.open("wb") as output:
         try:
             process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's transport kills its child when it is collected
-                _confined(argv, confinement),
+                _command_line(argv, confinement),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -112,3 +112,12 @@ class Confinement:
             f"--bounding-set={kept}", "--inh-caps=-all", "--ambient-caps=-all",
             *(_ENDS_WITH_PARENT if self.dies_with_parent else ()),
         ]  # fmt: skip
+
+
+def unprotected(command: Sequence[str], oom_score: int) -> Sequence[str]:
+    """Return the command line that starts `command` as any other process, where its parent's `oom_score` is negative.
+
+    The kernel spares this process when memory runs out (OOMScoreAdjust= of the unit), and children inherit that: one
+    that takes too much memory would never be killed. To raise the number needs no privilege (choom(1)).
+    """
+    return ["choom", "--adjust", "0", "--", *command] if oom_score < 0 else command

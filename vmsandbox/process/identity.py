@@ -25,6 +25,11 @@ def user_of(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("Uid:"))
 
 
+def oom_score_of(pid: int | str) -> int:
+    """Return a process's oom_score_adj (proc(5)); `self` is this one. Raises OSError where there is no process."""
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
     """A process that can be recognized after a restart of this one: pids are reused, start times are not."""
