@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox.config import Config
+from vmsandbox.config import Config, ImagesConfig
+from vmsandbox.images.parts import Parts
+from vmsandbox.images.settings import ImageSettings
 from vmsandbox.node import modes
+from vmsandbox.node.instance import claim, claim_daemon
 from vmsandbox.node.modes import KEPT, OF_SANDBOXES, Entry, Place
+from vmsandbox.sandbox.attempts import AttemptCache, Circumstances
 from vmsandbox.state import State
 
 DOCUMENT = Path(__file__).parents[2] / "docs/on-disk.md"
@@ -40,7 +44,6 @@ def mode(path: Path) -> int:
 def test_what_an_older_version_left_open_is_closed(config: Config) -> None:
     state, gid = config.state_directory, 12
     expected = {
-        older(state, 0o755): 0o711,
         older(state / "serve", 0o755): 0o711,
         older(state / "serve/state.db", 0o644): 0o600,
         older(state / "serve/state.db-wal", 0o644): 0o600,
@@ -57,6 +60,37 @@ def test_what_an_older_version_left_open_is_closed(config: Config) -> None:
     modes.correct(config, gid)
     assert {path: oct(mode(path)) for path in expected} == {path: oct(wanted) for path, wanted in expected.items()}
     assert (state / "images/roots/ab.squashfs").stat().st_gid == gid
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A directory like /srv or /tmp/x, which others of the host use."""
+    directory = tmp_path / "shared"
+    directory.mkdir()
+    os.chown(directory, -1, 12)
+    directory.chmod(0o1777)
+    return directory
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the group is root's to give")
+@pytest.mark.parametrize("owning", [claim, claim_daemon])
+def test_a_directory_of_the_configuration_that_others_share_stays_as_it_is(owning, shared: Path) -> None:
+    images = older(shared / "images", 0o2775)
+    config = Config(state_directory=shared, run_directory=shared, images=ImagesConfig(directory=images))
+    ours = older(shared / "run", 0o755)
+    with owning(config.run_directory, config.state_directory) as instance:
+        modes.correct(config, 12)
+        Parts.at(images, ImageSettings()).make()
+        AttemptCache(shared / "accelerators.json").remember(Circumstances("", "", "", "", ""), ())
+        assert mode(instance.persistent) == 0o711
+    assert (mode(shared), shared.stat().st_gid, mode(images)) == (0o1777, 12, 0o2775)
+    assert (mode(ours), mode(images / "roots"), mode(images / "blobs")) == (0o711, 0o711, 0o700)
+
+
+@pytest.mark.parametrize("owning", [claim, claim_daemon])
+def test_a_directory_of_the_configuration_that_is_missing_is_made_passable(owning, config: Config) -> None:
+    with owning(config.run_directory, config.state_directory):
+        assert [oct(mode(path)) for path in (config.run_directory, config.state_directory)] == ["0o711", "0o711"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the files of an older version are root's")

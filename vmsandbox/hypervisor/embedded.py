@@ -73,7 +73,8 @@ def connection(root: Path) -> "libvirt.virConnect":
 
 
 def _make(root: Path) -> None:
-    for passable in (root, root / "lib", root / "lib/qemu"):  # to the machine's own directory: sockets, a key
+    fs.make_missing(root, fs.PASSABLE)  # One that exists may be the administrator's, and shared.
+    for passable in (root / "lib", root / "lib/qemu"):  # to the machine's own directory: sockets, a key
         fs.make_directory(passable, fs.PASSABLE)
     for private in ("etc", "cache", "log", "run"):
         fs.make_directory(root / private, 0o700)

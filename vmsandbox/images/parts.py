@@ -118,8 +118,8 @@ class Parts:
 
     def make(self) -> None:
         """Make the directories; root images can be opened by QEMU's user, and listed by nobody else."""
-        for passable in (self.directory, self.roots.directory):
-            fs.make_directory(passable, fs.PASSABLE)
+        fs.make_missing(self.directory, fs.PASSABLE)  # One that exists may be the administrator's, and shared.
+        fs.make_directory(self.roots.directory, fs.PASSABLE)
         for private in (self.blobs.directory, self.blobs.directory / "sha256", self.locks, self.staging):
             fs.make_directory(private, 0o700)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.fs import PASSABLE, make_directory
+from vmsandbox.fs import PASSABLE, make_directory, make_missing
 
 _LOCK = "lock"
 _STATE = "state.db"
@@ -56,7 +56,8 @@ def claim(run_directory: Path, state_directory: Path) -> Iterator[Instance]:
     the state database stays, for the next owner.
     """
     numbers = state_directory / _NUMBERS
-    for directory in (state_directory, numbers, run_directory, run_directory / _NUMBERS):
+    _make_tops(run_directory, state_directory)
+    for directory in (numbers, run_directory / _NUMBERS):
         make_directory(directory, PASSABLE)
     lock, name = next(filter(None, (_try_lock(numbers, str(number)) for number in itertools.count())))
     with _owned(lock, Instance(run_directory / _NUMBERS / name, numbers / name)) as instance:
@@ -70,8 +71,7 @@ def claim_daemon(run_directory: Path, state_directory: Path) -> Iterator[Instanc
     Raises:
         FailedPrecondition: another daemon has them.
     """
-    for directory in (state_directory, run_directory):
-        make_directory(directory, PASSABLE)
+    _make_tops(run_directory, state_directory)
     locked = _try_lock(state_directory, _DAEMON)
     if locked is None:
         raise FailedPrecondition(
@@ -79,6 +79,12 @@ def claim_daemon(run_directory: Path, state_directory: Path) -> Iterator[Instanc
         )
     with _owned(locked[0], Instance(run_directory / _DAEMON, state_directory / _DAEMON)) as instance:
         yield instance
+
+
+def _make_tops(*directories: Path) -> None:
+    """Make what is missing. One that exists may be shared with others (/srv), and stays as the administrator has it."""
+    for directory in directories:
+        make_missing(directory, PASSABLE)
 
 
 @contextlib.contextmanager

@@ -127,11 +127,19 @@ def places(config: Config) -> dict[Place, tuple[Path, ...]]:
 
 
 def correct(config: Config, qemu_group: int) -> None:
-    """Give what an older version of this program has left the modes and groups of the table; follows no link."""
-    where = places(config)
+    """Give what an older version of this program has left the modes and groups of the table; follows no link.
+
+    The directories that the configuration names stay as they are: they may be shared with others (/srv).
+    """
+    where, named = places(config), _named(config)
     for entry in KEPT:
-        for path in entry.found(where):
+        for path in set(entry.found(where)) - named:
             _correct(path, entry.mode, qemu_group if entry.owner is Owner.QEMU_GROUP else 0)
+
+
+def _named(config: Config) -> set[Path]:
+    directories = (config.run_directory, config.state_directory, config.images.directory)
+    return {directory.resolve() for directory in directories if directory is not None}
 
 
 def _correct(path: Path, mode: int, group: int) -> None:

@@ -80,7 +80,7 @@ class AttemptCache:
 
     def remember(self, circumstances: Circumstances, attempts: tuple[Attempt, ...]) -> None:
         """Replace what is remembered."""
-        fs.make_directory(self._path.parent, fs.PASSABLE)
+        fs.make_missing(self._path.parent, fs.PASSABLE)
         content = _Content(circumstances, attempts)
         durable.write(self._path, json.dumps(codec.encode(content), indent=2).encode())
 
