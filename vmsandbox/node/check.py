@@ -1,13 +1,12 @@
 """What `vmsandbox check` finds: whether this node can run pods, and what to do where it cannot."""
 
 import contextlib
-import pwd
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.config import Config, UsersConfig
+from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest.transports import use_kernel
 from vmsandbox.guest.vhost_daemon import installed
@@ -16,7 +15,7 @@ from vmsandbox.hypervisor.base import Accelerator, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
 from vmsandbox.network import Network
-from vmsandbox.node import advice
+from vmsandbox.node import accounts, advice
 from vmsandbox.node.host import boot_image, network_settings, open_transports, open_users, vhost_device_vsock
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
@@ -55,7 +54,7 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     yield Section("programs", tuple(_program(*item) for item in PROGRAMS.items()))
     group = _attempt(lambda: f"QEMU's group {config.qemu_group} is {qemu_group(config)}")
     limits = _attempt(MachineCgroups(config.cgroup_parent).check)
-    yield Section("qemu", (group, _users(config.users), limits, _kvm()))
+    yield Section("qemu", (group, accounts.look(config.users), limits, _kvm()))
     yield Section("vsock", (_attempt(lambda: _vsock(config)),))
     yield Section("images", (_attempt(lambda: _images(config)),))
     yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
@@ -81,15 +80,6 @@ def _attempt(look: Callable[[], str]) -> Finding:
 
 def _bad(error: VmsandboxError) -> Finding:
     return Finding(False, str(error), error.hint)
-
-
-def _users(users: UsersConfig) -> Finding:
-    """An account with a number of the range would have what is a machine's."""
-    last = users.first + users.count - 1
-    known = [entry.pw_name for entry in pwd.getpwall() if users.first <= entry.pw_uid <= last]
-    if known:
-        return Finding(False, f"{known[0]} is a user of the range of machines' users", "set users.first")
-    return Finding(True, f"machines' processes run as users {users.first} to {last}, who have no accounts")
 
 
 def _kvm() -> Finding:
