@@ -56,7 +56,8 @@ class Containerd:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        command = ["containerd", "--config", str(self.directory / "config.toml")]
+        # Containers under runc ignore what containerd ignores, e.g. SIGHUP where the tests run under nohup(1).
+        command = ["env", "--default-signal", "containerd", "--config", str(self.directory / "config.toml")]
         with (self.directory / "containerd.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         eventually(lambda: _listens(self.socket))
