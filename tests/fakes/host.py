@@ -163,7 +163,7 @@ class FakeWorld:
         self.hypervisor = FakeHypervisor()
         self.network = FakeNetwork()
         self.cgroups = FakeCgroups()
-        self.users = UserRange(directory / "users", range(100, 300), 0)
+        self.users = UserRange(directory / "users", range(1_800_003_000, 1_800_003_200), 0)
         self.transports = FakeTransports(directory / "a")
         self.images = HoldingImages(directory / "images")
         self.images.held[IMAGE.id] = IMAGE

@@ -43,7 +43,7 @@ class Host:
             self.image,
             self.directory / "run",
             self.directory / "state",
-            users=UserRange(self.directory / "users", range(100, 104), 0),
+            users=UserRange(self.directory / "users", range(1_800_003_000, 1_800_003_004), 0),
             deadlines=DEADLINES,
         )
 

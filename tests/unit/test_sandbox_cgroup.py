@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.users import process_of
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, GuestImage, MachineSpec
 from vmsandbox.model import Vsock
 from vmsandbox.process import Account
 from vmsandbox.sandbox import cgroup
-from vmsandbox.sandbox.cgroup import MachineCgroups, limits_of
+from vmsandbox.sandbox.cgroup import MachineCgroups, let_kill_first, limits_of
 
 IMAGE = GuestImage(Path("kernel"), Path("initramfs"), Path("root"), "", "build")
 SPEC = MachineSpec("m", "u", "", IMAGE, 2, 1 << 30, Accelerator.KVM, Account(1, 1), Vsock(3), Path("console"))
@@ -153,15 +154,18 @@ def test_what_cannot_be_killed_is_an_error(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.skipif(os.geteuid() != 0, reason="starts a process of another user")
 def test_the_processes_are_those_of_the_machines_users_and_no_others(tmp_path: Path) -> None:
     users = MachineUsers(Account(1_800_002_010, 0), Account(1_800_002_011, 0))
-    with subprocess.Popen(["setpriv", f"--reuid={users.vsock.uid}", "sleep", "1000"]) as process:
-        try:
-            while Path(f"/proc/{process.pid}").stat().st_uid == 0:
-                pass
-            confine(v2(tmp_path), users)
-            assert (tmp_path / "vmsandbox/id/cgroup.procs").read_text() == str(process.pid)
-            assert Path(f"/proc/{process.pid}/oom_score_adj").read_text() == "500\n"
-        finally:
-            process.kill()
+    with process_of(users.vsock.uid) as process:
+        confine(v2(tmp_path), users)
+        assert (tmp_path / "vmsandbox/id/cgroup.procs").read_text() == str(process.pid)
+        assert Path(f"/proc/{process.pid}/oom_score_adj").read_text() == "500\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="starts a process of another user")
+def test_a_machine_without_a_cgroup_is_killed_before_the_nodes_services() -> None:
+    users = MachineUsers(Account(1_800_002_020, 0), Account(1_800_002_021, 0))
+    with process_of(users.qemu.uid) as process:
+        let_kill_first(users)
+        assert Path(f"/proc/{process.pid}/oom_score_adj").read_text() == "500\n"
 
 
 def test_an_emulated_machine_may_keep_its_translated_code() -> None:

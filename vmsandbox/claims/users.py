@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.claims.numbers import Claims
-from vmsandbox.process import Account
+from vmsandbox.errors import Unavailable
+from vmsandbox.process import Account, end_processes_of
+
+_TOLD = 5
+"""Processes that an error names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +45,20 @@ class UserRange:
         return MachineUsers(Account(first, self._qemu_group), Account(first + 1, first + 1))
 
     def release(self, owner: str) -> None:
-        """Give the owner's users back, when no process and no file of theirs is left. Succeeds where it has none."""
+        """Kill what is left of the owner's users' processes, and give the users back. Succeeds where it has none.
+
+        Blocks until the processes have ended: whoever gets a number next must not meet a process that has it. That no
+        file of theirs is left is the caller's care.
+
+        Raises:
+            Unavailable: a process does not end; the users stay taken.
+        """
+        first = self._claims.of(owner)
+        if first is None:
+            return
+        if left := end_processes_of((first, first + 1)):
+            raise Unavailable(
+                f"processes of the users {first} and {first + 1} do not end: {', '.join(map(str, left[:_TOLD]))}",
+                hint="the users stay taken until they do; `cat /proc/PID/stack` says what the kernel has them wait for",
+            )
         self._claims.release(owner)

@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.process import Account, Confinement, Limits, ProcessIdentity, stat_of, user_of
+from vmsandbox.process import Account, Confinement, Limits, ProcessIdentity, processes_and_users, stat_of
 from vmsandbox.protocol.messages import READY_PORT
 
 DEFAULT_PROGRAM = Path("vhost-device-vsock")
@@ -117,12 +117,10 @@ def find(directory: Path, cid: int) -> ProcessIdentity | None:
     Anybody can start a program with such a command line, but as its own user.
     """
     wanted, user = "\0".join(arguments(directory, cid)).encode(), _user(directory)
-    for entry in Path("/proc").glob("[0-9]*"):
+    for pid in (pid for pid, owner in processes_and_users() if owner == user):
         with contextlib.suppress(OSError):
-            if user_of(int(entry.name)) != user:
-                continue
-            if (entry / "cmdline").read_bytes().partition(b"\0")[2].rstrip(b"\0") == wanted:
-                return ProcessIdentity.of(int(entry.name))
+            if Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[2].rstrip(b"\0") == wanted:
+                return ProcessIdentity.of(pid)
     return None
 
 

@@ -6,6 +6,7 @@
 from vmsandbox.process.commands import STDERR_KEPT, Completed, echoing, run, start_daemon
 from vmsandbox.process.confinement import TOOLS, Account, Confinement, Limits
 from vmsandbox.process.identity import ProcessIdentity, name_of, stat_of, user_of
+from vmsandbox.process.users import end_processes_of, processes_and_users
 
 __all__ = [
     "STDERR_KEPT",
@@ -16,7 +17,9 @@ __all__ = [
     "Limits",
     "ProcessIdentity",
     "echoing",
+    "end_processes_of",
     "name_of",
+    "processes_and_users",
     "run",
     "start_daemon",
     "stat_of",

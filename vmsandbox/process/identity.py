@@ -40,12 +40,17 @@ class ProcessIdentity:
 
     @classmethod
     def of(cls, pid: int) -> "ProcessIdentity | None":
-        """The identity of a running process, or None where there is none (a zombie counts as none)."""
+        """The identity of a running process, or None where there is none.
+
+        A zombie counts as none, but for one whose other threads go on after its first has ended.
+        """
         try:
             fields = stat_of(pid)
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return None if fields[0] == "Z" else cls(pid, int(fields[19]))
+        if fields[0] == "Z" and int(fields[17]) < 2:  # field 20, num_threads
+            return None
+        return cls(pid, int(fields[19]))
 
     def alive(self) -> bool:
         """Whether exactly this process still runs."""

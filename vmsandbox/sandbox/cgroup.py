@@ -8,7 +8,7 @@ has one), in libvirtd's machines as in those of an embedded libvirt, whose own c
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, MachineSpec, Share
-from vmsandbox.process import name_of, user_of
+from vmsandbox.process import name_of, processes_and_users
 
 ROOT = Path("/sys/fs/cgroup")
 
@@ -95,9 +95,7 @@ class MachineCgroups:
         try:
             for controller, settings in self._settings(limits_of(spec)).items():
                 self._make(controller, name, settings, pids)
-            for pid in pids:
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                    Path(f"/proc/{pid}/oom_score_adj").write_text(str(_OOM_SCORE))
+            _kill_first(pids)
         except OSError as error:
             raise FailedPrecondition(
                 f"the machine's limits cannot be set: {error}",
@@ -156,21 +154,32 @@ class MachineCgroups:
         return {controller: settings[controller] for controller in self._controllers()}
 
 
+def let_kill_first(users: MachineUsers) -> None:
+    """Have the kernel kill a machine without a cgroup before the node's own services, if this host allows it."""
+    with contextlib.suppress(OSError):
+        _kill_first(_processes(users, None))
+
+
+def _kill_first(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            Path(f"/proc/{pid}/oom_score_adj").write_text(str(_OOM_SCORE))
+
+
 def _processes(users: MachineUsers, share: Share | None) -> Iterator[int]:
     """A machine's processes. What they say of themselves is not looked at, but for virtiofsd, which is root's."""
     own = {users.qemu.uid, users.vsock.uid}
-    for directory in Path("/proc").glob("[0-9]*"):
+    for pid, user in processes_and_users():
         with contextlib.suppress(OSError):  # it has ended
-            user = user_of(int(directory.name))
-            if user in own or (user == 0 and share is not None and _serves(directory, share.directory)):
-                yield int(directory.name)
+            if user in own or (user == 0 and share is not None and _serves(pid, share.directory)):
+                yield pid
 
 
-def _serves(process: Path, share: Path) -> bool:
+def _serves(pid: int, share: Path) -> bool:
     """Whether a process is the virtiofsd of a directory."""
-    if not name_of(int(process.name)).startswith("virtiofsd"):
+    if not name_of(pid).startswith("virtiofsd"):
         return False
-    return f"source={share}".encode() in (process / "cmdline").read_bytes().split(b"\0")
+    return f"source={share}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
 
 
 def _remove(cgroup: Path) -> None:

@@ -24,8 +24,8 @@ async def give_back(host: Host, sandbox_id: str) -> None:
     """
     layout = host.layout(sandbox_id)
 
-    async def release_users() -> None:  # when nothing of theirs is left
-        host.users.release(sandbox_id)
+    async def release_users() -> None:  # when no file of theirs is left
+        await asyncio.to_thread(host.users.release, sandbox_id)
 
     steps: dict[str, Callable[[], Awaitable[None]]] = {
         "ending its machine": lambda: host.hypervisor.destroy(domain_name(sandbox_id)),

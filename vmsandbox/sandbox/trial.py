@@ -1,5 +1,6 @@
 """A machine that is booted to see whether it runs: without network or disks, until its agent answers."""
 
+import asyncio
 import contextlib
 import shutil
 import uuid
@@ -18,6 +19,7 @@ from vmsandbox.hypervisor.watch import end_of
 from vmsandbox.process import Account
 from vmsandbox.protocol.messages import Event
 from vmsandbox.protocol.secret import random_bytes
+from vmsandbox.sandbox.cgroup import let_kill_first
 
 _MEMORY = 256 * 1024 * 1024
 _CONSOLE_LINES = 20
@@ -61,6 +63,7 @@ class Trial:
             secret = random_bytes()
             async with end_of(self._hypervisor, self._name) as ended:
                 await self._hypervisor.create(self._spec(accelerator, transport, users.qemu))
+                await asyncio.to_thread(let_kill_first, users)
                 async with console, offered(secret, self._port):
                     await aio.unless(self._answer(transport, secret, deadline), ended)
         except VmsandboxError as error:
@@ -106,7 +109,7 @@ class Trial:
         self._transports.stop(self._id, self._vsock)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._directory)
-        self._users.release(self._id)
+        await asyncio.to_thread(self._users.release, self._id)
 
 
 async def _ignore(_: Event) -> None:

@@ -1,0 +1,18 @@
+"""Processes of users that have no account, as those of machines are; only root can start them."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def process_of(user: int, command: Sequence[str] = ("sleep", "1000")) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command as a user while the context lasts."""
+    with subprocess.Popen(["setpriv", f"--reuid={user}", *command]) as process:
+        try:
+            while Path(f"/proc/{process.pid}").stat().st_uid == 0:
+                pass
+            yield process
+        finally:
+            process.kill()
