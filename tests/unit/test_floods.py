@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,25 @@ from tests.fakes.transport import UnixTransport
 from tests.unit.test_guest_session import hang, until
 from vmsandbox.errors import Unavailable
 from vmsandbox.fairness import UNBROKEN, Fairness
+from vmsandbox.guest import control, stream_port
 from vmsandbox.guest import session as session_module
-from vmsandbox.guest import stream_port
 from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest.control import MAX_BRACKETS
 from vmsandbox.guest.session import RunState, Session
 from vmsandbox.guest.transport import Connection
 from vmsandbox.model import ContainerState
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.framing import pack, pack_json
-from vmsandbox.protocol.messages import AGENT_FRAME, Envelope, Exit, Kind, Measured, Stream
+from vmsandbox.protocol.messages import (
+    AGENT_FRAME,
+    LARGE_ANSWERS,
+    MAX_CONTAINERS,
+    Envelope,
+    Exit,
+    Kind,
+    Measured,
+    Stream,
+)
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State
 
@@ -131,13 +142,42 @@ async def test_a_container_that_prints_without_end_does_not_delay_the_answers_of
 async def test_an_answer_that_may_be_large_is_taken_when_it_is_due_and_not_otherwise(
     agent: FakeAgent, session: Session
 ) -> None:
-    many = Measured(1, tuple(measures(f"c{number}") for number in range(200)))
+    many = Measured(1, tuple(measures(f"c{number}") for number in range(MAX_CONTAINERS)))
     assert len(pack_json(encode(many))) > AGENT_FRAME
     agent.answers["measure_containers"] = lambda _: many
     assert await GuestClient(session).measure_containers() == many
     agent.answers["list_containers"] = lambda _: many
     with pytest.raises(Unavailable, match="exceeds the limit of 65536"):
         await GuestClient(session).list_containers()
+
+
+async def test_a_large_frame_is_parsed_outside_the_event_loop(
+    agent: FakeAgent, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[bool, set[int]] = {True: set(), False: set()}
+
+    def note(payload: bytes) -> Envelope:
+        threads[len(payload) > AGENT_FRAME].add(threading.get_ident())
+        return parse(payload)
+
+    parse = control._envelope
+    monkeypatch.setattr(control, "_envelope", note)
+    agent.answers["measure_containers"] = lambda _: Measured(1, tuple(measures(f"c{n}") for n in range(MAX_CONTAINERS)))
+    await GuestClient(session).measure_containers()
+    await GuestClient(session).list_containers()
+    assert threads[False] == {threading.get_ident()}
+    assert threads[True] and not threads[True] & threads[False]
+
+
+async def test_a_large_frame_of_nothing_but_arrays_ends_the_connection_unparsed(
+    agent: FakeAgent, session: Session
+) -> None:
+    """Half a MiB of empty arrays took 60 ms in one call of the JSON parser, also in another thread."""
+    arrays: list[list[int]] = [[]] * (MAX_BRACKETS + 15_000)
+    assert AGENT_FRAME < len(pack_json({"body": encode(arrays)})) < LARGE_ANSWERS["measure_containers"]
+    agent.answers["measure_containers"] = lambda _: arrays
+    with pytest.raises(Unavailable, match="arrays and objects"):
+        await GuestClient(session).measure_containers()
 
 
 async def test_a_guest_that_breaks_the_protocol_again_and_again_is_dialled_less_and_less(

@@ -24,6 +24,13 @@ DIAL_TIMEOUT = 10.0
 _SECONDS_PER_EVENT = 1e-3
 """What an event is taken to cost: somebody handles it, records it and acknowledges it."""
 
+_SECONDS_PER_LARGE_FRAME = 0.05
+"""What a frame of more than `AGENT_FRAME` bytes is taken to cost."""
+
+MAX_BRACKETS = 10 * 1024
+"""Arrays and objects in such a frame, more than the fullest measures have. The JSON parser lets no other thread run
+before it ends, and half a MiB of empty arrays would take it 60 ms."""
+
 
 class Goodbye(Unavailable):
     """The agent took its leave, with a reason: it shuts down, or a newer controller has replaced this one."""
@@ -112,8 +119,8 @@ class Control:
     async def _receive(self, on_event: Callable[[Envelope], None]) -> VmsandboxError:
         try:
             while (payload := await self._connection.receive(self._requests.answer_limit)) is not None:
+                envelope = await self._read(payload)
                 with self._share.charged():
-                    envelope = _envelope(payload)
                     if envelope.kind is Kind.GOODBYE:
                         return Goodbye(f"the agent took its leave: {first_line(str(envelope.body))}")
                     self._dispatch(envelope, on_event)
@@ -122,6 +129,16 @@ class Control:
             return Unavailable(f"the connection to the agent broke: {error.strerror or error}")
         except ProtocolError as error:
             return Unavailable(f"the agent broke the protocol: {first_line(str(error))}")
+
+    async def _read(self, payload: bytes) -> Envelope:
+        """Parse a frame. A large one may take tens of milliseconds: too long for one turn of the event loop."""
+        if len(payload) > AGENT_FRAME:
+            self._share.charge(_SECONDS_PER_LARGE_FRAME)
+            if (brackets := payload.count(b"[") + payload.count(b"{")) > MAX_BRACKETS:
+                raise ProtocolError(f"a frame of {len(payload)} bytes has {brackets} arrays and objects")
+            return await asyncio.to_thread(_envelope, payload)
+        with self._share.charged():
+            return _envelope(payload)
 
     def _dispatch(self, envelope: Envelope, on_event: Callable[[Envelope], None]) -> None:
         if envelope.kind is Kind.EVENT:
