@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import itertools
 import json
 import os
 import shutil
@@ -261,11 +262,13 @@ _randoms = st.one_of(
     st.builds(symlink, _symlinks, _links),
     st.builds(hard_link, _paths, _paths),
     st.builds(whiteout, _paths),
-    st.builds(opaque, _paths),
     st.builds(file, _paths, type=st.sampled_from([tarfile.FIFOTYPE, tarfile.CHRTYPE]), device=st.just((1, 3))),
     st.builds(directory, _paths, xattrs=st.dictionaries(st.sampled_from(["user.a", "user.b"]), st.just(b"value"))),
 )
-_layers = st.lists(st.lists(_randoms, max_size=8), min_size=1, max_size=4)
+_opaques = st.builds(lambda path: [directory(path), opaque(path)], _paths)
+"""An opaque mark alone makes its directory, as with containerd; umoci makes none."""
+_steps = st.lists(st.one_of(st.builds(lambda member: [member], _randoms), _opaques), max_size=8)
+_layers = st.lists(_steps.map(lambda steps: [*itertools.chain(*steps)]), min_size=1, max_size=4)
 
 
 @given(layers=_layers)
