@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import socket
 import struct
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,10 @@ class Wire:
 
     @classmethod
     async def dial(cls, directory: Path, port: int) -> "Wire":
-        return cls(*await asyncio.open_unix_connection(str(directory / f"{port}.sock")))
+        # Not asyncio's connect: it takes one that a full backlog refuses (EAGAIN) for connected.
+        connected = socket.socket(socket.AF_UNIX)
+        connected.connect(str(directory / f"{port}.sock"))
+        return cls(*await asyncio.open_unix_connection(sock=connected))
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
