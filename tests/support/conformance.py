@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,11 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(settings: Mapping[str, Any] | None = None) -> Iterator[Serving]:
-    """Run the daemon, with `settings` over those of `configuration`; every pod is removed in the end."""
+def serving(settings: Mapping[str, Any] | None = None, under: Sequence[str] = ()) -> Iterator[Serving]:
+    """Run the daemon, with `settings` over those of `configuration`; every pod is removed in the end.
+
+    `under` is a command that runs the daemon's, which is appended to it.
+    """
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(_private_directory())
         (directory / "registry").mkdir()
@@ -68,7 +71,7 @@ def serving(settings: Mapping[str, Any] | None = None) -> Iterator[Serving]:
         (directory / "registries.conf").write_text(registries_conf(registry))
         (directory / "config.yaml").write_text(yaml.safe_dump({**configuration(directory), **(settings or {})}))
         stack.callback(_delete_bridge)
-        process = stack.enter_context(_daemon(directory))
+        process = stack.enter_context(_daemon(directory, under))
         cri = stack.enter_context(Cri.connect(directory / "cri.sock", directory / "logs"))
         _wait_ready(cri, process, directory)
         stack.callback(cri.remove_everything)
@@ -108,9 +111,10 @@ def _private_directory() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _daemon(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _daemon(directory: Path, under: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """The daemon under tini, which adopts what an embedded libvirt leaves behind."""
-    command = ["tini", "-s", "--", sys.executable, "-m", "vmsandbox", "--config", str(directory / "config.yaml")]
+    program = [sys.executable, "-m", "vmsandbox", "--config", str(directory / "config.yaml")]
+    command = [*under, "tini", "-s", "--", *program]
     with (directory / "serve.log").open("wb") as log:
         process = subprocess.Popen([*command, "serve"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:

@@ -16,10 +16,7 @@ def unshare(*kinds: int) -> None:
 
 
 def enter(path: Path, kind: int) -> None:
-    """Put this thread into the namespace at `path`, which is of this kind (setns(2)). Raises OSError.
-
-    Services that systemd confines (RestrictNamespaces=) have to say the kind.
-    """
+    """Put this thread into the namespace at `path`, which is of this kind (setns(2)). Raises OSError."""
     with path.open("rb") as namespace:
         _check(_libc.setns(namespace.fileno(), kind))
 

@@ -1,0 +1,53 @@
+"""The systemd unit, as systemd itself sees it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.unit import UNIT, values
+
+HIGHEST_EXPOSURE = 7.1
+"""docs/security.md, "The unit", says what keeps it from being lower."""
+
+MOUNT_NAMESPACE = (
+    "BindPaths", "BindReadOnlyPaths", "ExecPaths", "InaccessiblePaths", "MountAPIVFS", "NoExecPaths", "PrivateDevices",
+    "PrivateIPC", "PrivateMounts", "PrivateNetwork", "PrivateTmp", "PrivateUsers", "ProcSubset", "ProtectControlGroups",
+    "ProtectHome", "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "ProtectProc", "ProtectSystem",
+    "ReadOnlyPaths", "ReadWritePaths", "RootDirectory", "RootImage", "TemporaryFileSystem",
+)  # fmt: skip
+"""Settings with which systemd gives a service a namespace of its own: of mounts, or of something else of the host's."""
+
+
+def analyze(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["systemd-analyze", "--no-pager", *arguments],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    """But for the program, which is where somebody has installed it."""
+    program = Path(sys.executable).with_name("vmsandbox")
+    (tmp_path / UNIT.name).write_text(UNIT.read_text().replace("/usr/bin/vmsandbox", str(program)))
+    verified = analyze("verify", "--man=no", tmp_path / UNIT.name)
+    assert (verified.stdout, verified.stderr, verified.returncode) == ("", "", 0)
+
+
+def test_the_units_exposure_is_as_low_as_its_work_allows() -> None:
+    shown = analyze("security", "--offline=true", UNIT)
+    found = re.search(r"Overall exposure level for vmsandbox.service: ([0-9.]+)", shown.stdout)
+    assert found, shown.stderr
+    assert float(found[1]) <= HIGHEST_EXPOSURE
+
+
+@pytest.mark.parametrize("key", MOUNT_NAMESPACE)
+def test_the_unit_stays_in_the_namespaces_of_the_host(key: str) -> None:
+    assert values(key) == []
+
+
+def test_a_file_of_the_service_is_roots_alone() -> None:
+    assert values("UMask") == ["0077"]
