@@ -15,7 +15,7 @@ from tests.support.conformance import Serving, serving
 from vmsandbox.cri.client import CriClient, connected
 from vmsandbox.model import ExecRequest
 from vmsandbox.streaming.client import command
-from vmsandbox.streaming.remotecommand import Wanted
+from vmsandbox.streaming.protocol.remote_command import Wanted
 
 MIB = 1024 * 1024
 CARRIED = 32 * MIB

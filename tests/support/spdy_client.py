@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 from vmsandbox import aio
 from vmsandbox.streaming.client import CommandClient, PortForwardClient
 from vmsandbox.streaming.client.passing import Passing
-from vmsandbox.streaming.listening import close
-from vmsandbox.streaming.multiplexer import UNBOUNDED
-from vmsandbox.streaming.remotecommand import Wanted
-from vmsandbox.streaming.spdy import SpdyConnection
-from vmsandbox.streaming.wire import Wire
+from vmsandbox.streaming.io.sockets import close
+from vmsandbox.streaming.io.wire import Wire
+from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED
+from vmsandbox.streaming.protocol.remote_command import Wanted
+from vmsandbox.streaming.protocol.spdy import SpdyConnection
 
 
 class WindowlessSession(SpdyConnection):

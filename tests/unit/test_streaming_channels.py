@@ -9,9 +9,9 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from tests.unit.test_streaming_spdy import cuts, joined, pieces_of
-from vmsandbox.streaming.channels import ChannelProtocol, WebSocketChannels
-from vmsandbox.streaming.multiplexer import Closed, Data, Ended, Event, Failed, Multiplexer, Opened
-from vmsandbox.streaming.tunnel import Tunnel
+from vmsandbox.streaming.protocol.channels import ChannelProtocol, WebSocketChannels
+from vmsandbox.streaming.protocol.multiplexer import Closed, Data, Ended, Event, Failed, Multiplexer, Opened
+from vmsandbox.streaming.protocol.tunnel import Tunnel
 
 CHANNELS = {0: {"streamtype": "stdin"}, 1: {"streamtype": "stdout"}, 3: {"streamtype": "error"}}
 OPENED: list[Event] = [Opened(number, headers) for number, headers in CHANNELS.items()]

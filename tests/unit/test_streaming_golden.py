@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.support.golden import assert_golden
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
-from vmsandbox.streaming.agreement import agree_on_command, agree_on_ports
-from vmsandbox.streaming.portforward import PortForward, PortInput
-from vmsandbox.streaming.remotecommand import Input, RemoteCommand
-from vmsandbox.streaming.upgrade import Handshake
+from vmsandbox.streaming.protocol.negotiation import agree_on_command, agree_on_ports
+from vmsandbox.streaming.protocol.port_forward import PortForward, PortInput
+from vmsandbox.streaming.protocol.remote_command import Input, RemoteCommand
+from vmsandbox.streaming.protocol.upgrade import Handshake
 
 GOLDEN = Path("tests/unit/golden/streaming")
 _EXEC = ExecRequest("c", ("cat",), stdin=True, stdout=True, stderr=True)

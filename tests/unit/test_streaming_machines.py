@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from vmsandbox.errors import Internal
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming import pairs, remotecommand, status
-from vmsandbox.streaming.channels import WebSocketChannels
-from vmsandbox.streaming.machine import Left
-from vmsandbox.streaming.multiplexer import Closed, Data, Ended, Event, Multiplexer, Reset
-from vmsandbox.streaming.pairs import EARLY_LIMIT, MAX_WAITING
-from vmsandbox.streaming.portforward import (
+from vmsandbox.streaming.protocol import command_status, remote_command, stream_pairs
+from vmsandbox.streaming.protocol.channels import WebSocketChannels
+from vmsandbox.streaming.protocol.command_status import CommandStatus
+from vmsandbox.streaming.protocol.multiplexer import Closed, Data, Ended, Event, Multiplexer, Reset
+from vmsandbox.streaming.protocol.port_forward import (
     GaveUp,
     PortForward,
     PortInput,
@@ -22,7 +21,7 @@ from vmsandbox.streaming.portforward import (
     Requested,
     Waiting,
 )
-from vmsandbox.streaming.remotecommand import (
+from vmsandbox.streaming.protocol.remote_command import (
     Input,
     InputEnded,
     RemoteCommand,
@@ -30,17 +29,18 @@ from vmsandbox.streaming.remotecommand import (
     Started,
     Wanted,
 )
-from vmsandbox.streaming.resize import ResizeReader, TerminalSize
-from vmsandbox.streaming.spdy import SpdyConnection, frames
-from vmsandbox.streaming.status import CommandStatus
-from vmsandbox.streaming.subprotocols import (
+from vmsandbox.streaming.protocol.spdy import SpdyConnection, frames
+from vmsandbox.streaming.protocol.stream_pairs import EARLY_LIMIT, MAX_WAITING
+from vmsandbox.streaming.protocol.stream_protocol import Left
+from vmsandbox.streaming.protocol.terminal_size import ResizeReader, TerminalSize
+from vmsandbox.streaming.protocol.tunnel import Tunnel
+from vmsandbox.streaming.protocol.versions import (
     SPDY_COMMANDS,
     WEBSOCKET_COMMANDS,
     WEBSOCKET_PORTS,
     CommandVersion,
     choose,
 )
-from vmsandbox.streaming.tunnel import Tunnel
 
 ALL = Wanted(stdin=True, stdout=True, stderr=True)
 TERMINAL = Wanted(stdin=True, stdout=True, tty=True)
@@ -52,7 +52,7 @@ def command_of(version: CommandVersion, wanted: Wanted) -> tuple[Multiplexer, Re
     client: Multiplexer
     server: Multiplexer
     if version.channels is not None:
-        channels = remotecommand.channel_headers(wanted)
+        channels = remote_command.channel_headers(wanted)
         client = WebSocketChannels(version.channels, channels, server=False)
         server = WebSocketChannels(version.channels, channels, server=True)
     else:
@@ -61,7 +61,7 @@ def command_of(version: CommandVersion, wanted: Wanted) -> tuple[Multiplexer, Re
 
 
 def open_streams(client: Multiplexer, machine: RemoteCommand, kinds: tuple[str, ...]) -> dict[str, int]:
-    streams = {kind: client.open({remotecommand.STREAM_TYPE: kind}) for kind in kinds}
+    streams = {kind: client.open({remote_command.STREAM_TYPE: kind}) for kind in kinds}
     assert machine.receive(client.output())[-1:] == [Started()]
     client.receive(machine.take_output())
     return streams
@@ -92,7 +92,7 @@ def test_a_command_of_every_version(version: CommandVersion) -> None:
     machine.finish(CommandStatus(7))
     told = got(client, machine)[streams["error"]]
     if version.json_status:
-        assert status.decode(told).exit_code == 7
+        assert command_status.decode(told).exit_code == 7
     else:
         assert b"exit code 7" in told
 
@@ -129,13 +129,13 @@ def test_at_the_end_every_stream_of_spdy_ends_in_order() -> None:
 
 def test_input_before_all_streams_are_there_is_kept() -> None:
     client, machine = command_of(SPDY_COMMANDS[0], Wanted(stdin=True, stdout=True))
-    client.open({remotecommand.STREAM_TYPE: "error"})
-    stdin = client.open({remotecommand.STREAM_TYPE: "stdin"})
+    client.open({remote_command.STREAM_TYPE: "error"})
+    stdin = client.open({remote_command.STREAM_TYPE: "stdin"})
     assert machine.receive(client.output()) == []
     client.receive(machine.take_output())
     client.send(stdin, b"early")
     assert machine.receive(client.output()) == [Input(b"early")]
-    client.open({remotecommand.STREAM_TYPE: "stdout"})
+    client.open({remote_command.STREAM_TYPE: "stdout"})
     assert machine.receive(client.output()) == [Started()]
 
 
@@ -143,7 +143,7 @@ def test_input_before_all_streams_are_there_is_kept() -> None:
 def test_a_stream_twice_or_not_asked_for_is_reset(kind: str) -> None:
     client, machine = command_of(SPDY_COMMANDS[0], ALL)
     open_streams(client, machine, kinds_of(SPDY_COMMANDS[0], ALL))
-    stray = client.open({remotecommand.STREAM_TYPE: kind} if kind else {})
+    stray = client.open({remote_command.STREAM_TYPE: kind} if kind else {})
     assert machine.receive(client.output()) == []
     assert Reset(stray) in client.receive(machine.take_output())
 
@@ -203,13 +203,13 @@ def test_input_is_credited_when_it_was_taken_and_not_before() -> None:
 )
 def test_a_status_is_that_of_kubernetes(told: CommandStatus, expected: Mapping[str, object]) -> None:
     assert json.loads(told.encode(as_json=True)) == expected
-    assert status.decode(told.encode(as_json=True)).exit_code == told.exit_code
+    assert command_status.decode(told.encode(as_json=True)).exit_code == told.exit_code
 
 
 @given(st.binary(max_size=100) | st.from_type(dict).map(lambda value: json.dumps(value, default=str).encode()))
 def test_a_status_of_any_content_is_understood_or_refused(data: bytes) -> None:
     try:
-        status.decode(data)
+        command_status.decode(data)
     except Internal as error:
         assert "status" in error.evidence
 
@@ -256,9 +256,9 @@ def ports_of(transport: str) -> tuple[Multiplexer, PortForward]:
 
 
 def open_pair(client: Multiplexer, machine: PortForward, request: str = "0", port: int = 80) -> tuple[int, int]:
-    headers = {pairs.PORT: str(port), pairs.REQUEST_ID: request}
-    error = client.open({pairs.STREAM_TYPE: "error", **headers})
-    data = client.open({pairs.STREAM_TYPE: "data", **headers})
+    headers = {stream_pairs.PORT: str(port), stream_pairs.REQUEST_ID: request}
+    error = client.open({stream_pairs.STREAM_TYPE: "error", **headers})
+    data = client.open({stream_pairs.STREAM_TYPE: "data", **headers})
     assert machine.receive(client.output())[-1] == Requested(data, port)
     client.receive(machine.take_output())
     return data, error
@@ -307,27 +307,27 @@ def test_a_reset_gives_a_connection_up_and_no_other() -> None:
 
 def test_a_pair_without_request_ids_is_found_by_its_streams_numbers() -> None:
     client, machine = ports_of("SPDY")
-    client.open({pairs.STREAM_TYPE: "error", pairs.PORT: "80"})
-    data = client.open({pairs.STREAM_TYPE: "data", pairs.PORT: "80"})
+    client.open({stream_pairs.STREAM_TYPE: "error", stream_pairs.PORT: "80"})
+    data = client.open({stream_pairs.STREAM_TYPE: "data", stream_pairs.PORT: "80"})
     assert machine.receive(client.output()) == [Waiting(0), Requested(data, 80)]
 
 
 def test_what_a_data_stream_brings_before_its_pair_is_complete_is_kept() -> None:
     client, machine = ports_of("SPDY")
-    headers = {pairs.PORT: "80", pairs.REQUEST_ID: "0"}
-    data = client.open({pairs.STREAM_TYPE: "data", **headers})
+    headers = {stream_pairs.PORT: "80", stream_pairs.REQUEST_ID: "0"}
+    data = client.open({stream_pairs.STREAM_TYPE: "data", **headers})
     machine.receive(client.output())
     client.receive(machine.take_output())
     client.send(data, b"early")
     client.end(data)
     assert machine.receive(client.output()) == []
-    client.open({pairs.STREAM_TYPE: "error", **headers})
+    client.open({stream_pairs.STREAM_TYPE: "error", **headers})
     assert machine.receive(client.output()) == [Requested(data, 80), PortInput(data, b"early"), PortInputEnded(data)]
 
 
 def test_an_incomplete_pair_that_brings_too_much_is_reset() -> None:
     client, machine = ports_of("SPDY")
-    data = client.open({pairs.STREAM_TYPE: "data", pairs.PORT: "80", pairs.REQUEST_ID: "0"})
+    data = client.open({stream_pairs.STREAM_TYPE: "data", stream_pairs.PORT: "80", stream_pairs.REQUEST_ID: "0"})
     machine.receive(client.output())
     client.receive(machine.take_output())
     client.send(data, bytes(EARLY_LIMIT))
@@ -342,7 +342,7 @@ def test_an_incomplete_pair_that_brings_too_much_is_reset() -> None:
 
 def test_a_pair_whose_other_stream_does_not_come_expires() -> None:
     client, machine = ports_of("SPDY")
-    error = client.open({pairs.STREAM_TYPE: "error", pairs.PORT: "80", pairs.REQUEST_ID: "0"})
+    error = client.open({stream_pairs.STREAM_TYPE: "error", stream_pairs.PORT: "80", stream_pairs.REQUEST_ID: "0"})
     (waiting,) = machine.receive(client.output())
     assert isinstance(waiting, Waiting)
     client.receive(machine.take_output())
@@ -371,8 +371,8 @@ def test_a_stream_without_a_port_or_kind_is_reset(headers: dict[str, str]) -> No
 
 def test_the_two_streams_of_a_pair_name_one_port() -> None:
     client, machine = ports_of("SPDY")
-    client.open({pairs.STREAM_TYPE: "error", pairs.PORT: "80", pairs.REQUEST_ID: "0"})
-    other = client.open({pairs.STREAM_TYPE: "data", pairs.PORT: "81", pairs.REQUEST_ID: "0"})
+    client.open({stream_pairs.STREAM_TYPE: "error", stream_pairs.PORT: "80", stream_pairs.REQUEST_ID: "0"})
+    other = client.open({stream_pairs.STREAM_TYPE: "data", stream_pairs.PORT: "81", stream_pairs.REQUEST_ID: "0"})
     assert machine.receive(client.output()) == [Waiting(0)]
     assert Reset(other) in client.receive(machine.take_output())
 
@@ -380,13 +380,13 @@ def test_the_two_streams_of_a_pair_name_one_port() -> None:
 def test_pairs_that_wait_are_bounded() -> None:
     client, machine = ports_of("SPDY")
     for number in range(MAX_WAITING + 5):
-        client.open({pairs.STREAM_TYPE: "error", pairs.PORT: "80", pairs.REQUEST_ID: str(number)})
+        client.open({stream_pairs.STREAM_TYPE: "error", stream_pairs.PORT: "80", stream_pairs.REQUEST_ID: str(number)})
     assert len(machine.receive(client.output())) == MAX_WAITING
     assert len([event for event in client.receive(machine.take_output()) if isinstance(event, Reset)]) == 5
 
 
 def test_over_channels_both_streams_begin_with_their_port_and_the_last_end_is_the_connections() -> None:
-    channels = pairs.channel_headers((80, 443))
+    channels = stream_pairs.channel_headers((80, 443))
     protocol = WEBSOCKET_PORTS[1].channels
     assert protocol is not None
     client = WebSocketChannels(protocol, channels, server=False)

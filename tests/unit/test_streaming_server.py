@@ -26,14 +26,17 @@ from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming import client, connections, pairs, wire
+from vmsandbox.streaming import client
 from vmsandbox.streaming.client.dialling import dial
-from vmsandbox.streaming.commands import serve_command
-from vmsandbox.streaming.listening import client_tls
-from vmsandbox.streaming.remotecommand import Wanted
-from vmsandbox.streaming.server import StreamingServer
-from vmsandbox.streaming.spdy import frames
-from vmsandbox.streaming.wire import Wire
+from vmsandbox.streaming.io import wire
+from vmsandbox.streaming.io.sockets import client_tls
+from vmsandbox.streaming.io.wire import Wire
+from vmsandbox.streaming.protocol import stream_pairs
+from vmsandbox.streaming.protocol.remote_command import Wanted
+from vmsandbox.streaming.protocol.spdy import frames
+from vmsandbox.streaming.server import connections
+from vmsandbox.streaming.server.commands import serve_command
+from vmsandbox.streaming.server.server import StreamingServer
 
 PATTERN = random.Random(5).randbytes(3_000_000)
 
@@ -358,7 +361,11 @@ async def test_neither_a_connection_that_came_about_nor_a_client_that_left_is_ti
             await until(lambda: targets.ended == 5)
             idle = before + 2  # One for either end.
             assert timers() == idle
-            half = {pairs.STREAM_TYPE: pairs.ERROR, pairs.PORT: "80", pairs.REQUEST_ID: "half"}
+            half = {
+                stream_pairs.STREAM_TYPE: stream_pairs.ERROR,
+                stream_pairs.PORT: "80",
+                stream_pairs.REQUEST_ID: "half",
+            }
             pf._wire.machine.multiplexer.open(half)
             pf._wire.flush_soon()
             await until(lambda: timers() > idle + 1)
@@ -459,7 +466,7 @@ async def test_a_client_that_says_nothing_is_told_so_in_time(running: StreamingS
 async def test_a_client_that_opens_no_streams_starts_nothing(
     running: StreamingServer, targets: LocalTargets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vmsandbox.streaming.commands.serve_command.__kwdefaults__", {"creation_timeout": 0.3})
+    monkeypatch.setattr("vmsandbox.streaming.server.commands.serve_command.__kwdefaults__", {"creation_timeout": 0.3})
     url = running.exec_url(exec_of("true"))
     host, port = url.split("/")[2].split(":")
     reader, writer = await asyncio.open_connection(host, int(port))

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmsandbox.streaming.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened, Reset
-from vmsandbox.streaming.spdy import SpdyConnection, frames
-from vmsandbox.streaming.spdy.dictionary import DICTIONARY
-from vmsandbox.streaming.spdy.frame_reader import FrameReader
-from vmsandbox.streaming.spdy.frames import Kind, Setting, Status
-from vmsandbox.streaming.spdy.headers import BLOCK_LIMIT, HeaderCompressor, HeaderDecompressor
-from vmsandbox.streaming.spdy.windows import INITIAL, SESSION
+from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened, Reset
+from vmsandbox.streaming.protocol.spdy import SpdyConnection, frames
+from vmsandbox.streaming.protocol.spdy.dictionary import DICTIONARY
+from vmsandbox.streaming.protocol.spdy.frame_reader import FrameReader
+from vmsandbox.streaming.protocol.spdy.frames import Kind, Setting, Status
+from vmsandbox.streaming.protocol.spdy.headers import BLOCK_LIMIT, HeaderCompressor, HeaderDecompressor
+from vmsandbox.streaming.protocol.spdy.windows import INITIAL, SESSION
 
 HEADERS = {"streamtype": "stdin", "port": "80"}
 names = st.text("abcdefghij-", min_size=1, max_size=12)

@@ -14,16 +14,18 @@ from tests.unit.test_streaming_server import echo_server, until
 from vmsandbox import aio
 from vmsandbox.errors import Unavailable
 from vmsandbox.model import PortForwardRequest
-from vmsandbox.streaming import client, pairs, ports
-from vmsandbox.streaming.channels import WebSocketChannels
+from vmsandbox.streaming import client
 from vmsandbox.streaming.client import PortConnection, PortForwardClient
 from vmsandbox.streaming.client.dialling import dial
 from vmsandbox.streaming.client.passing import Passing
-from vmsandbox.streaming.listening import close
-from vmsandbox.streaming.pipe import LIMIT, OWN, Pipe
-from vmsandbox.streaming.server import StreamingServer
-from vmsandbox.streaming.subprotocols import WEBSOCKET_PORTS
-from vmsandbox.streaming.wire import Wire
+from vmsandbox.streaming.io.pipe import LIMIT, OWN, Pipe
+from vmsandbox.streaming.io.sockets import close
+from vmsandbox.streaming.io.wire import Wire
+from vmsandbox.streaming.protocol import stream_pairs
+from vmsandbox.streaming.protocol.channels import WebSocketChannels
+from vmsandbox.streaming.protocol.versions import WEBSOCKET_PORTS
+from vmsandbox.streaming.server import port_forward as ports
+from vmsandbox.streaming.server.server import StreamingServer
 
 PIECE = 50_000
 MANY = 20
@@ -54,7 +56,7 @@ async def over_channels(streaming: StreamingServer, port: int) -> AsyncIterator[
     version = WEBSOCKET_PORTS[1]
     assert version.channels is not None
     reader, writer, _ = await dial(url_of(streaming, STUCK, port), (version.name,))
-    channels = WebSocketChannels(version.channels, pairs.channel_headers((STUCK, port)), server=False)
+    channels = WebSocketChannels(version.channels, stream_pairs.channel_headers((STUCK, port)), server=False)
     forward = PortForwardClient(Wire(reader, writer, Passing(channels)))
     try:
         async with aio.background(forward.run()):
@@ -229,7 +231,7 @@ async def test_a_stream_that_is_not_read_yet_is_not_late(
 
         def with_much_behind_the_first(headers: Mapping[str, str]) -> int:
             number = opening(headers)
-            if headers[pairs.STREAM_TYPE] == pairs.ERROR:
+            if headers[stream_pairs.STREAM_TYPE] == stream_pairs.ERROR:
                 multiplexer.send(stuck._data, bytes(2 * LIMIT))
             return number
 
@@ -254,8 +256,11 @@ async def test_connections_that_are_left_before_they_begin_are_forgotten(running
     async with over_spdy_without_windows(running, echo) as forward, forward.connect(echo) as other:
         multiplexer = forward._wire.machine.multiplexer
         for number in range(50):  # Opened, filled and reset in what is read at once.
-            headers = {pairs.PORT: str(STUCK), pairs.REQUEST_ID: f"left {number}"}
-            both = [multiplexer.open({pairs.STREAM_TYPE: kind, **headers}) for kind in (pairs.ERROR, pairs.DATA)]
+            headers = {stream_pairs.PORT: str(STUCK), stream_pairs.REQUEST_ID: f"left {number}"}
+            both = [
+                multiplexer.open({stream_pairs.STREAM_TYPE: kind, **headers})
+                for kind in (stream_pairs.ERROR, stream_pairs.DATA)
+            ]
             multiplexer.send(both[1], bytes(30_000))
             for stream in both:
                 multiplexer.reset(stream)

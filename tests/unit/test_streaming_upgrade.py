@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tests.unit.test_streaming_spdy import cuts, pieces_of
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.model import ExecRequest, PortForwardRequest
-from vmsandbox.streaming.agreement import agree_on_command, agree_on_ports
-from vmsandbox.streaming.portforward import Requested
-from vmsandbox.streaming.tokens import Tokens
-from vmsandbox.streaming.upgrade import HEAD_LIMIT, Handshake, Refusal, UpgradeRequest
+from vmsandbox.streaming.protocol.negotiation import agree_on_command, agree_on_ports
+from vmsandbox.streaming.protocol.port_forward import Requested
+from vmsandbox.streaming.protocol.upgrade import HEAD_LIMIT, Handshake, Refusal, UpgradeRequest
+from vmsandbox.streaming.server.tokens import Tokens
 
 KEY = base64.b64encode(b"0123456789abcdef").decode()
 SPDY = {"Host": "h", "Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": "v4.channel.k8s.io"}

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from vmsandbox.streaming import wire as wires
-from vmsandbox.streaming.hangup import hangup_of
-from vmsandbox.streaming.listening import close
-from vmsandbox.streaming.pipe import LIMIT, OWN, Allowance, Pipe
-from vmsandbox.streaming.spdy import windows
-from vmsandbox.streaming.wire import ClientGone, Wire
+from vmsandbox.streaming.io import wire as wires
+from vmsandbox.streaming.io.hangup import hangup_of
+from vmsandbox.streaming.io.pipe import LIMIT, OWN, Allowance, Pipe
+from vmsandbox.streaming.io.sockets import close
+from vmsandbox.streaming.io.wire import ClientGone, Wire
+from vmsandbox.streaming.protocol.spdy import windows
 
 
 class EchoMachine:

@@ -11,8 +11,8 @@ from vmsandbox.cli.tty import converse
 from vmsandbox.cri.client import CriClient
 from vmsandbox.model import AttachRequest, ExecRequest
 from vmsandbox.streaming.client import command as connect
-from vmsandbox.streaming.listening import client_tls
-from vmsandbox.streaming.remotecommand import Wanted
+from vmsandbox.streaming.io.sockets import client_tls
+from vmsandbox.streaming.protocol.remote_command import Wanted
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})

@@ -7,17 +7,16 @@ from collections.abc import AsyncIterator, Awaitable
 from vmsandbox.errors import FailedPrecondition, Internal, Unavailable
 from vmsandbox.model import Output
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming import remotecommand
-from vmsandbox.streaming import status as statuses
-from vmsandbox.streaming.channels import WebSocketChannels
 from vmsandbox.streaming.client.dialling import dial
 from vmsandbox.streaming.client.passing import GONE, Passing
-from vmsandbox.streaming.listening import close
-from vmsandbox.streaming.multiplexer import Data, Failed
-from vmsandbox.streaming.remotecommand import ERROR, RESIZE, STREAM_TYPE, Wanted
-from vmsandbox.streaming.resize import TerminalSize
-from vmsandbox.streaming.subprotocols import WEBSOCKET_COMMANDS
-from vmsandbox.streaming.wire import ClientGone, Wire
+from vmsandbox.streaming.io.sockets import close
+from vmsandbox.streaming.io.wire import ClientGone, Wire
+from vmsandbox.streaming.protocol import command_status, remote_command
+from vmsandbox.streaming.protocol.channels import WebSocketChannels
+from vmsandbox.streaming.protocol.multiplexer import Data, Failed
+from vmsandbox.streaming.protocol.remote_command import ERROR, RESIZE, STREAM_TYPE, Wanted
+from vmsandbox.streaming.protocol.terminal_size import TerminalSize
+from vmsandbox.streaming.protocol.versions import WEBSOCKET_COMMANDS
 
 _COMMANDS = {version.name: version for version in WEBSOCKET_COMMANDS if version.name.startswith(("v5.c", "v4.c"))}
 
@@ -60,7 +59,7 @@ class CommandClient:
         """
         if not self._status:
             raise Unavailable(f"{GONE} before the command ended")
-        status = statuses.decode(bytes(self._status))
+        status = command_status.decode(bytes(self._status))
         if status.exit_code is None:
             raise FailedPrecondition(status.message)
         return status.exit_code
@@ -81,7 +80,7 @@ class CommandClient:
 
     def _take_status(self, data: bytes) -> None:
         self._status += data
-        if len(self._status) > statuses.STATUS_LIMIT:
+        if len(self._status) > command_status.STATUS_LIMIT:
             raise Internal("the server's error stream does not end")
 
     def _consumed(self, number: int, count: int) -> None:
@@ -120,7 +119,7 @@ async def command(url: str, wanted: Wanted, tls: ssl.SSLContext | None = None) -
         version = _COMMANDS.get(name)
         if version is None or version.channels is None:
             raise Internal(f"the streaming server chose {name!r}, which was not offered")
-        channels = WebSocketChannels(version.channels, remotecommand.channel_headers(wanted), server=False)
+        channels = WebSocketChannels(version.channels, remote_command.channel_headers(wanted), server=False)
         yield CommandClient(Wire(reader, writer, Passing(channels)), wanted)
     finally:
         close(writer)

@@ -11,7 +11,7 @@ from wsproto.handshake import H11Handshake
 from wsproto.utilities import RemoteProtocolError
 
 from vmsandbox.errors import InvalidArgument, PermissionDenied, Unavailable
-from vmsandbox.streaming.listening import keep_alive
+from vmsandbox.streaming.io.sockets import keep_alive
 
 DIAL_TIMEOUT = 30.0
 """Seconds for connecting and for the answer."""

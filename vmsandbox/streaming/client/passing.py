@@ -1,7 +1,7 @@
 """A multiplexer as the machine of a `Wire`: a client deals with the events itself."""
 
-from vmsandbox.streaming.machine import MultiplexerMachine
-from vmsandbox.streaming.multiplexer import Closed, Event, Failed, Multiplexer
+from vmsandbox.streaming.protocol.multiplexer import Closed, Event, Failed, Multiplexer
+from vmsandbox.streaming.protocol.stream_protocol import MultiplexerMachine
 
 GONE = "the streaming server hung up"
 

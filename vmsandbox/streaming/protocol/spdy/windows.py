@@ -10,7 +10,7 @@ cannot know from the first byte whether we mean them. What holds it back then is
 
 from collections.abc import Iterable
 
-from vmsandbox.streaming.multiplexer import UNBOUNDED
+from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED
 
 INITIAL = 64 * 1024
 """Bytes of every window at first."""

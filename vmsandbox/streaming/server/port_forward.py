@@ -12,11 +12,9 @@ from contextlib import AbstractAsyncContextManager
 
 from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.streaming.commands import STREAM_CREATION_TIMEOUT
-from vmsandbox.streaming.forwarding import Forwarding
-from vmsandbox.streaming.machine import Left
-from vmsandbox.streaming.pipe import Allowance
-from vmsandbox.streaming.portforward import (
+from vmsandbox.streaming.io.pipe import Allowance
+from vmsandbox.streaming.io.wire import ClientGone, Wire
+from vmsandbox.streaming.protocol.port_forward import (
     GaveUp,
     PortEvent,
     PortForward,
@@ -25,8 +23,10 @@ from vmsandbox.streaming.portforward import (
     Requested,
     Waiting,
 )
-from vmsandbox.streaming.targets import Port
-from vmsandbox.streaming.wire import ClientGone, Wire
+from vmsandbox.streaming.protocol.stream_protocol import Left
+from vmsandbox.streaming.server.commands import STREAM_CREATION_TIMEOUT
+from vmsandbox.streaming.server.forwarding import Forwarding
+from vmsandbox.streaming.server.targets import Port
 
 STALL_TIMEOUT = 30.0
 """Seconds in which ports have to take something in while other connections of their client wait for it."""

@@ -8,8 +8,8 @@ import struct
 import zlib
 from collections.abc import Mapping
 
-from vmsandbox.streaming.spdy.dictionary import DICTIONARY
-from vmsandbox.streaming.spdy.frames import SpdyError
+from vmsandbox.streaming.protocol.spdy.dictionary import DICTIONARY
+from vmsandbox.streaming.protocol.spdy.frames import SpdyError
 
 BLOCK_LIMIT = 16 * 1024
 """Bytes that a block may have when it is decompressed."""

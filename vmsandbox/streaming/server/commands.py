@@ -8,13 +8,13 @@ from contextlib import AbstractAsyncContextManager
 from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming.machine import Left
-from vmsandbox.streaming.pipe import Allowance, Pipe
-from vmsandbox.streaming.remotecommand import CommandEvent, Input, InputEnded, RemoteCommand, Resized, Started
-from vmsandbox.streaming.resize import TerminalSize
-from vmsandbox.streaming.status import CommandStatus
-from vmsandbox.streaming.targets import Process
-from vmsandbox.streaming.wire import ClientGone, Wire
+from vmsandbox.streaming.io.pipe import Allowance, Pipe
+from vmsandbox.streaming.io.wire import ClientGone, Wire
+from vmsandbox.streaming.protocol.command_status import CommandStatus
+from vmsandbox.streaming.protocol.remote_command import CommandEvent, Input, InputEnded, RemoteCommand, Resized, Started
+from vmsandbox.streaming.protocol.stream_protocol import Left
+from vmsandbox.streaming.protocol.terminal_size import TerminalSize
+from vmsandbox.streaming.server.targets import Process
 
 STREAM_CREATION_TIMEOUT = 30.0
 """Seconds that a client has for opening its streams, as the kubelet has it."""

@@ -6,6 +6,6 @@ credentials. `frames` are the bytes, which `frame_reader` cuts, `headers` the co
 that are open, `windows` flow control, `connection` the state machine.
 """
 
-from vmsandbox.streaming.spdy.connection import SpdyConnection
+from vmsandbox.streaming.protocol.spdy.connection import SpdyConnection
 
 __all__ = ["SpdyConnection"]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from wsproto.frame_protocol import CloseReason
 
-from vmsandbox.streaming.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened
-from vmsandbox.streaming.websocket import MESSAGE_LIMIT, Goodbye, Piece, WebSocket, WebSocketError
+from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened
+from vmsandbox.streaming.protocol.websocket import MESSAGE_LIMIT, Goodbye, Piece, WebSocket, WebSocketError
 
 CLOSE_CHANNEL = 255
 _FIRST = ord("0")

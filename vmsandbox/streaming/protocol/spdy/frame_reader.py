@@ -2,7 +2,16 @@
 
 from collections.abc import Iterator
 
-from vmsandbox.streaming.spdy.frames import CONTROL, FIN, HEADER, MASK_24, VERSION, ControlFrame, DataFrame, SpdyError
+from vmsandbox.streaming.protocol.spdy.frames import (
+    CONTROL,
+    FIN,
+    HEADER,
+    MASK_24,
+    VERSION,
+    ControlFrame,
+    DataFrame,
+    SpdyError,
+)
 
 CONTROL_LIMIT = 32 * 1024
 """Bytes that the payload of a control frame may have; the draft asks for 8 KiB at least."""

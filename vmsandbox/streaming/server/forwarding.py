@@ -5,10 +5,10 @@ import contextlib
 
 from vmsandbox import aio
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.streaming.pipe import Allowance, Pipe
-from vmsandbox.streaming.portforward import PortForward
-from vmsandbox.streaming.targets import Port
-from vmsandbox.streaming.wire import Wire
+from vmsandbox.streaming.io.pipe import Allowance, Pipe
+from vmsandbox.streaming.io.wire import Wire
+from vmsandbox.streaming.protocol.port_forward import PortForward
+from vmsandbox.streaming.server.targets import Port
 
 AFTER_END = 5.0
 """Seconds that a client may go on sending after the port has ended its direction; many never end theirs."""

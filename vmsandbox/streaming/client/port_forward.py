@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 
 from vmsandbox import aio
 from vmsandbox.errors import Internal, Unavailable
-from vmsandbox.streaming import pairs
-from vmsandbox.streaming import status as statuses
 from vmsandbox.streaming.client.dialling import dial
 from vmsandbox.streaming.client.passing import GONE, Passing
-from vmsandbox.streaming.listening import close
-from vmsandbox.streaming.multiplexer import Data, Ended, Event, Failed, Reset
-from vmsandbox.streaming.pipe import Allowance, Pipe
-from vmsandbox.streaming.subprotocols import WEBSOCKET_PORTS
-from vmsandbox.streaming.tunnel import Tunnel
-from vmsandbox.streaming.wire import ClientGone, Wire
+from vmsandbox.streaming.io.pipe import Allowance, Pipe
+from vmsandbox.streaming.io.sockets import close
+from vmsandbox.streaming.io.wire import ClientGone, Wire
+from vmsandbox.streaming.protocol import command_status, stream_pairs
+from vmsandbox.streaming.protocol.multiplexer import Data, Ended, Event, Failed, Reset
+from vmsandbox.streaming.protocol.tunnel import Tunnel
+from vmsandbox.streaming.protocol.versions import WEBSOCKET_PORTS
 
 _TUNNEL = WEBSOCKET_PORTS[0].name
 
@@ -84,11 +83,11 @@ class PortForwardClient:
         """A connection to a port. Whether somebody listens there shows when it is read from. Raises Unavailable."""
         self._check_alive()
         multiplexer, connection = self._wire.machine.multiplexer, _Connection(Pipe(self._allowance))
-        headers = {pairs.PORT: str(port), pairs.REQUEST_ID: str(next(self._requests))}
-        error = multiplexer.open({pairs.STREAM_TYPE: pairs.ERROR, **headers})
+        headers = {stream_pairs.PORT: str(port), stream_pairs.REQUEST_ID: str(next(self._requests))}
+        error = multiplexer.open({stream_pairs.STREAM_TYPE: stream_pairs.ERROR, **headers})
         multiplexer.end(error)
-        data = multiplexer.open({pairs.STREAM_TYPE: pairs.DATA, **headers})
-        self._streams |= {error: (connection, pairs.ERROR), data: (connection, pairs.DATA)}
+        data = multiplexer.open({stream_pairs.STREAM_TYPE: stream_pairs.DATA, **headers})
+        self._streams |= {error: (connection, stream_pairs.ERROR), data: (connection, stream_pairs.DATA)}
         self._wire.flush_soon()
         try:
             yield PortConnection(self, port, data, connection)
@@ -149,14 +148,14 @@ class PortForwardClient:
 
     def _end_data(self, number: int, reason: str = "") -> None:
         connection, kind = self._streams.get(number, (None, ""))
-        if connection is not None and kind == pairs.DATA:
+        if connection is not None and kind == stream_pairs.DATA:
             connection.error += b"" if connection.error else reason.encode()
             connection.data.end()
 
     async def _take_data(self, number: int, data: bytes) -> None:
         connection, kind = self._streams.get(number, (None, ""))
-        if connection is None or kind == pairs.ERROR:
-            if connection is not None and len(connection.error) < statuses.STATUS_LIMIT:
+        if connection is None or kind == stream_pairs.ERROR:
+            if connection is not None and len(connection.error) < command_status.STATUS_LIMIT:
                 connection.error += data
             self._wire.machine.multiplexer.consumed(number, len(data))
             return

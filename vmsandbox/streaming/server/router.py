@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
-from vmsandbox.streaming.agreement import agree_on_command, agree_on_ports
-from vmsandbox.streaming.commands import serve_command
-from vmsandbox.streaming.listening import farewell
-from vmsandbox.streaming.ports import serve_ports
-from vmsandbox.streaming.targets import Process, Targets
-from vmsandbox.streaming.tokens import Tokens
-from vmsandbox.streaming.upgrade import Handshake, Refusal, UpgradeRequest
-from vmsandbox.streaming.wire import LINGER, Wire
+from vmsandbox.streaming.io.sockets import farewell
+from vmsandbox.streaming.io.wire import LINGER, Wire
+from vmsandbox.streaming.protocol.negotiation import agree_on_command, agree_on_ports
+from vmsandbox.streaming.protocol.upgrade import Handshake, Refusal, UpgradeRequest
+from vmsandbox.streaming.server.commands import serve_command
+from vmsandbox.streaming.server.port_forward import serve_ports
+from vmsandbox.streaming.server.targets import Process, Targets
+from vmsandbox.streaming.server.tokens import Tokens
 
 HEAD_TIMEOUT = 10.0
 """Seconds that a client has for its request, and before that for the handshake of TLS."""

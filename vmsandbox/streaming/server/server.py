@@ -13,12 +13,12 @@ from vmsandbox import log
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
-from vmsandbox.streaming.connections import Connections
-from vmsandbox.streaming.listening import keep_alive, server_tls, url_of
-from vmsandbox.streaming.router import HEAD_TIMEOUT, PATHS, Request, Router
-from vmsandbox.streaming.targets import Targets
-from vmsandbox.streaming.tokens import Tokens
-from vmsandbox.streaming.wire import IDLE_TIMEOUT, ClientGone
+from vmsandbox.streaming.io.sockets import keep_alive, server_tls, url_of
+from vmsandbox.streaming.io.wire import IDLE_TIMEOUT, ClientGone
+from vmsandbox.streaming.server.connections import Connections
+from vmsandbox.streaming.server.router import HEAD_TIMEOUT, PATHS, Request, Router
+from vmsandbox.streaming.server.targets import Targets
+from vmsandbox.streaming.server.tokens import Tokens
 
 _log = log.get(__name__)
 

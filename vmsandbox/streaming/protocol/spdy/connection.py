@@ -7,13 +7,21 @@ peer cannot know yet.
 
 from collections.abc import Callable, Mapping
 
-from vmsandbox.streaming.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened, Reset
-from vmsandbox.streaming.spdy import frames
-from vmsandbox.streaming.spdy.frame_reader import FrameReader
-from vmsandbox.streaming.spdy.frames import ControlFrame, DataFrame, GoAwayStatus, Kind, Setting, SpdyError, Status
-from vmsandbox.streaming.spdy.headers import HeaderCompressor, HeaderDecompressor, MalformedHeaders
-from vmsandbox.streaming.spdy.streams import MAX_STREAMS, Stream, Streams
-from vmsandbox.streaming.spdy.windows import INITIAL, SESSION, FlowControl
+from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened, Reset
+from vmsandbox.streaming.protocol.spdy import frames
+from vmsandbox.streaming.protocol.spdy.frame_reader import FrameReader
+from vmsandbox.streaming.protocol.spdy.frames import (
+    ControlFrame,
+    DataFrame,
+    GoAwayStatus,
+    Kind,
+    Setting,
+    SpdyError,
+    Status,
+)
+from vmsandbox.streaming.protocol.spdy.headers import HeaderCompressor, HeaderDecompressor, MalformedHeaders
+from vmsandbox.streaming.protocol.spdy.streams import MAX_STREAMS, Stream, Streams
+from vmsandbox.streaming.protocol.spdy.windows import INITIAL, SESSION, FlowControl
 
 
 class SpdyConnection:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from vmsandbox.streaming.multiplexer import Closed, Data, Ended, Event, Failed, Multiplexer, Opened, Reset
+from vmsandbox.streaming.protocol.multiplexer import Closed, Data, Ended, Event, Failed, Multiplexer, Opened, Reset
 
 E = TypeVar("E")
 

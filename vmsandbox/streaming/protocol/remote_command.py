@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming.machine import ServedMachine
-from vmsandbox.streaming.multiplexer import UNBOUNDED, Multiplexer
-from vmsandbox.streaming.resize import ResizeReader, TerminalSize
-from vmsandbox.streaming.status import CommandStatus
-from vmsandbox.streaming.subprotocols import COMMAND_CHANNELS, CommandVersion
+from vmsandbox.streaming.protocol.command_status import CommandStatus
+from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Multiplexer
+from vmsandbox.streaming.protocol.stream_protocol import ServedMachine
+from vmsandbox.streaming.protocol.terminal_size import ResizeReader, TerminalSize
+from vmsandbox.streaming.protocol.versions import COMMAND_CHANNELS, CommandVersion
 
 STREAM_TYPE = "streamtype"
 ERROR, RESIZE = "error", "resize"

@@ -5,9 +5,9 @@ The session's bytes are cut into binary messages anyhow; the bounds of messages 
 
 from collections.abc import Mapping
 
-from vmsandbox.streaming.multiplexer import Closed, Event, Failed
-from vmsandbox.streaming.spdy import SpdyConnection
-from vmsandbox.streaming.websocket import MESSAGE_LIMIT, Goodbye, WebSocket, WebSocketError
+from vmsandbox.streaming.protocol.multiplexer import Closed, Event, Failed
+from vmsandbox.streaming.protocol.spdy import SpdyConnection
+from vmsandbox.streaming.protocol.websocket import MESSAGE_LIMIT, Goodbye, WebSocket, WebSocketError
 
 
 class Tunnel:

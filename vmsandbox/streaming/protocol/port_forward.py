@@ -8,9 +8,9 @@ CRI request named, and both streams begin with the port, two bytes, little-endia
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vmsandbox.streaming.machine import ServedMachine
-from vmsandbox.streaming.multiplexer import Multiplexer
-from vmsandbox.streaming.pairs import EARLY_LIMIT, Pair, WaitingPairs
+from vmsandbox.streaming.protocol.multiplexer import Multiplexer
+from vmsandbox.streaming.protocol.stream_pairs import EARLY_LIMIT, Pair, WaitingPairs
+from vmsandbox.streaming.protocol.stream_protocol import ServedMachine
 
 
 @dataclass(frozen=True, slots=True)

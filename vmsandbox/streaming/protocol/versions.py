@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from vmsandbox.streaming.channels import ChannelProtocol
+from vmsandbox.streaming.protocol.channels import ChannelProtocol
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
-from vmsandbox.streaming import pairs, remotecommand
-from vmsandbox.streaming.channels import WebSocketChannels
-from vmsandbox.streaming.multiplexer import Multiplexer
-from vmsandbox.streaming.portforward import PortForward
-from vmsandbox.streaming.remotecommand import RemoteCommand, Wanted
-from vmsandbox.streaming.spdy import SpdyConnection
-from vmsandbox.streaming.subprotocols import (
+from vmsandbox.streaming.protocol import remote_command, stream_pairs
+from vmsandbox.streaming.protocol.channels import WebSocketChannels
+from vmsandbox.streaming.protocol.multiplexer import Multiplexer
+from vmsandbox.streaming.protocol.port_forward import PortForward
+from vmsandbox.streaming.protocol.remote_command import RemoteCommand, Wanted
+from vmsandbox.streaming.protocol.spdy import SpdyConnection
+from vmsandbox.streaming.protocol.tunnel import Tunnel
+from vmsandbox.streaming.protocol.upgrade import Refusal, UpgradeRequest
+from vmsandbox.streaming.protocol.versions import (
     SPDY_COMMANDS,
     SPDY_PORTS,
     WEBSOCKET_COMMANDS,
@@ -17,8 +19,6 @@ from vmsandbox.streaming.subprotocols import (
     Version,
     choose,
 )
-from vmsandbox.streaming.tunnel import Tunnel
-from vmsandbox.streaming.upgrade import Refusal, UpgradeRequest
 
 
 def agree_on_command(asked: UpgradeRequest, request: ExecRequest | AttachRequest) -> tuple[str, RemoteCommand]:
@@ -27,7 +27,7 @@ def agree_on_command(asked: UpgradeRequest, request: ExecRequest | AttachRequest
     wanted = Wanted(request.stdin, request.stdout, request.stderr, request.tty)
     multiplexer: Multiplexer
     if version.channels is not None:
-        channels = remotecommand.channel_headers(wanted)
+        channels = remote_command.channel_headers(wanted)
         multiplexer = WebSocketChannels(version.channels, channels, server=True)
     else:
         multiplexer = SpdyConnection(server=True)
@@ -40,7 +40,7 @@ def agree_on_ports(asked: UpgradeRequest, request: PortForwardRequest) -> tuple[
     if version.channels is not None:
         if not request.ports:
             raise Refusal(400, "over WebSocket channels the ports have to be named when the URL is asked for")
-        channels = pairs.channel_headers(request.ports)
+        channels = stream_pairs.channel_headers(request.ports)
         if len(channels) > version.channels.most:
             raise Refusal(400, f"over these WebSocket channels at most {version.channels.most // 2} ports can be named")
         multiplexer = WebSocketChannels(version.channels, channels, server=True)

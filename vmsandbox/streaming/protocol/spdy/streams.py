@@ -7,8 +7,8 @@ odd numbers, those of the server even ones; they only grow.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from vmsandbox.streaming.spdy.frames import SpdyError
-from vmsandbox.streaming.spdy.windows import ReceiveWindow, SendWindow
+from vmsandbox.streaming.protocol.spdy.frames import SpdyError
+from vmsandbox.streaming.protocol.spdy.windows import ReceiveWindow, SendWindow
 
 MAX_STREAMS = 256
 """Streams that the peer may have open; more are refused."""

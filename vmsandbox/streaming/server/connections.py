@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 from vmsandbox import aio
-from vmsandbox.streaming.listening import close
+from vmsandbox.streaming.io.sockets import close
 
 MAX_STRANGERS = 128
 """Connections that have made no valid request yet; for one more, the oldest is closed."""
