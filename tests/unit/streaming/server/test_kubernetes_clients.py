@@ -6,15 +6,19 @@ import gc
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from kubernetes.client import Configuration
+from kubernetes.stream.ws_client import PortForward as PythonPortForward
+from kubernetes.stream.ws_client import WSClient, create_websocket
 
 from tests.fakes.streaming import STUCK, LocalTargets
 from tests.support.api_server import api_server
 from tests.support.spdy_client import WindowlessSession
-from tests.unit.test_streaming_server import PATTERN, echo_server, exec_of, until, wanted_of
+from tests.support.streaming import PATTERN, echo_server, exec_of, until, wanted_of
 from vmsandbox.model import ExecRequest, PortForwardRequest
 from vmsandbox.streaming.io.pipe import LIMIT, Pipe
 from vmsandbox.streaming.protocol import command_status
@@ -217,3 +221,42 @@ async def test_kubectl_forwards_a_connection_while_another_one_is_stuck(
             assert await reader.readexactly(10) == b"STILL HERE"
         writer.close()
         stuck_writer.close()
+
+
+@pytest.mark.parametrize("version", ["v4.channel.k8s.io", "v5.channel.k8s.io,v4.channel.k8s.io"])
+async def test_the_client_of_python_kubernetes_runs_a_command(running: StreamingServer, version: str) -> None:
+    request = exec_of("sh", "-c", "read x; echo got $x; echo oops >&2; exit 4", stdin=True)
+    url = running.exec_url(request).replace("http", "ws", 1)
+
+    def work() -> tuple[str, str, int]:
+        ws = WSClient(Configuration(), url, {"sec-websocket-protocol": version}, capture_all=True)
+        ws.write_stdin("hello\n")
+        ws.run_forever(timeout=10)
+        ended = (ws.read_stdout(), ws.read_stderr(), ws.returncode)
+        ws.sock.shutdown()  # `close` does nothing when the server has closed before.
+        return ended
+
+    assert await asyncio.to_thread(work) == ("got hello\n", "oops\n", 4)
+
+
+async def test_the_client_of_python_kubernetes_forwards_a_port(running: StreamingServer) -> None:
+    async with await echo_server() as echo:
+        port = echo.sockets[0].getsockname()[1]
+        url = running.portforward_url(PortForwardRequest("s", (port,))).replace("http", "ws", 1)
+
+        def work() -> bytes:
+            ws = create_websocket(Configuration(), url, {"sec-websocket-protocol": "v4.channel.k8s.io"})
+            forward = PythonPortForward(ws, [port])
+            local = forward.socket(port)
+            local.setblocking(True)
+            local.settimeout(10)
+            local.sendall(b"hello")
+            got: bytes = local.recv(100)
+            local.close()
+            for proxy in threading.enumerate():
+                if proxy.name.startswith("Kubernetes port forward proxy"):
+                    proxy.join(10)  # It fails with a socket that is closed under its hands.
+            ws.shutdown()
+            return got
+
+        assert await asyncio.to_thread(work) == b"HELLO"

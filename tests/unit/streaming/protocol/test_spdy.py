@@ -1,12 +1,12 @@
 """SPDY/3.1 as a state machine: frames of the draft, round trips however they are cut, windows, and bad peers."""
 
-import itertools
 import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.protocols import cuts, joined, pieces_of
 from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened, Reset
 from vmsandbox.streaming.protocol.spdy import SpdyConnection, frames
 from vmsandbox.streaming.protocol.spdy.dictionary import DICTIONARY
@@ -16,29 +16,16 @@ from vmsandbox.streaming.protocol.spdy.headers import BLOCK_LIMIT, HeaderCompres
 from vmsandbox.streaming.protocol.spdy.windows import INITIAL, SESSION
 
 HEADERS = {"streamtype": "stdin", "port": "80"}
+
+
 names = st.text("abcdefghij-", min_size=1, max_size=12)
+
+
 header_maps = st.dictionaries(names, st.text(max_size=40), max_size=8)
-cuts = st.lists(st.integers(min_value=0), max_size=30)
-
-
-def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
-    edges = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
 def feed(peer: SpdyConnection, data: bytes, cuts: list[int]) -> list[Event]:
     return [event for piece in pieces_of(data, cuts) for event in peer.receive(piece)]
-
-
-def joined(events: list[Event]) -> list[Event]:
-    """Data that came in pieces, as one."""
-    result: list[Event] = []
-    for event in events:
-        if isinstance(event, Data) and result and isinstance(result[-1], Data) and result[-1].stream == event.stream:
-            result[-1] = Data(event.stream, result[-1].data + event.data)
-        else:
-            result.append(event)
-    return result
 
 
 def pair() -> tuple[SpdyConnection, SpdyConnection]:

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.streaming import STUCK, LocalTargets
 from tests.support import spdy_client
 from tests.support.spdy_client import WindowlessSession
-from tests.unit.test_streaming_server import echo_server, until
+from tests.support.streaming import echo_server, until
 from vmsandbox import aio
 from vmsandbox.errors import Unavailable
 from vmsandbox.model import PortForwardRequest

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
-from tests.unit.test_streaming_spdy import cuts, joined, pieces_of
+from tests.support.protocols import cuts, joined, pieces_of
 from vmsandbox.streaming.protocol.channels import ChannelProtocol, WebSocketChannels
 from vmsandbox.streaming.protocol.multiplexer import Closed, Data, Ended, Event, Failed, Multiplexer, Opened
 from vmsandbox.streaming.protocol.tunnel import Tunnel

@@ -6,16 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.test_streaming_spdy import cuts, pieces_of
-from vmsandbox.errors import ResourceExhausted
-from vmsandbox.model import ExecRequest, PortForwardRequest
-from vmsandbox.streaming.protocol.negotiation import agree_on_command, agree_on_ports
-from vmsandbox.streaming.protocol.port_forward import Requested
+from tests.support.protocols import cuts, pieces_of
 from vmsandbox.streaming.protocol.upgrade import HEAD_LIMIT, Handshake, Refusal, UpgradeRequest
-from vmsandbox.streaming.server.tokens import Tokens
 
 KEY = base64.b64encode(b"0123456789abcdef").decode()
+
+
 SPDY = {"Host": "h", "Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": "v4.channel.k8s.io"}
+
+
 WEBSOCKET = {
     "Host": "h",
     "Connection": "keep-alive, Upgrade",
@@ -126,52 +125,3 @@ def test_headers_of_any_content_are_refused_or_understood(headers: dict[str, str
             handshake.receive(request_of(known | headers))
         except Refusal as refusal:
             handshake.refuse(refusal)
-
-
-def test_no_common_version_is_refused_with_those_that_are_known() -> None:
-    asked = UpgradeRequest("/exec/t", False, ("v9.channel.k8s.io",))
-    with pytest.raises(Refusal) as caught:
-        agree_on_command(asked, ExecRequest("c", ("true",), stdout=True))
-    assert caught.value.status == 403
-    assert ("X-Accepted-Stream-Protocol-Versions", "v4.channel.k8s.io") in caught.value.headers
-
-
-def test_channels_of_ports_need_the_ports_named_before() -> None:
-    asked = UpgradeRequest("/portforward/t", True, ("v4.channel.k8s.io",))
-    with pytest.raises(Refusal) as caught:
-        agree_on_ports(asked, PortForwardRequest("s"))
-    assert caught.value.status == 400
-
-
-@pytest.mark.parametrize(("version", "most"), [("v4.channel.k8s.io", 128), ("v4.base64.channel.k8s.io", 40)])
-def test_more_ports_than_there_are_numbers_of_channels_are_refused(version: str, most: int) -> None:
-    asked = UpgradeRequest("/portforward/t", True, (version,))
-    _, machine = agree_on_ports(asked, PortForwardRequest("s", (80,) * most))
-    assert len([event for event in machine.receive(b"") if isinstance(event, Requested)]) == most
-    with pytest.raises(Refusal) as caught:
-        agree_on_ports(asked, PortForwardRequest("s", (80,) * (most + 1)))
-    assert caught.value.status == 400
-
-
-async def test_a_token_serves_once() -> None:
-    tokens: Tokens[str] = Tokens()
-    token = tokens.give("request")
-    assert tokens.look(token) == "request"
-    assert tokens.take(token) == "request"
-    assert tokens.take(token) is None
-    assert tokens.look(token) is None
-
-
-async def test_a_token_expires() -> None:
-    tokens: Tokens[str] = Tokens(lifetime=0)
-    assert tokens.take(tokens.give("request")) is None
-
-
-async def test_tokens_are_bounded_and_expired_ones_make_room() -> None:
-    tokens: Tokens[int] = Tokens(maximum=2)
-    assert len({tokens.give(1), tokens.give(2)}) == 2
-    with pytest.raises(ResourceExhausted):
-        tokens.give(3)
-    brief: Tokens[int] = Tokens(lifetime=0, maximum=2)
-    for number in range(10):
-        brief.give(number)

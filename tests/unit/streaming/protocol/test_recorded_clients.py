@@ -34,7 +34,7 @@ SESSIONS: dict[str, ExecRequest | AttachRequest | PortForwardRequest] = {
 
 def replay(name: str, cut: int) -> str:
     """The events of a recorded session whose bytes arrive in pieces of `cut`."""
-    recorded = (Path(__file__).parent / "golden/streaming" / f"{name}.client").read_bytes()
+    recorded = (Path(__file__).parents[2] / "golden/streaming" / f"{name}.client").read_bytes()
     pieces = [recorded[start : start + cut] for start in range(0, len(recorded), cut)]
     handshake, asked = Handshake(), None
     while asked is None:
