@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 
 from vmsandbox import aio
 from vmsandbox.streaming.client import CommandClient, PortForwardClient
-from vmsandbox.streaming.client.passing import Passing
 from vmsandbox.streaming.io.sockets import close
 from vmsandbox.streaming.io.wire import Wire
 from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED
 from vmsandbox.streaming.protocol.remote_command import Wanted
 from vmsandbox.streaming.protocol.spdy import SpdyConnection
+from vmsandbox.streaming.protocol.stream_protocol import ClientProtocol
 
 
 class WindowlessSession(SpdyConnection):
@@ -54,13 +54,13 @@ async def upgraded(url: str, version: str) -> AsyncIterator[tuple[asyncio.Stream
 async def command(url: str, wanted: Wanted) -> AsyncIterator[CommandClient]:
     """As `client.command`."""
     async with upgraded(url, "v4.channel.k8s.io") as (reader, writer):
-        yield CommandClient(Wire(reader, writer, Passing(SpdyConnection(server=False))), wanted)
+        yield CommandClient(Wire(reader, writer, ClientProtocol(SpdyConnection(server=False))), wanted)
 
 
 @contextlib.asynccontextmanager
 async def port_forward(url: str, session: SpdyConnection | None = None) -> AsyncIterator[PortForwardClient]:
     """As `client.port_forward`; over a session of its own where none is given."""
     async with upgraded(url, "portforward.k8s.io") as (reader, writer):
-        forward = PortForwardClient(Wire(reader, writer, Passing(session or SpdyConnection(server=False))))
+        forward = PortForwardClient(Wire(reader, writer, ClientProtocol(session or SpdyConnection(server=False))))
         async with aio.background(forward.run()):
             yield forward

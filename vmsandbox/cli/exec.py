@@ -11,7 +11,7 @@ from vmsandbox.cli.tty import converse
 from vmsandbox.cri.client import CriClient
 from vmsandbox.model import AttachRequest, ExecRequest
 from vmsandbox.streaming.client import command as connect
-from vmsandbox.streaming.io.sockets import client_tls
+from vmsandbox.streaming.client.dialling import client_tls
 from vmsandbox.streaming.protocol.remote_command import Wanted
 
 

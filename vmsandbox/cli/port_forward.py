@@ -15,7 +15,7 @@ from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.model import PortForwardRequest
 from vmsandbox.streaming.client import PortConnection, PortForwardClient, port_forward
-from vmsandbox.streaming.io.sockets import client_tls
+from vmsandbox.streaming.client.dialling import client_tls
 
 _CHUNK = 16 * 1024
 

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Awaitable
 from vmsandbox.errors import FailedPrecondition, Internal, Unavailable
 from vmsandbox.model import Output
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming.client.dialling import dial
-from vmsandbox.streaming.client.passing import GONE, Passing
+from vmsandbox.streaming.client.dialling import GONE, dial
 from vmsandbox.streaming.io.sockets import close
 from vmsandbox.streaming.io.wire import ClientGone, Wire
 from vmsandbox.streaming.protocol import command_status, remote_command
 from vmsandbox.streaming.protocol.channels import WebSocketChannels
 from vmsandbox.streaming.protocol.multiplexer import Data, Failed
 from vmsandbox.streaming.protocol.remote_command import ERROR, RESIZE, STREAM_TYPE, Wanted
+from vmsandbox.streaming.protocol.stream_protocol import ClientProtocol
 from vmsandbox.streaming.protocol.terminal_size import TerminalSize
 from vmsandbox.streaming.protocol.versions import WEBSOCKET_COMMANDS
 
@@ -24,7 +24,7 @@ _COMMANDS = {version.name: version for version in WEBSOCKET_COMMANDS if version.
 class CommandClient:
     """A command that runs, or a container that is attached to. `command` makes it."""
 
-    def __init__(self, wire: Wire[Passing], wanted: Wanted) -> None:
+    def __init__(self, wire: Wire[ClientProtocol], wanted: Wanted) -> None:
         """Speak on a connection that is upgraded, over any multiplexer."""
         self._wire = wire
         multiplexer = wire.machine.multiplexer
@@ -120,6 +120,6 @@ async def command(url: str, wanted: Wanted, tls: ssl.SSLContext | None = None) -
         if version is None or version.channels is None:
             raise Internal(f"the streaming server chose {name!r}, which was not offered")
         channels = WebSocketChannels(version.channels, remote_command.channel_headers(wanted), server=False)
-        yield CommandClient(Wire(reader, writer, Passing(channels)), wanted)
+        yield CommandClient(Wire(reader, writer, ClientProtocol(channels)), wanted)
     finally:
         close(writer)

@@ -10,12 +10,34 @@ from wsproto.events import AcceptConnection, RejectConnection, RejectData, Reque
 from wsproto.handshake import H11Handshake
 from wsproto.utilities import RemoteProtocolError
 
-from vmsandbox.errors import InvalidArgument, PermissionDenied, Unavailable
+from vmsandbox.config import StreamingConfig
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Unavailable
 from vmsandbox.streaming.io.sockets import keep_alive
 
 DIAL_TIMEOUT = 30.0
 """Seconds for connecting and for the answer."""
+GONE = "the streaming server hung up"
 _TEXT_LIMIT = 4096
+
+
+def client_tls(config: StreamingConfig) -> ssl.SSLContext | None:
+    """What a client of this host needs: it trusts the server's own certificate and no other, whatever name it bears.
+
+    Raises:
+        FailedPrecondition: it cannot be read.
+    """
+    if config.tls_certificate is None:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=str(config.tls_certificate))
+    except OSError as error:
+        raise FailedPrecondition(
+            f"the certificate {config.tls_certificate} of the streaming server cannot be read: {error}",
+            hint="look at `streaming` in config.yaml",
+        ) from None
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 async def dial(
@@ -90,5 +112,5 @@ async def _head(reader: asyncio.StreamReader, *, refused: bool) -> bytes:
 
 def _refused(text: str) -> Unavailable | PermissionDenied:
     if not text:
-        return Unavailable("the streaming server hung up")
+        return Unavailable(GONE)
     return PermissionDenied("the streaming server refuses", evidence={"answer": text})

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 from vmsandbox import aio
 from vmsandbox.errors import Internal, Unavailable
-from vmsandbox.streaming.client.dialling import dial
-from vmsandbox.streaming.client.passing import GONE, Passing
+from vmsandbox.streaming.client.dialling import GONE, dial
 from vmsandbox.streaming.io.pipe import Allowance, Pipe
 from vmsandbox.streaming.io.sockets import close
 from vmsandbox.streaming.io.wire import ClientGone, Wire
 from vmsandbox.streaming.protocol import command_status, stream_pairs
 from vmsandbox.streaming.protocol.multiplexer import Data, Ended, Event, Failed, Reset
+from vmsandbox.streaming.protocol.stream_protocol import ClientProtocol
 from vmsandbox.streaming.protocol.tunnel import Tunnel
 from vmsandbox.streaming.protocol.versions import WEBSOCKET_PORTS
 
@@ -64,7 +64,7 @@ class PortConnection:
 class PortForwardClient:
     """Connections to ports of a pod, over one connection to the server. `port_forward` makes it."""
 
-    def __init__(self, wire: Wire[Passing]) -> None:
+    def __init__(self, wire: Wire[ClientProtocol]) -> None:
         """Speak on a connection that is upgraded."""
         self._wire = wire
         self._requests = itertools.count()
@@ -179,7 +179,7 @@ async def port_forward(url: str, tls: ssl.SSLContext | None = None) -> AsyncIter
     try:
         if name != _TUNNEL:
             raise Internal(f"the streaming server chose {name!r}, which was not offered")
-        client = PortForwardClient(Wire(reader, writer, Passing(Tunnel(server=False))))
+        client = PortForwardClient(Wire(reader, writer, ClientProtocol(Tunnel(server=False))))
         async with aio.background(client.run(), "port-forward"):
             yield client
     finally:

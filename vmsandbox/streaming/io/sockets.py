@@ -1,57 +1,16 @@
-"""What a listening socket needs around it: TLS, the URL that leads to it, keep-alive, and a close that cannot hang."""
+"""What asyncio's streams lack: keep-alive, a peer that hangs up unread, and closes that neither hang nor cut off."""
 
 import asyncio
 import contextlib
 import fcntl
-import ipaddress
+import select
 import socket
-import ssl
 import struct
 import termios
-
-from vmsandbox.config import StreamingConfig
-from vmsandbox.errors import FailedPrecondition
+from collections.abc import Iterator
 
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 """Seconds, and their number: a client whose host has vanished is noticed within two minutes."""
-
-
-def server_tls(config: StreamingConfig) -> ssl.SSLContext | None:
-    """The configured certificate; None for a server without TLS. Raises OSError where it cannot be used."""
-    if config.tls_certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(config.tls_certificate, config.tls_key)
-    return context
-
-
-def client_tls(config: StreamingConfig) -> ssl.SSLContext | None:
-    """What a client of this host needs: it trusts the server's own certificate and no other, whatever name it bears.
-
-    Raises:
-        FailedPrecondition: it cannot be read.
-    """
-    if config.tls_certificate is None:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=str(config.tls_certificate))
-    except OSError as error:
-        raise FailedPrecondition(
-            f"the certificate {config.tls_certificate} of the streaming server cannot be read: {error}",
-            hint="look at `streaming` in config.yaml",
-        ) from None
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
-
-
-def url_of(listener: socket.socket, *, secure: bool) -> str:
-    """Where clients of this host (the kubelet is one) reach the server: loopback where it listens everywhere."""
-    host, port = listener.getsockname()[:2]
-    address = ipaddress.ip_address(host.partition("%")[0])
-    if address.is_unspecified:
-        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
-    return f"{'https' if secure else 'http'}://{f'[{address}]' if address.version == 6 else address}:{port}"
 
 
 def keep_alive(connection: socket.socket) -> None:
@@ -59,6 +18,35 @@ def keep_alive(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE.items():
         connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+@contextlib.contextmanager
+def hangup_of(peer: socket.socket) -> Iterator["asyncio.Future[None]"]:
+    """A future that is done when the peer has closed or reset the connection, or its own direction of it.
+
+    asyncio notices the end of a connection only by reading. But where a client is held back because nobody takes what
+    it sends, its end must still be noticed: the process that takes nothing is to be told. epoll(7) reports EPOLLRDHUP
+    without a byte being read, and an epoll descriptor can itself be watched by the event loop. (The FIN of a client
+    that was killed waits behind what we do not take in; a heartbeat makes its kernel answer with RST at once.)
+    """
+    loop = asyncio.get_running_loop()
+    gone: asyncio.Future[None] = loop.create_future()
+    if peer.fileno() < 0:
+        gone.set_result(None)
+        yield gone
+        return
+    with select.epoll() as watch:
+        watch.register(peer.fileno(), select.EPOLLRDHUP)
+        loop.add_reader(watch.fileno(), _resolve, gone)
+        try:
+            yield gone
+        finally:
+            loop.remove_reader(watch.fileno())
+
+
+def _resolve(gone: "asyncio.Future[None]") -> None:
+    if not gone.done():
+        gone.set_result(None)
 
 
 def untaken(connection: socket.socket) -> int:

@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Generic, Protocol, TypeVar
 
 from vmsandbox import aio
-from vmsandbox.streaming.io.hangup import hangup_of
-from vmsandbox.streaming.io.sockets import untaken
+from vmsandbox.streaming.io.sockets import hangup_of, untaken
 
 IDLE_TIMEOUT = 4 * 3600.0
 """Seconds without a byte in either direction after which a connection is ended, as the kubelet has it."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from vmsandbox.streaming.protocol.multiplexer import Multiplexer
 from vmsandbox.streaming.protocol.stream_pairs import EARLY_LIMIT, Pair, WaitingPairs
-from vmsandbox.streaming.protocol.stream_protocol import ServedMachine
+from vmsandbox.streaming.protocol.stream_protocol import ServedProtocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class GaveUp:
 PortEvent = Requested | Waiting | PortInput | PortInputEnded | GaveUp
 
 
-class PortForward(ServedMachine[PortEvent]):
+class PortForward(ServedProtocol[PortEvent]):
     """A client's connections to ports. Owns the multiplexer. A connection's number is that of its data stream."""
 
     def __init__(self, multiplexer: Multiplexer, *, tells_ports: bool = False) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming.protocol.command_status import CommandStatus
 from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Multiplexer
-from vmsandbox.streaming.protocol.stream_protocol import ServedMachine
+from vmsandbox.streaming.protocol.stream_protocol import ServedProtocol
 from vmsandbox.streaming.protocol.terminal_size import ResizeReader, TerminalSize
 from vmsandbox.streaming.protocol.versions import COMMAND_CHANNELS, CommandVersion
 
@@ -66,7 +66,7 @@ def channel_headers(wanted: Wanted) -> dict[int, dict[str, str]]:
     return {COMMAND_CHANNELS[kind]: {STREAM_TYPE: kind} for kind in wanted.types(resize=True)}
 
 
-class RemoteCommand(ServedMachine[CommandEvent]):
+class RemoteCommand(ServedProtocol[CommandEvent]):
     """A command, or an attached container, as its client sees it. Owns the multiplexer."""
 
     def __init__(self, multiplexer: Multiplexer, version: CommandVersion, wanted: Wanted) -> None:

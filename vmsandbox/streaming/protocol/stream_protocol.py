@@ -1,6 +1,6 @@
 """What the machines that stand on a multiplexer have in common, without I/O: a `wire.Machine` each.
 
-`ServedMachine` is the server's end, of which there are two: remote commands and port-forward.
+`ServedProtocol` is the server's end, of which there are two: remote commands and port-forward.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ class Left:
     reason: str = ""
 
 
-class MultiplexerMachine(Generic[E]):
+class StreamProtocol(Generic[E]):
     """Makes events of its own out of a multiplexer's. Owns the multiplexer."""
 
     def __init__(self, multiplexer: Multiplexer) -> None:
@@ -48,7 +48,7 @@ class MultiplexerMachine(Generic[E]):
         raise NotImplementedError
 
 
-class ServedMachine(MultiplexerMachine[E | Left]):
+class ServedProtocol(StreamProtocol[E | Left]):
     """The server's end: the client opens streams. `Left` is its last event."""
 
     def _take(self, event: Event) -> Sequence[E | Left]:
@@ -81,3 +81,16 @@ class ServedMachine(MultiplexerMachine[E | Left]):
     def _leave(self, reason: str) -> Sequence[Left]:
         self.over = True
         return [Left(reason)]
+
+
+class ClientProtocol(StreamProtocol[Event]):
+    """The client's end: it opens streams, and deals with the events as they are."""
+
+    def __init__(self, multiplexer: Multiplexer) -> None:
+        """Begin with a connection that is upgraded."""
+        super().__init__(multiplexer)
+        self.multiplexer = multiplexer
+
+    def _take(self, event: Event) -> list[Event]:
+        self.over = isinstance(event, Closed | Failed)
+        return [event]

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from vmsandbox.streaming.io import wire as wires
-from vmsandbox.streaming.io.hangup import hangup_of
 from vmsandbox.streaming.io.pipe import LIMIT, Allowance
-from vmsandbox.streaming.io.sockets import close
+from vmsandbox.streaming.io.sockets import close, hangup_of
 from vmsandbox.streaming.io.wire import ClientGone, Wire
 
 

@@ -19,7 +19,7 @@ from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.streaming import client
-from vmsandbox.streaming.server import connections
+from vmsandbox.streaming.server import listener
 from vmsandbox.streaming.server.server import StreamingServer
 
 
@@ -176,7 +176,7 @@ async def test_200_clients_that_are_silent_vanish_or_send_garbage_leave_nothing_
 async def test_strangers_beyond_the_limit_push_the_oldest_out(
     running: StreamingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_STRANGERS", 3)
+    monkeypatch.setattr(listener, "MAX_STRANGERS", 3)
     host, port = running.exec_url(exec_of("true")).split("/")[2].split(":")
     pairs = [await asyncio.open_connection(host, int(port)) for _ in range(5)]
     async with asyncio.timeout(0.4):
@@ -190,7 +190,7 @@ async def test_strangers_beyond_the_limit_push_the_oldest_out(
 async def test_strangers_that_come_all_at_once_push_each_other_out(
     targets: LocalTargets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_STRANGERS", 3)
+    monkeypatch.setattr(listener, "MAX_STRANGERS", 3)
     async with StreamingServer(targets, StreamingConfig()).running() as running:
         host, port = running.exec_url(exec_of("true")).split("/")[2].split(":")
         with contextlib.ExitStack() as stack:

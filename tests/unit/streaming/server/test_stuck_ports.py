@@ -17,12 +17,12 @@ from vmsandbox.model import PortForwardRequest
 from vmsandbox.streaming import client
 from vmsandbox.streaming.client import PortConnection, PortForwardClient
 from vmsandbox.streaming.client.dialling import dial
-from vmsandbox.streaming.client.passing import Passing
 from vmsandbox.streaming.io.pipe import LIMIT, OWN, Pipe
 from vmsandbox.streaming.io.sockets import close
 from vmsandbox.streaming.io.wire import Wire
 from vmsandbox.streaming.protocol import stream_pairs
 from vmsandbox.streaming.protocol.channels import WebSocketChannels
+from vmsandbox.streaming.protocol.stream_protocol import ClientProtocol
 from vmsandbox.streaming.protocol.versions import WEBSOCKET_PORTS
 from vmsandbox.streaming.server import port_forward as ports
 from vmsandbox.streaming.server.server import StreamingServer
@@ -57,7 +57,7 @@ async def over_channels(streaming: StreamingServer, port: int) -> AsyncIterator[
     assert version.channels is not None
     reader, writer, _ = await dial(url_of(streaming, STUCK, port), (version.name,))
     channels = WebSocketChannels(version.channels, stream_pairs.channel_headers((STUCK, port)), server=False)
-    forward = PortForwardClient(Wire(reader, writer, Passing(channels)))
+    forward = PortForwardClient(Wire(reader, writer, ClientProtocol(channels)))
     try:
         async with aio.background(forward.run()):
             yield forward

@@ -16,8 +16,8 @@ from tests.support.streaming import PATTERN, exec_of, run, sent_away, until, wan
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.streaming import client
-from vmsandbox.streaming.io.sockets import client_tls
-from vmsandbox.streaming.server import connections
+from vmsandbox.streaming.client.dialling import client_tls
+from vmsandbox.streaming.server import listener
 from vmsandbox.streaming.server.server import StreamingServer
 
 
@@ -85,7 +85,7 @@ async def secured(targets: LocalTargets, tmp_path: Path) -> AsyncIterator[tuple[
 async def test_strangers_who_shake_no_hands_push_each_other_out_as_others_do(
     secured: tuple[StreamingServer, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_STRANGERS", 3)
+    monkeypatch.setattr(listener, "MAX_STRANGERS", 3)
     with contextlib.ExitStack() as stack:
         strangers = [stack.enter_context(socket.create_connection(secured[1])) for _ in range(20)]
         await until(lambda: sum(map(sent_away, strangers)) == 17)
@@ -94,7 +94,7 @@ async def test_strangers_who_shake_no_hands_push_each_other_out_as_others_do(
 async def test_who_shook_hands_and_answers_nothing_more_is_sent_away_at_once(
     secured: tuple[StreamingServer, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_STRANGERS", 1)
+    monkeypatch.setattr(listener, "MAX_STRANGERS", 1)
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
     with (

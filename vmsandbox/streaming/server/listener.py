@@ -1,15 +1,37 @@
-"""The connections of a server: each has a task, with which it is closed, and few may be those of strangers."""
+"""A listening socket: its TLS, the URL that leads to it, and the connections that it has accepted."""
 
 import asyncio
+import ipaddress
+import socket
+import ssl
 from collections.abc import Callable, Coroutine
 
 from vmsandbox import aio
+from vmsandbox.config import StreamingConfig
 from vmsandbox.streaming.io.sockets import close
 
 MAX_STRANGERS = 128
 """Connections that have made no valid request yet; for one more, the oldest is closed."""
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
+
+
+def server_tls(config: StreamingConfig) -> ssl.SSLContext | None:
+    """The configured certificate; None for a server without TLS. Raises OSError where it cannot be used."""
+    if config.tls_certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(config.tls_certificate, config.tls_key)
+    return context
+
+
+def url_of(listener: socket.socket, *, secure: bool) -> str:
+    """Where clients of this host (the kubelet is one) reach the server: loopback where it listens everywhere."""
+    host, port = listener.getsockname()[:2]
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"{'https' if secure else 'http'}://{f'[{address}]' if address.version == 6 else address}:{port}"
 
 
 class Connections:
