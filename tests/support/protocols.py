@@ -9,10 +9,10 @@ from vmsandbox.streaming.protocol.port_forward import PortForward
 from vmsandbox.streaming.protocol.remote_command import RemoteCommand
 
 
-def got(client: Multiplexer, machine: RemoteCommand | PortForward) -> dict[int, bytes]:
+def got(client: Multiplexer, protocol: RemoteCommand | PortForward) -> dict[int, bytes]:
     """What the client has got on each stream."""
     result: dict[int, bytes] = {}
-    for event in client.receive(machine.take_output()):
+    for event in client.receive(protocol.take_output()):
         if isinstance(event, Data):
             result[event.stream] = result.get(event.stream, b"") + event.data
     return result

@@ -27,7 +27,7 @@ class CommandClient:
     def __init__(self, wire: Wire[ClientProtocol], wanted: Wanted) -> None:
         """Speak on a connection that is upgraded, over any multiplexer."""
         self._wire = wire
-        multiplexer = wire.machine.multiplexer
+        multiplexer = wire.protocol.multiplexer
         self._numbers = {kind: multiplexer.open({STREAM_TYPE: kind}) for kind in wanted.types(resize=True)}
         self._status = bytearray()
 
@@ -70,7 +70,7 @@ class CommandClient:
 
     async def close_stdin(self) -> None:
         """Say that the input has ended. Raises Unavailable."""
-        self._wire.machine.multiplexer.end(self._numbers["stdin"])
+        self._wire.protocol.multiplexer.end(self._numbers["stdin"])
         await _unless_gone(self._wire.flush())
 
     async def resize(self, columns: int, rows: int) -> None:
@@ -85,11 +85,11 @@ class CommandClient:
 
     def _consumed(self, number: int, count: int) -> None:
         """Let the server send on."""
-        self._wire.machine.multiplexer.consumed(number, count)
+        self._wire.protocol.multiplexer.consumed(number, count)
         self._wire.flush_soon()
 
     async def _send(self, kind: str, data: bytes) -> None:
-        multiplexer, number = self._wire.machine.multiplexer, self._numbers[kind]
+        multiplexer, number = self._wire.protocol.multiplexer, self._numbers[kind]
         await _unless_gone(
             self._wire.deliver(data, lambda: multiplexer.room(number), lambda part: multiplexer.send(number, part))
         )

@@ -82,7 +82,7 @@ class PortForwardClient:
     async def connect(self, port: int) -> AsyncIterator[PortConnection]:
         """A connection to a port. Whether somebody listens there shows when it is read from. Raises Unavailable."""
         self._check_alive()
-        multiplexer, connection = self._wire.machine.multiplexer, _Connection(Pipe(self._allowance))
+        multiplexer, connection = self._wire.protocol.multiplexer, _Connection(Pipe(self._allowance))
         headers = {stream_pairs.PORT: str(port), stream_pairs.REQUEST_ID: str(next(self._requests))}
         error = multiplexer.open({stream_pairs.STREAM_TYPE: stream_pairs.ERROR, **headers})
         multiplexer.end(error)
@@ -115,13 +115,13 @@ class PortForwardClient:
 
     def consumed(self, stream: int, count: int) -> None:
         """Let the server send on."""
-        self._wire.machine.multiplexer.consumed(stream, count)
+        self._wire.protocol.multiplexer.consumed(stream, count)
         self._wire.flush_soon()
 
     async def deliver(self, stream: int, data: bytes) -> None:
         """Send data as the server takes it. Raises Unavailable."""
         self._check_alive()
-        multiplexer = self._wire.machine.multiplexer
+        multiplexer = self._wire.protocol.multiplexer
         try:
             await self._wire.deliver(
                 data, lambda: multiplexer.room(stream), lambda part: multiplexer.send(stream, part)
@@ -132,7 +132,7 @@ class PortForwardClient:
     def end(self, stream: int) -> None:
         """Half close a stream. Raises Unavailable."""
         self._check_alive()
-        self._wire.machine.multiplexer.end(stream)
+        self._wire.protocol.multiplexer.end(stream)
         self._wire.flush_soon()
 
     async def _take(self, event: Event) -> None:
@@ -157,7 +157,7 @@ class PortForwardClient:
         if connection is None or kind == stream_pairs.ERROR:
             if connection is not None and len(connection.error) < command_status.STATUS_LIMIT:
                 connection.error += data
-            self._wire.machine.multiplexer.consumed(number, len(data))
+            self._wire.protocol.multiplexer.consumed(number, len(data))
             return
         connection.data.put(data)
         if self._allowance.spent:

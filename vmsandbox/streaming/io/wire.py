@@ -1,4 +1,4 @@
-"""The connection of one client after its upgrade: a socket on one side, a state machine on the other.
+"""The connection of one client after its upgrade: a socket on one side, a protocol on the other.
 
 One task reads (`events`), any may send. Sending waits while the client does not take what is sent, so that a process
 is held back by the client it writes to. A client that hangs up is noticed also while it is not read from.
@@ -25,14 +25,14 @@ _UNSENT_LIMIT = 1024 * 1024
 """Bytes of answers (to pings, to streams that are refused) that may wait for a client which does not read."""
 
 E = TypeVar("E")
-M = TypeVar("M", bound="Machine[Any]")
+P = TypeVar("P", bound="WireProtocol[Any]")
 
 
 class ClientGone(Exception):
     """The client has hung up, broke the protocol, or was idle for too long."""
 
 
-class Machine(Protocol[E]):
+class WireProtocol(Protocol[E]):
     """A protocol without I/O."""
 
     over: bool
@@ -50,20 +50,20 @@ class Machine(Protocol[E]):
         ...
 
 
-class Wire(Generic[M]):
-    """A connection; it owns the stream pair, and `machine` is its user's."""
+class Wire(Generic[P]):
+    """A connection; it owns the stream pair, and `protocol` is its user's."""
 
     def __init__(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        machine: M,
+        protocol: P,
         *,
         early: bytes = b"",
         idle_timeout: float = IDLE_TIMEOUT,
     ) -> None:
         """Go on with a connection on which `early` was read already."""
-        self.machine = machine
+        self.protocol = protocol
         self._reader = reader
         self._writer = writer
         self._early = early
@@ -80,20 +80,20 @@ class Wire(Generic[M]):
         """
         data = self._early
         try:
-            while not self.machine.over:
-                happened = self.machine.receive(data)
+            while not self.protocol.over:
+                happened = self.protocol.receive(data)
                 self._wake()
                 await self.flush_answers()
                 for event in happened:
                     yield event
-                if self.machine.over or not (data := await self._read()):
+                if self.protocol.over or not (data := await self._read()):
                     return
         finally:
             self._ended = True
             self._wake()
 
     async def deliver(self, data: bytes, room: Callable[[], int], send: Callable[[bytes], None]) -> None:
-        """Send data on a stream of the machine, as it has room and as the client takes it. Raises ClientGone."""
+        """Send data on a stream of the protocol, as it has room and as the client takes it. Raises ClientGone."""
         rest = memoryview(data)  # It may be large, and the room for it small.
         while rest:
             while not (size := room()):
@@ -105,7 +105,7 @@ class Wire(Generic[M]):
             await self.flush()
 
     async def flush(self) -> None:
-        """Send what the machine has to send; waits while the client does not take it in. Raises ClientGone."""
+        """Send what the protocol has to send; waits while the client does not take it in. Raises ClientGone."""
         self.flush_soon()
         try:
             await self._writer.drain()
@@ -113,7 +113,7 @@ class Wire(Generic[M]):
             raise ClientGone(f"it hung up: {error}") from None
 
     def flush_soon(self) -> None:
-        """Send what the machine has to send, without waiting; for what is little."""
+        """Send what the protocol has to send, without waiting; for what is little."""
         if self._write():
             self._active = asyncio.get_running_loop().time()
 
@@ -156,7 +156,7 @@ class Wire(Generic[M]):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 while data := await self._reader.read(_READ):
-                    self.machine.receive(data)
+                    self.protocol.receive(data)
                     self.flush_soon()
                 return True
         return False
@@ -166,7 +166,7 @@ class Wire(Generic[M]):
         while True:
             await asyncio.sleep(HEARTBEAT)
             if not self._writer.transport.get_write_buffer_size():
-                self.machine.heartbeat()
+                self.protocol.heartbeat()
                 self._write()
 
     async def _first_of(self, futures: set[asyncio.Future[Any]], patience: float | None) -> None:
@@ -198,7 +198,7 @@ class Wire(Generic[M]):
                 return data
 
     def _write(self) -> bool:
-        data = self.machine.take_output()
+        data = self.protocol.take_output()
         if data and not self._writer.is_closing():
             self._writer.write(data)
         return bool(data)

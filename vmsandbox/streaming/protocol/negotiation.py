@@ -1,4 +1,4 @@
-"""From the request of a client and what its URL stands for to the state machine that both speak from then on."""
+"""From the request of a client and what its URL stands for to the protocol that both speak from then on."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ from vmsandbox.streaming.protocol.versions import (
 
 
 def agree_on_command(asked: UpgradeRequest, request: ExecRequest | AttachRequest) -> tuple[str, RemoteCommand]:
-    """The version that both speak, and the machine for it. Raises Refusal where there is none."""
+    """The version that both speak, and the protocol for it. Raises Refusal where there is none."""
     version = _choose(asked, WEBSOCKET_COMMANDS if asked.websocket else SPDY_COMMANDS)
     wanted = Wanted(request.stdin, request.stdout, request.stderr, request.tty)
     multiplexer: Multiplexer
@@ -35,7 +35,7 @@ def agree_on_command(asked: UpgradeRequest, request: ExecRequest | AttachRequest
 
 
 def agree_on_ports(asked: UpgradeRequest, request: PortForwardRequest) -> tuple[str, PortForward]:
-    """The version that both speak, and the machine for it. Raises Refusal where there is none."""
+    """The version that both speak, and the protocol for it. Raises Refusal where there is none."""
     version = _choose(asked, WEBSOCKET_PORTS if asked.websocket else SPDY_PORTS)
     if version.channels is not None:
         if not request.ports:

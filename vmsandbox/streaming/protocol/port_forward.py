@@ -1,4 +1,4 @@
-"""The server's end of port-forward: one state machine over any multiplexer, without I/O.
+"""The server's end of port-forward: over any multiplexer, without I/O.
 
 Each connection to a port is a pair of streams (`pairs`): data, which carries the bytes both ways, and error, on which
 the server says in text why the port cannot be had. Over WebSocket channels there is one pair for each port that the

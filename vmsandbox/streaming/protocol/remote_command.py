@@ -1,4 +1,4 @@
-"""The server's end of a remote command (exec, attach): one state machine over any multiplexer, without I/O.
+"""The server's end of a remote command (exec, attach): over any multiplexer, without I/O.
 
 A client opens a stream for each that it has asked for, told apart by the header `streamType`: error, stdin, stdout,
 stderr, and with a terminal resize (v3). When all are there the command starts. At its end the output streams end,

@@ -1,4 +1,4 @@
-"""What the machines that stand on a multiplexer have in common, without I/O: a `wire.Machine` each.
+"""What the protocols that stand on a multiplexer have in common, without I/O: a `wire.WireProtocol` each.
 
 `ServedProtocol` is the server's end, of which there are two: remote commands and port-forward.
 """

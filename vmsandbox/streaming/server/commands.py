@@ -42,7 +42,7 @@ async def serve_command(
     session = _Session(wire)
     async with aio.background(session.read(), "client of a command"):
         status = await aio.unless(session.serve(opening, creation_timeout), session.gone)
-    wire.machine.finish(status)
+    wire.protocol.finish(status)
     await wire.end()
 
 
@@ -79,7 +79,7 @@ class _Session:
             async with asyncio.timeout(creation_timeout):
                 await self._started.wait()
         except TimeoutError:
-            self._wire.machine.abandon("the streams were not opened in time")
+            self._wire.protocol.abandon("the streams were not opened in time")
             self._wire.flush_soon()
             raise ClientGone("it did not open its streams in time") from None
         try:
@@ -110,11 +110,11 @@ class _Session:
             return await process.wait()
 
     async def _show(self, process: Process, stream: Stream) -> None:
-        machine = self._wire.machine
+        protocol = self._wire.protocol
         pieces: AsyncGenerator[bytes, None] = process.output(stream)
         async with contextlib.aclosing(pieces):
             async for piece in pieces:
-                await self._wire.deliver(piece, lambda: machine.room(stream), lambda data: machine.send(stream, data))
+                await self._wire.deliver(piece, lambda: protocol.room(stream), lambda data: protocol.send(stream, data))
 
     async def _feed(self, process: Process) -> None:
         """Give the client's input to the process; what it does not take any more is thrown away."""
@@ -126,7 +126,7 @@ class _Session:
             except VmsandboxError:
                 taking = False
             self._input.consumed(len(data))
-            self._wire.machine.consumed(len(data))
+            self._wire.protocol.consumed(len(data))
             self._wire.flush_soon()
         with contextlib.suppress(VmsandboxError):
             await process.close_stdin()

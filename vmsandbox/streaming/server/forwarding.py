@@ -66,13 +66,13 @@ class Forwarding:
             await port.close_write()
 
     async def _show(self, port: Port) -> None:
-        machine, number = self._wire.machine, self._number
+        protocol, number = self._wire.protocol, self._number
         while data := await port.read():
-            await self._wire.deliver(data, lambda: machine.room(number), lambda part: machine.send(number, part))
-        machine.end(number)
+            await self._wire.deliver(data, lambda: protocol.room(number), lambda part: protocol.send(number, part))
+        protocol.end(number)
         self._wire.flush_soon()
 
     def _credit(self, count: int) -> None:
         """Let the client send on."""
-        self._wire.machine.consumed(self._number, count)
+        self._wire.protocol.consumed(self._number, count)
         self._wire.flush_soon()

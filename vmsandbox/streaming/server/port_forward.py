@@ -89,7 +89,7 @@ class _Session:
                 raise ClientGone(event.reason or "it closed the connection")
             self._take(event)
             await self._make_room()
-            self._stop_timers(self._expiries.keys() - self._wire.machine.waiting)
+            self._stop_timers(self._expiries.keys() - self._wire.protocol.waiting)
             await self._wire.flush_answers()
         raise ClientGone("it hung up")
 
@@ -122,7 +122,7 @@ class _Session:
         if (forwarding := self._forwardings.get(number)) is not None:
             forwarding.put(data)
         else:
-            self._wire.machine.consumed(number, len(data))
+            self._wire.protocol.consumed(number, len(data))
 
     async def _make_room(self) -> None:
         """Do not read on while too much waits. Raises ClientGone."""
@@ -150,7 +150,7 @@ class _Session:
         try:
             async with self._open_port(port) as connection:
                 await self._forwardings[number].exchange(connection)
-            self._wire.machine.finish(number)
+            self._wire.protocol.finish(number)
             self._look_for_end()
         except VmsandboxError as error:
             self._fail(number, f"port {port}: {error}")
@@ -164,12 +164,12 @@ class _Session:
 
     def _fail(self, number: int, message: str) -> None:
         _log.info("a client of port-forward is told: %s", message)
-        self._wire.machine.fail(number, message)
+        self._wire.protocol.fail(number, message)
         self._wire.flush_soon()
         self._look_for_end()
 
     def _look_for_end(self) -> None:
-        if self._wire.machine.finished:
+        if self._wire.protocol.finished:
             self.finished.set()
 
     def _stop_timers(self, pairs: set[int]) -> None:
@@ -183,5 +183,5 @@ class _Session:
         if self._allowance.spent:  # The other stream may have come, but is not read.
             self._expect(pair)
             return
-        self._wire.machine.expire(pair)
+        self._wire.protocol.expire(pair)
         self._wire.flush_soon()

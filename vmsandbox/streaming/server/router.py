@@ -68,19 +68,19 @@ class Router:
         return agreed
 
     def _command(self, asked: UpgradeRequest, request: ExecRequest | AttachRequest) -> tuple[str, _Serve]:
-        version, machine = agree_on_command(asked, request)
+        version, protocol = agree_on_command(asked, request)
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, early: bytes) -> None:
-            wire = Wire(reader, writer, machine, early=early, idle_timeout=self._idle_timeout)
+            wire = Wire(reader, writer, protocol, early=early, idle_timeout=self._idle_timeout)
             await serve_command(wire, self._open(request))
 
         return version, serve
 
     def _ports(self, asked: UpgradeRequest, request: PortForwardRequest) -> tuple[str, _Serve]:
-        version, machine = agree_on_ports(asked, request)
+        version, protocol = agree_on_ports(asked, request)
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, early: bytes) -> None:
-            wire = Wire(reader, writer, machine, early=early, idle_timeout=self._idle_timeout)
+            wire = Wire(reader, writer, protocol, early=early, idle_timeout=self._idle_timeout)
             await serve_ports(wire, lambda port: self._targets.port(request.sandbox_id, port))
 
         return version, serve

@@ -1,4 +1,4 @@
-"""A connection and its machine: clients that are held back, hang up, or leave answers unread."""
+"""A connection and its protocol: clients that are held back, hang up, or leave answers unread."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from vmsandbox.streaming.io.sockets import close, hangup_of
 from vmsandbox.streaming.io.wire import ClientGone, Wire
 
 
-class EchoMachine:
+class EchoProtocol:
     """Every byte is an event; `answer` is what each is answered with, and room is what the test says."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class EchoMachine:
         self._output += b"."
 
 
-Ends = tuple[Wire[EchoMachine], socket.socket]
+Ends = tuple[Wire[EchoProtocol], socket.socket]
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def ends() -> AsyncIterator[Ends]:
     listener.close()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     reader, writer = await asyncio.open_connection(sock=server)
-    yield Wire(reader, writer, EchoMachine()), client
+    yield Wire(reader, writer, EchoProtocol()), client
     client.close()
     writer.transport.abort()
     await asyncio.gather(writer.wait_closed(), return_exceptions=True)
@@ -62,7 +62,7 @@ async def ends() -> AsyncIterator[Ends]:
 async def test_what_was_read_before_comes_first_and_the_end_last() -> None:
     client, server = socket.socketpair(socket.AF_UNIX)
     reader, writer = await asyncio.open_connection(sock=server)
-    wire = Wire(reader, writer, EchoMachine(), early=b"ab")
+    wire = Wire(reader, writer, EchoProtocol(), early=b"ab")
     client.sendall(b"c")
     client.close()
     assert bytes([event async for event in wire.events()]) == b"abc"
@@ -71,14 +71,14 @@ async def test_what_was_read_before_comes_first_and_the_end_last() -> None:
 
 async def test_data_waits_for_room_that_what_is_received_makes(ends: Ends) -> None:
     wire, client = ends
-    wire.machine.room = 3
+    wire.protocol.room = 3
 
     async def read() -> None:
         async for _ in wire.events():
             pass
 
     reading = asyncio.create_task(read())
-    sending = asyncio.create_task(wire.deliver(b"123456", lambda: wire.machine.room, wire.machine.send))
+    sending = asyncio.create_task(wire.deliver(b"123456", lambda: wire.protocol.room, wire.protocol.send))
     await asyncio.wait([sending], timeout=0.05)
     assert not sending.done()
     client.sendall(b"xyz")
@@ -91,14 +91,14 @@ async def test_data_waits_for_room_that_what_is_received_makes(ends: Ends) -> No
 
 async def test_data_that_waits_for_room_gives_up_with_its_client(ends: Ends) -> None:
     wire, client = ends
-    wire.machine.room = 0
+    wire.protocol.room = 0
 
     async def read() -> None:
         async for _ in wire.events():
             pass
 
     reading = asyncio.create_task(read())
-    sending = asyncio.create_task(wire.deliver(b"1", lambda: wire.machine.room, wire.machine.send))
+    sending = asyncio.create_task(wire.deliver(b"1", lambda: wire.protocol.room, wire.protocol.send))
     await asyncio.sleep(0)
     client.close()
     async with asyncio.timeout(5):
@@ -136,12 +136,12 @@ async def test_a_client_that_is_held_gets_heartbeats(ends: Ends, monkeypatch: py
     monkeypatch.setattr(wires, "HEARTBEAT", 0.01)
     wire, _ = ends
     await wire.hold(asyncio.Event().wait(), patience=0.2)  # type: ignore[arg-type]
-    assert wire.machine.beats > 3
+    assert wire.protocol.beats > 3
 
 
 async def test_a_client_that_leaves_its_answers_unread_is_not_read_from(ends: Ends) -> None:
     wire, client = ends
-    wire.machine.answer = bytes(10_000)
+    wire.protocol.answer = bytes(10_000)
     client.setblocking(False)
     seen = 0
 
@@ -179,7 +179,7 @@ async def test_a_client_that_is_slow_to_take_the_end_in_gets_all_of_it(
     monkeypatch.setattr(wires, "LINGER", 0.05)
     wire, client = ends
     client.setblocking(False)
-    wire.machine.send(bytes(1_000_000))
+    wire.protocol.send(bytes(1_000_000))
 
     async def end() -> None:
         await wire.end()
@@ -203,7 +203,7 @@ async def test_a_client_that_has_taken_the_end_in_and_stays_is_closed_on(
 ) -> None:
     monkeypatch.setattr(wires, "LINGER", 0.05)
     wire, _ = ends
-    wire.machine.send(b"the end")
+    wire.protocol.send(b"the end")
     async with asyncio.timeout(5):
         await wire.end()
 
@@ -214,8 +214,8 @@ async def test_a_client_that_never_takes_the_end_in_is_idle_at_last() -> None:
     server, _ = listener.accept()
     listener.close()
     reader, writer = await asyncio.open_connection(sock=server)
-    wire = Wire(reader, writer, EchoMachine(), idle_timeout=0.3)
-    wire.machine.send(bytes(20_000_000))
+    wire = Wire(reader, writer, EchoProtocol(), idle_timeout=0.3)
+    wire.protocol.send(bytes(20_000_000))
     async with asyncio.timeout(5):
         await wire.end()
     writer.transport.abort()

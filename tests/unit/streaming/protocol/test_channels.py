@@ -1,4 +1,4 @@
-"""WebSocket channels and the SPDY tunnel, as state machines fed in any pieces."""
+"""WebSocket channels and the SPDY tunnel, fed in any pieces."""
 
 import base64
 

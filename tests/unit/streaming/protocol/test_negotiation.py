@@ -37,8 +37,8 @@ def test_channels_of_ports_need_the_ports_named_before() -> None:
 @pytest.mark.parametrize(("version", "most"), [("v4.channel.k8s.io", 128), ("v4.base64.channel.k8s.io", 40)])
 def test_more_ports_than_there_are_numbers_of_channels_are_refused(version: str, most: int) -> None:
     asked = UpgradeRequest("/portforward/t", True, (version,))
-    _, machine = agree_on_ports(asked, PortForwardRequest("s", (80,) * most))
-    assert len([event for event in machine.receive(b"") if isinstance(event, Requested)]) == most
+    _, protocol = agree_on_ports(asked, PortForwardRequest("s", (80,) * most))
+    assert len([event for event in protocol.receive(b"") if isinstance(event, Requested)]) == most
     with pytest.raises(Refusal) as caught:
         agree_on_ports(asked, PortForwardRequest("s", (80,) * (most + 1)))
     assert caught.value.status == 400

@@ -1,6 +1,6 @@
 """Recorded clients: what kubectl and python-kubernetes sent in whole sessions, and the events that it makes.
 
-`*.client` holds every byte of a client from its request on; `*.events` what our machines take from it, in any cut.
+`*.client` holds every byte of a client from its request on; `*.events` what our protocols take from it, in any cut.
 UPDATE_GOLDEN=1 writes the events anew.
 """
 
@@ -40,15 +40,15 @@ def replay(name: str, cut: int) -> str:
     while asked is None:
         asked = handshake.receive(pieces.pop(0))
     request = SESSIONS[name]
-    machine: RemoteCommand | PortForward
+    protocol: RemoteCommand | PortForward
     if isinstance(request, PortForwardRequest):
-        version, machine = agree_on_ports(asked, request)
+        version, protocol = agree_on_ports(asked, request)
     else:
-        version, machine = agree_on_command(asked, request)
+        version, protocol = agree_on_command(asked, request)
     events: list[object] = []
     for piece in (handshake.early, *pieces):
-        events += machine.receive(piece)
-        machine.take_output()
+        events += protocol.receive(piece)
+        protocol.take_output()
     return "\n".join([f"version {version}", *map(repr, joined(events))]) + "\n"
 
 

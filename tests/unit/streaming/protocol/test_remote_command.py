@@ -30,7 +30,7 @@ VERSIONS = [*SPDY_COMMANDS, *WEBSOCKET_COMMANDS]
 
 
 def command_of(version: CommandVersion, wanted: Wanted) -> tuple[Multiplexer, RemoteCommand]:
-    """A client's multiplexer and the machine, before any stream is opened."""
+    """A client's multiplexer and the protocol, before any stream is opened."""
     client: Multiplexer
     server: Multiplexer
     if version.channels is not None:
@@ -42,10 +42,10 @@ def command_of(version: CommandVersion, wanted: Wanted) -> tuple[Multiplexer, Re
     return client, RemoteCommand(server, version, wanted)
 
 
-def open_streams(client: Multiplexer, machine: RemoteCommand, kinds: tuple[str, ...]) -> dict[str, int]:
+def open_streams(client: Multiplexer, protocol: RemoteCommand, kinds: tuple[str, ...]) -> dict[str, int]:
     streams = {kind: client.open({remote_command.STREAM_TYPE: kind}) for kind in kinds}
-    assert machine.receive(client.output())[-1:] == [Started()]
-    client.receive(machine.take_output())
+    assert protocol.receive(client.output())[-1:] == [Started()]
+    client.receive(protocol.take_output())
     return streams
 
 
@@ -55,15 +55,15 @@ def kinds_of(version: CommandVersion, wanted: Wanted) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: f"{version.name or 'none'}")
 def test_a_command_of_every_version(version: CommandVersion) -> None:
-    client, machine = command_of(version, ALL)
-    streams = open_streams(client, machine, kinds_of(version, ALL))
+    client, protocol = command_of(version, ALL)
+    streams = open_streams(client, protocol, kinds_of(version, ALL))
     client.send(streams["stdin"], b"typed")
-    assert machine.receive(client.output()) == [Input(b"typed")]
-    machine.send(Stream.STDOUT, b"out")
-    machine.send(Stream.STDERR, b"err")
-    assert got(client, machine) == {streams["stdout"]: b"out", streams["stderr"]: b"err"}
-    machine.finish(CommandStatus(7))
-    told = got(client, machine)[streams["error"]]
+    assert protocol.receive(client.output()) == [Input(b"typed")]
+    protocol.send(Stream.STDOUT, b"out")
+    protocol.send(Stream.STDERR, b"err")
+    assert got(client, protocol) == {streams["stdout"]: b"out", streams["stderr"]: b"err"}
+    protocol.finish(CommandStatus(7))
+    told = got(client, protocol)[streams["error"]]
     if version.json_status:
         assert command_status.decode(told).exit_code == 7
     else:
@@ -72,27 +72,27 @@ def test_a_command_of_every_version(version: CommandVersion) -> None:
 
 @pytest.mark.parametrize("version", [*SPDY_COMMANDS, WEBSOCKET_COMMANDS[0]], ids=lambda version: version.name)
 def test_the_end_of_the_input_is_told(version: CommandVersion) -> None:
-    client, machine = command_of(version, ALL)
-    streams = open_streams(client, machine, kinds_of(version, ALL))
+    client, protocol = command_of(version, ALL)
+    streams = open_streams(client, protocol, kinds_of(version, ALL))
     client.send(streams["stdin"], b"last")
     client.end(streams["stdin"])
-    assert machine.receive(client.output()) == [Input(b"last"), InputEnded()]
+    assert protocol.receive(client.output()) == [Input(b"last"), InputEnded()]
 
 
 @pytest.mark.parametrize("version", [v for v in VERSIONS if v.resize], ids=lambda version: f"{version.name or 'none'}")
 def test_the_window_of_a_terminal_is_told(version: CommandVersion) -> None:
-    client, machine = command_of(version, TERMINAL)
-    streams = open_streams(client, machine, kinds_of(version, TERMINAL))
+    client, protocol = command_of(version, TERMINAL)
+    streams = open_streams(client, protocol, kinds_of(version, TERMINAL))
     client.send(streams["resize"], TerminalSize(80, 24).encode() + TerminalSize(0, 0).encode())
-    assert machine.receive(client.output()) == [Resized(TerminalSize(80, 24))]
+    assert protocol.receive(client.output()) == [Resized(TerminalSize(80, 24))]
 
 
 def test_at_the_end_every_stream_of_spdy_ends_in_order() -> None:
-    client, machine = command_of(SPDY_COMMANDS[0], ALL)
-    streams = open_streams(client, machine, kinds_of(SPDY_COMMANDS[0], ALL))
-    machine.send(Stream.STDOUT, b"last words")
-    machine.finish(CommandStatus(0))
-    events = client.receive(machine.take_output())
+    client, protocol = command_of(SPDY_COMMANDS[0], ALL)
+    streams = open_streams(client, protocol, kinds_of(SPDY_COMMANDS[0], ALL))
+    protocol.send(Stream.STDOUT, b"last words")
+    protocol.finish(CommandStatus(0))
+    events = client.receive(protocol.take_output())
     assert events[0] == Data(streams["stdout"], b"last words")
     assert [event.stream for event in events if isinstance(event, Ended)] == [
         streams[kind] for kind in ("stdout", "stderr", "error", "stdin")
@@ -101,52 +101,52 @@ def test_at_the_end_every_stream_of_spdy_ends_in_order() -> None:
 
 
 def test_input_before_all_streams_are_there_is_kept() -> None:
-    client, machine = command_of(SPDY_COMMANDS[0], Wanted(stdin=True, stdout=True))
+    client, protocol = command_of(SPDY_COMMANDS[0], Wanted(stdin=True, stdout=True))
     client.open({remote_command.STREAM_TYPE: "error"})
     stdin = client.open({remote_command.STREAM_TYPE: "stdin"})
-    assert machine.receive(client.output()) == []
-    client.receive(machine.take_output())
+    assert protocol.receive(client.output()) == []
+    client.receive(protocol.take_output())
     client.send(stdin, b"early")
-    assert machine.receive(client.output()) == [Input(b"early")]
+    assert protocol.receive(client.output()) == [Input(b"early")]
     client.open({remote_command.STREAM_TYPE: "stdout"})
-    assert machine.receive(client.output()) == [Started()]
+    assert protocol.receive(client.output()) == [Started()]
 
 
 @pytest.mark.parametrize("kind", ["stdout", "resize", "nonsense", ""])
 def test_a_stream_twice_or_not_asked_for_is_reset(kind: str) -> None:
-    client, machine = command_of(SPDY_COMMANDS[0], ALL)
-    open_streams(client, machine, kinds_of(SPDY_COMMANDS[0], ALL))
+    client, protocol = command_of(SPDY_COMMANDS[0], ALL)
+    open_streams(client, protocol, kinds_of(SPDY_COMMANDS[0], ALL))
     stray = client.open({remote_command.STREAM_TYPE: kind} if kind else {})
-    assert machine.receive(client.output()) == []
-    assert Reset(stray) in client.receive(machine.take_output())
+    assert protocol.receive(client.output()) == []
+    assert Reset(stray) in client.receive(protocol.take_output())
 
 
 def test_output_that_was_not_asked_for_is_thrown_away() -> None:
-    client, machine = command_of(SPDY_COMMANDS[0], Wanted(stdout=True))
-    open_streams(client, machine, ("error", "stdout"))
-    assert machine.room(Stream.STDERR) > 0
-    machine.send(Stream.STDERR, b"x")
-    assert machine.take_output() == b""
+    client, protocol = command_of(SPDY_COMMANDS[0], Wanted(stdout=True))
+    open_streams(client, protocol, ("error", "stdout"))
+    assert protocol.room(Stream.STDERR) > 0
+    protocol.send(Stream.STDERR, b"x")
+    assert protocol.take_output() == b""
 
 
 @pytest.mark.parametrize("version", [SPDY_COMMANDS[0], WEBSOCKET_COMMANDS[0]], ids=["SPDY", "WebSocket"])
 def test_a_client_that_closes_has_left(version: CommandVersion) -> None:
-    client, machine = command_of(version, ALL)
-    open_streams(client, machine, kinds_of(version, ALL))
+    client, protocol = command_of(version, ALL)
+    open_streams(client, protocol, kinds_of(version, ALL))
     client.close()
-    assert machine.receive(client.output()) == [Left()]
-    assert machine.over
-    assert machine.receive(b"more") == []
+    assert protocol.receive(client.output()) == [Left()]
+    assert protocol.over
+    assert protocol.receive(b"more") == []
 
 
 def test_input_is_credited_when_it_was_taken_and_not_before() -> None:
-    client, machine = command_of(SPDY_COMMANDS[0], Wanted(stdin=True))
-    streams = open_streams(client, machine, ("error", "stdin"))
+    client, protocol = command_of(SPDY_COMMANDS[0], Wanted(stdin=True))
+    streams = open_streams(client, protocol, ("error", "stdin"))
     client.send(streams["stdin"], bytes(60_000))
-    machine.receive(client.output())
-    assert machine.take_output() == b""
-    machine.consumed(60_000)
-    client.receive(machine.take_output())
+    protocol.receive(client.output())
+    assert protocol.take_output() == b""
+    protocol.consumed(60_000)
+    client.receive(protocol.take_output())
     assert client.room(streams["stdin"]) == 64 * 1024
 
 

@@ -1,4 +1,4 @@
-"""SPDY/3.1 as a state machine: frames of the draft, round trips however they are cut, windows, and bad peers."""
+"""SPDY/3.1 without I/O: frames of the draft, round trips however they are cut, windows, and bad peers."""
 
 import zlib
 

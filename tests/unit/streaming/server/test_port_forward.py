@@ -102,7 +102,7 @@ async def test_neither_a_connection_that_came_about_nor_a_client_that_left_is_ti
                 stream_pairs.PORT: "80",
                 stream_pairs.REQUEST_ID: "half",
             }
-            pf._wire.machine.multiplexer.open(half)
+            pf._wire.protocol.multiplexer.open(half)
             pf._wire.flush_soon()
             await until(lambda: timers() > idle + 1)
         await until(lambda: timers() == before + 1)

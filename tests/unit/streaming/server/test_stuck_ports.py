@@ -226,7 +226,7 @@ async def test_a_stream_that_is_not_read_yet_is_not_late(
         forward.connect(echo) as other,
     ):
         await assert_answers(other)
-        multiplexer = forward._wire.machine.multiplexer
+        multiplexer = forward._wire.protocol.multiplexer
         opening = multiplexer.open
 
         def with_much_behind_the_first(headers: Mapping[str, str]) -> int:
@@ -254,7 +254,7 @@ async def test_what_waited_for_connections_that_were_left_is_forgotten(
 
 async def test_connections_that_are_left_before_they_begin_are_forgotten(running: StreamingServer, echo: int) -> None:
     async with over_spdy_without_windows(running, echo) as forward, forward.connect(echo) as other:
-        multiplexer = forward._wire.machine.multiplexer
+        multiplexer = forward._wire.protocol.multiplexer
         for number in range(50):  # Opened, filled and reset in what is read at once.
             headers = {stream_pairs.PORT: str(STUCK), stream_pairs.REQUEST_ID: f"left {number}"}
             both = [

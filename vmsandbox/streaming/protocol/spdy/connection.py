@@ -1,4 +1,4 @@
-"""One end of a SPDY/3.1 session, as a state machine without I/O (draft-mbelshe-httpbis-spdy-00, 2.3 to 2.6).
+"""One end of a SPDY/3.1 session, without I/O (draft-mbelshe-httpbis-spdy-00, 2.3 to 2.6).
 
 What breaks a stream's rules resets that stream; what breaks the session's (frames that cannot be read, headers that
 cannot be decompressed) ends the session with GOAWAY. Frames for a stream that is gone are dropped without a word: the
