@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from vmsandbox import aio
 from vmsandbox.errors import Internal, Unavailable
 from vmsandbox.streaming.client.dialling import GONE, dial
-from vmsandbox.streaming.io.pipe import Allowance, Pipe
+from vmsandbox.streaming.io.byte_queue import Backlog, ByteQueue
 from vmsandbox.streaming.io.sockets import close
 from vmsandbox.streaming.io.wire import ClientGone, Wire
 from vmsandbox.streaming.protocol import command_status, stream_pairs
@@ -20,13 +20,15 @@ from vmsandbox.streaming.protocol.tunnel import Tunnel
 from vmsandbox.streaming.protocol.versions import WEBSOCKET_PORTS
 
 _TUNNEL = WEBSOCKET_PORTS[0].name
+_UNREAD_LIMIT = 8 * 1024 * 1024
+"""Bytes that may wait for the readers of all connections: the windows of as many as the server lets a client have."""
 
 
 @dataclass(slots=True)
 class _Connection:
     """The streams of one connection to a port, as they come in."""
 
-    data: Pipe
+    data: ByteQueue
     error: bytearray = field(default_factory=bytearray)
     """What the server says of a failure, which comes before the end of the data."""
 
@@ -68,7 +70,7 @@ class PortForwardClient:
         """Speak on a connection that is upgraded."""
         self._wire = wire
         self._requests = itertools.count()
-        self._allowance = Allowance()
+        self._backlog = Backlog(_UNREAD_LIMIT)
         self._streams: dict[int, tuple[_Connection, str]] = {}
         self._lost = ""
         self._over = asyncio.Event()
@@ -82,7 +84,7 @@ class PortForwardClient:
     async def connect(self, port: int) -> AsyncIterator[PortConnection]:
         """A connection to a port. Whether somebody listens there shows when it is read from. Raises Unavailable."""
         self._check_alive()
-        multiplexer, connection = self._wire.protocol.multiplexer, _Connection(Pipe(self._allowance))
+        multiplexer, connection = self._wire.protocol.multiplexer, _Connection(ByteQueue(self._backlog))
         headers = {stream_pairs.PORT: str(port), stream_pairs.REQUEST_ID: str(next(self._requests))}
         error = multiplexer.open({stream_pairs.STREAM_TYPE: stream_pairs.ERROR, **headers})
         multiplexer.end(error)
@@ -160,8 +162,8 @@ class PortForwardClient:
             self._wire.protocol.multiplexer.consumed(number, len(data))
             return
         connection.data.put(data)
-        if self._allowance.spent:
-            await self._wire.hold(self._allowance.returned())
+        if self._backlog.full:
+            await self._wire.hold(self._backlog.fits())
 
     def _check_alive(self) -> None:
         if self._lost:

@@ -123,22 +123,20 @@ class Wire(Generic[P]):
         if self._writer.transport.get_write_buffer_size() > _UNSENT_LIMIT:
             await self.hold(self.flush())
 
-    async def hold(self, ready: Coroutine[Any, Any, None], patience: float | None = None) -> bool:
-        """Wait for `ready` while the client is not read from; whether it came within `patience` seconds.
+    async def hold(self, ready: Coroutine[Any, Any, None]) -> None:
+        """Wait for `ready` while the client is not read from.
 
         Raises:
-            ClientGone: it hung up meanwhile, or (without `patience`) was idle for too long.
+            ClientGone: it hung up meanwhile, or was idle for too long.
         """
         peer: socket.socket = self._writer.get_extra_info("socket")
         async with aio.background(ready) as waiting, aio.background(self._beat()):
             with hangup_of(peer) as gone:
-                await self._first_of({waiting, gone}, patience)
-            if waiting.done():
-                waiting.result()
-                return True
-        if gone.done() or patience is None:
-            raise ClientGone("it hung up" if gone.done() else "it was idle for too long")
-        return False
+                while (left := self._left_of_idleness) > 0 and not (waiting.done() or gone.done()):
+                    await asyncio.wait({waiting, gone}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                raise ClientGone("it hung up" if gone.done() else "it was idle for too long")
+            waiting.result()
 
     async def end(self) -> None:
         """Send the rest and close, giving the client the time to take it in (RFC 9112, 9.6), however slow it is."""
@@ -168,13 +166,6 @@ class Wire(Generic[P]):
             if not self._writer.transport.get_write_buffer_size():
                 self.protocol.heartbeat()
                 self._write()
-
-    async def _first_of(self, futures: set[asyncio.Future[Any]], patience: float | None) -> None:
-        """Return when one is done, or after `patience` seconds; None: when the connection was idle for too long."""
-        left = self._left_of_idleness if patience is None else patience
-        while left > 0:
-            done, _ = await asyncio.wait(futures, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            left = 0 if done or patience is not None else self._left_of_idleness
 
     @property
     def _left_of_idleness(self) -> float:

@@ -97,10 +97,19 @@ class PortForward(ServedProtocol[PortEvent]):
     def fail(self, number: int, message: str) -> None:
         """A connection cannot be had, or broke: tell the client, and give it up."""
         if (error := self._open.pop(number, None)) is not None:
-            self._multiplexer.send(error, message.encode())
+            if message:
+                self._multiplexer.send(error, message.encode())
             self._multiplexer.end(error)
             self._multiplexer.reset(number)
             self._close_when_done()
+
+    def refuse(self, number: int, message: str) -> None:
+        """Reset a connection, without touching the client's others.
+
+        Over SPDY the client is not told why: kubectl takes any text on an error stream for the end of all of its
+        connections. Over channels text is the only way to say that a connection has ended.
+        """
+        self.fail(number, message if self._tells_ports else "")
 
     def expire(self, serial: int) -> None:
         """The other stream of the pair did not come in time. Nothing happens where it did."""

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming.io.pipe import Allowance, Pipe
+from vmsandbox.streaming.io.byte_queue import Backlog, ByteQueue
 from vmsandbox.streaming.io.wire import ClientGone, Wire
 from vmsandbox.streaming.protocol.command_status import CommandStatus
 from vmsandbox.streaming.protocol.remote_command import CommandEvent, Input, InputEnded, RemoteCommand, Resized, Started
@@ -18,6 +18,8 @@ from vmsandbox.streaming.server.targets import Process
 
 STREAM_CREATION_TIMEOUT = 30.0
 """Seconds that a client has for opening its streams, as the kubelet has it."""
+INPUT_LIMIT = 1024 * 1024
+"""Bytes that may wait for a process; beyond it the client is not read from, and so its window's size not heard."""
 
 _log = log.get(__name__)
 
@@ -53,8 +55,8 @@ class _Session:
         self.gone: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._wire = wire
         self._started = asyncio.Event()
-        self._allowance = Allowance()
-        self._input = Pipe(self._allowance)
+        self._backlog = Backlog(INPUT_LIMIT)
+        self._input = ByteQueue(self._backlog)
         self._size: TerminalSize | None = None
         self._resized = asyncio.Event()
 
@@ -95,8 +97,8 @@ class _Session:
                 self._started.set()
             case Input(data):
                 self._input.put(data)
-                if self._allowance.spent:
-                    await self._wire.hold(self._allowance.returned())
+                if self._backlog.full:
+                    await self._wire.hold(self._backlog.fits())
             case InputEnded():
                 self._input.end()
             case Resized(size):

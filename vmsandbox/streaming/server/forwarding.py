@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from vmsandbox import aio
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.streaming.io.pipe import Allowance, Pipe
+from vmsandbox.streaming.io.byte_queue import Backlog, ByteQueue
 from vmsandbox.streaming.io.wire import Wire
 from vmsandbox.streaming.protocol.port_forward import PortForward
 from vmsandbox.streaming.server.targets import Port
 
+CONNECTION_LIMIT = 64 * 1024
+"""Bytes that may wait for a port: the window of a stream, so that a client which knows windows never sends more."""
+STALL_TIMEOUT = 30.0
+"""Seconds for which a port may take nothing in while more than `CONNECTION_LIMIT` waits for it."""
 AFTER_END = 5.0
 """Seconds that a client may go on sending after the port has ended its direction; many never end theirs."""
 
@@ -17,20 +22,28 @@ AFTER_END = 5.0
 class Forwarding:
     """What is on its way between the two. The wire and the port are the caller's."""
 
-    def __init__(self, wire: Wire[PortForward], number: int, allowance: Allowance) -> None:
-        """Connect the client's connection `number`, whose input has its share of `allowance`."""
+    def __init__(
+        self, wire: Wire[PortForward], number: int, backlog: Backlog, stalled: Callable[[int], object]
+    ) -> None:
+        """Connect the client's connection `number`.
+
+        Args:
+            wire: the client.
+            number: the connection, as the protocol has it.
+            backlog: what waits for all ports of the client.
+            stalled: called with `number` when the port has stalled, once; it gives the connection up.
+        """
         self._wire = wire
         self._number = number
-        self._input = Pipe(allowance)
-
-    @property
-    def waiting(self) -> int:
-        """Bytes that the port has not taken in."""
-        return self._input.size
+        self._input = ByteQueue(backlog)
+        self._stalled = stalled
+        self._timer: asyncio.TimerHandle | None = None
 
     def put(self, data: bytes) -> None:
         """Add bytes for the port."""
         self._input.put(data)
+        if self._timer is None:
+            self._time()
 
     def end(self) -> None:
         """The client sends nothing more."""
@@ -50,6 +63,7 @@ class Forwarding:
     def discard(self) -> None:
         """Throw away what the port has not taken in, when it will not any more."""
         self._credit(self._input.discard())
+        self._time()
 
     async def _send(self, port: Port) -> None:
         """Give the port what the client sends. What it does not take any more is thrown away: it may still speak."""
@@ -62,6 +76,7 @@ class Forwarding:
                 taking = False
             self._input.consumed(len(data))
             self._credit(len(data))
+            self._time()
         with contextlib.suppress(VmsandboxError):
             await port.close_write()
 
@@ -76,3 +91,11 @@ class Forwarding:
         """Let the client send on."""
         self._wire.protocol.consumed(self._number, count)
         self._wire.flush_soon()
+
+    def _time(self) -> None:
+        """Begin to wait for the port to take something in, where too much waits for it; it has just done so."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._input.size > CONNECTION_LIMIT:
+            self._timer = asyncio.get_running_loop().call_later(STALL_TIMEOUT, self._stalled, self._number)

@@ -1,9 +1,11 @@
 """Serving one client of port-forward, and all of its connections.
 
-What a port does not take in waits, and the other connections go on. When too much waits, the client is not read from
-any more; where it has other connections they must not wait without end, so the one that stalls is given up. One that is
-alone may stall for as long as it likes. But that it is, is known only of what was read: a client may have given it up
-already, or opened others, behind what waits. So what is read of it then is more.
+What a port does not take in waits, and the other connections go on, within two bounds:
+
+- A port for which more than `CONNECTION_LIMIT` waits, and that takes nothing in for `STALL_TIMEOUT`, has its connection
+  reset, alone or not.
+- A client for which more than `CLIENT_LIMIT` waits is not read from. No client gets there whose connections are all
+  within their own bound; so one at least is beyond it, which goes on taking or is reset, and the client is read again.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 
 from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.streaming.io.pipe import Allowance
+from vmsandbox.streaming.io.byte_queue import Backlog
 from vmsandbox.streaming.io.wire import ClientGone, Wire
 from vmsandbox.streaming.protocol.port_forward import (
     GaveUp,
@@ -25,13 +27,13 @@ from vmsandbox.streaming.protocol.port_forward import (
 )
 from vmsandbox.streaming.protocol.stream_protocol import Left
 from vmsandbox.streaming.server.commands import STREAM_CREATION_TIMEOUT
-from vmsandbox.streaming.server.forwarding import Forwarding
+from vmsandbox.streaming.server.forwarding import CONNECTION_LIMIT, STALL_TIMEOUT, Forwarding
 from vmsandbox.streaming.server.targets import Port
 
-STALL_TIMEOUT = 30.0
-"""Seconds in which ports have to take something in while other connections of their client wait for it."""
-LOOK_AHEAD = 8 * 1024 * 1024
-"""Bytes that are read on top when a connection that is alone has stalled: about what the kernels on the way hold."""
+MAX_CONNECTIONS = 128
+"""Connections that a client may have: the pairs that the streams of SPDY make, or channels of WebSocket."""
+CLIENT_LIMIT = MAX_CONNECTIONS * CONNECTION_LIMIT
+"""Bytes that may wait for all ports of a client; what is read at once, 64 KiB, comes on top."""
 
 _log = log.get(__name__)
 
@@ -74,9 +76,7 @@ class _Session:
         self._wire = wire
         self._open_port = open_port
         self._creation_timeout = creation_timeout
-        self._allowance = Allowance()
-        self._stalled = False
-        """The only connection there is takes nothing in."""
+        self._backlog = Backlog(CLIENT_LIMIT)
         self._forwardings: dict[int, Forwarding] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._expiries: dict[int, asyncio.TimerHandle] = {}
@@ -88,7 +88,8 @@ class _Session:
             if isinstance(event, Left):
                 raise ClientGone(event.reason or "it closed the connection")
             self._take(event)
-            await self._make_room()
+            if self._backlog.full:
+                await self._wire.hold(self._backlog.fits())
             self._stop_timers(self._expiries.keys() - self._wire.protocol.waiting)
             await self._wire.flush_answers()
         raise ClientGone("it hung up")
@@ -114,7 +115,10 @@ class _Session:
                     self._tasks[number].cancel()
 
     def _begin(self, number: int, port: int) -> None:
-        self._forwardings[number] = Forwarding(self._wire, number, self._allowance)
+        if len(self._tasks) >= MAX_CONNECTIONS:
+            self._refuse(number, f"a client has at most {MAX_CONNECTIONS} connections")
+            return
+        self._forwardings[number] = Forwarding(self._wire, number, self._backlog, self._give_up)
         task = self._tasks[number] = asyncio.create_task(self._forward(number, port), name=f"to port {port}")
         task.add_done_callback(lambda _: self._forget(number))  # Also when it is cancelled before it began.
 
@@ -123,28 +127,6 @@ class _Session:
             forwarding.put(data)
         else:
             self._wire.protocol.consumed(number, len(data))
-
-    async def _make_room(self) -> None:
-        """Do not read on while too much waits. Raises ClientGone."""
-        while self._allowance.spent:
-            left = self._allowance.left
-            stalled = self._stalled and self._alone
-            if stalled and left > -LOOK_AHEAD:
-                return
-            await self._wire.hold(self._allowance.exceeds(left), None if stalled else STALL_TIMEOUT)
-            stalled = self._allowance.left <= left
-            self._stalled = stalled and self._alone
-            if stalled and not self._alone:
-                await self._give_up(max(self._forwardings, key=lambda number: self._forwardings[number].waiting))
-        self._stalled = False
-
-    @property
-    def _alone(self) -> bool:
-        return len(self._tasks) == 1
-
-    async def _give_up(self, number: int) -> None:
-        self._fail(number, f"the port took too little in for {STALL_TIMEOUT:g} s, and others wait")
-        await aio.cancel(self._tasks[number])
 
     async def _forward(self, number: int, port: int) -> None:
         try:
@@ -168,6 +150,18 @@ class _Session:
         self._wire.flush_soon()
         self._look_for_end()
 
+    def _give_up(self, number: int) -> None:
+        """The port takes nothing in, and too much waits for it."""
+        self._refuse(number, f"the port took nothing in for {STALL_TIMEOUT:g} s, while more than 64 KiB waited for it")
+        self._tasks[number].cancel()
+
+    def _refuse(self, number: int, message: str) -> None:
+        """Reset a connection, and leave the others of the client alone."""
+        _log.info("a connection of port-forward is reset: %s", message)
+        self._wire.protocol.refuse(number, message)
+        self._wire.flush_soon()
+        self._look_for_end()
+
     def _look_for_end(self) -> None:
         if self._wire.protocol.finished:
             self.finished.set()
@@ -180,7 +174,7 @@ class _Session:
         self._expiries[pair] = asyncio.get_running_loop().call_later(self._creation_timeout, self._expire, pair)
 
     def _expire(self, pair: int) -> None:
-        if self._allowance.spent:  # The other stream may have come, but is not read.
+        if self._backlog.full:  # The other stream may have come, but is not read.
             self._expect(pair)
             return
         self._wire.protocol.expire(pair)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from vmsandbox.streaming.io import wire as wires
-from vmsandbox.streaming.io.pipe import LIMIT, Allowance
+from vmsandbox.streaming.io.byte_queue import Backlog
 from vmsandbox.streaming.io.sockets import close, hangup_of
 from vmsandbox.streaming.io.wire import ClientGone, Wire
 
@@ -121,21 +121,30 @@ async def test_a_client_that_hangs_up_is_noticed_without_reading(ends: Ends, res
             await holding
 
 
-async def test_holding_ends_with_what_is_waited_for_or_with_patience(ends: Ends) -> None:
+async def test_holding_ends_with_what_is_waited_for(ends: Ends) -> None:
     wire, _ = ends
-    allowance = Allowance()
-    allowance.take(LIMIT)
-    assert not await wire.hold(allowance.returned(), patience=0.01)
-    holding = asyncio.create_task(wire.hold(allowance.returned(), patience=5))
-    await asyncio.sleep(0)
-    allowance.give_back(1)
-    assert await holding
+    backlog = Backlog(5)
+    backlog.grow(6)
+    holding = asyncio.create_task(wire.hold(backlog.fits()))
+    await asyncio.sleep(0.05)
+    assert not holding.done()
+    backlog.shrink(1)
+    async with asyncio.timeout(5):
+        await holding
+
+
+async def test_a_client_is_not_held_for_longer_than_it_may_be_idle(ends: Ends) -> None:
+    wire, _ = ends
+    wire._idle_timeout = 0.1
+    async with asyncio.timeout(5):
+        with pytest.raises(ClientGone, match="idle"):
+            await wire.hold(asyncio.Event().wait())  # type: ignore[arg-type]
 
 
 async def test_a_client_that_is_held_gets_heartbeats(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wires, "HEARTBEAT", 0.01)
     wire, _ = ends
-    await wire.hold(asyncio.Event().wait(), patience=0.2)  # type: ignore[arg-type]
+    await wire.hold(asyncio.sleep(0.2))
     assert wire.protocol.beats > 3
 
 

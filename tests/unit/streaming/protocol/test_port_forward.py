@@ -19,6 +19,14 @@ def ports_of(transport: str) -> tuple[Multiplexer, PortForward]:
     return SpdyConnection(server=False), PortForward(SpdyConnection(server=True))
 
 
+def channels_of(*ports: int) -> tuple[Multiplexer, PortForward]:
+    channels = stream_pairs.channel_headers(ports)
+    spoken = WEBSOCKET_PORTS[1].channels
+    assert spoken is not None
+    client = WebSocketChannels(spoken, channels, server=False)
+    return client, PortForward(WebSocketChannels(spoken, channels, server=True), tells_ports=True)
+
+
 def open_pair(client: Multiplexer, protocol: PortForward, request: str = "0", port: int = 80) -> tuple[int, int]:
     headers = {stream_pairs.PORT: str(port), stream_pairs.REQUEST_ID: request}
     error = client.open({stream_pairs.STREAM_TYPE: "error", **headers})
@@ -58,6 +66,13 @@ def test_a_port_that_cannot_be_had_is_told_on_the_error_stream_before_the_reset(
     protocol.fail(data, "nobody listens")
     events = client.receive(protocol.take_output())
     assert events == [Data(error, b"nobody listens"), Ended(error), Reset(data)]
+
+
+def test_a_connection_that_is_refused_is_reset_without_a_word_on_its_error_stream() -> None:
+    client, protocol = ports_of("SPDY")
+    data, error = open_pair(client, protocol)
+    protocol.refuse(data, "it stalls")
+    assert client.receive(protocol.take_output()) == [Ended(error), Reset(data)]
 
 
 def test_a_reset_gives_a_connection_up_and_no_other() -> None:
@@ -150,11 +165,7 @@ def test_pairs_that_wait_are_bounded() -> None:
 
 
 def test_over_channels_both_streams_begin_with_their_port_and_the_last_end_is_the_connections() -> None:
-    channels = stream_pairs.channel_headers((80, 443))
-    spoken = WEBSOCKET_PORTS[1].channels
-    assert spoken is not None
-    client = WebSocketChannels(spoken, channels, server=False)
-    protocol = PortForward(WebSocketChannels(spoken, channels, server=True), tells_ports=True)
+    client, protocol = channels_of(80, 443)
     events = protocol.receive(b"")
     assert [event for event in events if isinstance(event, Requested)] == [Requested(0, 80), Requested(2, 443)]
     assert got(client, protocol) == {0: b"\x50\0", 1: b"\x50\0", 2: b"\xbb\x01", 3: b"\xbb\x01"}
@@ -163,3 +174,11 @@ def test_over_channels_both_streams_begin_with_their_port_and_the_last_end_is_th
     protocol.fail(2, "refused")
     assert protocol.finished
     assert client.receive(protocol.take_output()) == [Data(3, b"refused"), Closed()]
+
+
+def test_over_channels_a_connection_that_is_refused_is_told_so_on_its_error_channel() -> None:
+    client, protocol = channels_of(80, 443)
+    protocol.receive(b"")
+    client.receive(protocol.take_output())
+    protocol.refuse(0, "it stalls")
+    assert client.receive(protocol.take_output()) == [Data(1, b"it stalls")]

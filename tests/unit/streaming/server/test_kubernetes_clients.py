@@ -20,11 +20,13 @@ from tests.support.api_server import api_server
 from tests.support.spdy_client import WindowlessSession
 from tests.support.streaming import PATTERN, echo_server, exec_of, until, wanted_of
 from vmsandbox.model import ExecRequest, PortForwardRequest
-from vmsandbox.streaming.io.pipe import LIMIT, Pipe
+from vmsandbox.streaming.io.byte_queue import ByteQueue
 from vmsandbox.streaming.protocol import command_status
 from vmsandbox.streaming.protocol.multiplexer import Closed, Data, Ended, Event
 from vmsandbox.streaming.protocol.remote_command import STREAM_TYPE
 from vmsandbox.streaming.protocol.versions import SPDY_COMMANDS, CommandVersion
+from vmsandbox.streaming.server import forwarding
+from vmsandbox.streaming.server.port_forward import CLIENT_LIMIT
 from vmsandbox.streaming.server.server import StreamingServer
 
 KUBECTL = shutil.which("kubectl")
@@ -204,21 +206,26 @@ async def test_kubectl_forwards_ports(running: StreamingServer, tmp_path: Path) 
 
 
 @kubectl
-async def test_kubectl_forwards_a_connection_while_another_one_is_stuck(
-    running: StreamingServer, tmp_path: Path
+async def test_kubectl_forwards_a_connection_while_another_one_is_stuck_and_after_it_was_reset(
+    running: StreamingServer, targets: LocalTargets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(forwarding, "STALL_TIMEOUT", 2.0)
     async with (
         api_server(running) as url,
         await echo_server() as echo,
         kubectl_forward(url, tmp_path, STUCK, echo.sockets[0].getsockname()[1]) as (stuck, local),
     ):
         _, stuck_writer = await asyncio.open_connection("127.0.0.1", stuck)
-        stuck_writer.write(bytes(LIMIT * 3 // 4))
-        await until(lambda: any(pipe.size == LIMIT * 3 // 4 for pipe in gc.get_objects() if isinstance(pipe, Pipe)))
+        stuck_writer.write(bytes(CLIENT_LIMIT // 2))
+        await until(
+            lambda: any(one.size == CLIENT_LIMIT // 2 for one in gc.get_objects() if isinstance(one, ByteQueue))
+        )
         reader, writer = await asyncio.open_connection("127.0.0.1", local)
-        writer.write(b"still here")
-        async with asyncio.timeout(10):
-            assert await reader.readexactly(10) == b"STILL HERE"
+        for word in (b"still here", b"and later!"):
+            writer.write(word)
+            async with asyncio.timeout(10):
+                assert await reader.readexactly(10) == word.upper()
+            await until(lambda: targets.ended == 1)
         writer.close()
         stuck_writer.close()
 

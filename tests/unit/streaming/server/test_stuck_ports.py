@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from tests.fakes.streaming import STUCK, LocalTargets
+from tests.fakes.streaming import STUCK, LocalTargets, StuckPort
 from tests.support import spdy_client
 from tests.support.spdy_client import WindowlessSession
 from tests.support.streaming import echo_server, until
@@ -17,19 +17,24 @@ from vmsandbox.model import PortForwardRequest
 from vmsandbox.streaming import client
 from vmsandbox.streaming.client import PortConnection, PortForwardClient
 from vmsandbox.streaming.client.dialling import dial
-from vmsandbox.streaming.io.pipe import LIMIT, OWN, Pipe
+from vmsandbox.streaming.io.byte_queue import Backlog
 from vmsandbox.streaming.io.sockets import close
 from vmsandbox.streaming.io.wire import Wire
 from vmsandbox.streaming.protocol import stream_pairs
 from vmsandbox.streaming.protocol.channels import WebSocketChannels
+from vmsandbox.streaming.protocol.spdy import windows
+from vmsandbox.streaming.protocol.spdy.streams import MAX_STREAMS
 from vmsandbox.streaming.protocol.stream_protocol import ClientProtocol
 from vmsandbox.streaming.protocol.versions import WEBSOCKET_PORTS
-from vmsandbox.streaming.server import port_forward as ports
+from vmsandbox.streaming.server import forwarding, port_forward
+from vmsandbox.streaming.server.forwarding import CONNECTION_LIMIT
+from vmsandbox.streaming.server.port_forward import CLIENT_LIMIT
 from vmsandbox.streaming.server.server import StreamingServer
 
 PIECE = 50_000
-MANY = 20
-"""Connections whose windows are together more than may wait for one that has none."""
+MANY = 5
+ABOVE = 3 * CONNECTION_LIMIT
+"""Bytes that are more than may wait for one port, and less than may for a client."""
 
 Forwarding = Callable[[StreamingServer, int], AbstractAsyncContextManager[PortForwardClient]]
 
@@ -79,16 +84,22 @@ async def echo() -> AsyncIterator[int]:
 
 @pytest.fixture
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What every pipe held, each time that something was put in."""
+    """What waited for all ports of a client, each time that it grew."""
     sizes = []
-    put = Pipe.put
+    grow = Backlog.grow
 
-    def watched(self: Pipe, data: bytes) -> None:
-        put(self, data)
-        sizes.append(self.size)
+    def watched(self: Backlog, count: int) -> None:
+        grow(self, count)
+        sizes.append(self._size)
 
-    monkeypatch.setattr(Pipe, "put", watched)
+    monkeypatch.setattr(Backlog, "grow", watched)
     return sizes
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port has stalled after half a second."""
+    monkeypatch.setattr(forwarding, "STALL_TIMEOUT", 0.5)
 
 
 async def stuff(connection: PortConnection, most: int) -> int:
@@ -110,23 +121,38 @@ async def assert_answers(connection: PortConnection) -> None:
             got += await connection.read()
 
 
+async def assert_reset(connection: PortConnection) -> None:
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            while await connection.read():
+                pass
+
+
+async def assert_open(connection: PortConnection) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await connection.read()
+
+
 @ANY
 async def test_another_connection_goes_on_while_one_is_stuck(
     running: StreamingServer, echo: int, over: Forwarding
 ) -> None:
     async with over(running, echo) as forward, forward.connect(STUCK) as stuck, forward.connect(echo) as other:
-        assert await stuff(stuck, LIMIT - PIECE) > 0
+        assert await stuff(stuck, CLIENT_LIMIT - PIECE) > 0
         await assert_answers(other)
 
 
 @WINDOWS
-async def test_a_client_that_knows_windows_stops_by_itself(
-    running: StreamingServer, echo: int, over: Forwarding
+async def test_a_client_that_knows_windows_stops_by_itself_and_is_never_beyond_a_bound(
+    running: StreamingServer, echo: int, over: Forwarding, short: None
 ) -> None:
     async with over(running, echo) as forward, contextlib.AsyncExitStack() as stack:
         for _ in range(MANY):
             stuck = await stack.enter_async_context(forward.connect(STUCK))
-            assert await stuff(stuck, LIMIT) < 2 * PIECE
+            assert CONNECTION_LIMIT - PIECE < await stuff(stuck, ABOVE) <= CONNECTION_LIMIT
+        await asyncio.sleep(1)
+        await assert_open(stuck)
         await assert_answers(await stack.enter_async_context(forward.connect(echo)))
 
 
@@ -136,90 +162,121 @@ async def test_what_is_sent_to_a_stuck_port_takes_no_more_memory_than_the_limit(
 ) -> None:
     async with over(running, echo) as forward, forward.connect(STUCK) as stuck:
         assert await stuff(stuck, 50_000_000) < 50_000_000
-    assert LIMIT + OWN <= max(sizes) < LIMIT + OWN + 64 * 1024
+    assert CLIENT_LIMIT < max(sizes) <= CLIENT_LIMIT + 64 * 1024
 
 
 @NO_WINDOWS
-async def test_what_holds_the_others_up_is_given_up_and_they_go_on(
-    running: StreamingServer, echo: int, over: Forwarding, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("size", [ABOVE, 2 * CLIENT_LIMIT], ids=["port", "client"])
+async def test_a_connection_beyond_its_bound_that_stalls_is_reset_and_others_go_on(
+    running: StreamingServer, echo: int, over: Forwarding, size: int, short: None
 ) -> None:
-    monkeypatch.setattr(ports, "STALL_TIMEOUT", 0.5)
     async with over(running, echo) as forward, forward.connect(STUCK) as stuck, forward.connect(echo) as other:
         await assert_answers(other)
-        writing = asyncio.create_task(stuck.write(bytes(20_000_000)))
+        writing = asyncio.create_task(stuck.write(bytes(size)))
         await assert_answers(other)
         if over is not over_channels:  # Which know no reset: what still comes is thrown away.
-            with pytest.raises(Unavailable) as given_up:
-                await stuck.read()
-            assert "took too little" in str(given_up.value.evidence)
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
+            await assert_reset(stuck)
+        await writing
+        await assert_answers(other)
 
 
-async def test_the_one_that_is_given_up_is_the_one_for_which_most_waits(
-    running: StreamingServer, monkeypatch: pytest.MonkeyPatch
+async def test_a_connection_beyond_its_bound_is_reset_also_when_it_is_alone(
+    running: StreamingServer, targets: LocalTargets, echo: int, short: None
 ) -> None:
-    monkeypatch.setattr(ports, "STALL_TIMEOUT", 0.5)
+    async with over_spdy_without_windows(running, 0) as forward, forward.connect(STUCK) as stuck:
+        writing = asyncio.create_task(stuck.write(bytes(3 * CLIENT_LIMIT)))
+        await assert_reset(stuck)
+        assert targets.ended == 1
+        await writing
+        async with forward.connect(echo) as other:
+            await assert_answers(other)
+
+
+async def test_over_channels_the_client_is_told_why_its_connection_has_ended(
+    running: StreamingServer, short: None
+) -> None:
+    async with over_channels(running, STUCK) as forward, forward.connect(STUCK) as stuck:
+        await stuff(stuck, ABOVE)
+        await until(lambda: b"took nothing in" in stuck._connection.error)
+
+
+async def test_a_connection_within_its_bound_may_be_stuck_for_as_long_as_it_likes(
+    running: StreamingServer, short: None
+) -> None:
     async with (
         over_spdy_without_windows(running, 0) as forward,
         forward.connect(STUCK) as little,
         forward.connect(STUCK) as much,
     ):
-        await stuff(little, PIECE)
-        await stuff(much, LIMIT + OWN)
-        async with asyncio.timeout(5):
-            with pytest.raises(Unavailable):
-                await much.read()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await little.read()
+        assert await stuff(little, CONNECTION_LIMIT) == CONNECTION_LIMIT
+        await stuff(much, CONNECTION_LIMIT + 1)
+        await assert_reset(much)
+        await assert_open(little)
+
+
+async def test_a_port_that_is_slow_is_not_taken_for_one_that_stalls(
+    running: StreamingServer, targets: LocalTargets, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = 0
+
+    async def write(_: StuckPort, data: bytes) -> None:
+        nonlocal taken
+        await asyncio.sleep(0.2)
+        taken += len(data)
+
+    monkeypatch.setattr(StuckPort, "write", write)
+    async with over_spdy_without_windows(running, 0) as forward, forward.connect(STUCK) as slow:
+        await slow.write(bytes(10 * CONNECTION_LIMIT))
+        await until(lambda: taken == 10 * CONNECTION_LIMIT)
+        assert not targets.ended
+
+
+async def test_a_client_with_too_many_connections_is_refused_one_more_and_keeps_the_others(
+    running: StreamingServer, echo: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(port_forward, "MAX_CONNECTIONS", 2)
+    async with over_spdy(running, echo) as forward, forward.connect(STUCK), forward.connect(echo) as other:
+        await assert_answers(other)
+        async with forward.connect(echo) as another:
+            await assert_reset(another)
+        await assert_answers(other)
+
+
+def test_a_client_whose_connections_are_within_their_bound_is_within_its_own() -> None:
+    assert CONNECTION_LIMIT >= windows.INITIAL
+    assert CLIENT_LIMIT >= MAX_STREAMS // 2 * CONNECTION_LIMIT
+    assert all(
+        version.channels.most // 2 <= port_forward.MAX_CONNECTIONS for version in WEBSOCKET_PORTS if version.channels
+    )
 
 
 async def test_a_connection_that_is_opened_beside_a_stuck_one_goes_on(
-    running: StreamingServer, echo: int, monkeypatch: pytest.MonkeyPatch
+    running: StreamingServer, echo: int, short: None
 ) -> None:
-    monkeypatch.setattr(ports, "STALL_TIMEOUT", 0.5)
     async with over_spdy_without_windows(running, echo) as forward, forward.connect(STUCK) as stuck:
-        writing = asyncio.create_task(stuck.write(bytes(3 * LIMIT)))
+        writing = asyncio.create_task(stuck.write(bytes(2 * CLIENT_LIMIT)))
         await asyncio.sleep(0.1)
         async with forward.connect(echo) as other:
             await assert_answers(other)
-            with pytest.raises(Unavailable) as given_up:
-                await stuck.read()
-            assert "took too little" in str(given_up.value.evidence)
+            await assert_reset(stuck)
         await writing
 
 
 async def test_a_connection_that_is_opened_after_a_stuck_one_was_left_goes_on(
-    running: StreamingServer, echo: int, monkeypatch: pytest.MonkeyPatch
+    running: StreamingServer, echo: int, short: None
 ) -> None:
-    monkeypatch.setattr(ports, "STALL_TIMEOUT", 0.5)
     async with over_spdy_without_windows(running, echo) as forward:
         async with forward.connect(STUCK) as stuck:
-            await stuff(stuck, 3 * LIMIT)
+            await stuff(stuck, 2 * CLIENT_LIMIT)
         async with forward.connect(echo) as other:
             await assert_answers(other)
-
-
-async def test_a_connection_that_is_alone_may_be_stuck_for_as_long_as_it_likes(
-    running: StreamingServer, targets: LocalTargets, sizes: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ports, "STALL_TIMEOUT", 0.1)
-    async with over_spdy_without_windows(running, 0) as forward, forward.connect(STUCK) as stuck:
-        writing = asyncio.create_task(stuck.write(bytes(50_000_000)))
-        await asyncio.sleep(1)
-        assert not targets.ended
-        assert not writing.done()
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
-    assert max(sizes) < OWN + LIMIT + ports.LOOK_AHEAD + 64 * 1024
 
 
 async def test_a_stream_that_is_not_read_yet_is_not_late(
     running: StreamingServer, echo: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ports, "STALL_TIMEOUT", 1.0)
-    monkeypatch.setitem(ports.serve_ports.__kwdefaults__, "creation_timeout", 0.3)
+    monkeypatch.setattr(forwarding, "STALL_TIMEOUT", 1.0)
+    monkeypatch.setitem(port_forward.serve_ports.__kwdefaults__, "creation_timeout", 0.3)
     async with (
         over_spdy_without_windows(running, echo) as forward,
         forward.connect(STUCK) as stuck,
@@ -232,7 +289,7 @@ async def test_a_stream_that_is_not_read_yet_is_not_late(
         def with_much_behind_the_first(headers: Mapping[str, str]) -> int:
             number = opening(headers)
             if headers[stream_pairs.STREAM_TYPE] == stream_pairs.ERROR:
-                multiplexer.send(stuck._data, bytes(2 * LIMIT))
+                multiplexer.send(stuck._data, bytes(2 * CLIENT_LIMIT))
             return number
 
         monkeypatch.setattr(multiplexer, "open", with_much_behind_the_first)
@@ -246,7 +303,7 @@ async def test_what_waited_for_connections_that_were_left_is_forgotten(
     async with over_spdy_without_windows(running, echo) as forward:
         for number in range(5):
             async with forward.connect(STUCK) as stuck:
-                assert await stuff(stuck, LIMIT // 2) == LIMIT // 2
+                assert await stuff(stuck, CLIENT_LIMIT // 2) == CLIENT_LIMIT // 2
             await until(lambda left=number + 1: targets.ended == left)  # type: ignore[misc]
         async with forward.connect(echo) as other:
             await assert_answers(other)
