@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable
 
 from vmsandbox.protocol.messages import (
+    AdjustClock,
     AttachImage,
+    Clock,
     ConfigureGuest,
     Containers,
     CreateContainer,
@@ -21,6 +23,7 @@ from vmsandbox.protocol.messages import (
     Measured,
     OpenPort,
     OpenStream,
+    ReadClock,
     Resize,
     Shutdown,
     SignalContainer,
@@ -30,6 +33,7 @@ from vmsandbox.protocol.messages import (
     UpdateResources,
 )
 from vmsandbox_agent import port
+from vmsandbox_agent.clock import KernelClock
 from vmsandbox_agent.containers import ContainerTable
 from vmsandbox_agent.crun import Crun
 from vmsandbox_agent.events import EventLog
@@ -51,9 +55,12 @@ _DONE = Empty()
 class Guest:
     """The state of the guest between requests; nothing of it belongs to a connection."""
 
-    def __init__(self, settings: Settings, reaper: Reaper, power_off: Callable[[], None]) -> None:
-        """`power_off` ends the machine (or, in a test, the agent)."""
+    def __init__(
+        self, settings: Settings, reaper: Reaper, power_off: Callable[[], None], clock: KernelClock | None = None
+    ) -> None:
+        """`power_off` ends the machine (or, in a test, the agent); a test may have another `clock`."""
         self.settings = settings
+        self._clock = clock or KernelClock()
         self.events = EventLog()
         self.streams = Streams()
         self._power_off = power_off
@@ -63,6 +70,8 @@ class Guest:
         self._containers = ContainerTable(Machinery(settings, reaper, crun, self.events, self.pod, counter))
         self.handlers: dict[str, Handler] = {
             ConfigureGuest.METHOD: self._configure,
+            ReadClock.METHOD: self._read_clock,
+            AdjustClock.METHOD: self._adjust_clock,
             MakeTmpfs.METHOD: self._make_tmpfs,
             AttachImage.METHOD: self._attach_image,
             DetachImage.METHOD: self._detach_image,
@@ -85,6 +94,13 @@ class Guest:
     async def _configure(self, request: ConfigureGuest) -> Empty:
         await configure_guest(self.settings, request)
         self.pod.users = request.user_namespace
+        return _DONE
+
+    async def _read_clock(self, _: ReadClock) -> Clock:
+        return Clock(self._clock.read())
+
+    async def _adjust_clock(self, request: AdjustClock) -> Empty:
+        self._clock.adjust(request.nanoseconds, step=request.step)
         return _DONE
 
     async def _make_tmpfs(self, request: MakeTmpfs) -> Empty:

@@ -25,6 +25,8 @@ from vmsandbox.protocol.framing import ProtocolError, pack, pack_json, parse_jso
 from vmsandbox.protocol.messages import (
     REQUESTS,
     VERSION,
+    AdjustClock,
+    Clock,
     Containers,
     ContainerState,
     CreateContainer,
@@ -46,6 +48,7 @@ from vmsandbox.protocol.messages import (
     OpenPort,
     OpenStream,
     ProcessUser,
+    ReadClock,
     Resize,
     Shutdown,
     SignalContainer,
@@ -94,6 +97,8 @@ class FakeAgent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
         self._gone = False
+        self.behind = 0
+        """Nanoseconds by which the guest's clock is behind the host's."""
         self.secret = b""
         """The machine's: a hello is answered with a proof, where it has a nonce, and has to be followed by one."""
 
@@ -266,6 +271,13 @@ class FakeAgent:
         if (found := self.processes.get((container_id, exec_id))) is None:
             raise Refusal("not_found", f"there is no container or exec {container_id} {exec_id}")
         return found
+
+    async def _read_clock(self, _: ReadClock) -> Clock:
+        return Clock(time.time_ns() - self.behind)
+
+    async def _adjust_clock(self, request: AdjustClock) -> Empty:
+        self.behind -= request.nanoseconds
+        return Empty()
 
     async def _create_container(self, request: CreateContainer) -> Created:
         if (request.container_id, "") in self.processes:

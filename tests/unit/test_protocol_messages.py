@@ -38,6 +38,8 @@ REQUESTS: dict[str, m.Request] = {
         shm_size=1048576,
         user_namespace=m.UserNamespace(65536, 65536, 131072, 65536),
     ),
+    "read_clock": m.ReadClock(),
+    "adjust_clock": m.AdjustClock(-1_500_000_000, step=True),
     "make_tmpfs": m.MakeTmpfs("cache", 1048576, 0o750, 1000, "a/b"),
     "attach_image": m.AttachImage("sha-0123", "erofs"),
     "detach_image": m.DetachImage("sha-0123"),
@@ -83,6 +85,7 @@ OTHERS = {
     "response_measured": m.Envelope(
         m.Kind.RESPONSE, 7, body=encode(m.Measured(1_700_000_000_000_000_000, (measures("c1"),)))
     ),
+    "response_clock": m.Envelope(m.Kind.RESPONSE, 4, body=encode(m.Clock(1_700_000_000_000_000_000))),
     "error": m.Envelope(m.Kind.ERROR, 3, "not_found", "there is no container c1"),
     "cancel": m.Envelope(m.Kind.CANCEL, 3),
     "event_exit": m.Envelope(

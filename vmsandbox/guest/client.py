@@ -11,7 +11,9 @@ from vmsandbox.guest.stream_port import open_stream
 from vmsandbox.guest.streams import OutputStream, PortStream
 from vmsandbox.guest.transport import Connection
 from vmsandbox.protocol.messages import (
+    AdjustClock,
     AttachImage,
+    Clock,
     ConfigureGuest,
     Containers,
     ContainerState,
@@ -28,6 +30,7 @@ from vmsandbox.protocol.messages import (
     OpenPort,
     OpenStream,
     ProcessUser,
+    ReadClock,
     Request,
     Resize,
     Shutdown,
@@ -59,6 +62,14 @@ class GuestClient:
     async def configure(self, request: ConfigureGuest, *, deadline: float = LONG) -> None:
         """Make the booted machine the pod."""
         await self._ask(request, deadline)
+
+    async def read_clock(self, *, deadline: float = QUICK) -> int:
+        """The guest's time, in nanoseconds since the epoch."""
+        return cast(Clock, await self._ask(ReadClock(), deadline)).at
+
+    async def adjust_clock(self, nanoseconds: int, *, step: bool, deadline: float = QUICK) -> None:
+        """Add to the guest's time, at once or by and by."""
+        await self._ask(AdjustClock(nanoseconds, step), deadline)
 
     async def make_tmpfs(self, request: MakeTmpfs, *, deadline: float = QUICK) -> None:
         """Make a memory-backed volume."""

@@ -102,6 +102,9 @@ def _values(collection: "list[Any] | dict[str, Any]") -> "list[Any]":
 Count = Annotated[int, Between(0, 2**63 - 1)]
 """A number of something, as the CRI's UInt64Value and every counter of a kernel can hold it."""
 
+Difference = Annotated[int, Between(-(2**63) + 1, 2**63 - 1)]
+"""Between two of them."""
+
 Seconds = Annotated[float, Between(0, 10.0**9)]
 
 Id = Annotated[str, Matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")]

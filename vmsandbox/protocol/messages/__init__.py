@@ -35,13 +35,16 @@ from vmsandbox.protocol.messages.envelope import (
     Kind,
 )
 from vmsandbox.protocol.messages.guest import (
+    AdjustClock,
     AttachImage,
+    Clock,
     ConfigureGuest,
     DetachImage,
     Dns,
     Empty,
     Interface,
     MakeTmpfs,
+    ReadClock,
     Route,
     Shutdown,
     UserNamespace,
@@ -85,7 +88,9 @@ __all__ = [
     "REQUESTS",
     "STREAM_PORT",
     "VERSION",
+    "AdjustClock",
     "AttachImage",
+    "Clock",
     "ConfigureGuest",
     "ContainerState",
     "Containers",
@@ -121,6 +126,7 @@ __all__ = [
     "Pressure",
     "ProcessMeasures",
     "ProcessUser",
+    "ReadClock",
     "Request",
     "Resize",
     "Route",
@@ -138,6 +144,8 @@ __all__ = [
 
 Request = (
     ConfigureGuest
+    | ReadClock
+    | AdjustClock
     | MakeTmpfs
     | AttachImage
     | DetachImage

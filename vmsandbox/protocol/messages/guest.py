@@ -3,7 +3,19 @@
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from vmsandbox.protocol.bounds import AtMost, Between, Count, Id, LongText, Matching, OptionalId, Size16, Text, UserId
+from vmsandbox.protocol.bounds import (
+    AtMost,
+    Between,
+    Count,
+    Difference,
+    Id,
+    LongText,
+    Matching,
+    OptionalId,
+    Size16,
+    Text,
+    UserId,
+)
 
 _Address = Annotated[str, Matching(r"[0-9A-Fa-f.:/]{0,64}")]
 """IPv4 or IPv6, with a prefix length or without."""
@@ -121,6 +133,35 @@ class DetachImage:
     RESULT: ClassVar[type] = Empty
 
     serial: Id
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The result of `ReadClock`."""
+
+    at: Count
+    """The guest's time, in nanoseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadClock:
+    """Tell the guest's time."""
+
+    METHOD: ClassVar[str] = "read_clock"
+    RESULT: ClassVar[type] = Clock
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustClock:
+    """Add to the guest's time: it does not matter when this arrives."""
+
+    METHOD: ClassVar[str] = "adjust_clock"
+    RESULT: ClassVar[type] = Empty
+
+    nanoseconds: Difference
+    """Less than nothing where the guest's clock is fast."""
+    step: bool = False
+    """At once; otherwise the clock runs a little faster or slower, and never back."""
 
 
 @dataclass(frozen=True, slots=True)
