@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.fakes.hypervisor_contract import HypervisorContract, Kill, NewSpec, next_event
+from tests.fakes.hypervisor_contract import HypervisorContract, Kill, NewSpec, Pause, next_event
 from tests.support.libvirt import Workshop, embedded_uri, kill_qemu, qemu_pid, workshop
 from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
@@ -64,6 +64,16 @@ class TestEmbeddedLibvirt(HypervisorContract):
     @pytest.fixture
     def kill(self) -> Kill:
         return kill_qemu
+
+    @pytest.fixture
+    def pause(self, hypervisor: LibvirtHypervisor) -> Pause:
+        async def stop_and_go_on(name: str) -> None:
+            for step in ("suspend", "resume"):
+                await hypervisor._connection.call(
+                    step, lambda opened, step=step: getattr(opened.lookupByName(name), step)()
+                )
+
+        return stop_and_go_on
 
     @pytest.fixture
     def new_spec(self, shop: Workshop) -> NewSpec:

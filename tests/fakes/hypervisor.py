@@ -6,11 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypeVar
 
 from vmsandbox.config import MOST_VCPUS
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.hypervisor.base import Accelerator, Disk, MachineEvent, MachineSpec, MachineState
 from vmsandbox.model import MachineUsage
+
+T = TypeVar("T")
 
 
 class FakeHypervisor:
@@ -32,6 +35,7 @@ class FakeHypervisor:
         """The machines whose QEMU cannot be seen, and so not measured."""
         self._cpu = itertools.count(10_000_000, 10_000_000)
         self._listeners: set[asyncio.Queue[MachineEvent]] = set()
+        self._awaiting: set[asyncio.Queue[str]] = set()
 
     async def create(self, spec: MachineSpec) -> None:
         await asyncio.sleep(0)
@@ -82,7 +86,17 @@ class FakeHypervisor:
     def events(self) -> AsyncIterator[MachineEvent]:
         queue: asyncio.Queue[MachineEvent] = asyncio.Queue()
         self._listeners.add(queue)
-        return self._listen(queue)
+        return self._listen(queue, self._listeners)
+
+    def resumed(self) -> AsyncIterator[str]:
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        self._awaiting.add(queue)
+        return self._listen(queue, self._awaiting)
+
+    async def pause(self, name: str) -> None:
+        """The machine stops for a moment and goes on."""
+        for queue in self._awaiting:
+            queue.put_nowait(name)
 
     def kill(self, name: str) -> None:
         """The machine's QEMU dies."""
@@ -99,12 +113,13 @@ class FakeHypervisor:
             for queue in self._listeners:
                 queue.put_nowait(MachineEvent(name, state, reason))
 
-    async def _listen(self, queue: "asyncio.Queue[MachineEvent]") -> AsyncIterator[MachineEvent]:
+    @staticmethod
+    async def _listen(queue: "asyncio.Queue[T]", among: "set[asyncio.Queue[T]]") -> AsyncIterator[T]:
         try:
             while True:
                 yield await queue.get()
         finally:
-            self._listeners.discard(queue)
+            among.discard(queue)
 
 
 def _check_there(path: Path) -> None:

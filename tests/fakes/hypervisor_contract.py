@@ -14,6 +14,7 @@ from vmsandbox.hypervisor.base import Accelerator, Disk, Hypervisor, MachineEven
 
 NewSpec = Callable[[], Awaitable[MachineSpec]]
 Kill = Callable[[str], None]
+Pause = Callable[[str], Awaitable[None]]
 
 
 def new_name() -> str:
@@ -28,7 +29,9 @@ async def next_event(events: AsyncIterator[MachineEvent], within: float = 5) -> 
 
 
 class HypervisorContract:
-    """Inherit from it, with fixtures `hypervisor`, `new_spec` and `kill`, which ends a machine's QEMU at once.
+    """Inherit from it, with fixtures `hypervisor`, `new_spec`, and two that are given a machine's name.
+
+    `kill` ends its QEMU at once; `pause` stops it, and lets it go on.
 
     What the tests leave running is ended by the fixtures.
     """
@@ -206,6 +209,16 @@ class HypervisorContract:
         with contextlib.suppress(asyncio.CancelledError):
             await listening
         await hypervisor.destroy(machine.name)
+
+    async def test_a_machine_that_goes_on_after_a_pause_is_named_and_has_not_ended(
+        self, hypervisor: Hypervisor, machine: MachineSpec, pause: Pause
+    ) -> None:
+        events, resumed = hypervisor.events(), hypervisor.resumed()
+        await pause(machine.name)
+        async with asyncio.timeout(5):
+            assert await anext(resumed) == machine.name
+        await hypervisor.destroy(machine.name)
+        assert (await next_event(events)).reason == "destroyed"
 
     async def test_a_machine_may_have_a_vcpu(self, hypervisor: Hypervisor) -> None:
         for accelerator in Accelerator:

@@ -130,6 +130,19 @@ async def test_machines_of_others_are_not_told_of(source: Libvirt) -> None:
     assert (await next_event(events)).name == "m"
 
 
+async def test_a_machine_that_goes_on_is_named_to_everybody_who_asked_and_has_not_ended(source: Libvirt) -> None:
+    events, one, two = source.hub.listen(), source.hub.resumed(), source.hub.resumed()
+    await source.lifecycle("foreign", libvirt.VIR_DOMAIN_EVENT_RESUMED)
+    await source.started("m")
+    await source.lifecycle("m", libvirt.VIR_DOMAIN_EVENT_SUSPENDED)
+    await source.lifecycle("m", libvirt.VIR_DOMAIN_EVENT_RESUMED)
+    for resumed in (one, two):
+        async with asyncio.timeout(5):
+            assert await anext(resumed) == "m"
+    await source.lifecycle("m", STOPPED)
+    assert (await next_event(events)).name == "m"
+
+
 async def test_what_failed_to_start_has_not_ended(source: Libvirt) -> None:
     events = source.hub.listen()
     source.hub.expect("broken")

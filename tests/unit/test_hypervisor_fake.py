@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.hypervisor import FakeHypervisor
-from tests.fakes.hypervisor_contract import HypervisorContract, NewSpec, new_name
+from tests.fakes.hypervisor_contract import HypervisorContract, NewSpec, Pause, new_name
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.model import Vsock
 from vmsandbox.process import Account
@@ -20,6 +20,10 @@ class TestFakeHypervisor(HypervisorContract):
     @pytest.fixture
     def kill(self, hypervisor: FakeHypervisor) -> Callable[[str], None]:
         return hypervisor.kill
+
+    @pytest.fixture
+    def pause(self, hypervisor: FakeHypervisor) -> Pause:
+        return hypervisor.pause
 
     @pytest.fixture
     def new_spec(self, tmp_path: Path) -> NewSpec:

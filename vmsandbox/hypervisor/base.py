@@ -184,3 +184,7 @@ class Hypervisor(Protocol):
         They are those that this hypervisor has created, or found on its connection.
         """
         ...
+
+    def resumed(self) -> AsyncIterator[str]:
+        """The names of machines that go on after a pause, from this call on, for as long as it is iterated."""
+        ...

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.hypervisor.base import DESTROYED, MachineEvent, MachineState
 from vmsandbox.hypervisor.bindings import libvirt
+
+T = TypeVar("T")
 
 _STOPPED = {
     libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN: (MachineState.STOPPED, "shutdown"),
@@ -32,6 +34,8 @@ class EventHub:
         self._running: dict[str, bool] = {}
         """The machines that were asked for, and whether they have started."""
         self._listeners: set[asyncio.Queue[MachineEvent]] = set()
+        self._awaiting: set[asyncio.Queue[str]] = set()
+        """Who is told of machines that go on after a pause."""
         self._removals: dict[tuple[str, str], asyncio.Future[None]] = {}
 
     def subscribe(self, connection: "libvirt.virConnect") -> list[int]:
@@ -77,7 +81,13 @@ class EventHub:
         """The machines that end from this call on."""
         queue: asyncio.Queue[MachineEvent] = asyncio.Queue()
         self._listeners.add(queue)
-        return self._listen(queue)
+        return _listen(queue, self._listeners)
+
+    def resumed(self) -> AsyncGenerator[str, None]:
+        """The names of the machines that go on after a pause, from this call on."""
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        self._awaiting.add(queue)
+        return _listen(queue, self._awaiting)
 
     @contextlib.contextmanager
     def removal(self, name: str, alias: str) -> Iterator["asyncio.Future[None]"]:
@@ -91,13 +101,6 @@ class EventHub:
         finally:
             del self._removals[name, alias]
             future.cancel()
-
-    async def _listen(self, queue: "asyncio.Queue[MachineEvent]") -> AsyncGenerator[MachineEvent, None]:
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._listeners.discard(queue)
 
     async def _see_end(self, name: str, deadline: float, otherwise: tuple[MachineState, str]) -> None:
         """Let libvirt tell of an end; else tell it with the state and reason that is known."""
@@ -122,6 +125,9 @@ class EventHub:
             self._ended(name, *_STOPPED.get(detail, (MachineState.STOPPED, "stopped")))
         elif event == libvirt.VIR_DOMAIN_EVENT_CRASHED:
             self._ended(name, *_PANICKED)
+        elif event == libvirt.VIR_DOMAIN_EVENT_RESUMED and self._running.get(name, False):
+            for queue in self._awaiting:
+                queue.put_nowait(name)
 
     def _on_removed(self, name: str, alias: str) -> None:
         self._removed(name, alias, None)
@@ -145,3 +151,11 @@ class EventHub:
         if self._running.pop(name, False):
             for queue in self._listeners:
                 queue.put_nowait(MachineEvent(name, state, reason))
+
+
+async def _listen(queue: "asyncio.Queue[T]", among: "set[asyncio.Queue[T]]") -> AsyncGenerator[T, None]:
+    try:
+        while True:
+            yield await queue.get()
+    finally:
+        among.discard(queue)

@@ -123,6 +123,10 @@ class LibvirtHypervisor:
         """As `Hypervisor.events`."""
         return self._hub.listen()
 
+    def resumed(self) -> AsyncIterator[str]:
+        """As `Hypervisor.resumed`."""
+        return self._hub.resumed()
+
     def _create(self, opened: "libvirt.virConnect", spec: MachineSpec, xml: str) -> None:
         if not self.apart:
             domains.create(opened, spec.name, xml)
