@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import pickle
 import signal
@@ -21,6 +22,8 @@ from tests.fakes.hypervisor_contract import HypervisorContract, Kill, NewSpec, P
 from tests.support.libvirt import Workshop, embedded_uri, kill_qemu, qemu_pid, workshop
 from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
+from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest.clock import ClockKeeper
 from vmsandbox.guest.session import Session
 from vmsandbox.hypervisor import embedded
 from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState, NetworkDevice, Share
@@ -67,13 +70,7 @@ class TestEmbeddedLibvirt(HypervisorContract):
 
     @pytest.fixture
     def pause(self, hypervisor: LibvirtHypervisor) -> Pause:
-        async def stop_and_go_on(name: str) -> None:
-            for step in ("suspend", "resume"):
-                await hypervisor._connection.call(
-                    step, lambda opened, step=step: getattr(opened.lookupByName(name), step)()
-                )
-
-        return stop_and_go_on
+        return functools.partial(pause, hypervisor)
 
     @pytest.fixture
     def new_spec(self, shop: Workshop) -> NewSpec:
@@ -150,6 +147,32 @@ async def test_the_memory_of_a_guest_is_in_what_its_machine_costs_also_where_vir
     assert after.working_set > before.working_set + shared / 2
     assert shared < after.working_set < after.memory < spec.memory + 512 * MIB
     assert after.cpu > before.cpu + 100_000_000, "a boot takes CPU time"
+
+
+async def test_the_clock_of_a_guest_that_was_paused_is_set_when_it_is_known_to_go_on(
+    hypervisor: LibvirtHypervisor, shop: Workshop
+) -> None:
+    spec = await shop.new_spec()
+    await hypervisor.create(spec)
+    async with Session(shop.ways[spec.name], spec.name, _ignore) as session, end_of(hypervisor, spec.name) as ended:
+        await aio.unless(session.connect(BOOT_DEADLINE), ended)
+        client = GuestClient(session)
+        keeper = ClockKeeper(client, spec.name)
+        await keeper.check()
+        resumed = hypervisor.resumed()
+        await pause(hypervisor, spec.name, seconds=2)
+        async with asyncio.timeout(5):
+            assert await anext(resumed) == spec.name
+        told = await keeper.check()
+        assert told is not None and told.step and told.nanoseconds > 1_500_000_000
+        assert abs(time.time_ns() - await client.read_clock()) < 100_000_000
+
+
+async def pause(hypervisor: LibvirtHypervisor, name: str, seconds: float = 0) -> None:
+    """Stop a machine, and let it go on."""
+    await hypervisor._connection.call("suspend", lambda opened: opened.lookupByName(name).suspend())
+    await asyncio.sleep(seconds)
+    await hypervisor._connection.call("resume", lambda opened: opened.lookupByName(name).resume())
 
 
 async def test_a_machine_whose_qemu_hangs_is_measured_at_once(hypervisor: LibvirtHypervisor, shop: Workshop) -> None:

@@ -23,6 +23,7 @@ from tests.support.rootfs import make_rootfs
 from tests.support.vsock import USERS, vhost_device_program, vsock_daemon
 from vmsandbox.errors import Unavailable
 from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest.clock import ClockKeeper
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport import TransportBroken
 from vmsandbox.guest.vhost_device import VhostDevice
@@ -54,6 +55,24 @@ async def main():
     reader, writer = await loopback.dial(1024)
     print("the agent said", await reader.read(), flush=True)
     writer.close()
+
+asyncio.run(main())
+"""
+
+JUMPS_IN_GUEST = """
+import asyncio, time
+from vmsandbox.sandbox.clock_jumps import clock_jumps
+
+async def main():
+    jumps = clock_jumps()
+    for seconds in (-7200, 3600):
+        waiting = asyncio.ensure_future(anext(jumps))
+        await asyncio.sleep(0.5)
+        print(waiting.done(), flush=True)
+        time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
+        await asyncio.wait_for(waiting, 5)
+        print("seen", flush=True)
+    await jumps.aclose()
 
 asyncio.run(main())
 """
@@ -157,6 +176,29 @@ async def test_af_vsock_is_dialled_by_the_same_code_and_the_agent_serves_no_cont
         "vsock CID 1, port 5000: nobody listens on it yet",
         "the agent said b''",
     ]
+
+
+async def test_a_clock_that_is_set_is_seen_and_the_keeper_sets_it_right(shared: Machine) -> None:
+    """The code that watches the host's clock, in a guest, whose clock may be set; no daemon is there to set it back."""
+    async with Session(shared.way, "pod", _ignore) as session:
+        await session.connect(30)
+        client = GuestClient(session)
+        keeper = ClockKeeper(client, "pod")
+        await keeper.check()
+        spec = runtime_spec("")
+        process = spec["process"]
+        process |= {"args": ["/usr/bin/python3", "-c", JUMPS_IN_GUEST], "env": ["PYTHONPATH=/vmsandbox.zip"]}
+        for kind in process["capabilities"]:
+            process["capabilities"][kind] = [*process["capabilities"][kind], "CAP_SYS_TIME"]
+        await client.create_container(CreateContainer("jumps", "python", spec))
+        await client.start_container("jumps")
+        async with client.output("jumps", Stream.STDOUT) as out, client.output("jumps", Stream.STDERR) as err:
+            printed, complaints = await asyncio.gather(read_all(out), read_all(err))
+        await client.delete_container("jumps")
+        assert (printed.decode().split(), complaints) == (["False", "seen"] * 2, b"")
+        told = await keeper.check()
+        assert told is not None and told.step and told.nanoseconds / 1e9 == pytest.approx(3600, abs=60)
+        assert abs(time.time_ns() - await client.read_clock()) < 100_000_000
 
 
 class TestAgentInGuest(AgentContract):

@@ -103,7 +103,7 @@ def hanging() -> tuple[asyncio.Event, Callable[..., Awaitable[None]]]:
 def tasks_of_sandboxes() -> list[str]:
     """The names of those that still run."""
     names = (task.get_name() for task in asyncio.all_tasks())
-    return [name for name in names if name.startswith(("session", "machine", "watch", "output", "end"))]
+    return [name for name in names if name.startswith(("session", "machine", "watch", "clock", "output", "end"))]
 
 
 def made(world: FakeWorld, sandbox_id: str) -> CreateContainer:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from vmsandbox import aio, log
 from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
 from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest.clock import ClockKeeper
 from vmsandbox.guest.events import EventHandler
 from vmsandbox.guest.secret import offered
 from vmsandbox.guest.session import Session
@@ -84,6 +85,7 @@ class Machine:
         self._session: Session | None = None
         self._peer: HelloReply | None = None
         self._end: MachineEvent | None = None
+        self._clock: ClockKeeper | None = None
 
     @property
     def peer(self) -> HelloReply:
@@ -162,6 +164,11 @@ class Machine:
         """Nobody need wait for the guest any more, e.g. for the rest of an output: it fails with `error`."""
         if self._session is not None:
             self._session.end(error)
+
+    def check_clock(self) -> None:
+        """The guest's clock is probably wrong: have it looked at soon."""
+        if self._clock is not None:
+            self._clock.check_soon()
 
     async def shut_down(self, client: GuestClient) -> None:
         """Let the guest end by itself, for a moment. A guest that does not is ended by `give_back`."""
@@ -269,12 +276,14 @@ class Machine:
         return peer
 
     async def _watch(self, session: Session) -> None:
-        """From now on a session that closes by itself is the machine's failure."""
+        """From now on a session that closes by itself is the machine's failure, and the guest's clock follows ours."""
 
         async def watch() -> None:
             self.fail(await self._explained(await session.wait_closed()))
 
         await self._stack.enter_async_context(aio.attendant(watch(), f"watch over {self._id}"))
+        self._clock = ClockKeeper(GuestClient(session), session.name)
+        await self._stack.enter_async_context(aio.attendant(self._clock.run(), f"clock of {self._id}"))
 
     async def _abandon(self) -> None:
         await self.close()

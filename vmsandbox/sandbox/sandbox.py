@@ -109,6 +109,11 @@ class Sandbox:
         if self._machine is not None:
             self._machine.failed(event)
 
+    def check_clock(self) -> None:
+        """Its guest's clock is probably wrong."""
+        if self._machine is not None:
+            self._machine.check_clock()
+
     async def create_container(self, config: ContainerConfig) -> str:
         """Make a container, and return its id.
 

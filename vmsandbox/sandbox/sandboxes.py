@@ -3,14 +3,17 @@
 import contextlib
 from collections.abc import AsyncIterator, Collection
 
-from vmsandbox import aio
+from vmsandbox import aio, log
 from vmsandbox.errors import AlreadyExists, NotFound
 from vmsandbox.hypervisor.base import Hypervisor, MachineEvent
 from vmsandbox.model import ContainerUsage, PodSandboxMetadata
+from vmsandbox.sandbox.clock_jumps import clock_jumps
 from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.sandbox import Sandbox
 from vmsandbox.sandbox.usage import measured
+
+_log = log.get(__name__)
 
 
 class Sandboxes(dict[str, Sandbox]):
@@ -50,9 +53,13 @@ class Sandboxes(dict[str, Sandbox]):
 
     @contextlib.asynccontextmanager
     async def watched(self, hypervisor: Hypervisor) -> AsyncIterator[None]:
-        """Tell them of their machines' ends while the context lasts; then let go of them. Machines go on."""
+        """Tell them what befalls their machines while the context lasts; then let go of them. Machines go on."""
         try:
-            async with aio.attendant(self._watch(hypervisor.events()), "machine events"):
+            async with (
+                aio.attendant(self._watch(hypervisor.events()), "machine events"),
+                aio.attendant(self._watch_pauses(hypervisor.resumed()), "machines that go on"),
+                aio.attendant(self._watch_clock(), "the host's clock"),
+            ):
                 yield
         finally:
             await let_go(tuple(self.values()))
@@ -62,6 +69,19 @@ class Sandboxes(dict[str, Sandbox]):
             for sandbox in tuple(self.values()):
                 if domain_name(sandbox.record.id) == event.name:
                     _tell(sandbox, event)
+
+    async def _watch_pauses(self, resumed: AsyncIterator[str]) -> None:
+        """The clock of a machine that was paused is behind."""
+        async for name in resumed:
+            for sandbox in tuple(self.values()):
+                if domain_name(sandbox.record.id) == name:
+                    sandbox.check_clock()
+
+    async def _watch_clock(self) -> None:
+        async for _ in clock_jumps():
+            _log.info("this host's clock was set: those of the guests follow")
+            for sandbox in tuple(self.values()):
+                sandbox.check_clock()
 
 
 def _tell(sandbox: Sandbox, event: MachineEvent) -> None:
