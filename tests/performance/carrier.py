@@ -13,8 +13,7 @@ from typing import Protocol
 
 from tests.support.conformance_client import Container, Cri, eventually
 from vmsandbox.guest.transport import Transport
-from vmsandbox.streaming.client import CommandClient
-from vmsandbox.streaming.protocol.remote_command import Wanted
+from vmsandbox.streaming.client import CommandClient, Wanted
 
 PORT, PIECE = 9000, 16 * 1024
 """Pieces are those of the agent: vhost-device-vsock needs small ones."""

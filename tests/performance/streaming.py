@@ -14,8 +14,7 @@ from collections.abc import Awaitable, Callable
 from tests.support.conformance import Serving, serving
 from vmsandbox.cri.client import CriClient, connected
 from vmsandbox.model import ExecRequest
-from vmsandbox.streaming.client import command
-from vmsandbox.streaming.protocol.remote_command import Wanted
+from vmsandbox.streaming.client import Wanted, command
 
 MIB = 1024 * 1024
 CARRIED = 32 * MIB

@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import AsyncIterator
 
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
-from vmsandbox.streaming.server.server import StreamingServer
+from vmsandbox.streaming.server import StreamingServer
 
 _POD = {
     "kind": "Pod",

@@ -9,11 +9,10 @@ import urllib.parse
 from collections.abc import AsyncIterator
 
 from vmsandbox import aio
-from vmsandbox.streaming.client import CommandClient, PortForwardClient
+from vmsandbox.streaming.client import CommandClient, PortForwardClient, Wanted
 from vmsandbox.streaming.io.sockets import close
 from vmsandbox.streaming.io.wire import Wire
 from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED
-from vmsandbox.streaming.protocol.remote_command import Wanted
 from vmsandbox.streaming.protocol.spdy import SpdyConnection
 from vmsandbox.streaming.protocol.stream_protocol import ClientProtocol
 

@@ -13,8 +13,8 @@ from tests.support import spdy_client
 from vmsandbox.model import AttachRequest, ExecRequest
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming import client
-from vmsandbox.streaming.protocol.remote_command import Wanted
-from vmsandbox.streaming.server.server import StreamingServer
+from vmsandbox.streaming.client import Wanted
+from vmsandbox.streaming.server import StreamingServer
 
 PATTERN = random.Random(5).randbytes(3_000_000)
 

@@ -10,9 +10,8 @@ from vmsandbox.cli.options import Global
 from vmsandbox.cli.tty import converse
 from vmsandbox.cri.client import CriClient
 from vmsandbox.model import AttachRequest, ExecRequest
+from vmsandbox.streaming.client import Wanted, client_tls
 from vmsandbox.streaming.client import command as connect
-from vmsandbox.streaming.client.dialling import client_tls
-from vmsandbox.streaming.protocol.remote_command import Wanted
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})

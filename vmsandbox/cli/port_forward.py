@@ -14,8 +14,7 @@ from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.model import PortForwardRequest
-from vmsandbox.streaming.client import PortConnection, PortForwardClient, port_forward
-from vmsandbox.streaming.client.dialling import client_tls
+from vmsandbox.streaming.client import PortConnection, PortForwardClient, client_tls, port_forward
 
 _CHUNK = 16 * 1024
 

@@ -18,7 +18,7 @@ from vmsandbox.errors import FailedPrecondition
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import claim_daemon
 from vmsandbox.service import RuntimeService
-from vmsandbox.streaming.server.server import StreamingServer
+from vmsandbox.streaming.server import StreamingServer
 
 
 @click.command()

@@ -19,8 +19,7 @@ from tests.support.conformance_client import Container, Cri, Pod, eventually
 from vmsandbox.errors import Unavailable
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming import client
-from vmsandbox.streaming.client import CommandClient, PortConnection, PortForwardClient
-from vmsandbox.streaming.protocol.remote_command import Wanted
+from vmsandbox.streaming.client import CommandClient, PortConnection, PortForwardClient, Wanted
 
 SOME = random.Random(11).randbytes(8_000_000)
 PIPES = Wanted(stdin=True, stdout=True, stderr=True)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes.streaming import LocalTargets
 from vmsandbox.config import StreamingConfig
-from vmsandbox.streaming.server.server import StreamingServer
+from vmsandbox.streaming.server import StreamingServer
 
 
 @pytest.fixture

@@ -8,17 +8,21 @@ from vmsandbox.errors import FailedPrecondition, Internal, Unavailable
 from vmsandbox.model import Output
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming.client.dialling import GONE, dial
-from vmsandbox.streaming.io.sockets import close
-from vmsandbox.streaming.io.wire import ClientGone, Wire
-from vmsandbox.streaming.protocol import command_status, remote_command
-from vmsandbox.streaming.protocol.channels import WebSocketChannels
-from vmsandbox.streaming.protocol.multiplexer import Data, Failed
-from vmsandbox.streaming.protocol.remote_command import ERROR, RESIZE, STREAM_TYPE, Wanted
-from vmsandbox.streaming.protocol.stream_protocol import ClientProtocol
-from vmsandbox.streaming.protocol.terminal_size import TerminalSize
-from vmsandbox.streaming.protocol.versions import WEBSOCKET_COMMANDS
-
-_COMMANDS = {version.name: version for version in WEBSOCKET_COMMANDS if version.name.startswith(("v5.c", "v4.c"))}
+from vmsandbox.streaming.io import ClientGone, Wire, close
+from vmsandbox.streaming.protocol import (
+    COMMANDS_OFFERED,
+    ERROR,
+    RESIZE,
+    STATUS_LIMIT,
+    ClientProtocol,
+    CommandStatus,
+    Data,
+    Failed,
+    TerminalSize,
+    Wanted,
+    command_client,
+    stream_headers,
+)
 
 
 class CommandClient:
@@ -28,7 +32,7 @@ class CommandClient:
         """Speak on a connection that is upgraded, over any multiplexer."""
         self._wire = wire
         multiplexer = wire.protocol.multiplexer
-        self._numbers = {kind: multiplexer.open({STREAM_TYPE: kind}) for kind in wanted.types(resize=True)}
+        self._numbers = {kind: multiplexer.open(stream_headers(kind)) for kind in wanted.types(resize=True)}
         self._status = bytearray()
 
     async def output(self) -> AsyncIterator[Output]:
@@ -59,7 +63,7 @@ class CommandClient:
         """
         if not self._status:
             raise Unavailable(f"{GONE} before the command ended")
-        status = command_status.decode(bytes(self._status))
+        status = CommandStatus.decode(bytes(self._status))
         if status.exit_code is None:
             raise FailedPrecondition(status.message)
         return status.exit_code
@@ -80,7 +84,7 @@ class CommandClient:
 
     def _take_status(self, data: bytes) -> None:
         self._status += data
-        if len(self._status) > command_status.STATUS_LIMIT:
+        if len(self._status) > STATUS_LIMIT:
             raise Internal("the server's error stream does not end")
 
     def _consumed(self, number: int, count: int) -> None:
@@ -114,12 +118,8 @@ async def command(url: str, wanted: Wanted, tls: ssl.SSLContext | None = None) -
     Raises:
         VmsandboxError: as `dialling.dial`.
     """
-    reader, writer, name = await dial(url, tuple(_COMMANDS), tls)
+    reader, writer, version = await dial(url, COMMANDS_OFFERED, tls)
     try:
-        version = _COMMANDS.get(name)
-        if version is None or version.channels is None:
-            raise Internal(f"the streaming server chose {name!r}, which was not offered")
-        channels = WebSocketChannels(version.channels, remote_command.channel_headers(wanted), server=False)
-        yield CommandClient(Wire(reader, writer, ClientProtocol(channels)), wanted)
+        yield CommandClient(Wire(reader, writer, command_client(version, wanted)), wanted)
     finally:
         close(writer)

@@ -12,7 +12,7 @@ from wsproto.utilities import RemoteProtocolError
 
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, PermissionDenied, Unavailable
-from vmsandbox.streaming.io.sockets import keep_alive
+from vmsandbox.streaming.io import keep_alive
 
 DIAL_TIMEOUT = 30.0
 """Seconds for connecting and for the answer."""

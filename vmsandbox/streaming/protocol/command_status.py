@@ -37,24 +37,24 @@ class CommandStatus:
         }
         return _json(body) if as_json else text.encode()
 
+    @classmethod
+    def decode(cls, data: bytes) -> "CommandStatus":
+        """Read what an error stream of v4 or later has held.
 
-def decode(data: bytes) -> CommandStatus:
-    """The status that an error stream of v4 or later has held.
-
-    Raises:
-        Internal: it is none.
-    """
-    try:
-        body = json.loads(data)
-        if body["status"] == "Success":
-            return CommandStatus()
-        if body.get("reason") != _REASON_EXIT_CODE:
-            return CommandStatus(None, str(body.get("message") or "the server does not say why"))
-        causes = body["details"]["causes"]
-        code = next(int(cause["message"]) for cause in causes if cause["reason"] == _CAUSE_EXIT_CODE)
-        return CommandStatus(code, str(body.get("message", "")))
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
-        raise Internal("the server's error stream holds no status", evidence={"status": repr(data[:500])}) from None
+        Raises:
+            Internal: that is not a status.
+        """
+        try:
+            body = json.loads(data)
+            if body["status"] == "Success":
+                return cls()
+            if body.get("reason") != _REASON_EXIT_CODE:
+                return cls(None, str(body.get("message") or "the server does not say why"))
+            causes = body["details"]["causes"]
+            code = next(int(cause["message"]) for cause in causes if cause["reason"] == _CAUSE_EXIT_CODE)
+            return cls(code, str(body.get("message", "")))
+        except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
+            raise Internal("the server's error stream holds no status", evidence={"status": repr(data[:500])}) from None
 
 
 def _json(body: dict[str, object]) -> bytes:

@@ -1,7 +1,12 @@
-"""From the request of a client and what its URL stands for to the protocol that both speak from then on."""
+"""Which version of remote command or port-forward both ends speak, and the protocol of either end for it.
+
+The server takes the first of the client's list that it knows. Our own client offers what the other end of its work
+needs: for commands channels with an exit status, for ports SPDY in a WebSocket, which has windows.
+"""
 
 from collections.abc import Sequence
 
+from vmsandbox.errors import Internal
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.streaming.protocol import remote_command, stream_pairs
 from vmsandbox.streaming.protocol.channels import WebSocketChannels
@@ -9,6 +14,7 @@ from vmsandbox.streaming.protocol.multiplexer import Multiplexer
 from vmsandbox.streaming.protocol.port_forward import PortForward
 from vmsandbox.streaming.protocol.remote_command import RemoteCommand, Wanted
 from vmsandbox.streaming.protocol.spdy import SpdyConnection
+from vmsandbox.streaming.protocol.stream_protocol import ClientProtocol
 from vmsandbox.streaming.protocol.tunnel import Tunnel
 from vmsandbox.streaming.protocol.upgrade import Refusal, UpgradeRequest
 from vmsandbox.streaming.protocol.versions import (
@@ -19,6 +25,11 @@ from vmsandbox.streaming.protocol.versions import (
     Version,
     choose,
 )
+
+COMMANDS_OFFERED = ("v5.channel.k8s.io", "v4.channel.k8s.io")
+"""What our client offers for a remote command, the preferred one first."""
+PORTS_OFFERED = ("SPDY/3.1+portforward.k8s.io",)
+"""What our client offers for port-forward."""
 
 
 def agree_on_command(asked: UpgradeRequest, request: ExecRequest | AttachRequest) -> tuple[str, RemoteCommand]:
@@ -46,6 +57,26 @@ def agree_on_ports(asked: UpgradeRequest, request: PortForwardRequest) -> tuple[
         multiplexer = WebSocketChannels(version.channels, channels, server=True)
         return version.name, PortForward(multiplexer, tells_ports=True)
     return version.name, PortForward(Tunnel(server=True) if asked.websocket else SpdyConnection(server=True))
+
+
+def command_client(version: str, wanted: Wanted) -> ClientProtocol:
+    """The client's end of a remote command. Raises Internal where the server chose what was not offered."""
+    _check_offered(version, COMMANDS_OFFERED)
+    chosen = choose((version,), WEBSOCKET_COMMANDS)
+    assert chosen is not None
+    assert chosen.channels is not None
+    return ClientProtocol(WebSocketChannels(chosen.channels, remote_command.channel_headers(wanted), server=False))
+
+
+def ports_client(version: str) -> ClientProtocol:
+    """The client's end of port-forward. Raises Internal where the server chose what was not offered."""
+    _check_offered(version, PORTS_OFFERED)
+    return ClientProtocol(Tunnel(server=False))
+
+
+def _check_offered(version: str, offered: Sequence[str]) -> None:
+    if version not in offered:
+        raise Internal(f"the streaming server chose {version!r}, which was not offered")
 
 
 def _choose(asked: UpgradeRequest, known: Sequence[Version]) -> Version:

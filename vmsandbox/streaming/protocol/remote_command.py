@@ -61,9 +61,14 @@ class Resized:
 CommandEvent = Started | Input | InputEnded | Resized
 
 
+def stream_headers(kind: str) -> dict[str, str]:
+    """The headers with which a client opens the stream of a type."""
+    return {STREAM_TYPE: kind}
+
+
 def channel_headers(wanted: Wanted) -> dict[int, dict[str, str]]:
     """The channels of a WebSocket, with the headers of the streams that they stand for."""
-    return {COMMAND_CHANNELS[kind]: {STREAM_TYPE: kind} for kind in wanted.types(resize=True)}
+    return {COMMAND_CHANNELS[kind]: stream_headers(kind) for kind in wanted.types(resize=True)}
 
 
 class RemoteCommand(ServedProtocol[CommandEvent]):

@@ -30,10 +30,15 @@ class Pair:
     early_end: bool = False
 
 
+def pair_headers(kind: str, port: int, request: int) -> dict[str, str]:
+    """The headers with which a client opens one stream (`DATA` or `ERROR`) of a pair; `request` is the pair's own."""
+    return {STREAM_TYPE: kind, PORT: str(port), REQUEST_ID: str(request)}
+
+
 def channel_headers(ports: Sequence[int]) -> dict[int, dict[str, str]]:
     """The channels of a WebSocket: data and error for each port, in turns."""
     return {
-        2 * index + offset: {STREAM_TYPE: kind, PORT: str(port), REQUEST_ID: str(index)}
+        2 * index + offset: pair_headers(kind, port, index)
         for index, port in enumerate(ports)
         for offset, kind in enumerate((DATA, ERROR))
     }

@@ -8,12 +8,18 @@ from contextlib import AbstractAsyncContextManager
 from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming.io.byte_queue import Backlog, ByteQueue
-from vmsandbox.streaming.io.wire import ClientGone, Wire
-from vmsandbox.streaming.protocol.command_status import CommandStatus
-from vmsandbox.streaming.protocol.remote_command import CommandEvent, Input, InputEnded, RemoteCommand, Resized, Started
-from vmsandbox.streaming.protocol.stream_protocol import Left
-from vmsandbox.streaming.protocol.terminal_size import TerminalSize
+from vmsandbox.streaming.io import Backlog, ByteQueue, ClientGone, Wire
+from vmsandbox.streaming.protocol import (
+    CommandEvent,
+    CommandStatus,
+    Input,
+    InputEnded,
+    Left,
+    RemoteCommand,
+    Resized,
+    Started,
+    TerminalSize,
+)
 from vmsandbox.streaming.server.targets import Process
 
 STREAM_CREATION_TIMEOUT = 30.0

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from vmsandbox import aio
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.streaming.io.byte_queue import Backlog, ByteQueue
-from vmsandbox.streaming.io.wire import Wire
-from vmsandbox.streaming.protocol.port_forward import PortForward
+from vmsandbox.streaming.io import Backlog, ByteQueue, Wire
+from vmsandbox.streaming.protocol import PortForward
 from vmsandbox.streaming.server.targets import Port
 
 CONNECTION_LIMIT = 64 * 1024

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 
 from vmsandbox import aio
 from vmsandbox.config import StreamingConfig
-from vmsandbox.streaming.io.sockets import close
+from vmsandbox.streaming.io import close
 
 MAX_STRANGERS = 128
 """Connections that have made no valid request yet; for one more, the oldest is closed."""

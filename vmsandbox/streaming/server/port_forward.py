@@ -14,10 +14,10 @@ from contextlib import AbstractAsyncContextManager
 
 from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.streaming.io.byte_queue import Backlog
-from vmsandbox.streaming.io.wire import ClientGone, Wire
-from vmsandbox.streaming.protocol.port_forward import (
+from vmsandbox.streaming.io import Backlog, ClientGone, Wire
+from vmsandbox.streaming.protocol import (
     GaveUp,
+    Left,
     PortEvent,
     PortForward,
     PortInput,
@@ -25,7 +25,6 @@ from vmsandbox.streaming.protocol.port_forward import (
     Requested,
     Waiting,
 )
-from vmsandbox.streaming.protocol.stream_protocol import Left
 from vmsandbox.streaming.server.commands import STREAM_CREATION_TIMEOUT
 from vmsandbox.streaming.server.forwarding import CONNECTION_LIMIT, STALL_TIMEOUT, Forwarding
 from vmsandbox.streaming.server.targets import Port

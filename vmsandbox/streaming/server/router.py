@@ -6,10 +6,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
-from vmsandbox.streaming.io.sockets import farewell
-from vmsandbox.streaming.io.wire import LINGER, Wire
-from vmsandbox.streaming.protocol.negotiation import agree_on_command, agree_on_ports
-from vmsandbox.streaming.protocol.upgrade import Handshake, Refusal, UpgradeRequest
+from vmsandbox.streaming.io import LINGER, Wire, farewell
+from vmsandbox.streaming.protocol import Handshake, Refusal, UpgradeRequest, agree_on_command, agree_on_ports
 from vmsandbox.streaming.server.commands import serve_command
 from vmsandbox.streaming.server.port_forward import serve_ports
 from vmsandbox.streaming.server.targets import Process, Targets

@@ -13,8 +13,7 @@ from vmsandbox import log
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
-from vmsandbox.streaming.io.sockets import keep_alive
-from vmsandbox.streaming.io.wire import IDLE_TIMEOUT, ClientGone
+from vmsandbox.streaming.io import IDLE_TIMEOUT, ClientGone, keep_alive
 from vmsandbox.streaming.server.listener import Connections, server_tls, url_of
 from vmsandbox.streaming.server.router import HEAD_TIMEOUT, PATHS, Request, Router
 from vmsandbox.streaming.server.targets import Targets

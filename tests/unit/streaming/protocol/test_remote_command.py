@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.protocols import got
 from vmsandbox.errors import Internal
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.streaming.protocol import command_status, remote_command
+from vmsandbox.streaming.protocol import remote_command
 from vmsandbox.streaming.protocol.channels import WebSocketChannels
 from vmsandbox.streaming.protocol.command_status import CommandStatus
 from vmsandbox.streaming.protocol.multiplexer import Closed, Data, Ended, Multiplexer, Reset
@@ -65,7 +65,7 @@ def test_a_command_of_every_version(version: CommandVersion) -> None:
     protocol.finish(CommandStatus(7))
     told = got(client, protocol)[streams["error"]]
     if version.json_status:
-        assert command_status.decode(told).exit_code == 7
+        assert CommandStatus.decode(told).exit_code == 7
     else:
         assert b"exit code 7" in told
 
@@ -176,13 +176,13 @@ def test_input_is_credited_when_it_was_taken_and_not_before() -> None:
 )
 def test_a_status_is_that_of_kubernetes(told: CommandStatus, expected: Mapping[str, object]) -> None:
     assert json.loads(told.encode(as_json=True)) == expected
-    assert command_status.decode(told.encode(as_json=True)).exit_code == told.exit_code
+    assert CommandStatus.decode(told.encode(as_json=True)).exit_code == told.exit_code
 
 
 @given(st.binary(max_size=100) | st.from_type(dict).map(lambda value: json.dumps(value, default=str).encode()))
 def test_a_status_of_any_content_is_understood_or_refused(data: bytes) -> None:
     try:
-        command_status.decode(data)
+        CommandStatus.decode(data)
     except Internal as error:
         assert "status" in error.evidence
 

@@ -20,8 +20,8 @@ from vmsandbox.streaming import client
 from vmsandbox.streaming.io import wire
 from vmsandbox.streaming.io.wire import Wire
 from vmsandbox.streaming.protocol.spdy import frames
+from vmsandbox.streaming.server import StreamingServer
 from vmsandbox.streaming.server.commands import serve_command
-from vmsandbox.streaming.server.server import StreamingServer
 
 
 async def test_a_command_gives_both_streams_and_its_exit_code(running: StreamingServer) -> None:

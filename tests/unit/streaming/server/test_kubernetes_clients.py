@@ -21,13 +21,12 @@ from tests.support.spdy_client import WindowlessSession
 from tests.support.streaming import PATTERN, echo_server, exec_of, until, wanted_of
 from vmsandbox.model import ExecRequest, PortForwardRequest
 from vmsandbox.streaming.io.byte_queue import ByteQueue
-from vmsandbox.streaming.protocol import command_status
+from vmsandbox.streaming.protocol.command_status import CommandStatus
 from vmsandbox.streaming.protocol.multiplexer import Closed, Data, Ended, Event
 from vmsandbox.streaming.protocol.remote_command import STREAM_TYPE
 from vmsandbox.streaming.protocol.versions import SPDY_COMMANDS, CommandVersion
-from vmsandbox.streaming.server import forwarding
+from vmsandbox.streaming.server import StreamingServer, forwarding
 from vmsandbox.streaming.server.port_forward import CLIENT_LIMIT
-from vmsandbox.streaming.server.server import StreamingServer
 
 KUBECTL = shutil.which("kubectl")
 
@@ -108,7 +107,7 @@ async def test_a_command_over_spdy(running: StreamingServer, version: CommandVer
     got = await run(running, exec_of("sh", "-c", "echo out; echo err >&2; exit 7"), version)
     assert (got["stdout"], got["stderr"]) == (b"out\n", b"err\n")
     if version.json_status:
-        assert command_status.decode(got["error"]).exit_code == 7
+        assert CommandStatus.decode(got["error"]).exit_code == 7
     else:
         assert got["error"].endswith(b"exit code 7")
 
@@ -116,7 +115,7 @@ async def test_a_command_over_spdy(running: StreamingServer, version: CommandVer
 async def test_3_megabytes_each_way_without_windows(running: StreamingServer, targets: LocalTargets) -> None:
     got = await run(running, exec_of("sh", "-c", "echo up; cat", stdin=True), SPDY_COMMANDS[0], PATTERN)
     assert got["stdout"] == b"up\n" + PATTERN
-    assert command_status.decode(got["error"]).exit_code == 0
+    assert CommandStatus.decode(got["error"]).exit_code == 0
 
 
 async def test_ports_over_spdy(running: StreamingServer, targets: LocalTargets) -> None:

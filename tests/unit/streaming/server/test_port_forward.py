@@ -15,7 +15,7 @@ from vmsandbox.streaming import client
 from vmsandbox.streaming.client.dialling import dial
 from vmsandbox.streaming.io import wire
 from vmsandbox.streaming.protocol import stream_pairs
-from vmsandbox.streaming.server.server import StreamingServer
+from vmsandbox.streaming.server import StreamingServer
 
 
 @TRANSPORTS

@@ -19,8 +19,7 @@ from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.streaming import client
-from vmsandbox.streaming.server import listener
-from vmsandbox.streaming.server.server import StreamingServer
+from vmsandbox.streaming.server import StreamingServer, listener
 
 
 @pytest.fixture

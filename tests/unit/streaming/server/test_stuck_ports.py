@@ -26,10 +26,9 @@ from vmsandbox.streaming.protocol.spdy import windows
 from vmsandbox.streaming.protocol.spdy.streams import MAX_STREAMS
 from vmsandbox.streaming.protocol.stream_protocol import ClientProtocol
 from vmsandbox.streaming.protocol.versions import WEBSOCKET_PORTS
-from vmsandbox.streaming.server import forwarding, port_forward
+from vmsandbox.streaming.server import StreamingServer, forwarding, port_forward
 from vmsandbox.streaming.server.forwarding import CONNECTION_LIMIT
 from vmsandbox.streaming.server.port_forward import CLIENT_LIMIT
-from vmsandbox.streaming.server.server import StreamingServer
 
 PIECE = 50_000
 MANY = 5

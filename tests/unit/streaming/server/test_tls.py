@@ -16,9 +16,8 @@ from tests.support.streaming import PATTERN, exec_of, run, sent_away, until, wan
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.streaming import client
-from vmsandbox.streaming.client.dialling import client_tls
-from vmsandbox.streaming.server import listener
-from vmsandbox.streaming.server.server import StreamingServer
+from vmsandbox.streaming.client import client_tls
+from vmsandbox.streaming.server import StreamingServer, listener
 
 
 def certificate(directory: Path) -> StreamingConfig:

@@ -8,18 +8,24 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from vmsandbox import aio
-from vmsandbox.errors import Internal, Unavailable
+from vmsandbox.errors import Unavailable
 from vmsandbox.streaming.client.dialling import GONE, dial
-from vmsandbox.streaming.io.byte_queue import Backlog, ByteQueue
-from vmsandbox.streaming.io.sockets import close
-from vmsandbox.streaming.io.wire import ClientGone, Wire
-from vmsandbox.streaming.protocol import command_status, stream_pairs
-from vmsandbox.streaming.protocol.multiplexer import Data, Ended, Event, Failed, Reset
-from vmsandbox.streaming.protocol.stream_protocol import ClientProtocol
-from vmsandbox.streaming.protocol.tunnel import Tunnel
-from vmsandbox.streaming.protocol.versions import WEBSOCKET_PORTS
+from vmsandbox.streaming.io import Backlog, ByteQueue, ClientGone, Wire, close
+from vmsandbox.streaming.protocol import (
+    DATA,
+    ERROR,
+    PORTS_OFFERED,
+    STATUS_LIMIT,
+    ClientProtocol,
+    Data,
+    Ended,
+    Event,
+    Failed,
+    Reset,
+    pair_headers,
+    ports_client,
+)
 
-_TUNNEL = WEBSOCKET_PORTS[0].name
 _UNREAD_LIMIT = 8 * 1024 * 1024
 """Bytes that may wait for the readers of all connections: the windows of as many as the server lets a client have."""
 
@@ -85,11 +91,11 @@ class PortForwardClient:
         """A connection to a port. Whether somebody listens there shows when it is read from. Raises Unavailable."""
         self._check_alive()
         multiplexer, connection = self._wire.protocol.multiplexer, _Connection(ByteQueue(self._backlog))
-        headers = {stream_pairs.PORT: str(port), stream_pairs.REQUEST_ID: str(next(self._requests))}
-        error = multiplexer.open({stream_pairs.STREAM_TYPE: stream_pairs.ERROR, **headers})
+        request = next(self._requests)
+        error = multiplexer.open(pair_headers(ERROR, port, request))
         multiplexer.end(error)
-        data = multiplexer.open({stream_pairs.STREAM_TYPE: stream_pairs.DATA, **headers})
-        self._streams |= {error: (connection, stream_pairs.ERROR), data: (connection, stream_pairs.DATA)}
+        data = multiplexer.open(pair_headers(DATA, port, request))
+        self._streams |= {error: (connection, ERROR), data: (connection, DATA)}
         self._wire.flush_soon()
         try:
             yield PortConnection(self, port, data, connection)
@@ -150,14 +156,14 @@ class PortForwardClient:
 
     def _end_data(self, number: int, reason: str = "") -> None:
         connection, kind = self._streams.get(number, (None, ""))
-        if connection is not None and kind == stream_pairs.DATA:
+        if connection is not None and kind == DATA:
             connection.error += b"" if connection.error else reason.encode()
             connection.data.end()
 
     async def _take_data(self, number: int, data: bytes) -> None:
         connection, kind = self._streams.get(number, (None, ""))
-        if connection is None or kind == stream_pairs.ERROR:
-            if connection is not None and len(connection.error) < command_status.STATUS_LIMIT:
+        if connection is None or kind == ERROR:
+            if connection is not None and len(connection.error) < STATUS_LIMIT:
                 connection.error += data
             self._wire.protocol.multiplexer.consumed(number, len(data))
             return
@@ -177,11 +183,9 @@ async def port_forward(url: str, tls: ssl.SSLContext | None = None) -> AsyncIter
     Raises:
         VmsandboxError: as `dialling.dial`.
     """
-    reader, writer, name = await dial(url, (_TUNNEL,), tls)
+    reader, writer, version = await dial(url, PORTS_OFFERED, tls)
     try:
-        if name != _TUNNEL:
-            raise Internal(f"the streaming server chose {name!r}, which was not offered")
-        client = PortForwardClient(Wire(reader, writer, ClientProtocol(Tunnel(server=False))))
+        client = PortForwardClient(Wire(reader, writer, ports_client(version)))
         async with aio.background(client.run(), "port-forward"):
             yield client
     finally:
