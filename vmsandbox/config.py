@@ -180,6 +180,7 @@ class Config:
     guest_image: Path = Path("/var/cache/vmsandbox/guest-image/current")
     vsock: VsockChoice = VsockChoice.AUTO
     vhost_device_vsock: Path = Path("/var/cache/vmsandbox/bin/vhost-device-vsock")
+    virtiofsd: Path | None = None
     qemu_group: str = "kvm"
     users: UsersConfig = field(default_factory=UsersConfig)
     cgroup_parent: str = "vmsandbox"

@@ -47,7 +47,7 @@ POD = replace(
         bandwidth=200_000_000,
         iops=5000,
     ),
-    share=Share("vmsandbox", SANDBOX / "share"),
+    share=Share("vmsandbox", SANDBOX / "share", Path("/var/lib/vmsandbox/serve/virtiofsd")),
     network=NetworkDevice("vms0123456789", "0a:58:0a:00:00:05"),
 )
 EMULATED = replace(
@@ -56,6 +56,7 @@ EMULATED = replace(
     vsock=Vsock(42, SANDBOX / "vhost.sock"),
     network=NetworkDevice("vms0123456789", "0a:58:0a:00:00:05", 1400),
     kernel_parameters="loglevel=7",
+    share=Share("vmsandbox", SANDBOX / "share"),
 )
 
 

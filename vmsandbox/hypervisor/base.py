@@ -66,6 +66,8 @@ class Share:
 
     tag: str
     directory: Path
+    server: Path | None = None
+    """The virtiofsd that libvirt starts for it; None: the one that libvirt finds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,8 @@ def _network(devices: ET.Element, network: NetworkDevice) -> None:
 def _share(devices: ET.Element, share: Share) -> None:
     filesystem = add(devices, "filesystem", type="mount", accessmode="passthrough")
     add(filesystem, "driver", type="virtiofs", queue="1024")
+    if share.server is not None:
+        add(filesystem, "binary", path=str(share.server))
     add(filesystem, "source", dir=str(share.directory))
     add(filesystem, "target", dir=share.tag)
     _pci(filesystem, _SHARE)

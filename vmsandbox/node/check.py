@@ -15,7 +15,7 @@ from vmsandbox.hypervisor.base import Accelerator, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
 from vmsandbox.network import Network
-from vmsandbox.node import accounts, advice
+from vmsandbox.node import accounts, advice, file_server
 from vmsandbox.node.host import boot_image, network_settings, open_transports, open_users, vhost_device_vsock
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
@@ -26,7 +26,6 @@ from vmsandbox.sandbox.probe import Prober
 
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
-    "/usr/lib/qemu/virtiofsd": "qemu-system-common",
     "skopeo": "skopeo",
     "tar2sqfs": "squashfs-tools-ng",
     "mkfs.ext4": "e2fsprogs",
@@ -56,6 +55,7 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     limits = _attempt(MachineCgroups(config.cgroup_parent).check)
     yield Section("qemu", (group, accounts.look(config.users), limits, _kvm()))
     yield Section("vsock", (_attempt(lambda: _vsock(config)),))
+    yield Section("volumes", (await _volumes(config),))
     yield Section("images", (_attempt(lambda: _images(config)),))
     yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
     yield Section("host", await advice.look())
@@ -99,6 +99,21 @@ def _vsock(config: Config) -> str:
     if not installed(program):
         raise FailedPrecondition(f"{program} is not installed", hint="`make setup` builds it; or modprobe vhost_vsock")
     return f"agents are reached through {program}"
+
+
+async def _volumes(config: Config) -> Finding:
+    """QEMU's virtiofsd is enough for most pods: what it lacks is worth a word, and no failure."""
+    try:
+        server = await file_server.find(config)
+    except VmsandboxError as error:
+        return _bad(error)
+    if server.is_rust:
+        return Finding(True, f"volumes are served by {server.program} {server.version}")
+    lacks = (
+        f"volumes are served by {server.program} {server.version}: supplementary groups (fsGroup) create no files, and "
+        "files have no extended attributes, capabilities and ACLs"
+    )
+    return Finding(True, lacks, "`make setup` fetches the virtiofsd written in Rust; Debian 13 has a package of it")
 
 
 def _images(config: Config) -> str:

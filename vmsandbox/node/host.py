@@ -14,7 +14,7 @@ from vmsandbox.guestimage.manifest import BuiltImage, load_image
 from vmsandbox.hypervisor.base import GuestImage, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.network import BridgeSettings, Network, NetworkSettings
-from vmsandbox.node import modes
+from vmsandbox.node import file_server, modes
 from vmsandbox.node.images import open_images, qemu_group
 from vmsandbox.node.instance import Instance
 from vmsandbox.sandbox.cgroup import MachineCgroups
@@ -60,6 +60,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
             persistent_directory=instance.persistent,
             users=users,
             cgroups=MachineCgroups(config.cgroup_parent),
+            file_server=file_server.launcher(await file_server.find(config), instance.persistent),
             memory_budget=config.limits.memory or 0,
             boots_in_parallel=config.limits.parallel_boots or 0,
         )

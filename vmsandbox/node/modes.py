@@ -72,6 +72,7 @@ KEPT = (
     Entry(Place.PROCESS_STATE, "", PASSABLE, "QEMU's user"),
     Entry(Place.PROCESS_STATE, "lock", _PRIVATE),
     Entry(Place.PROCESS_STATE, "state.db*", _PRIVATE),
+    Entry(Place.PROCESS_STATE, "virtiofsd", _CLOSED),
     Entry(Place.PROCESS_STATE, "logs", _CLOSED),
     Entry(Place.PROCESS_STATE, "pod", _CLOSED),
     Entry(Place.PROCESS_STATE, "sandboxes", PASSABLE, "QEMU's user"),

@@ -58,7 +58,7 @@ def machine_spec(
             bandwidth=profile.scratch_bandwidth,
             iops=profile.scratch_iops,
         ),
-        share=Share(SHARE_TAG, layout.served),
+        share=Share(SHARE_TAG, layout.served, host.file_server),
         network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu, Path(network.netns)),
         kernel_parameters=profile.kernel_parameters,
     )

@@ -57,6 +57,8 @@ class Host:
     """The users of the sandboxes' processes."""
     cgroups: MachineCgroups
     """Their cgroups."""
+    file_server: Path | None = None
+    """The virtiofsd that serves their volumes; None: the one that libvirt finds."""
     memory_budget: int = 0
     """Bytes that all guests may have together; 0: what the host has available at the start of the service."""
     boots_in_parallel: int = 0

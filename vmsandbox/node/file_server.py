@@ -1,0 +1,114 @@
+"""virtiofsd, which serves the volumes of machines: the one of this host that is taken, and how it is started.
+
+There are two programs of that name. The one written in Rust takes the groups of a guest's processes along, and keeps
+extended attributes and ACLs; QEMU's in C, which ended with QEMU 7.2, does not.
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmsandbox import process
+from vmsandbox.config import Config
+from vmsandbox.errors import FailedPrecondition, VmsandboxError
+
+PLACES = (
+    Path("/var/cache/vmsandbox/bin/virtiofsd"),
+    Path("/usr/libexec/virtiofsd"),
+    Path("/usr/lib/qemu/virtiofsd"),
+)
+"""Where one is looked for, the best first: `make setup` and Debian 13 have the one in Rust, Debian 12 QEMU's."""
+
+OLDEST = (1, 13)
+"""Of the one in Rust: it has all `OPTIONS`."""
+
+ATTRIBUTES = (
+    (":bad:client:user.virtiofs.::", "What is kept under this prefix is not to be had by its name there."),
+    (":ok:all:security.capability:security.capability:", "The host's kernel takes it from a file that is written."),
+    (":prefix:all:trusted.:user.virtiofs.:", "Overlays keep theirs here. On the host it would need CAP_SYS_ADMIN."),
+    (":prefix:all:security.:user.virtiofs.:", "A label that the guest sets means nothing to the host."),
+    (":ok:all:system.posix_acl_:system.posix_acl_:", "ACLs."),
+    (":ok:all:user.:user.:", "The files' own."),
+    (":unsupported:client:::", "There are no others."),
+    (":bad:server:::", "Labels of the host are not the guest's to see."),
+)
+"""How a guest's extended attributes are kept on the host, as rules of virtiofsd (its doc/xattr-mapping.md), and why."""
+
+OPTIONS = (
+    # O_PATH descriptors, as file handles need CAP_DAC_READ_SEARCH: with it any file of a file system can be opened.
+    "--inode-file-handles=never",
+    # One file reached by two mounts has one number, and the guest no mounts that nobody made there.
+    "--no-announce-submounts",
+    "--xattrmap=" + " ".join(rule for rule, _ in ATTRIBUTES),
+    "--posix-acl",
+    # Set-user-id bits go when a file is written without the guest asking for its capabilities at every write.
+    "--killpriv-v2",
+)
+"""What the one in Rust is started with, beside what libvirt says."""
+
+_RUST = re.compile(r"virtiofsd (?P<version>\d+\.\d+\S*)\s*")
+_C = re.compile(r"virtiofsd version (?P<version>\S+)")
+_ANSWER_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class FileServer:
+    """A virtiofsd of this host."""
+
+    program: Path
+    version: str
+    is_rust: bool
+    """It is the one written in Rust."""
+
+
+async def find(config: Config) -> FileServer:
+    """The virtiofsd that serves this node's volumes: the configured one, or the first of `PLACES`.
+
+    Raises:
+        FailedPrecondition: the configured one is not there or too old; or there is none.
+    """
+    if config.virtiofsd is not None:
+        return await _look_at(config.virtiofsd)
+    for place in PLACES:
+        try:
+            return await _look_at(place)
+        except VmsandboxError:  # The next one is as good as none to a host that has not this one.
+            continue
+    raise FailedPrecondition(
+        f"there is no virtiofsd: not {', nor '.join(map(str, PLACES))}",
+        hint="apt-get install virtiofsd (Debian 13), or `make setup` (Debian 12)",
+    )
+
+
+def launcher(server: FileServer, directory: Path) -> Path:
+    """The program that libvirt (9.0) starts for a machine: `server`, or a script that starts it with `OPTIONS`.
+
+    The script is written into `directory`, which is one process's own.
+    """
+    if not server.is_rust:
+        return server.program
+    script = directory / "virtiofsd"
+    script.write_text(script_text(server.program))
+    script.chmod(0o700)
+    return script
+
+
+def script_text(program: Path) -> str:
+    """A shell's script that becomes `program`, of whose options libvirt can say few."""
+    options = " \\\n    ".join(map(shlex.quote, OPTIONS))
+    return f'#!/bin/sh\n# Written by vmsandbox, for libvirt.\nexec {shlex.quote(str(program))} "$@" \\\n    {options}\n'
+
+
+async def _look_at(program: Path) -> FileServer:
+    printed = (await process.run([str(program), "--version"], timeout=_ANSWER_TIMEOUT)).stdout.decode(errors="replace")
+    if found := _C.match(printed):
+        return FileServer(program, found["version"], is_rust=False)
+    found = _RUST.match(printed)
+    if found is None or tuple(map(int, found["version"].split(".")[:2])) < OLDEST:
+        first = printed.partition("\n")[0][:80]
+        raise FailedPrecondition(
+            f"{program} is {first!r}, and vmsandbox needs virtiofsd {OLDEST[0]}.{OLDEST[1]} or later, or QEMU's",
+            hint="say another one in the configuration (virtiofsd), or leave it out to have one found",
+        )
+    return FileServer(program, found["version"], is_rust=True)
