@@ -36,7 +36,7 @@ class CommandClient:
         self._status = bytearray()
 
     async def output(self) -> AsyncIterator[Output]:
-        """What is printed, to the end. Slow iteration holds the process back. Raises Unavailable."""
+        """Yield what the process prints, to its end. Slow iteration holds the process back. Raises Unavailable."""
         streams = {self._numbers[s.value]: s for s in (Stream.STDOUT, Stream.STDERR) if s.value in self._numbers}
         try:
             async for event in self._wire.events():
@@ -54,11 +54,11 @@ class CommandClient:
 
     @property
     def exit_code(self) -> int:
-        """How it ended, when the output has ended.
+        """The exit code, once the output has ended.
 
         Raises:
             Unavailable: the server went without saying it.
-            Internal: what it said is no status.
+            Internal: the error stream does not hold a status.
             FailedPrecondition: the command could not be run, or was lost; the message says why.
         """
         if not self._status:

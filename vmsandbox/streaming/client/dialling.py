@@ -21,7 +21,9 @@ _TEXT_LIMIT = 4096
 
 
 def client_tls(config: StreamingConfig) -> ssl.SSLContext | None:
-    """What a client of this host needs: it trusts the server's own certificate and no other, whatever name it bears.
+    """Return the TLS context for a client of this host, which trusts the server's own certificate and no other.
+
+    The certificate's name is not checked: it is the configured file itself that is trusted.
 
     Raises:
         FailedPrecondition: it cannot be read.
@@ -51,13 +53,13 @@ async def dial(
         tls: for https; None trusts the system's certificates.
 
     Raises:
-        InvalidArgument: it is no such URL.
+        InvalidArgument: the URL is not one of a streaming server.
         Unavailable: the server cannot be reached, or does not answer.
         PermissionDenied: it refuses; the evidence has its words.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidArgument(f"{url} is no URL of a streaming server")
+        raise InvalidArgument(f"{url} is not the URL of a streaming server")
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
     context = (tls or ssl.create_default_context()) if secure else None
@@ -85,7 +87,7 @@ async def _upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, r
         try:
             handshake.receive_data(await _head(reader, refused=bool(refusal)))
         except RemoteProtocolError as error:
-            raise Unavailable(f"the streaming server answers with what is no HTTP: {error}") from None
+            raise Unavailable(f"the answer of the streaming server is not HTTP: {error}") from None
         for event in handshake.events():
             match event:
                 case AcceptConnection():
@@ -99,7 +101,7 @@ async def _upgrade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, r
 
 
 async def _head(reader: asyncio.StreamReader, *, refused: bool) -> bytes:
-    """The bytes of the answer's head and no more (they belong to the WebSocket), or those of a refusal's text."""
+    """Read the answer's head and not a byte more (the next one is the WebSocket's), or the text of a refusal."""
     if refused:
         return await reader.read(_TEXT_LIMIT)
     try:

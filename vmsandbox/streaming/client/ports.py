@@ -36,7 +36,7 @@ class _Connection:
 
     data: ByteQueue
     error: bytearray = field(default_factory=bytearray)
-    """What the server says of a failure, which comes before the end of the data."""
+    """The server's text about a failure, which comes before the end of the data."""
 
 
 class PortConnection:
@@ -50,7 +50,7 @@ class PortConnection:
         self._connection = connection
 
     async def read(self) -> bytes:
-        """The next bytes, or none at the end. Raises Unavailable where the port cannot be had, or is lost."""
+        """Return the next bytes, or none at the end. Raises Unavailable when the port is unreachable or lost."""
         if data := await self._connection.data.get():
             self._connection.data.consumed(len(data))
             self._owner.consumed(self._data, len(data))
@@ -88,7 +88,7 @@ class PortForwardClient:
 
     @contextlib.asynccontextmanager
     async def connect(self, port: int) -> AsyncIterator[PortConnection]:
-        """A connection to a port. Whether somebody listens there shows when it is read from. Raises Unavailable."""
+        """Open a connection to a port. A port where nobody listens shows when it is read from. Raises Unavailable."""
         self._check_alive()
         multiplexer, connection = self._wire.protocol.multiplexer, _Connection(ByteQueue(self._backlog))
         request = next(self._requests)

@@ -10,14 +10,14 @@ class Backlog:
     """The bytes that wait in all queues of one client. While it is full, the client is not to be read from."""
 
     def __init__(self, limit: int) -> None:
-        """Begin empty; more than `limit` bytes are too many. What was read before that showed still comes on top."""
+        """Begin empty; it is full beyond `limit` bytes. What is read at once may come on top."""
         self._limit = limit
         self._size = 0
         self._fell = asyncio.Event()
 
     @property
     def full(self) -> bool:
-        """Whether more than the limit waits."""
+        """True while more than the limit waits."""
         return self._size > self._limit
 
     def grow(self, count: int) -> None:
@@ -64,7 +64,7 @@ class ByteQueue:
         self._changed.set()
 
     async def get(self) -> bytes:
-        """The next bytes, at most `PIECE`; none at the end. They count until they are `consumed`."""
+        """Return the next bytes, at most `PIECE`; none at the end. They count until they are `consumed`."""
         while not self._waiting and not self._ended:
             self._changed.clear()
             await self._changed.wait()
@@ -79,7 +79,7 @@ class ByteQueue:
         self._backlog.shrink(count)
 
     def discard(self) -> int:
-        """Throw away what waits, when nobody gets it any more; how many bytes that was."""
+        """Throw away what waits, when nobody gets it any more; return how many bytes that was."""
         count = self.size
         self._waiting.clear()
         self._given = 0

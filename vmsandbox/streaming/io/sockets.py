@@ -1,4 +1,4 @@
-"""What asyncio's streams lack: keep-alive, a peer that hangs up unread, and closes that neither hang nor cut off."""
+"""Sockets beyond asyncio's streams: keep-alive, hang-ups noticed without reading, closes that neither hang nor lose."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ def keep_alive(connection: socket.socket) -> None:
 
 @contextlib.contextmanager
 def hangup_of(peer: socket.socket) -> Iterator["asyncio.Future[None]"]:
-    """A future that is done when the peer has closed or reset the connection, or its own direction of it.
+    """Give a future that is done when the peer has closed or reset the connection, or its own direction of it.
 
     asyncio notices the end of a connection only by reading. But where a client is held back because nobody takes what
     it sends, its end must still be noticed: the process that takes nothing is to be told. epoll(7) reports EPOLLRDHUP
@@ -50,7 +50,7 @@ def _resolve(gone: "asyncio.Future[None]") -> None:
 
 
 def untaken(connection: socket.socket) -> int:
-    """Bytes that were sent, and that the peer's kernel has not acknowledged yet (tcp(7), SIOCOUTQ)."""
+    """Return how many sent bytes the peer's kernel has not acknowledged yet (tcp(7), SIOCOUTQ)."""
     count: int = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
     return count
 

@@ -42,11 +42,11 @@ class WireProtocol(Protocol[E]):
         ...
 
     def take_output(self) -> bytes:
-        """Take what is to be sent."""
+        """Take the bytes that are to be sent."""
         ...
 
     def heartbeat(self) -> None:
-        """Have something sent that means nothing and is not answered."""
+        """Send a message that has no effect and gets no answer."""
         ...
 
 
@@ -73,10 +73,10 @@ class Wire(Generic[P]):
         self._active = asyncio.get_running_loop().time()
 
     async def events(self) -> AsyncIterator[Any]:
-        """What the client does, to its end. Whoever iterates slowly holds the client back; see `hold`.
+        """Yield what the client does, to its end. Slow iteration holds the client back; see `hold`.
 
         Raises:
-            ClientGone: it was idle for too long, or leaves our answers unread.
+            ClientGone: the client was idle for too long, or leaves our answers unread.
         """
         data = self._early
         try:
@@ -127,7 +127,7 @@ class Wire(Generic[P]):
         """Wait for `ready` while the client is not read from.
 
         Raises:
-            ClientGone: it hung up meanwhile, or was idle for too long.
+            ClientGone: the client hung up meanwhile, or was idle for too long.
         """
         peer: socket.socket = self._writer.get_extra_info("socket")
         async with aio.background(ready) as waiting, aio.background(self._beat()):
@@ -150,7 +150,7 @@ class Wire(Generic[P]):
                     pass
 
     async def _hung_up(self, patience: float) -> bool:
-        """Whether the client hangs up within `patience` seconds; what it still says makes no difference any more."""
+        """Wait up to `patience` seconds; return whether the client hung up. Its last bytes are ignored."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 while data := await self._reader.read(_READ):
@@ -160,7 +160,9 @@ class Wire(Generic[P]):
         return False
 
     async def _beat(self) -> None:
-        """Have the client's kernel tell its end, which it cannot as long as what it sent before is not taken in."""
+        """Send heartbeats, which the kernel of a client that was killed answers with RST.
+
+        Its FIN waits behind the bytes that are not read."""
         while True:
             await asyncio.sleep(HEARTBEAT)
             if not self._writer.transport.get_write_buffer_size():
@@ -173,7 +175,7 @@ class Wire(Generic[P]):
         return self._active + self._idle_timeout - asyncio.get_running_loop().time()
 
     async def _read(self) -> bytes:
-        """Bytes of the client; none when it hung up. Raises ClientGone when nothing comes or goes for too long."""
+        """Return bytes of the client; none when it hung up. Raises ClientGone when it was idle for too long."""
         loop = asyncio.get_running_loop()
         while True:
             try:

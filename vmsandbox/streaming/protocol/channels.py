@@ -2,8 +2,8 @@
 
 Every message begins with the number of its channel: one byte, or in the base64 protocols the ASCII character so far
 behind the digit 0, after which the rest is base64. Which channels there are both sides know beforehand, so all are open
-from the beginning. There is no half close but in v5, where the message 255, N says that channel N has ended (KEP-4006);
-no flow control but the connection's; no reset.
+from the beginning. Only v5 has a half close: the message 255, N says that channel N has ended (KEP-4006). There
+is no reset, and no flow control but the connection's.
 """
 
 import base64
@@ -25,14 +25,14 @@ _TEXT_LIMIT = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ChannelProtocol:
-    """How channels are spoken."""
+    """The form of messages: binary or base64, and with a half close or without."""
 
     base64: bool = False
     half_close: bool = False
 
     @property
     def most(self) -> int:
-        """Channels that messages can name."""
+        """The number of channels that messages can name."""
         return 128 - _FIRST if self.base64 else 256
 
 

@@ -1,4 +1,4 @@
-"""How a remote command ended, as its error stream tells it: metav1.Status as JSON (v4), or text (before v4)."""
+"""The end of a remote command, as its error stream tells it: metav1.Status as JSON (v4), or text (before v4)."""
 
 import json
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ _CAUSE_EXIT_CODE = "ExitCode"
 
 @dataclass(frozen=True, slots=True)
 class CommandStatus:
-    """The end: an exit code, or, where there is none, the reason (`message`)."""
+    """The exit code of a command, or None and the reason why there is no exit code (`message`)."""
 
     exit_code: int | None = 0
     message: str = ""
 
     def encode(self, *, as_json: bool) -> bytes:
-        """What the error stream holds; text says nothing of success."""
+        """Return the content of the error stream; text says nothing of success."""
         if self.exit_code == 0:
             return _json({"status": "Success"}) if as_json else b""
         if self.exit_code is None:
@@ -54,7 +54,9 @@ class CommandStatus:
             code = next(int(cause["message"]) for cause in causes if cause["reason"] == _CAUSE_EXIT_CODE)
             return cls(code, str(body.get("message", "")))
         except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
-            raise Internal("the server's error stream holds no status", evidence={"status": repr(data[:500])}) from None
+            raise Internal(
+                "the server's error stream does not hold a status", evidence={"status": repr(data[:500])}
+            ) from None
 
 
 def _json(body: dict[str, object]) -> bytes:

@@ -1,4 +1,4 @@
-"""What the remote-command and port-forward protocols stand on: streams of bytes over one connection, without I/O.
+"""Streams of bytes over one connection, without I/O: the base of remote command and port-forward.
 
 `spdy.SpdyConnection`, `channels.WebSocketChannels` and `tunnel.Tunnel` are multiplexers. Bytes of the peer go into
 `receive`, which gives events; calls make bytes for the peer, which `output` takes. None of them raises for what a
@@ -20,7 +20,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Bytes of a stream, in order. Who has dealt with them says so by `consumed`."""
+    """Bytes of a stream, in order. Call `consumed` when they have been dealt with."""
 
     stream: int
     data: bytes
@@ -66,7 +66,7 @@ class Multiplexer(Protocol):
         ...
 
     def output(self) -> bytes:
-        """Take what is to be sent to the peer now."""
+        """Take the bytes that are to be sent to the peer now."""
         ...
 
     def open(self, headers: Mapping[str, str]) -> int:
@@ -74,7 +74,7 @@ class Multiplexer(Protocol):
         ...
 
     def room(self, stream: int) -> int:
-        """Bytes that may be sent on a stream now; it grows again while the peer's bytes are received."""
+        """Return how many bytes may be sent on a stream now. The number grows while the peer's bytes are received."""
         ...
 
     def send(self, stream: int, data: bytes) -> None:
@@ -86,7 +86,7 @@ class Multiplexer(Protocol):
         ...
 
     def reset(self, stream: int) -> None:
-        """Give a stream up in both directions; no more events come of it."""
+        """Give a stream up in both directions; it makes no more events."""
         ...
 
     def consumed(self, stream: int, count: int) -> None:
@@ -94,7 +94,7 @@ class Multiplexer(Protocol):
         ...
 
     def heartbeat(self) -> None:
-        """Send something that means nothing and is not answered: where the peer is gone, its kernel says so."""
+        """Send a message that has no effect and no answer. The kernel of a peer that is gone answers with RST."""
         ...
 
     def close(self, reason: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Which version of remote command or port-forward both ends speak, and the protocol of either end for it.
+"""Client and server find a version of remote command or port-forward; either end gets its protocol.
 
 The server takes the first of the client's list that it knows. Our own client offers what the other end of its work
 needs: for commands channels with an exit status, for ports SPDY in a WebSocket, which has windows.
@@ -27,13 +27,13 @@ from vmsandbox.streaming.protocol.versions import (
 )
 
 COMMANDS_OFFERED = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-"""What our client offers for a remote command, the preferred one first."""
+"""The versions that our client offers for a remote command, the preferred one first."""
 PORTS_OFFERED = ("SPDY/3.1+portforward.k8s.io",)
-"""What our client offers for port-forward."""
+"""The versions that our client offers for port-forward."""
 
 
 def agree_on_command(asked: UpgradeRequest, request: ExecRequest | AttachRequest) -> tuple[str, RemoteCommand]:
-    """The version that both speak, and the protocol for it. Raises Refusal where there is none."""
+    """Return the version that both ends speak, and the protocol for it. Raises Refusal without such a version."""
     version = _choose(asked, WEBSOCKET_COMMANDS if asked.websocket else SPDY_COMMANDS)
     wanted = Wanted(request.stdin, request.stdout, request.stderr, request.tty)
     multiplexer: Multiplexer
@@ -46,7 +46,7 @@ def agree_on_command(asked: UpgradeRequest, request: ExecRequest | AttachRequest
 
 
 def agree_on_ports(asked: UpgradeRequest, request: PortForwardRequest) -> tuple[str, PortForward]:
-    """The version that both speak, and the protocol for it. Raises Refusal where there is none."""
+    """Return the version that both ends speak, and the protocol for it. Raises Refusal without such a version."""
     version = _choose(asked, WEBSOCKET_PORTS if asked.websocket else SPDY_PORTS)
     if version.channels is not None:
         if not request.ports:
@@ -60,7 +60,7 @@ def agree_on_ports(asked: UpgradeRequest, request: PortForwardRequest) -> tuple[
 
 
 def command_client(version: str, wanted: Wanted) -> ClientProtocol:
-    """The client's end of a remote command. Raises Internal where the server chose what was not offered."""
+    """Return the client's end of a remote command. Raises Internal for a version that was not offered."""
     _check_offered(version, COMMANDS_OFFERED)
     chosen = choose((version,), WEBSOCKET_COMMANDS)
     assert chosen is not None
@@ -69,7 +69,7 @@ def command_client(version: str, wanted: Wanted) -> ClientProtocol:
 
 
 def ports_client(version: str) -> ClientProtocol:
-    """The client's end of port-forward. Raises Internal where the server chose what was not offered."""
+    """Return the client's end of port-forward. Raises Internal for a version that was not offered."""
     _check_offered(version, PORTS_OFFERED)
     return ClientProtocol(Tunnel(server=False))
 

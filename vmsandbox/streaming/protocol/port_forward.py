@@ -1,4 +1,4 @@
-"""The server's end of port-forward: over any multiplexer, without I/O.
+"""The server's end of port-forward, over any multiplexer, without I/O.
 
 Each connection to a port is a pair of streams (`pairs`): data, which carries the bytes both ways, and error, on which
 the server says in text why the port cannot be had. Over WebSocket channels there is one pair for each port that the
@@ -15,7 +15,7 @@ from vmsandbox.streaming.protocol.stream_protocol import ServedProtocol
 
 @dataclass(frozen=True, slots=True)
 class Requested:
-    """A pair is complete: connect to `port`, for the connection `number`."""
+    """A pair is complete: connect to `port` for the connection `number`."""
 
     number: int
     port: int
@@ -23,7 +23,7 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The first stream of a pair is there; where the other does not come in time, call `expire`."""
+    """The first stream of a pair has come. Call `expire` when the second does not come in time."""
 
     pair: int
 
@@ -64,7 +64,7 @@ class PortForward(ServedProtocol[PortEvent]):
         self._open: dict[int, int] = {}
         """The error streams of connections, by their data streams."""
         self.finished = False
-        """Whether nothing more is to be done, and the client was told so."""
+        """True when all connections have ended and the client was told so (channels only)."""
 
     @property
     def waiting(self) -> set[int]:
@@ -84,18 +84,18 @@ class PortForward(ServedProtocol[PortEvent]):
         self._multiplexer.consumed(number, count)
 
     def end(self, number: int) -> None:
-        """The port sends nothing more."""
+        """Say that the port sends nothing more."""
         self._multiplexer.end(number)
 
     def finish(self, number: int) -> None:
-        """A connection has ended in both directions."""
+        """End a connection whose both directions have ended."""
         if (error := self._open.pop(number, None)) is not None:
             self._multiplexer.end(number)
             self._multiplexer.end(error)
             self._close_when_done()
 
     def fail(self, number: int, message: str) -> None:
-        """A connection cannot be had, or broke: tell the client, and give it up."""
+        """End a connection that could not be made, or that broke, and tell the client why."""
         if (error := self._open.pop(number, None)) is not None:
             if message:
                 self._multiplexer.send(error, message.encode())
@@ -112,7 +112,7 @@ class PortForward(ServedProtocol[PortEvent]):
         self.fail(number, message if self._tells_ports else "")
 
     def expire(self, serial: int) -> None:
-        """The other stream of the pair did not come in time. Nothing happens where it did."""
+        """Give up a pair whose second stream did not come in time. Nothing happens to a complete pair."""
         if (pair := self._waiting.find(serial)) is not None:
             if pair.error is not None:
                 self._multiplexer.send(pair.error, b"timed out waiting for the data stream")
@@ -165,7 +165,7 @@ class PortForward(ServedProtocol[PortEvent]):
         return []
 
     def _drop(self, pair: Pair) -> None:
-        """Give a pair that waits up."""
+        """Give up a pair that waits."""
         self._waiting.remove(pair)
         if pair.data is not None:
             self._multiplexer.consumed(pair.data, len(pair.early))
@@ -174,7 +174,7 @@ class PortForward(ServedProtocol[PortEvent]):
                 self._multiplexer.reset(number)
 
     def _close_when_done(self) -> None:
-        """No more pairs can come over channels than the ones there were; the end of all is the connection's."""
+        """Close the connection when no port is left. Over channels no more can be opened."""
         if self._tells_ports and not self._open:
             self.finished = True
             self._multiplexer.close()

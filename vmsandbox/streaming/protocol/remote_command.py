@@ -1,4 +1,4 @@
-"""The server's end of a remote command (exec, attach): over any multiplexer, without I/O.
+"""The server's end of a remote command (exec, attach), over any multiplexer, without I/O.
 
 A client opens a stream for each that it has asked for, told apart by the header `streamType`: error, stdin, stdout,
 stderr, and with a terminal resize (v3). When all are there the command starts. At its end the output streams end,
@@ -100,7 +100,7 @@ class RemoteCommand(ServedProtocol[CommandEvent]):
             self._multiplexer.consumed(number, count)
 
     def finish(self, status: CommandStatus) -> None:
-        """Tell the end, and end the connection."""
+        """Tell the client how the command ended, and end the connection."""
         for kind in ("stdout", "stderr"):
             if kind in self._streams:
                 self._multiplexer.end(self._streams[kind])
@@ -129,7 +129,7 @@ class RemoteCommand(ServedProtocol[CommandEvent]):
         return [Started()]
 
     def _greet(self) -> None:
-        """An empty message on the first channel of output tells a client of WebSockets that all is open."""
+        """Tell a client of WebSockets, by an empty message on the first output channel, that all channels are open."""
         if self._version.channels is not None:
             first = next((kind for kind in ("stdout", "stderr") if kind in self._streams), ERROR)
             self._multiplexer.send(self._streams[first], b"")

@@ -18,7 +18,7 @@ EARLY_LIMIT = 64 * 1024
 
 @dataclass(slots=True)
 class Pair:
-    """What has come of a pair."""
+    """A pair of streams, of which one or both have come."""
 
     serial: int
     request: str
@@ -26,7 +26,7 @@ class Pair:
     data: int | None = None
     error: int | None = None
     early: bytearray = field(default_factory=bytearray)
-    """What the data stream brought before the pair was complete, and whether it ended."""
+    """The bytes of the data stream before the pair was complete; `early_end` tells whether the stream ended, too."""
     early_end: bool = False
 
 
@@ -48,17 +48,19 @@ class WaitingPairs:
     """Pairs of which one stream has come."""
 
     def __init__(self) -> None:
-        """None yet."""
+        """Begin without any."""
         self._serials = itertools.count()
         self._pairs: dict[str, Pair] = {}
 
     @property
     def serials(self) -> set[int]:
-        """Those of the pairs that wait."""
+        """The serial numbers of the pairs that wait."""
         return {pair.serial for pair in self._pairs.values()}
 
     def add(self, number: int, headers: Mapping[str, str]) -> Pair | None:
-        """The pair that a new stream makes, or completes; None where it can do neither. It stays until `remove`."""
+        """Return the pair that a new stream begins or completes, or None for a stream that can do neither.
+
+        The pair stays until `remove`."""
         kind, port = headers.get(STREAM_TYPE), _port(headers.get(PORT, ""))
         request = headers.get(REQUEST_ID) or f"stream {number if kind == ERROR else number - 2}"
         pair = self._pairs.get(request) or Pair(next(self._serials), request, port)
@@ -74,7 +76,7 @@ class WaitingPairs:
         return pair
 
     def remove(self, pair: Pair) -> None:
-        """It does not wait any more."""
+        """Forget a pair that is complete or given up."""
         del self._pairs[pair.request]
 
     def find(self, serial: int) -> Pair | None:

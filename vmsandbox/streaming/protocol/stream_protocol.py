@@ -1,4 +1,4 @@
-"""What the protocols that stand on a multiplexer have in common, without I/O: a `wire.WireProtocol` each.
+"""The base of the protocols that stand on a multiplexer, without I/O; each can be carried by an `io.Wire`.
 
 `ServedProtocol` is the server's end, of which there are two: remote commands and port-forward.
 """
@@ -20,16 +20,16 @@ class Left:
 
 
 class StreamProtocol(Generic[E]):
-    """Makes events of its own out of a multiplexer's. Owns the multiplexer."""
+    """A protocol that turns the events of a multiplexer into its own. Owns the multiplexer."""
 
     def __init__(self, multiplexer: Multiplexer) -> None:
         """Begin with a connection that is upgraded."""
         self._multiplexer = multiplexer
         self.over = False
-        """Whether the peer has gone."""
+        """True when the peer has gone."""
 
     def receive(self, data: bytes) -> list[E]:
-        """Take bytes of the peer in. Nothing comes any more when it is `over`."""
+        """Take bytes of the peer in, and return the events. There are none after it is `over`."""
         events: list[E] = []
         for event in self._multiplexer.receive(data):
             if not self.over:
@@ -37,11 +37,11 @@ class StreamProtocol(Generic[E]):
         return events
 
     def take_output(self) -> bytes:
-        """Take what is to be sent to the peer now."""
+        """Take the bytes that are to be sent to the peer now."""
         return self._multiplexer.output()
 
     def heartbeat(self) -> None:
-        """Have something sent to the peer that means nothing."""
+        """Send the peer a message that has no effect."""
         self._multiplexer.heartbeat()
 
     def _take(self, event: Event) -> Sequence[E]:

@@ -21,7 +21,7 @@ class TerminalSize:
 
 
 class ResizeReader:
-    """Takes sizes out of the stream. After anything malformed it takes none any more, which does no harm."""
+    """Reads sizes from the stream. After malformed bytes it reads no more, which does no harm."""
 
     def __init__(self) -> None:
         """Begin with an object."""
@@ -29,7 +29,7 @@ class ResizeReader:
         self._broken = False
 
     def feed(self, data: bytes) -> list[TerminalSize]:
-        """The sizes that `data` completes; those of no window (0) are left out."""
+        """Return the sizes that `data` completes, without those of 0 columns or rows."""
         self._text = (self._text + data.decode("latin-1")).lstrip()
         sizes: list[TerminalSize] = []
         while self._text and not self._broken:

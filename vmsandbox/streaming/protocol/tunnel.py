@@ -14,7 +14,7 @@ class Tunnel:
     """A `Multiplexer`: a SPDY session whose transport is a WebSocket connection."""
 
     def __init__(self, *, server: bool) -> None:
-        """Be the server or the client of a connection whose handshake is done."""
+        """Begin as the server or the client of a connection whose handshake is done."""
         self._socket = WebSocket(server=server)
         self._session = SpdyConnection(server=server)
 

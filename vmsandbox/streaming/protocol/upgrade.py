@@ -37,7 +37,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRequest:
-    """What a client asks for."""
+    """The request of a client: the path of its URL, the transport and the versions."""
 
     path: str
     websocket: bool
@@ -55,10 +55,10 @@ class Handshake:
         self._websocket: H11Handshake | None = None
 
     def receive(self, data: bytes) -> UpgradeRequest | None:
-        """Take bytes in; the request, when its head is complete.
+        """Take bytes in; return the request when its head is complete.
 
         Raises:
-            Refusal: it is malformed, or asks for something else than an upgrade.
+            Refusal: the request is malformed, or asks for something else than an upgrade.
         """
         try:
             self._http.receive_data(data)
@@ -75,11 +75,11 @@ class Handshake:
 
     @property
     def early(self) -> bytes:
-        """What the client has sent behind its request."""
+        """The bytes that the client has sent behind its request."""
         return self._http.trailing_data[0]
 
     def accept(self, version: str) -> bytes:
-        """The answer that agrees to the upgrade, and to a version of the client's (empty: none was named)."""
+        """Return the answer that agrees to the upgrade, and to a version (empty: the client named none)."""
         if self._websocket is not None:
             return bytes(self._websocket.send(AcceptConnection(subprotocol=version or None)))
         headers: Headers = [(b"Upgrade", _SPDY), (b"Connection", b"Upgrade")]
@@ -90,7 +90,7 @@ class Handshake:
         )
 
     def refuse(self, refusal: Refusal) -> bytes:
-        """The answer that says no."""
+        """Return the answer that refuses the request."""
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return b""
         body = (refusal.message + "\n").encode()

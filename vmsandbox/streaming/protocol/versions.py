@@ -1,4 +1,4 @@
-"""What clients and server agree on: the versions of remote-command and port-forward, and what differs between them.
+"""The versions of remote command and port-forward, and how they differ.
 
 The list of a transport is in the order in which we would choose as a client; a server takes the first of the client's
 list that it knows, as Kubernetes has it.
@@ -67,6 +67,6 @@ COMMAND_CHANNELS: Mapping[str, int] = {"stdin": 0, "stdout": 1, "stderr": 2, "er
 
 
 def choose(offered: Sequence[str], known: Sequence[Version]) -> Version | None:
-    """The first of the offered names that is known; no offer at all is the nameless version."""
+    """Return the first of the offered names that is known. A client that offers no name means the nameless version."""
     by_name = {version.name: version for version in known}
     return next((by_name[name] for name in (offered or [""]) if name in by_name), None)

@@ -1,4 +1,4 @@
-"""WebSocket messages without I/O, by wsproto, with what every use of them here has in common.
+"""WebSocket messages without I/O, by wsproto.
 
 A message is handed on in the pieces in which it arrives, so that nobody can make us hold a large one. Pings are
 answered. A close is answered, and ends the connection.
@@ -20,7 +20,7 @@ class WebSocketError(Exception):
     """The peer broke the protocol; `code` tells it how."""
 
     def __init__(self, message: str, code: CloseReason = CloseReason.PROTOCOL_ERROR) -> None:
-        """What it did."""
+        """`message` says what the peer did."""
         super().__init__(message)
         self.code = code
 
@@ -44,7 +44,7 @@ class WebSocket:
     """One end of a connection whose handshake is done."""
 
     def __init__(self, *, server: bool) -> None:
-        """Be the server or the client."""
+        """Begin as the server or as the client."""
         self._connection = Connection(ConnectionType.SERVER if server else ConnectionType.CLIENT)
         self._output = bytearray()
         self._over = False
@@ -72,7 +72,7 @@ class WebSocket:
         return happened
 
     def output(self) -> bytes:
-        """Take what is to be sent now."""
+        """Take the bytes that are to be sent now."""
         taken = bytes(self._output)
         self._output.clear()
         return taken
@@ -100,7 +100,7 @@ class WebSocket:
             self._output += self._connection.send(ping.response())
 
     def _closed(self, event: CloseConnection) -> Goodbye:
-        """The peer's close, or (wsproto makes no difference) what is wrong with its frames."""
+        """Return the peer's close. Raises WebSocketError for a malformed frame, which wsproto reports likewise."""
         self._over = True
         if self._connection.state is ConnectionState.OPEN:
             raise WebSocketError(event.reason or "malformed frame", CloseReason(event.code))

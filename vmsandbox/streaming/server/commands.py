@@ -36,7 +36,7 @@ async def serve_command(
     *,
     creation_timeout: float = STREAM_CREATION_TIMEOUT,
 ) -> None:
-    """Serve a client to the process's end, or its own.
+    """Serve a client until the process ends, or the client goes.
 
     Args:
         wire: the connection, upgraded; the caller closes it.
@@ -55,7 +55,7 @@ async def serve_command(
 
 
 class _Session:
-    """What the tasks that serve one client have in common."""
+    """One client and its process; several tasks share it."""
 
     def __init__(self, wire: Wire[RemoteCommand]) -> None:
         self.gone: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -82,7 +82,7 @@ class _Session:
             self.gone.set_result(reason)
 
     async def serve(self, opening: AbstractAsyncContextManager[Process], creation_timeout: float) -> CommandStatus:
-        """How it ended. Raises ClientGone when the client does not open its streams in time."""
+        """Run the process, and return how it ended. Raises ClientGone when the streams are not opened in time."""
         try:
             async with asyncio.timeout(creation_timeout):
                 await self._started.wait()
@@ -125,7 +125,7 @@ class _Session:
                 await self._wire.deliver(piece, lambda: protocol.room(stream), lambda data: protocol.send(stream, data))
 
     async def _feed(self, process: Process) -> None:
-        """Give the client's input to the process; what it does not take any more is thrown away."""
+        """Give the client's input to the process. Input that the process does not take any more is thrown away."""
         taking = True
         while data := await self._input.get():
             try:

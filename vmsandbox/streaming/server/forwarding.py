@@ -19,7 +19,7 @@ AFTER_END = 5.0
 
 
 class Forwarding:
-    """What is on its way between the two. The wire and the port are the caller's."""
+    """The bytes between one connection of a client and a port. The wire and the port are the caller's."""
 
     def __init__(
         self, wire: Wire[PortForward], number: int, backlog: Backlog, stalled: Callable[[int], object]
@@ -60,12 +60,12 @@ class Forwarding:
             await asyncio.wait([sending], timeout=AFTER_END)
 
     def discard(self) -> None:
-        """Throw away what the port has not taken in, when it will not any more."""
+        """Throw away what the port has not taken, when it will take no more."""
         self._credit(self._input.discard())
         self._time()
 
     async def _send(self, port: Port) -> None:
-        """Give the port what the client sends. What it does not take any more is thrown away: it may still speak."""
+        """Give the port what the client sends, or throw it away when the port takes no more: it may still send."""
         taking = True
         while data := await self._input.get():
             try:
@@ -92,7 +92,7 @@ class Forwarding:
         self._wire.flush_soon()
 
     def _time(self) -> None:
-        """Begin to wait for the port to take something in, where too much waits for it; it has just done so."""
+        """Begin a new period in which the port has to take something, if too much waits for it."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

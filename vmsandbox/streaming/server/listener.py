@@ -17,7 +17,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, N
 
 
 def server_tls(config: StreamingConfig) -> ssl.SSLContext | None:
-    """The configured certificate; None for a server without TLS. Raises OSError where it cannot be used."""
+    """Return a context with the configured certificate; None without one. Raises OSError for an unusable one."""
     if config.tls_certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -26,7 +26,7 @@ def server_tls(config: StreamingConfig) -> ssl.SSLContext | None:
 
 
 def url_of(listener: socket.socket, *, secure: bool) -> str:
-    """Where clients of this host (the kubelet is one) reach the server: loopback where it listens everywhere."""
+    """Return the URL for clients of this host, such as the kubelet; loopback if the server listens everywhere."""
     host, port = listener.getsockname()[:2]
     address = ipaddress.ip_address(host.partition("%")[0])
     if address.is_unspecified:
@@ -35,10 +35,10 @@ def url_of(listener: socket.socket, *, secure: bool) -> str:
 
 
 class Connections:
-    """All that were accepted and have not ended. Whoever comes is a stranger, until `welcome`."""
+    """The connections that were accepted and have not ended. Each is a stranger's until `welcome`."""
 
     def __init__(self, serve: Serve) -> None:
-        """`serve` is run for each connection; it does not close it."""
+        """Run `serve` for each connection; it does not close it."""
         self._serve = serve
         self._all: set[asyncio.Task[None]] = set()
         self._strangers: dict[asyncio.Task[None], None] = {}
@@ -60,7 +60,7 @@ class Connections:
             self._push_out(next(iter(self._strangers)))
 
     def welcome(self, task: "asyncio.Task[None] | None") -> None:
-        """The connection of this task is no stranger's any more."""
+        """Take note that the connection of this task has made a valid request."""
         if task is not None:
             self._strangers.pop(task, None)
 

@@ -79,7 +79,7 @@ class _Session:
         self._forwardings: dict[int, Forwarding] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._expiries: dict[int, asyncio.TimerHandle] = {}
-        """Of the pairs that wait."""
+        """When each pair that waits for its second stream is given up."""
 
     async def read(self) -> None:
         """Take in what the client does, until it goes. Raises ClientGone."""
@@ -139,7 +139,7 @@ class _Session:
             pass  # `read` notices, too.
 
     def _forget(self, number: int) -> None:
-        """A connection has ended; what still comes is thrown away."""
+        """Forget a connection that has ended; what still comes is thrown away."""
         del self._tasks[number]
         self._forwardings.pop(number).discard()
 
@@ -150,7 +150,7 @@ class _Session:
         self._look_for_end()
 
     def _give_up(self, number: int) -> None:
-        """The port takes nothing in, and too much waits for it."""
+        """Reset a connection whose port has stalled."""
         self._refuse(number, f"the port took nothing in for {STALL_TIMEOUT:g} s, while more than 64 KiB waited for it")
         self._tasks[number].cancel()
 

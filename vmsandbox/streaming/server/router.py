@@ -1,4 +1,4 @@
-"""From a client's first byte to what serves it: its request, the token in its path, and the answer."""
+"""A client's first request: its token, the version, the answer, and what serves the client from then on."""
 
 import asyncio
 import functools
@@ -28,7 +28,7 @@ class Router:
     """Answers the requests of clients. The connections are the caller's."""
 
     def __init__(self, targets: Targets, tokens: Tokens[Request], head_timeout: float, idle_timeout: float) -> None:
-        """Lead to `targets` whoever has one of `tokens`. Timeouts are in seconds."""
+        """Serve `targets` to clients that have one of `tokens`. Timeouts are in seconds."""
         self._targets = targets
         self._tokens = tokens
         self._head_timeout = head_timeout
@@ -37,7 +37,7 @@ class Router:
     async def answer(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> Callable[[], Awaitable[None]] | None:
-        """Read the request and answer it; what serves the client then, or None where it was refused."""
+        """Read the request and answer it; return what serves the client, or None after a refusal."""
         handshake = Handshake()
         try:
             async with asyncio.timeout(self._head_timeout):
@@ -54,11 +54,11 @@ class Router:
         return None
 
     def _agree(self, asked: UpgradeRequest) -> tuple[str, _Serve]:
-        """The version, and what serves the request in it. The token has then served. Raises Refusal."""
+        """Return the version, and what serves the request in it; the token is used up. Raises Refusal."""
         kind, _, token = asked.path.removeprefix("/").partition("/")
         request = self._tokens.look(token)
         if request is None or PATHS[type(request)] != kind:
-            raise Refusal(404, "there is nothing here: a URL serves once, and only for a minute")
+            raise Refusal(404, "there is nothing here: a URL serves one request, and expires after a minute")
         agreed = (
             self._ports(asked, request) if isinstance(request, PortForwardRequest) else self._command(asked, request)
         )

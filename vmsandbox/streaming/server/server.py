@@ -33,7 +33,7 @@ class StreamingServer:
         head_timeout: float = HEAD_TIMEOUT,
         idle_timeout: float = IDLE_TIMEOUT,
     ) -> None:
-        """Know the configuration; `running` listens. Timeouts are in seconds."""
+        """Take the configuration; `running` listens. Timeouts are in seconds."""
         self._targets = targets
         self._config = config
         self._head_timeout = head_timeout
@@ -68,7 +68,7 @@ class StreamingServer:
             await listener.wait_closed()
 
     def exec_url(self, request: ExecRequest) -> str:
-        """The URL of a command (CRI Exec).
+        """Return the URL of a command (CRI Exec).
 
         Raises:
             NotFound: there is no such container.
@@ -83,18 +83,18 @@ class StreamingServer:
         return self._url(request)
 
     def attach_url(self, request: AttachRequest) -> str:
-        """The URL of a container's streams (CRI Attach). Raises as `exec_url`."""
+        """Return the URL of a container's streams (CRI Attach). Raises as `exec_url`."""
         _check_streams(request)
         self._targets.check_attach(request)
         return self._url(request)
 
     def portforward_url(self, request: PortForwardRequest) -> str:
-        """The URL of a sandbox's ports (CRI PortForward).
+        """Return the URL of a sandbox's ports (CRI PortForward).
 
         Raises:
             NotFound: there is no such sandbox.
             FailedPrecondition: it is not READY.
-            InvalidArgument: a port is none.
+            InvalidArgument: a port is not between 1 and 65535.
             ResourceExhausted: too many URLs wait to be used.
         """
         for port in request.ports:
@@ -107,7 +107,7 @@ class StreamingServer:
         return f"{self._base_url}/{PATHS[type(request)]}/{self._tokens.give(request)}"
 
     async def _own(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """What is done for one connection, from its first byte to its last."""
+        """Serve one connection from its first byte to its last."""
         try:
             keep_alive(writer.get_extra_info("socket"))
             if self._tls is not None:  # Before anything is waited for, in which bytes could be read.
@@ -123,8 +123,8 @@ class StreamingServer:
 
 
 def _check_streams(request: ExecRequest | AttachRequest) -> None:
-    """What the CRI's comments ask of the streams."""
+    """Raise InvalidArgument for a combination of streams that the CRI forbids."""
     if not (request.stdin or request.stdout or request.stderr):
         raise InvalidArgument("at least one of stdin, stdout and stderr has to be asked for")
     if request.tty and request.stderr:
-        raise InvalidArgument("a terminal has no stderr of its own: ask for tty or for stderr")
+        raise InvalidArgument("a terminal has no separate stderr: ask for tty or for stderr, not both")

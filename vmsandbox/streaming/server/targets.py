@@ -1,4 +1,4 @@
-"""What the streaming server leads to; `RuntimeService` has it, and so has a fake in the tests."""
+"""The processes and ports that the streaming server leads to. `RuntimeService` has them, and a fake in the tests."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
@@ -13,27 +13,27 @@ class Process(Protocol):
 
     @property
     def outputs(self) -> tuple[Stream, ...]:
-        """The streams of output that it has."""
+        """The streams of output that the process has."""
         ...
 
     def output(self, stream: Stream) -> AsyncGenerator[bytes, None]:
-        """One of them, to its end. It goes on only when the next piece is asked for."""
+        """Yield the output of one stream, to its end. It goes on only when the next piece is asked for."""
         ...
 
     async def write(self, data: bytes) -> None:
-        """Give it input, waiting while it takes none. Raises FailedPrecondition when it never will again."""
+        """Give the process input, waiting while it takes none. Raises FailedPrecondition when it will take no more."""
         ...
 
     async def close_stdin(self) -> None:
-        """The client gives no more input."""
+        """Say that the client gives no more input."""
         ...
 
     async def resize(self, columns: int, rows: int) -> None:
-        """The client's window has that size. Raises FailedPrecondition where there is no terminal."""
+        """Set the size of the client's window. Raises FailedPrecondition without a terminal."""
         ...
 
     async def wait(self) -> int:
-        """Return when it has nothing more to tell the client, with the exit code to tell."""
+        """Wait until the process has nothing more for the client; return its exit code."""
         ...
 
 
@@ -41,7 +41,7 @@ class Port(Protocol):
     """A TCP connection to a port of a pod."""
 
     async def read(self) -> bytes:
-        """The next bytes, or none at the end. Raises Unavailable when it was reset."""
+        """Return the next bytes, or none at the end. Raises Unavailable when the connection was reset."""
         ...
 
     async def write(self, data: bytes) -> None:

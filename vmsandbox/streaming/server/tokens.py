@@ -1,4 +1,4 @@
-"""What streaming URLs stand for: each token is unguessable, serves once, and only for a minute."""
+"""The tokens in streaming URLs: each is unguessable, serves once, and expires after a minute."""
 
 import asyncio
 import secrets
@@ -22,7 +22,7 @@ class _Offer(Generic[R]):
 
 
 class Tokens(Generic[R]):
-    """Requests by the tokens that were given out for them."""
+    """The requests for which tokens were given out."""
 
     def __init__(self, lifetime: float = LIFETIME, maximum: int = MAX_TOKENS) -> None:
         """Begin without any."""
@@ -31,7 +31,7 @@ class Tokens(Generic[R]):
         self._offers: dict[str, _Offer[R]] = {}
 
     def give(self, request: R) -> str:
-        """A token of 128 random bits, safe in a URL.
+        """Make a token of 128 random bits, safe in a URL, for a request.
 
         Raises:
             ResourceExhausted: too many wait to be used.
@@ -44,13 +44,13 @@ class Tokens(Generic[R]):
         return token
 
     def look(self, token: str) -> R | None:
-        """What a token stands for now; None where it was used, has expired, or never was."""
+        """Return the request of a token; None for one that was used, has expired, or never was."""
         self._forget_expired()
         offer = self._offers.get(token)
         return None if offer is None else offer.request
 
     def take(self, token: str) -> R | None:
-        """As `look`, and the token has served."""
+        """As `look`, and use the token up."""
         request = self.look(token)
         self._offers.pop(token, None)
         return request

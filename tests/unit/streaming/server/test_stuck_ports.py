@@ -31,6 +31,8 @@ from vmsandbox.streaming.server.forwarding import CONNECTION_LIMIT
 from vmsandbox.streaming.server.port_forward import CLIENT_LIMIT
 
 PIECE = 50_000
+LIMIT = 1024 * 1024
+"""Bytes that may wait for all ports of a client in these tests, which take less time so."""
 MANY = 5
 ABOVE = 3 * CONNECTION_LIMIT
 """Bytes that are more than may wait for one port, and less than may for a client."""
@@ -72,6 +74,11 @@ async def over_channels(streaming: StreamingServer, port: int) -> AsyncIterator[
 WINDOWS = pytest.mark.parametrize("over", [over_tunnel, over_spdy])
 NO_WINDOWS = pytest.mark.parametrize("over", [over_spdy_without_windows, over_channels])
 ANY = pytest.mark.parametrize("over", [over_tunnel, over_spdy, over_spdy_without_windows, over_channels])
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(port_forward, "CLIENT_LIMIT", LIMIT)
 
 
 @pytest.fixture
@@ -138,7 +145,7 @@ async def test_another_connection_goes_on_while_one_is_stuck(
     running: StreamingServer, echo: int, over: Forwarding
 ) -> None:
     async with over(running, echo) as forward, forward.connect(STUCK) as stuck, forward.connect(echo) as other:
-        assert await stuff(stuck, CLIENT_LIMIT - PIECE) > 0
+        assert await stuff(stuck, LIMIT - PIECE) > 0
         await assert_answers(other)
 
 
@@ -161,11 +168,11 @@ async def test_what_is_sent_to_a_stuck_port_takes_no_more_memory_than_the_limit(
 ) -> None:
     async with over(running, echo) as forward, forward.connect(STUCK) as stuck:
         assert await stuff(stuck, 50_000_000) < 50_000_000
-    assert CLIENT_LIMIT < max(sizes) <= CLIENT_LIMIT + 64 * 1024
+    assert LIMIT < max(sizes) <= LIMIT + 64 * 1024
 
 
 @NO_WINDOWS
-@pytest.mark.parametrize("size", [ABOVE, 2 * CLIENT_LIMIT], ids=["port", "client"])
+@pytest.mark.parametrize("size", [ABOVE, 2 * LIMIT], ids=["port", "client"])
 async def test_a_connection_beyond_its_bound_that_stalls_is_reset_and_others_go_on(
     running: StreamingServer, echo: int, over: Forwarding, size: int, short: None
 ) -> None:
@@ -183,9 +190,9 @@ async def test_a_connection_beyond_its_bound_is_reset_also_when_it_is_alone(
     running: StreamingServer, targets: LocalTargets, echo: int, short: None
 ) -> None:
     async with over_spdy_without_windows(running, 0) as forward, forward.connect(STUCK) as stuck:
-        writing = asyncio.create_task(stuck.write(bytes(3 * CLIENT_LIMIT)))
+        writing = asyncio.create_task(stuck.write(bytes(3 * LIMIT)))
         await assert_reset(stuck)
-        assert targets.ended == 1
+        await until(lambda: targets.ended == 1)
         await writing
         async with forward.connect(echo) as other:
             await assert_answers(other)
@@ -253,7 +260,7 @@ async def test_a_connection_that_is_opened_beside_a_stuck_one_goes_on(
     running: StreamingServer, echo: int, short: None
 ) -> None:
     async with over_spdy_without_windows(running, echo) as forward, forward.connect(STUCK) as stuck:
-        writing = asyncio.create_task(stuck.write(bytes(2 * CLIENT_LIMIT)))
+        writing = asyncio.create_task(stuck.write(bytes(2 * LIMIT)))
         await asyncio.sleep(0.1)
         async with forward.connect(echo) as other:
             await assert_answers(other)
@@ -266,7 +273,7 @@ async def test_a_connection_that_is_opened_after_a_stuck_one_was_left_goes_on(
 ) -> None:
     async with over_spdy_without_windows(running, echo) as forward:
         async with forward.connect(STUCK) as stuck:
-            await stuff(stuck, 2 * CLIENT_LIMIT)
+            await stuff(stuck, 2 * LIMIT)
         async with forward.connect(echo) as other:
             await assert_answers(other)
 
@@ -288,7 +295,7 @@ async def test_a_stream_that_is_not_read_yet_is_not_late(
         def with_much_behind_the_first(headers: Mapping[str, str]) -> int:
             number = opening(headers)
             if headers[stream_pairs.STREAM_TYPE] == stream_pairs.ERROR:
-                multiplexer.send(stuck._data, bytes(2 * CLIENT_LIMIT))
+                multiplexer.send(stuck._data, bytes(2 * LIMIT))
             return number
 
         monkeypatch.setattr(multiplexer, "open", with_much_behind_the_first)
@@ -302,7 +309,7 @@ async def test_what_waited_for_connections_that_were_left_is_forgotten(
     async with over_spdy_without_windows(running, echo) as forward:
         for number in range(5):
             async with forward.connect(STUCK) as stuck:
-                assert await stuff(stuck, CLIENT_LIMIT // 2) == CLIENT_LIMIT // 2
+                assert await stuff(stuck, LIMIT // 2) == LIMIT // 2
             await until(lambda left=number + 1: targets.ended == left)  # type: ignore[misc]
         async with forward.connect(echo) as other:
             await assert_answers(other)

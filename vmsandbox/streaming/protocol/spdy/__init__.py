@@ -1,4 +1,4 @@
-"""SPDY/3.1 without I/O, as much of it as Kubernetes' streaming uses.
+"""SPDY/3.1 without I/O, as far as Kubernetes uses it.
 
 Specification: draft-mbelshe-httpbis-spdy-00 (SPDY/3), and "SPDY Protocol - Draft 3.1" (chromium.org), which adds the
 window of the whole session. Left out is what is about HTTP: the names of request headers, server push, priorities,

@@ -32,7 +32,7 @@ class SpdyConnection:
     """
 
     def __init__(self, *, server: bool, max_streams: int = MAX_STREAMS) -> None:
-        """Be the server or the client of a session that has just been agreed on."""
+        """Begin as the server or the client of a session that has just been agreed on."""
         self._reader = FrameReader()
         self._compressor = HeaderCompressor()
         self._decompressor = HeaderDecompressor()
@@ -192,7 +192,7 @@ class SpdyConnection:
         return self._finish(number, found) if frame.flags & frames.FIN else []
 
     def _on_headers(self, frame: ControlFrame) -> list[Event]:
-        """More headers mean nothing here, but they are part of the compression, and may close the stream."""
+        """Read more headers, which mean nothing here, but are part of the compression and may close the stream."""
         number = frames.stream_of(frame.words(1)[0])
         headers = self._headers(frame.payload[4:])
         found = self._streams.get(number)

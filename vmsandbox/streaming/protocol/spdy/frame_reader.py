@@ -1,4 +1,4 @@
-"""From bytes, however they are cut, to SPDY/3 frames (draft-mbelshe-httpbis-spdy-00, 2.2)."""
+"""SPDY/3 frames out of bytes that are cut anywhere (draft-mbelshe-httpbis-spdy-00, 2.2)."""
 
 from collections.abc import Iterator
 
@@ -34,7 +34,7 @@ class FrameReader:
             yield frame
 
     def _piece(self) -> DataFrame | None:
-        """What has arrived of the data frame that was begun."""
+        """Return the bytes that have arrived of the data frame that was begun."""
         piece = bytes(self._buffer[: self._missing])
         if not piece:
             return None

@@ -1,4 +1,4 @@
-"""SPDY/3 frames: what they are, and their bytes (draft-mbelshe-httpbis-spdy-00, 2.2 and 2.6).
+"""SPDY/3 frames and their bytes (draft-mbelshe-httpbis-spdy-00, 2.2 and 2.6).
 
 A frame is 8 bytes of header and a payload of at most 16 MiB - 1. The first bit tells control frames (1, version 3 in
 15 bits, type in 16 bits) from data frames (0, stream in 31 bits); 8 bits of flags and 24 bits of length follow.
@@ -47,7 +47,7 @@ class Kind(enum.IntEnum):
 
 
 class Status(enum.IntEnum):
-    """Why a stream is reset (2.6.3)."""
+    """Reasons for which a stream is reset (2.6.3)."""
 
     PROTOCOL_ERROR = 1
     INVALID_STREAM = 2
@@ -62,7 +62,7 @@ class Status(enum.IntEnum):
 
 
 class GoAwayStatus(enum.IntEnum):
-    """Why a session ends (2.6.6)."""
+    """Reasons for which a session ends (2.6.6)."""
 
     OK = 0
     PROTOCOL_ERROR = 1

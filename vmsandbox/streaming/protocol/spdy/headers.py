@@ -50,7 +50,7 @@ class HeaderDecompressor:
 
         Raises:
             SpdyError: it cannot be decompressed, or becomes larger than `BLOCK_LIMIT`.
-            MalformedHeaders: what it holds is no list of headers.
+            MalformedHeaders: the content is not a list of headers.
         """
         try:
             data = self._zlib.decompress(block, BLOCK_LIMIT + 1)

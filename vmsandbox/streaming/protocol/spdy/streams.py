@@ -26,10 +26,10 @@ class Stream:
 
 
 class Streams:
-    """Those that are open, by their numbers, and which numbers were given out."""
+    """The open streams by their numbers, and the numbers that were given out."""
 
     def __init__(self, *, server: bool, limit: int = MAX_STREAMS) -> None:
-        """None yet; `server` is which end this is."""
+        """Begin without any; `server` says which end this is."""
         self.last_of_peer = 0
         """The last number that the peer has given out, or 0."""
         self._open: dict[int, Stream] = {}
@@ -38,16 +38,16 @@ class Streams:
         self._peer_parity = 1 if server else 0
 
     def __iter__(self) -> Iterator[Stream]:
-        """Those that are open."""
+        """Iterate over the open streams."""
         return iter(self._open.values())
 
     @property
     def full(self) -> bool:
-        """Whether the peer may open no more."""
+        """True when the peer may not open another stream."""
         return len(self._open) >= self._limit
 
     def get(self, number: int) -> Stream | None:
-        """A stream; None where it is gone, or never was."""
+        """Return a stream; None for one that is gone, or never was."""
         return self._open.get(number)
 
     def open(self, stream: Stream) -> int:
@@ -61,21 +61,21 @@ class Streams:
         self._open[number] = stream
 
     def count(self, number: int) -> None:
-        """The peer gives out a number. Raises SpdyError where it may not."""
+        """Take note of a number that the peer gives out. Raises SpdyError for one that it may not."""
         if not self.is_of_peer(number) or number <= self.last_of_peer:
             raise SpdyError(f"a stream {number} after stream {self.last_of_peer}")
         self.last_of_peer = number
 
     def is_of_peer(self, number: int) -> bool:
-        """Whether the peer gives out such numbers, for streams and for pings."""
+        """Return whether the number is one of the peer's, for streams and for pings."""
         return number % 2 == self._peer_parity
 
     def never_was(self, number: int) -> bool:
-        """Whether nobody has given that number out yet."""
+        """Return whether neither end has given that number out yet."""
         return number > max(self.last_of_peer, self._next_own)
 
     def drop(self, number: int) -> bool:
-        """Forget a stream; whether it was there."""
+        """Forget a stream; return whether it was there."""
         return self._open.pop(number, None) is not None
 
     def drop_closed(self, number: int) -> None:

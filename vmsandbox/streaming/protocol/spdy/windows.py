@@ -4,7 +4,7 @@ The peers that Kubernetes has (moby/spdystream) know no windows: they send no WI
 what we send. So windows hold the sender back only since the peer has shown that it knows them, by a WINDOW_UPDATE (of
 a stream for those of streams, of the session for that one) or an initial window size; the bytes are counted from the
 beginning. Ours are announced, and what comes in is credited, always: a peer that knows windows is held back on the
-stream whose data nobody takes, and on no other. That the peer overruns our windows is no error, against the draft: it
+stream whose data nobody takes, and on no other. A peer that overruns our windows makes no error, against the draft: it
 cannot know from the first byte whether we mean them. What holds it back then is that its connection is not read.
 """
 
@@ -20,7 +20,7 @@ MAXIMUM = 0x7FFF_FFFF
 
 
 class SendWindow:
-    """How much the peer takes in on a stream, or on the session. Below 0 it was overrun, or made smaller."""
+    """The bytes that the peer still takes on a stream, or on the session. Below 0 it was overrun, or made smaller."""
 
     def __init__(self, initial: int) -> None:
         """Begin with `initial` bytes."""
@@ -31,13 +31,13 @@ class SendWindow:
         self.room -= count
 
     def enlarge(self, delta: int) -> bool:
-        """Take the peer's credit, or a changed initial size; whether the window stays a valid one."""
+        """Take the peer's credit, or a changed initial size; return whether the window stays valid."""
         self.room += delta
         return self.room <= MAXIMUM
 
 
 class ReceiveWindow:
-    """What the peer is to be credited: in one piece when half of the window has been consumed."""
+    """The credit that the peer is due, given in one piece when half of the window has been consumed."""
 
     def __init__(self) -> None:
         """Begin with nothing consumed."""
@@ -53,10 +53,10 @@ class ReceiveWindow:
 
 
 class FlowControl:
-    """The windows of a session: its own, and what those of its streams have in common."""
+    """The windows of a session: its own, and the rules that its streams share."""
 
     def __init__(self) -> None:
-        """Begin as both ends do that have announced nothing."""
+        """Begin with the windows of a session in which nothing was announced."""
         self._send = SendWindow(INITIAL)
         self._receive = ReceiveWindow()
         self._initial = INITIAL
@@ -68,7 +68,7 @@ class FlowControl:
         return SendWindow(self._initial)
 
     def room(self, stream: SendWindow) -> int:
-        """Bytes that may be sent now on the stream of this window."""
+        """Return how many bytes may be sent now on the stream of this window."""
         own = stream.room if self._streams_known else UNBOUNDED
         session = self._send.room if self._session_known else UNBOUNDED
         return max(0, min(own, session))
@@ -83,12 +83,12 @@ class FlowControl:
         return self._receive.consumed(count)
 
     def enlarge_session(self, delta: int) -> bool:
-        """Take the peer's credit for the session; whether its window stays a valid one."""
+        """Take the peer's credit for the session; return whether its window stays valid."""
         self._session_known = True
         return self._send.enlarge(delta)
 
     def enlarge_stream(self, stream: SendWindow | None, delta: int) -> bool:
-        """Take the peer's credit for a stream (None: it is gone); whether its window stays a valid one."""
+        """Take the peer's credit for a stream (None: it is gone); return whether its window stays valid."""
         self._streams_known = True
         return stream is None or stream.enlarge(delta)
 
