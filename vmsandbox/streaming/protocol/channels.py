@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from wsproto.frame_protocol import CloseReason
 
 from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened
-from vmsandbox.streaming.protocol.websocket import MESSAGE_LIMIT, Goodbye, Piece, WebSocket, WebSocketError
+from vmsandbox.streaming.protocol.websocket import MESSAGE_LIMIT, PeerClosed, Piece, WebSocket, WebSocketError
 
 CLOSE_CHANNEL = 255
 _FIRST = ord("0")
@@ -118,9 +118,9 @@ class WebSocketChannels:
         else:
             self._socket.send(bytes((stream,)) + data)
 
-    def _take(self, happened: Piece | Goodbye) -> list[Event]:
+    def _take(self, happened: Piece | PeerClosed) -> list[Event]:
         match happened:
-            case Goodbye(reason):
+            case PeerClosed(reason):
                 return [Failed(reason)] if reason else [Closed()]
             case Piece(data, last):
                 return self._take_text(data, last) if self._protocol.base64 else self._take_bytes(data, last)

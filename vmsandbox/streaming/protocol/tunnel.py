@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from vmsandbox.streaming.protocol.multiplexer import Closed, Event, Failed
 from vmsandbox.streaming.protocol.spdy import SpdyConnection
-from vmsandbox.streaming.protocol.websocket import MESSAGE_LIMIT, Goodbye, WebSocket, WebSocketError
+from vmsandbox.streaming.protocol.websocket import MESSAGE_LIMIT, PeerClosed, WebSocket, WebSocketError
 
 
 class Tunnel:
@@ -23,7 +23,7 @@ class Tunnel:
         events: list[Event] = []
         try:
             for happened in self._socket.receive(data):
-                if isinstance(happened, Goodbye):
+                if isinstance(happened, PeerClosed):
                     events.append(Failed(happened.reason) if happened.reason else Closed())
                 else:
                     events += self._session.receive(happened.data)

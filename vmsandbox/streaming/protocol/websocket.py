@@ -34,7 +34,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Goodbye:
+class PeerClosed:
     """The peer has closed the connection; in order, or with the error that `reason` tells."""
 
     reason: str = ""
@@ -49,7 +49,7 @@ class WebSocket:
         self._output = bytearray()
         self._over = False
 
-    def receive(self, data: bytes) -> list[Piece | Goodbye]:
+    def receive(self, data: bytes) -> list[Piece | PeerClosed]:
         """Take bytes in; after the peer's close they are ignored.
 
         Raises:
@@ -58,7 +58,7 @@ class WebSocket:
         if self._over:
             return []
         self._connection.receive_data(data)
-        happened: list[Piece | Goodbye] = []
+        happened: list[Piece | PeerClosed] = []
         for event in self._connection.events():
             match event:
                 case BytesMessage():
@@ -99,7 +99,7 @@ class WebSocket:
         if self._connection.state is ConnectionState.OPEN:
             self._output += self._connection.send(ping.response())
 
-    def _closed(self, event: CloseConnection) -> Goodbye:
+    def _closed(self, event: CloseConnection) -> PeerClosed:
         """Return the peer's close. Raises WebSocketError for a malformed frame, which wsproto reports likewise."""
         self._over = True
         if self._connection.state is ConnectionState.OPEN:
@@ -107,4 +107,4 @@ class WebSocket:
         if self._connection.state is ConnectionState.REMOTE_CLOSING:
             self._output += self._connection.send(event.response())
         in_order = event.code in CLOSED_IN_ORDER
-        return Goodbye("" if in_order else f"closed with code {int(event.code)}: {event.reason or ''}")
+        return PeerClosed("" if in_order else f"closed with code {int(event.code)}: {event.reason or ''}")

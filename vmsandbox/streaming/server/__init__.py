@@ -4,6 +4,6 @@
 """
 
 from vmsandbox.streaming.server.server import StreamingServer
-from vmsandbox.streaming.server.targets import Port, Process, Targets
+from vmsandbox.streaming.server.targets import ClientProcess, Port, Targets
 
-__all__ = ["Port", "Process", "StreamingServer", "Targets"]
+__all__ = ["ClientProcess", "Port", "StreamingServer", "Targets"]

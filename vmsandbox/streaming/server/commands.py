@@ -20,7 +20,7 @@ from vmsandbox.streaming.protocol import (
     Started,
     TerminalSize,
 )
-from vmsandbox.streaming.server.targets import Process
+from vmsandbox.streaming.server.targets import ClientProcess
 
 STREAM_CREATION_TIMEOUT = 30.0
 """Seconds that a client has for opening its streams, as the kubelet has it."""
@@ -32,7 +32,7 @@ _log = log.get(__name__)
 
 async def serve_command(
     wire: Wire[RemoteCommand],
-    opening: AbstractAsyncContextManager[Process],
+    opening: AbstractAsyncContextManager[ClientProcess],
     *,
     creation_timeout: float = STREAM_CREATION_TIMEOUT,
 ) -> None:
@@ -47,14 +47,14 @@ async def serve_command(
     Raises:
         ClientGone: the client went first.
     """
-    session = _Session(wire)
+    session = _CommandSession(wire)
     async with aio.background(session.read(), "client of a command"):
         status = await aio.unless(session.serve(opening, creation_timeout), session.gone)
     wire.protocol.finish(status)
     await wire.end()
 
 
-class _Session:
+class _CommandSession:
     """One client and its process; several tasks share it."""
 
     def __init__(self, wire: Wire[RemoteCommand]) -> None:
@@ -81,7 +81,9 @@ class _Session:
         finally:
             self.gone.set_result(reason)
 
-    async def serve(self, opening: AbstractAsyncContextManager[Process], creation_timeout: float) -> CommandStatus:
+    async def serve(
+        self, opening: AbstractAsyncContextManager[ClientProcess], creation_timeout: float
+    ) -> CommandStatus:
         """Run the process, and return how it ended. Raises ClientGone when the streams are not opened in time."""
         try:
             async with asyncio.timeout(creation_timeout):
@@ -111,20 +113,20 @@ class _Session:
                 self._size = size
                 self._resized.set()
 
-    async def _run(self, process: Process) -> int:
+    async def _run(self, process: ClientProcess) -> int:
         """Move everything until the process has ended and its output was given to the client."""
         async with aio.background(self._feed(process)), aio.background(self._follow_window(process)):
             await aio.together(*(self._show(process, stream) for stream in process.outputs))
             return await process.wait()
 
-    async def _show(self, process: Process, stream: Stream) -> None:
+    async def _show(self, process: ClientProcess, stream: Stream) -> None:
         protocol = self._wire.protocol
         pieces: AsyncGenerator[bytes, None] = process.output(stream)
         async with contextlib.aclosing(pieces):
             async for piece in pieces:
                 await self._wire.deliver(piece, lambda: protocol.room(stream), lambda data: protocol.send(stream, data))
 
-    async def _feed(self, process: Process) -> None:
+    async def _feed(self, process: ClientProcess) -> None:
         """Give the client's input to the process. Input that the process does not take any more is thrown away."""
         taking = True
         while data := await self._input.get():
@@ -139,7 +141,7 @@ class _Session:
         with contextlib.suppress(VmsandboxError):
             await process.close_stdin()
 
-    async def _follow_window(self, process: Process) -> None:
+    async def _follow_window(self, process: ClientProcess) -> None:
         while True:
             await self._resized.wait()
             self._resized.clear()

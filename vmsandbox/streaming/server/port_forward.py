@@ -26,7 +26,7 @@ from vmsandbox.streaming.protocol import (
     Waiting,
 )
 from vmsandbox.streaming.server.commands import STREAM_CREATION_TIMEOUT
-from vmsandbox.streaming.server.forwarding import CONNECTION_LIMIT, STALL_TIMEOUT, Forwarding
+from vmsandbox.streaming.server.forwarded_connection import CONNECTION_LIMIT, STALL_TIMEOUT, ForwardedConnection
 from vmsandbox.streaming.server.targets import Port
 
 MAX_CONNECTIONS = 128
@@ -52,7 +52,7 @@ async def serve_ports(
     Raises:
         ClientGone: the client has gone, as it mostly ends.
     """
-    session = _Session(wire, open_port, creation_timeout)
+    session = _PortForwardSession(wire, open_port, creation_timeout)
     try:
         async with (
             aio.background(session.read(), "client of port-forward") as reading,
@@ -66,7 +66,7 @@ async def serve_ports(
     await wire.end()
 
 
-class _Session:
+class _PortForwardSession:
     """The connections of one client, each a task."""
 
     def __init__(self, wire: Wire[PortForward], open_port: OpenPort, creation_timeout: float) -> None:
@@ -76,7 +76,7 @@ class _Session:
         self._open_port = open_port
         self._creation_timeout = creation_timeout
         self._backlog = Backlog(CLIENT_LIMIT)
-        self._forwardings: dict[int, Forwarding] = {}
+        self._connections: dict[int, ForwardedConnection] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._expiries: dict[int, asyncio.TimerHandle] = {}
         """When each pair that waits for its second stream is given up."""
@@ -107,8 +107,8 @@ class _Session:
             case PortInput(number, data):
                 self._put(number, data)
             case PortInputEnded(number):
-                if number in self._forwardings:
-                    self._forwardings[number].end()
+                if number in self._connections:
+                    self._connections[number].end()
             case GaveUp(number):
                 if number in self._tasks:
                     self._tasks[number].cancel()
@@ -117,20 +117,20 @@ class _Session:
         if len(self._tasks) >= MAX_CONNECTIONS:
             self._refuse(number, f"a client has at most {MAX_CONNECTIONS} connections")
             return
-        self._forwardings[number] = Forwarding(self._wire, number, self._backlog, self._give_up)
+        self._connections[number] = ForwardedConnection(self._wire, number, self._backlog, self._give_up)
         task = self._tasks[number] = asyncio.create_task(self._forward(number, port), name=f"to port {port}")
         task.add_done_callback(lambda _: self._forget(number))  # Also when it is cancelled before it began.
 
     def _put(self, number: int, data: bytes) -> None:
-        if (forwarding := self._forwardings.get(number)) is not None:
-            forwarding.put(data)
+        if (connection := self._connections.get(number)) is not None:
+            connection.put(data)
         else:
             self._wire.protocol.consumed(number, len(data))
 
     async def _forward(self, number: int, port: int) -> None:
         try:
             async with self._open_port(port) as connection:
-                await self._forwardings[number].exchange(connection)
+                await self._connections[number].exchange(connection)
             self._wire.protocol.finish(number)
             self._look_for_end()
         except VmsandboxError as error:
@@ -141,7 +141,7 @@ class _Session:
     def _forget(self, number: int) -> None:
         """Forget a connection that has ended; what still comes is thrown away."""
         del self._tasks[number]
-        self._forwardings.pop(number).discard()
+        self._connections.pop(number).discard()
 
     def _fail(self, number: int, message: str) -> None:
         _log.info("a client of port-forward is told: %s", message)

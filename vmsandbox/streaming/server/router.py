@@ -10,7 +10,7 @@ from vmsandbox.streaming.io import LINGER, Wire, farewell
 from vmsandbox.streaming.protocol import Handshake, Refusal, UpgradeRequest, agree_on_command, agree_on_ports
 from vmsandbox.streaming.server.commands import serve_command
 from vmsandbox.streaming.server.port_forward import serve_ports
-from vmsandbox.streaming.server.targets import Process, Targets
+from vmsandbox.streaming.server.targets import ClientProcess, Targets
 from vmsandbox.streaming.server.tokens import Tokens
 
 HEAD_TIMEOUT = 10.0
@@ -24,7 +24,7 @@ PATHS: dict[type[Request], str] = {ExecRequest: "exec", AttachRequest: "attach",
 _Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
 
 
-class Router:
+class RequestRouter:
     """Answers the requests of clients. The connections are the caller's."""
 
     def __init__(self, targets: Targets, tokens: Tokens[Request], head_timeout: float, idle_timeout: float) -> None:
@@ -83,5 +83,5 @@ class Router:
 
         return version, serve
 
-    def _open(self, request: ExecRequest | AttachRequest) -> AbstractAsyncContextManager[Process]:
+    def _open(self, request: ExecRequest | AttachRequest) -> AbstractAsyncContextManager[ClientProcess]:
         return self._targets.exec(request) if isinstance(request, ExecRequest) else self._targets.attach(request)

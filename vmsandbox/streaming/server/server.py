@@ -15,7 +15,7 @@ from vmsandbox.errors import FailedPrecondition, InvalidArgument
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.streaming.io import IDLE_TIMEOUT, ClientGone, keep_alive
 from vmsandbox.streaming.server.listener import Connections, server_tls, url_of
-from vmsandbox.streaming.server.router import HEAD_TIMEOUT, PATHS, Request, Router
+from vmsandbox.streaming.server.router import HEAD_TIMEOUT, PATHS, Request, RequestRouter
 from vmsandbox.streaming.server.targets import Targets
 from vmsandbox.streaming.server.tokens import Tokens
 
@@ -38,7 +38,7 @@ class StreamingServer:
         self._config = config
         self._head_timeout = head_timeout
         self._tokens: Tokens[Request] = Tokens()
-        self._router = Router(targets, self._tokens, head_timeout, idle_timeout)
+        self._router = RequestRouter(targets, self._tokens, head_timeout, idle_timeout)
         self._tls: ssl.SSLContext | None = None
         self._base_url = ""
         self._connections = Connections(self._own)

@@ -8,7 +8,7 @@ from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
 
 
-class Process(Protocol):
+class ClientProcess(Protocol):
     """A process with a client: a command of its own (exec), or a container's (attach)."""
 
     @property
@@ -68,11 +68,11 @@ class Targets(Protocol):
         """Raise NotFound or FailedPrecondition where `port` would at once."""
         ...
 
-    def exec(self, request: ExecRequest) -> AbstractAsyncContextManager[Process]:
+    def exec(self, request: ExecRequest) -> AbstractAsyncContextManager[ClientProcess]:
         """Start a command. Leaving the context before its end kills it."""
         ...
 
-    def attach(self, request: AttachRequest) -> AbstractAsyncContextManager[Process]:
+    def attach(self, request: AttachRequest) -> AbstractAsyncContextManager[ClientProcess]:
         """Join a container's streams. Leaving the context does not touch the container."""
         ...
 

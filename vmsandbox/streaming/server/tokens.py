@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class _Offer(Generic[R]):
+class _IssuedToken(Generic[R]):
     request: R
     expires: float
 
@@ -28,7 +28,7 @@ class Tokens(Generic[R]):
         """Begin without any."""
         self._lifetime = lifetime
         self._maximum = maximum
-        self._offers: dict[str, _Offer[R]] = {}
+        self._issued: dict[str, _IssuedToken[R]] = {}
 
     def give(self, request: R) -> str:
         """Make a token of 128 random bits, safe in a URL, for a request.
@@ -37,30 +37,30 @@ class Tokens(Generic[R]):
             ResourceExhausted: too many wait to be used.
         """
         self._forget_expired()
-        if len(self._offers) >= self._maximum:
+        if len(self._issued) >= self._maximum:
             raise ResourceExhausted(f"{self._maximum} streaming URLs wait to be used", hint="try again within a minute")
         token = secrets.token_urlsafe(16)
-        self._offers[token] = _Offer(request, self._now() + self._lifetime)
+        self._issued[token] = _IssuedToken(request, self._now() + self._lifetime)
         return token
 
     def look(self, token: str) -> R | None:
         """Return the request of a token; None for one that was used, has expired, or never was."""
         self._forget_expired()
-        offer = self._offers.get(token)
-        return None if offer is None else offer.request
+        issued = self._issued.get(token)
+        return None if issued is None else issued.request
 
     def take(self, token: str) -> R | None:
         """As `look`, and use the token up."""
         request = self.look(token)
-        self._offers.pop(token, None)
+        self._issued.pop(token, None)
         return request
 
     def _forget_expired(self) -> None:
         now = self._now()
-        for token, offer in tuple(self._offers.items()):  # Oldest first: all live equally long.
-            if offer.expires > now:
+        for token, issued in tuple(self._issued.items()):  # Oldest first: all live equally long.
+            if issued.expires > now:
                 return
-            del self._offers[token]
+            del self._issued[token]
 
     @staticmethod
     def _now() -> float:

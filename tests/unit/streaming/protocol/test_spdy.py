@@ -10,8 +10,8 @@ from tests.support.protocols import cuts, joined, pieces_of
 from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened, Reset
 from vmsandbox.streaming.protocol.spdy import SpdyConnection, frames
 from vmsandbox.streaming.protocol.spdy.dictionary import DICTIONARY
-from vmsandbox.streaming.protocol.spdy.frame_reader import FrameReader
-from vmsandbox.streaming.protocol.spdy.frames import Kind, Setting, Status
+from vmsandbox.streaming.protocol.spdy.frame_reader import SpdyFrameReader
+from vmsandbox.streaming.protocol.spdy.frames import FrameKind, SpdySetting, Status
 from vmsandbox.streaming.protocol.spdy.headers import BLOCK_LIMIT, HeaderCompressor, HeaderDecompressor
 from vmsandbox.streaming.protocol.spdy.windows import INITIAL, SESSION
 
@@ -39,11 +39,11 @@ def open_stream(client: SpdyConnection, server: SpdyConnection) -> int:
     return number
 
 
-ANNOUNCEMENT = frames.settings({Setting.INITIAL_WINDOW_SIZE: INITIAL}) + frames.window_update(0, SESSION - INITIAL)
+ANNOUNCEMENT = frames.settings({SpdySetting.INITIAL_WINDOW_SIZE: INITIAL}) + frames.window_update(0, SESSION - INITIAL)
 
 
 def frames_of(data: bytes) -> list[frames.DataFrame | frames.ControlFrame]:
-    return list(FrameReader().feed(data))
+    return list(SpdyFrameReader().feed(data))
 
 
 def kinds_of(data: bytes) -> list[int]:
@@ -121,7 +121,7 @@ def test_a_stream_is_replied_to_at_once_and_open_both_ways() -> None:
     assert client.room(number) == 0, "not before the reply"
     server.receive(client.output())
     reply = server.output()
-    assert kinds_of(reply.removeprefix(ANNOUNCEMENT)) == [Kind.SYN_REPLY]
+    assert kinds_of(reply.removeprefix(ANNOUNCEMENT)) == [FrameKind.SYN_REPLY]
     client.receive(reply)
     assert client.room(number) == INITIAL
     server.send(number, b"hello")
@@ -212,10 +212,15 @@ def test_windows_are_announced_with_the_first_stream_and_not_before() -> None:
     client.open(HEADERS)
     client.open(HEADERS)
     opening = client.output()
-    assert kinds_of(opening) == [Kind.SETTINGS, Kind.WINDOW_UPDATE, Kind.SYN_STREAM, Kind.SYN_STREAM]
+    assert kinds_of(opening) == [
+        FrameKind.SETTINGS,
+        FrameKind.WINDOW_UPDATE,
+        FrameKind.SYN_STREAM,
+        FrameKind.SYN_STREAM,
+    ]
     server.receive(opening)
     reply = server.output()
-    assert kinds_of(reply) == [Kind.SETTINGS, Kind.WINDOW_UPDATE, Kind.SYN_REPLY, Kind.SYN_REPLY]
+    assert kinds_of(reply) == [FrameKind.SETTINGS, FrameKind.WINDOW_UPDATE, FrameKind.SYN_REPLY, FrameKind.SYN_REPLY]
     assert reply.startswith(ANNOUNCEMENT)
     assert opening.startswith(ANNOUNCEMENT)
 
@@ -250,8 +255,8 @@ def test_the_initial_window_of_settings_changes_that_of_open_streams() -> None:
     server = SpdyConnection(server=True)
     server.receive(frames.syn_stream(1, HeaderCompressor().compress(HEADERS)))
     server.send(1, bytes(100))
-    payload = (1).to_bytes(4, "big") + int(Setting.INITIAL_WINDOW_SIZE).to_bytes(4, "big") + (50).to_bytes(4, "big")
-    server.receive(frames.control(Kind.SETTINGS, payload))
+    payload = (1).to_bytes(4, "big") + int(SpdySetting.INITIAL_WINDOW_SIZE).to_bytes(4, "big") + (50).to_bytes(4, "big")
+    server.receive(frames.control(FrameKind.SETTINGS, payload))
     assert server.room(1) == 0
     server.receive(frames.window_update(1, 60))
     assert server.room(1) == 10
@@ -287,7 +292,7 @@ def test_both_ends_of_ours_respect_windows_and_finish() -> None:
     [
         (b"\x80\x02\x00\x06\x00\x00\x00\x04\x00\x00\x00\x01", "version 2"),
         (b"\x80\x03\x00\x06\x00\x01\x00\x00", "a control frame of 65536 bytes"),
-        (frames.control(Kind.PING, b"\0"), "a frame of type 6"),
+        (frames.control(FrameKind.PING, b"\0"), "a frame of type 6"),
         (frames.data(0, b"x"), "data on stream 0"),
         (frames.syn_stream(1, b"no zlib"), "cannot be decompressed"),
         (frames.syn_stream(2, HeaderCompressor().compress({})), "a stream 2"),
@@ -357,7 +362,7 @@ def test_data_of_a_stream_that_is_gone_means_nothing_and_of_one_that_never_was_i
 def test_headers_on_an_open_stream_keep_the_compression_in_step() -> None:
     server, compressor = SpdyConnection(server=True), HeaderCompressor()
     server.receive(frames.syn_stream(1, compressor.compress(HEADERS)))
-    more = frames.control(Kind.HEADERS, (1).to_bytes(4, "big") + compressor.compress({"more": "x"}), frames.FIN)
+    more = frames.control(FrameKind.HEADERS, (1).to_bytes(4, "big") + compressor.compress({"more": "x"}), frames.FIN)
     assert server.receive(more) == [Ended(1)]
     assert server.receive(frames.syn_stream(3, compressor.compress(HEADERS))) == [Opened(3, HEADERS)]
 

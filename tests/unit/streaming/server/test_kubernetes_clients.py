@@ -25,7 +25,7 @@ from vmsandbox.streaming.protocol.command_status import CommandStatus
 from vmsandbox.streaming.protocol.multiplexer import Closed, Data, Ended, Event
 from vmsandbox.streaming.protocol.remote_command import STREAM_TYPE
 from vmsandbox.streaming.protocol.versions import SPDY_COMMANDS, CommandVersion
-from vmsandbox.streaming.server import StreamingServer, forwarding
+from vmsandbox.streaming.server import StreamingServer, forwarded_connection
 from vmsandbox.streaming.server.port_forward import CLIENT_LIMIT
 
 KUBECTL = shutil.which("kubectl")
@@ -208,7 +208,7 @@ async def test_kubectl_forwards_ports(running: StreamingServer, tmp_path: Path) 
 async def test_kubectl_forwards_a_connection_while_another_one_is_stuck_and_after_it_was_reset(
     running: StreamingServer, targets: LocalTargets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarding, "STALL_TIMEOUT", 2.0)
+    monkeypatch.setattr(forwarded_connection, "STALL_TIMEOUT", 2.0)
     async with (
         api_server(running) as url,
         await echo_server() as echo,

@@ -26,8 +26,8 @@ from vmsandbox.streaming.protocol.spdy import windows
 from vmsandbox.streaming.protocol.spdy.streams import MAX_STREAMS
 from vmsandbox.streaming.protocol.stream_protocol import ClientProtocol
 from vmsandbox.streaming.protocol.versions import WEBSOCKET_PORTS
-from vmsandbox.streaming.server import StreamingServer, forwarding, port_forward
-from vmsandbox.streaming.server.forwarding import CONNECTION_LIMIT
+from vmsandbox.streaming.server import StreamingServer, forwarded_connection, port_forward
+from vmsandbox.streaming.server.forwarded_connection import CONNECTION_LIMIT
 from vmsandbox.streaming.server.port_forward import CLIENT_LIMIT
 
 PIECE = 50_000
@@ -105,7 +105,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A port has stalled after half a second."""
-    monkeypatch.setattr(forwarding, "STALL_TIMEOUT", 0.5)
+    monkeypatch.setattr(forwarded_connection, "STALL_TIMEOUT", 0.5)
 
 
 async def stuff(connection: PortConnection, most: int) -> int:
@@ -281,7 +281,7 @@ async def test_a_connection_that_is_opened_after_a_stuck_one_was_left_goes_on(
 async def test_a_stream_that_is_not_read_yet_is_not_late(
     running: StreamingServer, echo: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forwarding, "STALL_TIMEOUT", 1.0)
+    monkeypatch.setattr(forwarded_connection, "STALL_TIMEOUT", 1.0)
     monkeypatch.setitem(port_forward.serve_ports.__kwdefaults__, "creation_timeout", 0.3)
     async with (
         over_spdy_without_windows(running, echo) as forward,

@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping
 
 from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened, Reset
 from vmsandbox.streaming.protocol.spdy import frames
-from vmsandbox.streaming.protocol.spdy.frame_reader import FrameReader
+from vmsandbox.streaming.protocol.spdy.frame_reader import SpdyFrameReader
 from vmsandbox.streaming.protocol.spdy.frames import (
     ControlFrame,
     DataFrame,
+    FrameKind,
     GoAwayStatus,
-    Kind,
-    Setting,
     SpdyError,
+    SpdySetting,
     Status,
 )
 from vmsandbox.streaming.protocol.spdy.headers import HeaderCompressor, HeaderDecompressor, MalformedHeaders
-from vmsandbox.streaming.protocol.spdy.streams import MAX_STREAMS, Stream, Streams
+from vmsandbox.streaming.protocol.spdy.streams import MAX_STREAMS, SpdyStream, SpdyStreams
 from vmsandbox.streaming.protocol.spdy.windows import INITIAL, SESSION, FlowControl
 
 
@@ -33,24 +33,24 @@ class SpdyConnection:
 
     def __init__(self, *, server: bool, max_streams: int = MAX_STREAMS) -> None:
         """Begin as the server or the client of a session that has just been agreed on."""
-        self._reader = FrameReader()
+        self._reader = SpdyFrameReader()
         self._compressor = HeaderCompressor()
         self._decompressor = HeaderDecompressor()
         self._output = bytearray()
-        self._announcement = frames.settings({Setting.INITIAL_WINDOW_SIZE: INITIAL})
+        self._announcement = frames.settings({SpdySetting.INITIAL_WINDOW_SIZE: INITIAL})
         self._announcement += frames.window_update(0, SESSION - INITIAL)
-        self._streams = Streams(server=server, limit=max_streams)
+        self._streams = SpdyStreams(server=server, limit=max_streams)
         self._flow = FlowControl()
         self._over = False
         self._handlers: dict[int, Callable[[ControlFrame], list[Event]]] = {
-            Kind.SYN_STREAM: self._on_syn_stream,
-            Kind.SYN_REPLY: self._on_syn_reply,
-            Kind.RST_STREAM: self._on_rst_stream,
-            Kind.SETTINGS: self._on_settings,
-            Kind.PING: self._on_ping,
-            Kind.GOAWAY: self._on_goaway,
-            Kind.HEADERS: self._on_headers,
-            Kind.WINDOW_UPDATE: self._on_window_update,
+            FrameKind.SYN_STREAM: self._on_syn_stream,
+            FrameKind.SYN_REPLY: self._on_syn_reply,
+            FrameKind.RST_STREAM: self._on_rst_stream,
+            FrameKind.SETTINGS: self._on_settings,
+            FrameKind.PING: self._on_ping,
+            FrameKind.GOAWAY: self._on_goaway,
+            FrameKind.HEADERS: self._on_headers,
+            FrameKind.WINDOW_UPDATE: self._on_window_update,
         }
 
     def receive(self, data: bytes) -> list[Event]:
@@ -76,7 +76,7 @@ class SpdyConnection:
 
     def open(self, headers: Mapping[str, str]) -> int:
         """See `Multiplexer`. The stream cannot be sent on until the peer has replied."""
-        number = self._streams.open(Stream(self._flow.new_window(), replied=False))
+        number = self._streams.open(SpdyStream(self._flow.new_window(), replied=False))
         self._announce()
         self._output += frames.syn_stream(number, self._compressor.compress(headers))
         return number
@@ -145,7 +145,7 @@ class SpdyConnection:
         events: list[Event] = [Data(frame.stream, frame.data)] if frame.data else []
         return events + (self._finish(frame.stream, found) if frame.fin else [])
 
-    def _on_stray_data(self, frame: DataFrame, found: Stream | None) -> list[Event]:
+    def _on_stray_data(self, frame: DataFrame, found: SpdyStream | None) -> list[Event]:
         """Data on a stream that is gone, never was, or was closed by the peer itself."""
         self.consumed(frame.stream, len(frame.data))
         if found is not None:
@@ -171,7 +171,7 @@ class SpdyConnection:
         return self._accept(number, headers, frame.flags)
 
     def _accept(self, number: int, headers: dict[str, str], flags: int) -> list[Event]:
-        found = Stream(self._flow.new_window())
+        found = SpdyStream(self._flow.new_window())
         self._streams.accept(number, found)
         self._announce()
         if flags & frames.UNIDIRECTIONAL:
@@ -217,7 +217,7 @@ class SpdyConnection:
         return [Closed()]
 
     def _on_settings(self, frame: ControlFrame) -> list[Event]:
-        initial = frames.settings_of(frame).get(Setting.INITIAL_WINDOW_SIZE)
+        initial = frames.settings_of(frame).get(SpdySetting.INITIAL_WINDOW_SIZE)
         if initial is not None:
             self._flow.resize(initial, (stream.send for stream in self._streams))
         return []
@@ -245,7 +245,7 @@ class SpdyConnection:
         self._output += frames.rst_stream(number, status)
         return [Reset(number)] if self._streams.drop(number) else []
 
-    def _finish(self, number: int, found: Stream) -> list[Event]:
+    def _finish(self, number: int, found: SpdyStream) -> list[Event]:
         found.receiving = False
         self._streams.drop_closed(number)
         return [Ended(number)]

@@ -17,7 +17,7 @@ CONTROL_LIMIT = 32 * 1024
 """Bytes that the payload of a control frame may have; the draft asks for 8 KiB at least."""
 
 
-class FrameReader:
+class SpdyFrameReader:
     """Cuts a stream of bytes into frames. Holds at most one control frame of `CONTROL_LIMIT`."""
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ class SpdyError(Exception):
     """The peer broke the protocol, and the session ends."""
 
 
-class Kind(enum.IntEnum):
+class FrameKind(enum.IntEnum):
     """Types of control frames."""
 
     SYN_STREAM = 1
@@ -69,7 +69,7 @@ class GoAwayStatus(enum.IntEnum):
     INTERNAL_ERROR = 2
 
 
-class Setting(enum.IntEnum):
+class SpdySetting(enum.IntEnum):
     """The settings that mean something here (2.6.4)."""
 
     MAX_CONCURRENT_STREAMS = 4
@@ -87,7 +87,7 @@ class DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class ControlFrame:
-    """A control frame; `kind` is a number of `Kind`, or unknown."""
+    """A control frame; `kind` is a number of `FrameKind`, or unknown."""
 
     kind: int
     flags: int
@@ -100,7 +100,7 @@ class ControlFrame:
         return struct.unpack_from(f">{count}I", self.payload)
 
 
-def control(kind: Kind, payload: bytes, flags: int = 0) -> bytes:
+def control(kind: FrameKind, payload: bytes, flags: int = 0) -> bytes:
     """A control frame."""
     return HEADER.pack(CONTROL | VERSION << 16 | kind, flags << 24 | len(payload)) + payload
 
@@ -115,37 +115,39 @@ def data(stream: int, content: bytes, *, fin: bool = False) -> bytes:
 
 def syn_stream(stream: int, block: bytes, flags: int = 0) -> bytes:
     """SYN_STREAM, associated with no other stream, of the highest priority (2.6.1)."""
-    return control(Kind.SYN_STREAM, _TWO_WORDS.pack(stream, 0) + b"\0\0" + block, flags)
+    return control(FrameKind.SYN_STREAM, _TWO_WORDS.pack(stream, 0) + b"\0\0" + block, flags)
 
 
 def syn_reply(stream: int, block: bytes) -> bytes:
     """SYN_REPLY (2.6.2)."""
-    return control(Kind.SYN_REPLY, _WORD.pack(stream) + block)
+    return control(FrameKind.SYN_REPLY, _WORD.pack(stream) + block)
 
 
 def rst_stream(stream: int, status: Status) -> bytes:
     """RST_STREAM (2.6.3)."""
-    return control(Kind.RST_STREAM, _TWO_WORDS.pack(stream, status))
+    return control(FrameKind.RST_STREAM, _TWO_WORDS.pack(stream, status))
 
 
-def settings(values: Mapping[Setting, int]) -> bytes:
+def settings(values: Mapping[SpdySetting, int]) -> bytes:
     """SETTINGS (2.6.4); without values they mean nothing."""
-    return control(Kind.SETTINGS, _WORD.pack(len(values)) + b"".join(_TWO_WORDS.pack(*pair) for pair in values.items()))
+    return control(
+        FrameKind.SETTINGS, _WORD.pack(len(values)) + b"".join(_TWO_WORDS.pack(*pair) for pair in values.items())
+    )
 
 
 def ping(number: int) -> bytes:
     """PING (2.6.5): the peer sends it back."""
-    return control(Kind.PING, _WORD.pack(number))
+    return control(FrameKind.PING, _WORD.pack(number))
 
 
 def goaway(last_stream: int, status: GoAwayStatus) -> bytes:
     """GOAWAY (2.6.6): `last_stream` is the last of the peer's that was accepted."""
-    return control(Kind.GOAWAY, _TWO_WORDS.pack(last_stream, status))
+    return control(FrameKind.GOAWAY, _TWO_WORDS.pack(last_stream, status))
 
 
 def window_update(stream: int, delta: int) -> bytes:
     """WINDOW_UPDATE (2.6.8): `delta` more bytes may come on a stream, or on 0, the session (3.1)."""
-    return control(Kind.WINDOW_UPDATE, _TWO_WORDS.pack(stream, delta))
+    return control(FrameKind.WINDOW_UPDATE, _TWO_WORDS.pack(stream, delta))
 
 
 def settings_of(frame: ControlFrame) -> dict[int, int]:

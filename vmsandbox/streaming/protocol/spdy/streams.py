@@ -15,7 +15,7 @@ MAX_STREAMS = 256
 
 
 @dataclass(slots=True)
-class Stream:
+class SpdyStream:
     """A stream that is open in one direction at least."""
 
     send: SendWindow
@@ -25,19 +25,19 @@ class Stream:
     receiving: bool = True
 
 
-class Streams:
+class SpdyStreams:
     """The open streams by their numbers, and the numbers that were given out."""
 
     def __init__(self, *, server: bool, limit: int = MAX_STREAMS) -> None:
         """Begin without any; `server` says which end this is."""
         self.last_of_peer = 0
         """The last number that the peer has given out, or 0."""
-        self._open: dict[int, Stream] = {}
+        self._open: dict[int, SpdyStream] = {}
         self._limit = limit
         self._next_own = 2 if server else 1
         self._peer_parity = 1 if server else 0
 
-    def __iter__(self) -> Iterator[Stream]:
+    def __iter__(self) -> Iterator[SpdyStream]:
         """Iterate over the open streams."""
         return iter(self._open.values())
 
@@ -46,17 +46,17 @@ class Streams:
         """True when the peer may not open another stream."""
         return len(self._open) >= self._limit
 
-    def get(self, number: int) -> Stream | None:
+    def get(self, number: int) -> SpdyStream | None:
         """Return a stream; None for one that is gone, or never was."""
         return self._open.get(number)
 
-    def open(self, stream: Stream) -> int:
+    def open(self, stream: SpdyStream) -> int:
         """Add a stream of ours, and return its number."""
         number, self._next_own = self._next_own, self._next_own + 2
         self._open[number] = stream
         return number
 
-    def accept(self, number: int, stream: Stream) -> None:
+    def accept(self, number: int, stream: SpdyStream) -> None:
         """Add a stream of the peer's; `count` has taken its number."""
         self._open[number] = stream
 

@@ -18,7 +18,7 @@ AFTER_END = 5.0
 """Seconds that a client may go on sending after the port has ended its direction; many never end theirs."""
 
 
-class Forwarding:
+class ForwardedConnection:
     """The bytes between one connection of a client and a port. The wire and the port are the caller's."""
 
     def __init__(
