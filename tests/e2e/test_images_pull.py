@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.images import build_image, build_index
+from tests.support.passable import passable_directory
 from tests.support.registry import Registry, running_registry
 from tests.support.stalling import stalling
 from vmsandbox.errors import (
@@ -30,6 +31,13 @@ from vmsandbox.images.store import ImageStore
 from vmsandbox.model import RegistryAuth
 
 USER, PASSWORD = "alice", "correct horse"
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In place of pytest's, which is closed: skopeo's user has to pass through it."""
+    with passable_directory() as path:
+        yield path
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.images import BuiltImage, archive_of, build_image, build_index, compress, tar_of, write_layout
+from tests.support.passable import passable_directory
 from tests.support.registry import Registry, running_registry
 from tests.support.stalling import StallingProxy, stalling
 from vmsandbox.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound, ResourceExhausted, VmsandboxError
@@ -21,6 +22,13 @@ from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.store import ImageStore
 
 BIG = 3_000_000
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In place of pytest's, which is closed: skopeo's user has to pass through it."""
+    with passable_directory() as path:
+        yield path
 
 
 @pytest.fixture(scope="module")

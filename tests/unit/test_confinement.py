@@ -27,7 +27,8 @@ GOLDEN = {
             capabilities=("setuid", "setgid"), namespaces=("net", "pid"), oom_score=900, dies_with_parent=True,
             limits=Limits(open_files=None),
         ),
-        "choom --adjust 900 -- setpriv --pdeathsig KILL -- unshare --net --pid --fork --kill-child=KILL -- "
+        "choom --adjust 900 -- setpriv --pdeathsig KILL -- unshare --net --pid --fork --kill-child=KILL "
+        "--propagation=slave --mount-proc -- "
         "prlimit --core=0:0 -- setpriv --clear-groups --no-new-privs --bounding-set=-all,+setuid,+setgid "
         "--inh-caps=-all --ambient-caps=-all --pdeathsig KILL -- tool --option",
     ),

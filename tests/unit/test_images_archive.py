@@ -28,7 +28,7 @@ def extension(size: int, kind: bytes = tarfile.XHDTYPE) -> bytes:
 async def refused(archive: bytes, tmp_path: Path) -> Exception:
     (tmp_path / "archive.tar").write_bytes(archive + bytes(1024))
     (tmp_path / "staging").mkdir()
-    skopeo = Skopeo(ImageSettings(), tmp_path / "staging", tmp_path / "no-auth.json")
+    skopeo = Skopeo(ImageSettings(), tmp_path / "staging")
     with pytest.raises((InvalidArgument, ResourceExhausted)) as caught:
         await images_in(tmp_path / "archive.tar", skopeo)
     return caught.value

@@ -1,7 +1,6 @@
 """Credentials: what skopeo's file holds of a request, and that no text shows them."""
 
 import json
-import stat
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unimplemented
-from vmsandbox.images.credentials import auth_entry, secrets_of, write_authfile
+from vmsandbox.images.credentials import auth_entry, authfile, secrets_of
 from vmsandbox.images.diagnosis import diagnose, scrub
 from vmsandbox.model import RegistryAuth
 
@@ -20,8 +19,8 @@ def basic(user: str, password: str) -> str:
     return b64encode(f"{user}:{password}".encode()).decode()
 
 
-def written(path: Path, auth: RegistryAuth | None, base: Path | None = None) -> Any:
-    return json.loads(write_authfile(path / "auth.json", "registry:5000", auth, base).read_text())
+def written(auth: RegistryAuth | None, base: Path | None = None) -> Any:
+    return json.loads(authfile("registry:5000", auth, base))
 
 
 @pytest.mark.parametrize(
@@ -58,14 +57,12 @@ def test_a_registry_token_alone_is_refused_clearly() -> None:
         auth_entry(RegistryAuth(registry_token="token"))
 
 
-def test_the_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    path = write_authfile(tmp_path / "auth.json", "registry:5000", RegistryAuth("alice", "secret"), None)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert json.loads(path.read_text()) == {"auths": {"registry:5000": {"auth": basic("alice", "secret")}}}
+def test_the_file_holds_the_credentials_for_the_registry() -> None:
+    assert written(RegistryAuth("alice", "secret")) == {"auths": {"registry:5000": {"auth": basic("alice", "secret")}}}
 
 
-def test_without_credentials_the_file_is_empty(tmp_path: Path) -> None:
-    assert written(tmp_path, None) == {"auths": {}}
+def test_without_credentials_the_file_is_empty() -> None:
+    assert written(None) == {"auths": {}}
 
 
 def test_a_requests_credentials_win_over_the_settings_for_their_registry_alone(tmp_path: Path) -> None:
@@ -73,7 +70,7 @@ def test_a_requests_credentials_win_over_the_settings_for_their_registry_alone(t
     base.write_text(
         json.dumps({"auths": {"registry:5000": {"auth": "old"}, "mirror": {"auth": "kept"}}, "credHelpers": {}})
     )
-    assert written(tmp_path, RegistryAuth("a", "b"), base) == {
+    assert written(RegistryAuth("a", "b"), base) == {
         "auths": {"registry:5000": {"auth": basic("a", "b")}, "mirror": {"auth": "kept"}}
     }
 
@@ -84,7 +81,7 @@ def test_a_file_of_credentials_that_cannot_be_read_is_named(tmp_path: Path, cont
     if content is not None:
         base.write_bytes(content)
     with pytest.raises(FailedPrecondition, match=r"base\.json"):
-        written(tmp_path, None, base)
+        written(None, base)
 
 
 _secret = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=":"), min_size=3, max_size=30)

@@ -60,7 +60,7 @@ class Found:
         """
         for layer in self.candidate.manifest.layers:
             source = self.blobs / layer.digest.removeprefix("sha256:")
-            store.adopt(source, layer, None if self.moved else staging)
+            store.adopt(source, layer, staging, moved=self.moved)
 
 
 async def images_in(archive: Path, skopeo: Skopeo) -> tuple[Found, ...]:
@@ -193,10 +193,10 @@ def _manifest_list(path: Path, archive: Path) -> list[Any]:
 
 async def _docker_images(archive: Path, entries: list[Any], skopeo: Skopeo) -> tuple[Found, ...]:
     found = []
+    copy = await asyncio.to_thread(skopeo.workspace.copy_archive, archive)
     for number, entry in enumerate(entries):
         names = texts(checked(entry, dict, "an image of manifest.json"), "RepoTags", "manifest.json")
-        directory = skopeo.directory / f"docker-{number}"
-        await skopeo.unpack_docker_archive(archive, number, directory)
+        directory = await skopeo.unpack_docker_archive(copy, number)
         raw = read_bounded(directory / "manifest.json")
         config = parse_manifest(raw).config.digest
         candidate = Candidate.read(raw, _document(directory, config), skopeo.settings)

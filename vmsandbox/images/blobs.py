@@ -1,7 +1,9 @@
 """The blobs that a store holds: files named by the digest of their content."""
 
 import errno
+import fcntl
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ class Blobs:
     def holds(self, blob: Descriptor) -> bool:
         """Whether the blob is there, in its full size."""
         try:
-            return self.path(blob.digest).stat().st_size == blob.size
+            return self.path(blob.digest).lstat().st_size == blob.size
         except FileNotFoundError:
             return False
 
@@ -53,8 +55,14 @@ class Blobs:
         if not self.path(digest).exists():
             durable.write(self.path(digest), data)
 
-    def adopt(self, source: Path, blob: Descriptor, staging: Path | None = None) -> None:
-        """Take a file in: moved, or copied by way of `staging` where it is given.
+    def adopt(self, source: Path, blob: Descriptor, staging: Path, *, moved: bool) -> None:
+        """Take a file in; blocks.
+
+        Args:
+            source: the file. One that a program of another user has made may be anything.
+            blob: what it has to be.
+            staging: a directory of the caller's, where it is copied.
+            moved: the file may go away: it is copied only where somebody might still change it.
 
         Raises:
             InvalidArgument: there is no such file.
@@ -63,11 +71,12 @@ class Blobs:
         if self.holds(blob):
             return
         try:
-            if staging:
+            check_size(source, blob)
+            if not (moved and become_ours(source)):
                 source = _copied(source, staging / "blob")
             check_file(source, blob.digest)
         except FileNotFoundError:
-            raise InvalidArgument(f"the archive lacks the blob {blob.digest}") from None
+            raise InvalidArgument(f"the blob {blob.digest} is missing") from None
         source.replace(self.path(blob.digest))
         self.sync()
 
@@ -104,6 +113,50 @@ def _opened(path: Path) -> BufferedReader:
         if error.errno in (errno.EINVAL, errno.ELOOP):
             raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from None
         raise
+
+
+def check_size(path: Path, blob: Descriptor) -> None:
+    """Compare a file's size with the one that the manifest says.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        InvalidArgument: it is not a regular file.
+        Internal: it has another size.
+    """
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+    if size != blob.size:
+        raise Internal(
+            f"{path.name[:100]} has {size} bytes, not {blob.size} as the manifest says",
+            hint="push or save the image again",
+        )
+
+
+def become_ours(path: Path) -> bool:
+    """Take over a file that another user's program has made and that nobody may change afterwards.
+
+    That program has ended, but an open descriptor may be with a process that works together with it.
+
+    Returns:
+        Whether it is ours alone now: it had no other name and no descriptor that can write. Else it is to be copied.
+    """
+    with _opened(path) as file:
+        fd = file.fileno()
+        if os.fstat(fd).st_nlink != 1:
+            return False
+        os.fchown(fd, os.geteuid(), os.getegid())
+        os.fchmod(fd, 0o600)
+        return not _has_writers(fd)
+
+
+def _has_writers(fd: int) -> bool:
+    """Whether a descriptor or a mapping can write to the file: then the kernel gives no lease to read it (fcntl(2))."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError:  # it has, or the file system has no leases
+        return True
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
 
 
 def check_file(path: Path, digest: str) -> None:

@@ -1,9 +1,8 @@
 """Removing what no image needs: blobs, root images, and what a pull that was killed left behind."""
 
-import shutil
-
 from vmsandbox.images.locks import locked_briefly
 from vmsandbox.images.parts import Parts
+from vmsandbox.process.removal import remove_tree_blocking
 
 
 def collect(parts: Parts) -> None:
@@ -16,7 +15,7 @@ def collect(parts: Parts) -> None:
         _collect_blobs(parts, frozenset(blob for record in images for blob in record.blobs))
         parts.roots.collect(frozenset(record.chain_id for record in images))
         for path in parts.staging.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree_blocking(path)  # what skopeo has made may be nested deeper than Python's own can go
         for path in [*parts.locks.iterdir(), *parts.directory.glob(".tmp*")]:
             path.unlink()
 

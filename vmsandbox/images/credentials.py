@@ -1,13 +1,12 @@
 """Credentials of one pull: from the CRI request to the file that skopeo reads, and nowhere else.
 
-The file follows containers-auth.json(5), is readable by its owner alone, and lives in the pull's own directory,
-which goes with the pull.
+The file follows containers-auth.json(5), is readable by its owner (skopeo's user) alone, and lives in the pull's own
+directory, which goes with the pull.
 """
 
 import base64
 import binascii
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from vmsandbox.images.documents import MAX_DOCUMENT, Malformed, load, member
 from vmsandbox.model import RegistryAuth
 
 
-def write_authfile(path: Path, registry: str, auth: RegistryAuth | None, base: Path | None) -> Path:
-    """Write the credentials for a registry, over those of the file `base`, and return the path.
+def authfile(registry: str, auth: RegistryAuth | None, base: Path | None) -> bytes:
+    """Return the content of a file with the credentials for a registry, over those of the file `base`.
 
     Args:
-        path: is made, with mode 0600.
         registry: host and port that `auth` is for; mirrors of it get no more than `base` has for them.
         auth: of the request; None: none.
         base: another file of this form.
@@ -35,10 +33,7 @@ def write_authfile(path: Path, registry: str, auth: RegistryAuth | None, base: P
     entry = auth_entry(auth) if auth else {}
     if entry:
         entries[registry] = entry
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w") as file:
-        json.dump({"auths": entries}, file)
-    return path
+    return json.dumps({"auths": entries}).encode()
 
 
 def _base_entries(base: Path | None) -> dict[str, Any]:

@@ -41,6 +41,9 @@ def _case(pattern: str, kind: type[VmsandboxError], summary: str, hint: str) -> 
 _CASES = (
     _case(r"file too large", Internal,
           "the registry sends more than the manifest says", "the registry is damaged; push the image again"),
+    _case(r"\b(?:open|openat|stat|lstat|mkdir|rename|readdirent|unlinkat) /\S+.*: permission denied",
+          FailedPrecondition, "skopeo, which has a user of its own (`images.user`), may not open a file",
+          "make directories above the image store passable (chmod o+x), and what is in registries.conf.d readable"),
     _case(r"no space left on device|disk quota exceeded", ResourceExhausted,
           "the disk is full", NO_SPACE_HINT),
     _case(r"loading registries configuration|unmarshaling registries", FailedPrecondition,

@@ -117,10 +117,14 @@ class Parts:
         return self.directory / "store.lock"
 
     def make(self) -> None:
-        """Make the directories; root images can be opened by QEMU's user, and listed by nobody else."""
+        """Make the directories.
+
+        QEMU's user can open root images and skopeo's its own directories in `staging`; nobody but root can list them.
+        """
         fs.make_missing(self.directory, fs.PASSABLE)  # One that exists may be the administrator's, and shared.
-        fs.make_directory(self.roots.directory, fs.PASSABLE)
-        for private in (self.blobs.directory, self.blobs.directory / "sha256", self.locks, self.staging):
+        for passable in (self.roots.directory, self.staging):
+            fs.make_directory(passable, fs.PASSABLE)
+        for private in (self.blobs.directory, self.blobs.directory / "sha256", self.locks):
             fs.make_directory(private, 0o700)
 
     def contains(self, record: ImageRecord) -> bool:

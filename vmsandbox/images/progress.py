@@ -5,6 +5,7 @@ import contextlib
 import enum
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from vmsandbox import aio
@@ -13,6 +14,9 @@ from vmsandbox.images.manifest import Descriptor
 
 _INTERVAL = 0.2
 """Seconds between two looks at the disk: skopeo says nothing while it writes no terminal."""
+
+_MOST_PARTS = 64
+"""Layers on their way that are looked at; skopeo fetches six at a time."""
 
 
 class PullPhase(enum.Enum):
@@ -49,7 +53,7 @@ async def watching(blobs: Blobs, layers: Sequence[Descriptor], layout: Path, rep
 
     def look() -> int:
         whole = sum(layer.size for layer in set(layers) if blobs.holds(layer))
-        return min(whole + sum(_size(part) for part in layout.glob("oci-put-blob*")), total)
+        return min(whole + sum(map(_size, islice(layout.glob("oci-put-blob*"), _MOST_PARTS))), total)
 
     async with aio.background(_watch(look, total, report)):
         yield
@@ -59,13 +63,14 @@ async def watching(blobs: Blobs, layers: Sequence[Descriptor], layout: Path, rep
 async def _watch(look: Callable[[], int], total: int, report: Report) -> None:
     done = 0
     while True:
-        done = max(done, look())  # a layer is for a moment in neither place, while it is being renamed
+        # A layer is for a moment in neither place, while it is being renamed.
+        done = max(done, await asyncio.to_thread(look))
         report(PullProgress(PullPhase.DOWNLOADING, done, total))
         await asyncio.sleep(_INTERVAL)
 
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return path.lstat().st_size
     except FileNotFoundError:
         return 0

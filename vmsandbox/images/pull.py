@@ -1,10 +1,12 @@
 """Pulling one image from a registry."""
 
-from collections.abc import Iterable
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.errors import Internal
+from vmsandbox.errors import VmsandboxError
+from vmsandbox.images.blobs import Blobs
 from vmsandbox.images.documents import Malformed, check_digest, digest_of
 from vmsandbox.images.index import ImageRecord
 from vmsandbox.images.locks import locked
@@ -86,14 +88,29 @@ class Pull:
         return await self.skopeo.config(manifest)
 
     async def _layers(self, manifest: Reference, layers: tuple[Descriptor, ...]) -> None:
-        blobs = self.parts.blobs
-        if not all(map(blobs.holds, layers)):
-            async with watching(blobs, layers, self.skopeo.layout, self.report):
-                await self.skopeo.copy_blobs(manifest, blobs.directory, max(layer.size for layer in layers))
-            blobs.sync()
-        _check_all_held(blobs.holds(layer) for layer in layers)
+        missing = {layer.digest: layer for layer in layers if not self.parts.blobs.holds(layer)}
+        if missing:
+            await self._fetch_layers(manifest, layers, tuple(missing.values()))
 
+    async def _fetch_layers(
+        self, manifest: Reference, layers: tuple[Descriptor, ...], missing: tuple[Descriptor, ...]
+    ) -> None:
+        """Have skopeo fetch the layers that are missing; those that came whole are kept though others do not come."""
+        work = self.skopeo.workspace
+        work.pretend({layer.digest: layer for layer in layers if layer not in missing}.values())
+        try:
+            async with watching(work.blobs, layers, work.layout, self.report):
+                await self.skopeo.copy_blobs(manifest, max(layer.size for layer in layers))
+        except BaseException:
+            await asyncio.to_thread(self._keep_whole, work.blobs, missing)
+            raise
+        await asyncio.to_thread(self._adopt, work.blobs, missing)
 
-def _check_all_held(held: Iterable[bool]) -> None:
-    if not all(held):
-        raise Internal("a layer has another size than the manifest says", hint="push the image again")
+    def _adopt(self, fetched: Blobs, layers: tuple[Descriptor, ...]) -> None:
+        for layer in layers:
+            self.parts.blobs.adopt(fetched.path(layer.digest), layer, self.staging, moved=True)
+
+    def _keep_whole(self, fetched: Blobs, layers: tuple[Descriptor, ...]) -> None:
+        for layer in layers:
+            with contextlib.suppress(VmsandboxError, OSError):
+                self._adopt(fetched, (layer,))

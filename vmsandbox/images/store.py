@@ -12,7 +12,7 @@ from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.images.archive import Found, images_in
 from vmsandbox.images.blobs import disk_bytes
 from vmsandbox.images.catalogue import Catalogue
-from vmsandbox.images.credentials import secrets_of, write_authfile
+from vmsandbox.images.credentials import secrets_of
 from vmsandbox.images.diagnosis import FULL
 from vmsandbox.images.index import ImageRecord
 from vmsandbox.images.parts import Parts
@@ -97,10 +97,8 @@ class ImageStore:
         """
         name = Reference.parse(reference)
         async with self._work.adding(f"pulling {name}") as staging:
-            authfile = staging / "auth.json"
-            base = self._parts.settings.authfile
-            await self._paths.call(base or authfile, lambda: write_authfile(authfile, name.registry, auth, base))
-            skopeo = Skopeo(self._parts.settings, staging, authfile, secrets_of(auth))
+            skopeo = Skopeo(self._parts.settings, staging, secrets_of(auth))
+            await self._paths.call(self._configured, lambda: skopeo.prepare(name.registry, auth))
             record = await Pull(self._parts, skopeo, staging, progress).run(name)
             return _called(self._catalogue.current(record), (name,))
 
@@ -124,7 +122,8 @@ class ImageStore:
         if override and override.digest:
             raise InvalidArgument("an image is loaded under a tag, not under a digest")
         async with self._work.adding(f"loading {archive}") as staging:
-            skopeo = Skopeo(self._parts.settings, staging, staging / "no-auth.json")
+            skopeo = Skopeo(self._parts.settings, staging)
+            await self._paths.call(self._configured, skopeo.prepare)
             found = await images_in(archive, skopeo)
             if override and len(found) != 1:
                 raise InvalidArgument(f"{archive} holds {len(found)} images, which cannot have one name")
@@ -134,6 +133,12 @@ class ImageStore:
                 _called(self._catalogue.current(record), image.names)
                 for record, image in zip(records, named, strict=True)
             )
+
+    @property
+    def _configured(self) -> Path:
+        """A file that the administrator has placed, by which messages say which file system does not answer."""
+        settings = self._parts.settings
+        return settings.authfile or settings.registries_conf or settings.policy or Path("/etc/containers")
 
     async def _take(self, image: Found, staging: Path, progress: Report) -> ImageRecord:
         await asyncio.to_thread(image.give, self._parts.blobs, staging)

@@ -2,17 +2,18 @@
 
 import asyncio
 import contextlib
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox import fs
 from vmsandbox.errors import DeadlineExceeded, Unavailable, VmsandboxError
 from vmsandbox.images.collection import collect
 from vmsandbox.images.diagnosis import of_the_disk
 from vmsandbox.images.locks import locked, try_lock
 from vmsandbox.images.parts import Parts
+from vmsandbox.process.removal import remove_tree
 
 
 @contextlib.contextmanager
@@ -70,13 +71,18 @@ class Work:
 
     @contextlib.asynccontextmanager
     async def staging(self) -> AsyncIterator[Path]:
-        """A directory of one's own; until it goes, nothing in the store is collected."""
+        """A directory of one's own; until it goes, nothing in the store is collected.
+
+        Programs of another user find it by its name alone, which they are told: nobody can list the names.
+        """
         async with locked(self.parts.store_lock, shared=True):
             staging = Path(tempfile.mkdtemp(dir=self.parts.staging))
             try:
+                fs.set_mode(staging, fs.PASSABLE)
                 yield staging
             finally:
-                shutil.rmtree(staging, ignore_errors=True)
+                with contextlib.suppress(VmsandboxError):  # what cannot be removed, the next tidying tries again
+                    await remove_tree(staging)
 
     async def tidy(self) -> None:
         """Remove all that no image needs, unless somebody is adding: who does, tidies up at the end."""

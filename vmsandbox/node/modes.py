@@ -88,7 +88,7 @@ KEPT = (
     Entry(Place.IMAGES, "*.lock", _PRIVATE),
     Entry(Place.IMAGES, "blobs", _CLOSED),
     Entry(Place.IMAGES, "locks", _CLOSED),
-    Entry(Place.IMAGES, "staging", _CLOSED),
+    Entry(Place.IMAGES, "staging", PASSABLE, "the user of skopeo"),
     Entry(Place.IMAGES, "roots", PASSABLE, "QEMU's user"),
     Entry(Place.IMAGES, "roots/*.json", _PRIVATE),
     Entry(Place.IMAGES, "roots/*.squashfs", 0o440, "QEMU reads it", Owner.QEMU_GROUP),

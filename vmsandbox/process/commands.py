@@ -22,6 +22,9 @@ from vmsandbox.process.identity import ProcessIdentity, oom_score_of
 STDERR_KEPT = 8 * 1024
 """Bytes of a command's stderr that an error carries."""
 
+_MOST_OUTPUT = 64 << 20
+"""Bytes of a command's stdout, and of its stderr, that are taken into memory; the most is an image's index of 4 MiB."""
+
 _DYING = 5.0
 """Seconds in which a killed command ends; one that the kernel has waiting for a disk may take for ever."""
 
@@ -65,12 +68,12 @@ async def run(
     Raises:
         FailedPrecondition: the program, or one that confines it, is not installed.
         DeadlineExceeded: it did not end in time.
-        Internal: it ended with another status than 0; stderr is the evidence.
+        Internal: it ended with another status than 0, stderr being the evidence; it printed too much.
     """
     process = await _spawn(_command_line(argv, confinement), env, output, descriptors, umask)
     try:
         async with asyncio.timeout(timeout):
-            stdout, stderr = await process.communicate(stdin)
+            stdout, stderr = await _communicate(process, argv[0], stdin)
     except TimeoutError:
         raise DeadlineExceeded(f"{argv[0]} did not end within {timeout:g} s") from None
     finally:
@@ -80,7 +83,37 @@ async def run(
             f"{Path(argv[0]).name} ended with status {process.returncode}",
             evidence={"stderr": stderr[-STDERR_KEPT:].decode(errors="replace")},
         )
-    return Completed(stdout or b"", stderr)
+    return Completed(stdout, stderr)
+
+
+async def _communicate(process: asyncio.subprocess.Process, program: str, stdin: bytes) -> tuple[bytes, bytes]:
+    """As asyncio's own, but bounded: a program that its input has taken over may print without end."""
+    stdout, stderr, _ = await asyncio.gather(
+        _read(process, process.stdout), _read(process, process.stderr), _feed(process, stdin)
+    )
+    await process.wait()
+    if max(len(stdout), len(stderr)) > _MOST_OUTPUT:
+        raise Internal(f"{program} printed more than {_MOST_OUTPUT >> 20} MiB")
+    return stdout, stderr
+
+
+async def _read(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None) -> bytes:
+    """Read to the end. A process that prints too much is killed, and what it prints beyond that is dropped."""
+    content = bytearray()
+    while stream and (piece := await stream.read(1 << 16)):
+        if len(content) <= _MOST_OUTPUT:
+            content += piece
+        else:
+            _signal_group(process)
+    return bytes(content)
+
+
+async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it does not read all of it
+        process.stdin.write(data)
+        await process.stdin.drain()
+    process.stdin.close()
 
 
 async def _spawn(
@@ -134,11 +167,16 @@ async def _kill_group(process: asyncio.subprocess.Process) -> None:
     """Kill a command and wait for its end, but for one that waits for a disk: that ends when the disk answers."""
     if process.returncode is not None:
         return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _signal_group(process)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_DYING):
             await process.wait()
+
+
+def _signal_group(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.asynccontextmanager

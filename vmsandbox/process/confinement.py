@@ -75,7 +75,11 @@ class Confinement:
     capabilities: tuple[str, ...] = ()
     """Capabilities (capabilities(7), in small letters, without `cap_`) that it keeps as root. Other users have none."""
     namespaces: tuple[str, ...] = ("net", "ipc", "uts")
-    """New, empty namespaces, by their options of unshare(1). With `pid`, all that it started ends with it."""
+    """New, empty namespaces, by their options of unshare(1).
+
+    With `pid`, all that it started ends with it, and it has a /proc of its own (and so a mount namespace): in the
+    host's it could read and write the memory of other processes of its user.
+    """
     limits: Limits = field(default_factory=Limits)
     oom_score: int = 500
     """What the kernel adds to its score when it looks for a process to kill (proc(5), oom_score_adj)."""
@@ -101,8 +105,9 @@ class Confinement:
     def _new_namespaces(self) -> list[str]:
         if not self.namespaces:
             return []
-        forked = ["--fork", "--kill-child=KILL"] if "pid" in self.namespaces else []
-        return ["unshare", *(f"--{name}" for name in self.namespaces), *forked, "--"]
+        # What the host unmounts is unmounted for this program as well (slave), where the host's mounts are shared.
+        own = ["--fork", "--kill-child=KILL", "--propagation=slave", "--mount-proc"] if "pid" in self.namespaces else []
+        return ["unshare", *(f"--{name}" for name in self.namespaces), *own, "--"]
 
     def _privileges(self) -> list[str]:
         ids = [f"--reuid={self.account.uid}", f"--regid={self.account.gid}"] if self.account else []

@@ -1,9 +1,13 @@
 """Trees of files removed that a guest may have written."""
 
 import os
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from vmsandbox.process.commands import run
+from vmsandbox.process.confinement import unprotected
+from vmsandbox.process.identity import oom_score_of
 
 DEADLINE = 600.0
 """Seconds; a guest may have made millions of files."""
@@ -25,7 +29,21 @@ async def remove_tree(path: Path, deadline: float = DEADLINE) -> None:
         Internal: something could not be removed; the evidence says what.
     """
     if _is_there(path):
-        await run(["rm", "-rf", "--one-file-system", "--", str(path)], timeout=deadline)
+        await run(_removal(path), timeout=deadline)
+
+
+def remove_tree_blocking(path: Path, deadline: float = DEADLINE) -> bool:
+    """As `remove_tree`, for a thread that has to have done it before it goes on. Return whether all is gone."""
+    command = unprotected(_removal(path), oom_score_of("self"))
+    try:
+        subprocess.run(command, timeout=deadline, check=True, capture_output=True)
+    except (subprocess.SubprocessError, OSError):
+        return False
+    return True
+
+
+def _removal(path: Path) -> Sequence[str]:
+    return ["rm", "-rf", "--one-file-system", "--", str(path)]
 
 
 def _is_there(path: Path) -> bool:
