@@ -12,7 +12,7 @@ from vmsandbox import config
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument, VmsandboxError
 from vmsandbox.fs.opening import open_or_make, open_regular, read_regular
 from vmsandbox.images.blobs import Blobs
-from vmsandbox.images.credentials import write_authfile
+from vmsandbox.images.credentials import authfile
 from vmsandbox.images.documents import digest_of
 from vmsandbox.images.manifest import Descriptor
 from vmsandbox.model import ContainerSecurity, SecurityProfile
@@ -232,7 +232,7 @@ def test_a_record_of_the_network_is_not_read_there(tmp_path: Path, kind: str) ->
 def test_credentials_are_not_read_there(place: Path, tmp_path: Path, kind: str) -> None:
     KINDS[kind](place)
     with pytest.raises(FailedPrecondition, match="not a regular file"):
-        write_authfile(tmp_path / "auth.json", "registry", None, place)
+        authfile("registry", None, place)
 
 
 @every_kind
@@ -250,4 +250,4 @@ def test_a_layer_of_an_archive_is_not_copied_from_there(place: Path, tmp_path: P
     (tmp_path / "store/sha256").mkdir(parents=True)
     layer = Descriptor("application/vnd.oci.image.layer.v1.tar", digest_of(b"content"), 7)
     with pytest.raises(VmsandboxError, match="not a regular file"):
-        Blobs(tmp_path / "store").adopt(place, layer, tmp_path)
+        Blobs(tmp_path / "store").adopt(place, layer, tmp_path, moved=False)
