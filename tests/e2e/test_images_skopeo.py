@@ -261,11 +261,22 @@ async def test_what_it_starts_ends_with_it(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_a_tree_deeper_than_python_can_remove_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = "os.chdir(os.environ['HOME'])\nfor _ in range(2500):\n    os.mkdir('d'); os.chdir('d')\nsys.exit('deep')"
-    take_over(tmp_path, monkeypatch, deep)
+    deep = "os.chdir(os.environ['HOME'])\nfor _ in range(2500):\n    os.mkdir('d'); os.chdir('d')\n"
+    take_over(
+        tmp_path,
+        monkeypatch,
+        deep + f"import time\nwhile not os.path.exists({str(tmp_path / 'counted')!r}):\n"
+        "    time.sleep(0.01)\nsys.exit('deep')",
+    )
     store = await opened(tmp_path)
+    before = store.usage()
+    pull = asyncio.create_task(store.pull("127.0.0.1:1/hostile:1"))
+    while not [home for home in store.directory.glob("staging/*/home") if list(home.iterdir())]:
+        await asyncio.sleep(0.05)
+    assert store.usage().bytes < before.bytes + (1 << 20)
+    (tmp_path / "counted").touch()
     with pytest.raises(Internal):
-        await store.pull("127.0.0.1:1/hostile:1")
+        await pull
     assert list((store.directory / "staging").iterdir()) == []
 
 

@@ -57,7 +57,7 @@ async def watching(blobs: Blobs, layers: Sequence[Descriptor], layout: Path, rep
 
     async with aio.background(_watch(look, total, report)):
         yield
-    report(PullProgress(PullPhase.DOWNLOADING, look(), total))
+    report(PullProgress(PullPhase.DOWNLOADING, await asyncio.to_thread(look), total))
 
 
 async def _watch(look: Callable[[], int], total: int, report: Report) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,14 @@ def _called(image: Image, names: Sequence[Reference]) -> Image:
     """The image with these of its names before all others."""
     tags = [str(name) for name in names if name.tag]
     return replace(image, repo_tags=tuple(sorted(image.repo_tags, key=lambda tag: tag not in tags)))
+
+
+def _walk(parts: Parts) -> Iterator[tuple[str, list[str], list[str]]]:
+    """The directories of the store and what is in them, as os.walk() does, without work under way."""
+    for top, dirs, files in os.walk(parts.directory):
+        if Path(top) == parts.staging:
+            dirs.clear()
+        yield top, dirs, files
 
 
 class ImageStore:
@@ -190,8 +198,11 @@ class ImageStore:
             await self._parts.index.update(lambda index: index.removing(record.id))
 
     def usage(self) -> Usage:
-        """What the store takes from its file system, counted anew: blocks and inodes, as du(1) does."""
-        paths = [Path(top, name) for top, dirs, files in os.walk(self._parts.directory) for name in (*dirs, *files)]
+        """What the store takes from its file system, counted anew: blocks and inodes, as du(1) does.
+
+        Work under way does not count: skopeo may have made a tree there that is too deep or large to be walked.
+        """
+        paths = [Path(top, name) for top, dirs, files in _walk(self._parts) for name in (*dirs, *files)]
         return Usage(sum(map(disk_bytes, [self._parts.directory, *paths])), len(paths) + 1)
 
     async def root_image(self, name_or_id: str) -> RootImage:

@@ -32,6 +32,21 @@ def step(what: str) -> Iterator[None]:
         raise of_the_disk(error).at(what) from error
 
 
+async def _remove(staging: Path) -> None:
+    """Remove a directory of work, which is mostly empty; what cannot be removed, the next tidying tries again."""
+    if not _removed_empty(staging):
+        with contextlib.suppress(VmsandboxError):
+            await remove_tree(staging)
+
+
+def _removed_empty(directory: Path) -> bool:
+    try:
+        directory.rmdir()
+    except OSError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """Work on one store."""
@@ -81,8 +96,7 @@ class Work:
                 fs.set_mode(staging, fs.PASSABLE)
                 yield staging
             finally:
-                with contextlib.suppress(VmsandboxError):  # what cannot be removed, the next tidying tries again
-                    await remove_tree(staging)
+                await _remove(staging)
 
     async def tidy(self) -> None:
         """Remove all that no image needs, unless somebody is adding: who does, tidies up at the end."""
