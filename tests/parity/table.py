@@ -133,6 +133,78 @@ PROCESSES = (
     Behaviour("the end of the first process ends the others", "pid_namespaces(7)", "sleep 1000 & exit 4"),
 )  # fmt: skip
 
+_DEFAULT = {"seccomp": {"profile_type": 0}}  # SecurityProfile.RuntimeDefault
+_PROFILE = "containerd's contrib/seccomp; seccomp.json of containers-common"
+
+
+def _granted(*capabilities: str) -> dict[str, object]:
+    return {**ROOT, **_DEFAULT, "capabilities": {"add_capabilities": capabilities}}
+
+
+SYSTEM_CALLS = (
+    Behaviour(
+        "system calls that RuntimeDefault leaves to everybody", _PROFILE,
+        "/syscalls getcpu openat2 memfd_create pidfd_open rseq seccomp landlock_create_ruleset close_range=3 "
+        "ptrace=0,1 modify_ldt personality=0 personality=8 personality=0x20000 clone=17,0,0,0,0 "
+        "socket=1,1,0 socket=2,1,0 socket=16,3,0 socket=16,3,9 socket=40,1,0",
+        security=_DEFAULT,
+    ),
+    Behaviour(
+        "system calls that RuntimeDefault refuses without a capability", _PROFILE,
+        "/syscalls acct bpf delete_module fanotify_init finit_module init_module ioperm iopl kcmp lookup_dcookie "
+        "open_by_handle_at perf_event_open process_madvise quotactl setdomainname sethostname clock_settime "
+        "settimeofday vhangup; mount -t tmpfs none /mnt; umount /proc; reboot -f; dmesg >/dev/null",
+        security={**ROOT, **_DEFAULT},
+    ),
+    Behaviour(
+        "system calls that RuntimeDefault refuses whatever the capabilities are", _PROFILE,
+        "/syscalls kexec_file_load kexec_load move_pages migrate_pages swapoff swapon sysfs uselib userfaultfd ustat",
+        security=_granted("ALL"),
+    ),
+    Behaviour(
+        "system calls that CAP_SYS_ADMIN opens under RuntimeDefault", _PROFILE,
+        "/syscalls bpf fanotify_init perf_event_open quotactl setdomainname sethostname setns mount umount2 unshare "
+        "fsopen move_mount clone3; mount -t tmpfs none /mnt && echo mounted",
+        security=_granted("SYS_ADMIN"),
+    ),
+    Behaviour(
+        "system calls that other capabilities open under RuntimeDefault", _PROFILE,
+        "/syscalls acct chroot kcmp open_by_handle_at process_madvise clock_settime settimeofday; "
+        "chroot / true && echo changed",
+        security=_granted("DAC_READ_SEARCH", "SYS_CHROOT", "SYS_PACCT", "SYS_PTRACE", "SYS_TIME"),
+    ),
+    Behaviour(
+        "no capability, no chroot under RuntimeDefault", _PROFILE, "/syscalls chroot; chroot / true",
+        security={**ROOT, **_DEFAULT, "capabilities": {"drop_capabilities": ["SYS_CHROOT"]}},
+    ),
+    Behaviour(
+        "new namespaces under RuntimeDefault", _PROFILE, "/syscalls unshare=0x10000000 clone=0x10000011,0,0,0,0 clone3",
+        security=_DEFAULT,
+        differs="allowed; the profile of containers-common leaves them to the kernel",
+    ),
+    Behaviour(
+        "keys, memory policies and other processes under RuntimeDefault", _PROFILE,
+        "/syscalls keyctl get_mempolicy set_mempolicy mbind name_to_handle_at pidfd_getfd process_vm_readv",
+        security=_DEFAULT,
+        differs="allowed; the profile of containers-common leaves them to the kernel",
+    ),
+    Behaviour(
+        "io_uring and vmsplice under RuntimeDefault", _PROFILE,
+        "/syscalls io_uring_setup io_uring_enter io_uring_register vmsplice io_pgetevents", security=_DEFAULT,
+        differs="refused; newer profiles of containerd refuse io_uring, too",
+    ),
+    Behaviour(
+        "system calls that RuntimeDefault does not list", _PROFILE, "/syscalls add_key request_key",
+        security=_DEFAULT,
+        differs="refused with ENOSYS, by which programs take them for unknown to the kernel, instead of EPERM",
+    ),
+    Behaviour(
+        "bpf and perf_event_open with CAP_BPF and CAP_PERFMON under RuntimeDefault", _PROFILE,
+        "/syscalls bpf perf_event_open", security=_granted("BPF", "PERFMON"),
+        differs="refused; the profile of containers-common asks for CAP_SYS_ADMIN",
+    ),
+)  # fmt: skip
+
 FILES = (
     Behaviour("the root", "issue 10, item 7", "stat -c '%F %u:%g %a' /; touch /new && ls /new", security=ROOT),
     Behaviour(
@@ -184,4 +256,4 @@ FILES = (
     Behaviour("times in a volume", "utimensat(2)", "cd /v; touch -d @1000000001 f; stat -c %Y f", volumes=("/v",)),
 )  # fmt: skip
 
-BEHAVIOURS = (*VOLUMES, *USERS, *STREAMS, *DEVICES, *PROCESSES, *FILES)
+BEHAVIOURS = (*VOLUMES, *USERS, *STREAMS, *DEVICES, *PROCESSES, *SYSTEM_CALLS, *FILES)

@@ -80,7 +80,8 @@ def predefined_group(_: Workshop, tree: Path) -> None:
 
 
 def parity(_: Workshop, tree: Path) -> None:
-    """What runtimes may differ in: links that lead to nothing, and the content of volumes that the image declares."""
+    """What runtimes may differ in: links that lead to nothing, volumes that the image declares, and system calls."""
+    compile_static("syscalls.c", tree / "syscalls")
     for name, target in {"srv/dangling": "/var/lib/mq/data", "var/lib/mq": "../../home/mq"}.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).symlink_to(target)

@@ -20,6 +20,7 @@ from vmsandbox.node.host import boot_image, network_settings, open_transports, o
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
 from vmsandbox.process import confinement
+from vmsandbox.sandbox import seccomp
 from vmsandbox.sandbox.attempts import Attempt
 from vmsandbox.sandbox.cgroup import MachineCgroups
 from vmsandbox.sandbox.probe import Prober
@@ -57,6 +58,7 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     yield Section("vsock", (_attempt(lambda: _vsock(config)),))
     yield Section("volumes", (await _volumes(config),))
     yield Section("images", (_attempt(lambda: _images(config)),))
+    yield Section("containers", (_attempt(seccomp.look),))
     yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
     yield Section("host", await advice.look())
     yield Section("network", await Network(network_settings(config)).check())

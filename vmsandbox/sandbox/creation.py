@@ -1,5 +1,6 @@
 """Making a container: its disks and volumes, and the request that has the agent make the rest."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -63,7 +64,7 @@ async def _seccomp(around: Surroundings, security: ContainerSecurity, kernel: st
 
     if security.seccomp.kind == "localhost":
         return await around.paths.call(Path(security.seccomp.path), build)
-    return build()
+    return await asyncio.to_thread(build)  # reads a file of the host's own
 
 
 def _pid_namespace(around: Surroundings, config: ContainerConfig) -> str:
