@@ -85,7 +85,7 @@ class Workshop:
         name = f"vmsandbox-test-{identity.hex[:12]}"
         directory = self.directory / name
         directory.mkdir(mode=0o711)
-        users = self.users.allocate(name)
+        users = await self.users.allocate(name)
         self.ways[name] = await self.transports.start(name, directory / "vsock", users)
         return MachineSpec(
             name=name,

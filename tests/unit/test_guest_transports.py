@@ -13,7 +13,7 @@ from vmsandbox.process import ProcessIdentity
 
 
 @pytest.mark.parametrize("place", ["vsock", "."], ids=["now", "before daemons had users of their own"])
-def test_a_daemon_is_found_and_stopped_where_its_version_has_put_its_sockets(
+async def test_a_daemon_is_found_and_stopped_where_its_version_has_put_its_sockets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     this = ProcessIdentity.of(os.getpid())
@@ -25,7 +25,7 @@ def test_a_daemon_is_found_and_stopped_where_its_version_has_put_its_sockets(
 
     monkeypatch.setattr(VhostDevice, "stop", stop)
     transports = Transports(tmp_path / "cids", kernel=False)
-    transports._cids.allocate("sandbox")
+    await transports._cids.allocate("sandbox")
     assert transports.reopen("sandbox", tmp_path / "vsock").device.socket == tmp_path / place / "vhost.sock"
     transports.stop("sandbox", tmp_path / "vsock")
     assert [device.device.socket for device in stopped] == [tmp_path / place / "vhost.sock"]

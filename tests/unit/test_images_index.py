@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument
-from vmsandbox.images import durable
 from vmsandbox.images.index import ImageRecord, Index, IndexFile
 
 
@@ -102,19 +101,3 @@ def test_a_damaged_index_is_named(tmp_path: Path, data: bytes) -> None:
     file.path.write_bytes(data)
     with pytest.raises(Internal, match=r"index\.json is damaged"):
         file.read()
-
-
-def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    durable.write(path, b"old")
-
-    def full(fd: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(durable, "sync_file", full)
-    with pytest.raises(OSError, match="No space"):
-        durable.write(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -394,7 +394,7 @@ async def test_the_users_of_a_sandbox_are_nobody_elses_until_all_else_is_given_b
     world.network.tear_down_error = Unavailable("the plugin hangs")
     with pytest.raises(Unavailable):
         await service.stop_pod_sandbox(first)
-    assert world.users.allocate(first).qemu == account
+    assert (await world.users.allocate(first)).qemu == account
     second = await service.run_pod_sandbox(pod("two"))
     assert world.hypervisor.machines[f"vmsandbox-{second}"].account.uid not in (account.uid, account.uid + 1)
     world.network.tear_down_error = None

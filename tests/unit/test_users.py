@@ -28,28 +28,28 @@ HIDING = {
 }
 
 
-def test_each_sandbox_has_two_users_and_no_others_have_them(tmp_path: Path) -> None:
+async def test_each_sandbox_has_two_users_and_no_others_have_them(tmp_path: Path) -> None:
     users = UserRange(tmp_path, range(FIRST, FIRST + 5), 108)
-    one, two = users.allocate("one"), users.allocate("two")
-    assert users.allocate("one") == one
+    one, two = await users.allocate("one"), await users.allocate("two")
+    assert await users.allocate("one") == one
     numbers = [account.uid for each in (one, two) for account in (each.qemu, each.vsock)]
     assert sorted(numbers) == list(range(FIRST, FIRST + 4)), "an odd number at the end is nobody's"
     assert one.qemu.gid == two.qemu.gid == 108
     assert one.vsock == Account(one.qemu.uid + 1, one.qemu.uid + 1)
 
 
-def test_users_are_given_back_by_the_sandbox_alone_also_in_another_process(tmp_path: Path) -> None:
-    UserRange(tmp_path, range(FIRST, FIRST + 2), 108).allocate("one")
+async def test_users_are_given_back_by_the_sandbox_alone_also_in_another_process(tmp_path: Path) -> None:
+    await UserRange(tmp_path, range(FIRST, FIRST + 2), 108).allocate("one")
     with pytest.raises(ResourceExhausted, match="pairs of user ids"):
-        UserRange(tmp_path, range(FIRST, FIRST + 2), 108).allocate("two")
+        await UserRange(tmp_path, range(FIRST, FIRST + 2), 108).allocate("two")
     UserRange(tmp_path, range(FIRST, FIRST + 2), 108).release("one")
-    assert UserRange(tmp_path, range(FIRST, FIRST + 2), 108).allocate("two").qemu.uid == FIRST
+    assert (await UserRange(tmp_path, range(FIRST, FIRST + 2), 108).allocate("two")).qemu.uid == FIRST
 
 
 @pytest.fixture
-def taken(tmp_path: Path) -> UserRange:
+async def taken(tmp_path: Path) -> UserRange:
     taken = UserRange(tmp_path, range(FIRST, FIRST + 2), 108)
-    taken.allocate("one")
+    await taken.allocate("one")
     return taken
 
 
@@ -64,7 +64,7 @@ def left(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
-def test_users_are_given_back_without_their_processes(taken: UserRange, left: subprocess.Popen[bytes]) -> None:
+async def test_users_are_given_back_without_their_processes(taken: UserRange, left: subprocess.Popen[bytes]) -> None:
     identity = ProcessIdentity.of(left.pid)
     assert identity is not None
     taken.release("one")
@@ -72,11 +72,11 @@ def test_users_are_given_back_without_their_processes(taken: UserRange, left: su
     assert left.wait() == -9
     found = [pid for pid, user in processes.processes_and_users() if user in (FIRST, FIRST + 1)]
     assert not [pid for pid in found if ProcessIdentity.of(pid) is not None], "none but zombies, whose init is slow"
-    assert taken.allocate("two")
+    assert await taken.allocate("two")
 
 
 @pytest.mark.parametrize("left", ["one"], indirect=True)
-def test_users_of_a_process_that_does_not_end_stay_taken(
+async def test_users_of_a_process_that_does_not_end_stay_taken(
     taken: UserRange, left: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "_END_DEADLINE", 0.05)
@@ -85,6 +85,6 @@ def test_users_of_a_process_that_does_not_end_stay_taken(
         with pytest.raises(Unavailable, match=f"users {FIRST} and {FIRST + 1} do not end: {left.pid}"):
             taken.release("one")
         with pytest.raises(ResourceExhausted):
-            taken.allocate("two")
+            await taken.allocate("two")
     taken.release("one")
-    assert taken.allocate("two")
+    assert await taken.allocate("two")

@@ -5,19 +5,22 @@ it: machines outlive the daemon. The directory belongs on a tmpfs (/run/vmsandbo
 outlives the host's boot.
 """
 
-import contextlib
-import fcntl
-import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from vmsandbox import fs
 from vmsandbox.errors import ResourceExhausted
+from vmsandbox.fs.durable import replace_whole
+from vmsandbox.fs.locks import locked, locked_async
 
 
 class Claims:
-    """Gives every owner a number of its own. Its calls are short file operations under one flock(2)."""
+    """Gives every owner a number of its own. Its calls are short file operations under one flock(2).
+
+    A process that is stopped while it holds the lock holds all others up. So `allocate` waits outside of the event loop
+    and can be cancelled; the other methods wait in their thread, which is not the event loop's.
+    """
 
     def __init__(
         self,
@@ -40,13 +43,13 @@ class Claims:
         self._kind = kind
         self._taken = taken
 
-    def allocate(self, owner: str) -> int:
+    async def allocate(self, owner: str) -> int:
         """Return the owner's number: the one it has, or a free one chosen at random, so that none is soon used again.
 
         Raises:
             ResourceExhausted: all are taken.
         """
-        with self._locked():
+        async with locked_async(self._lock()):
             claims = self._claims()
             held = _held(claims, owner)
             return self._claim(owner, claims) if held is None else held
@@ -57,14 +60,14 @@ class Claims:
 
     def release(self, owner: str) -> None:
         """Give the owner's number back. Succeeds where it has none."""
-        with self._locked():
+        with locked(self._lock()):
             for number, holder in self._claims().items():
                 if holder == owner:
                     (self._directory / str(number)).unlink()
 
     def owners(self) -> dict[int, str]:
         """Return all claims, for a process that looks for those that a crash has left."""
-        with self._locked():
+        with locked(self._lock()):
             return self._claims()
 
     def _claim(self, owner: str, claims: dict[int, str]) -> int:
@@ -80,23 +83,15 @@ class Claims:
 
     def _write(self, number: int, owner: str) -> None:
         """A claim appears whole or not at all; files whose names are not numbers are not claims."""
-        temporary = self._directory / ".new"
-        temporary.write_text(owner, encoding="utf-8")
-        temporary.rename(self._directory / str(number))
+        replace_whole(self._directory / str(number), owner.encode(), temporary=self._directory / ".new")
 
     def _claims(self) -> dict[int, str]:
         found = (path for path in self._directory.iterdir() if path.name.isdigit())
         return {int(path.name): path.read_text(encoding="utf-8") for path in found}
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _lock(self) -> Path:
         fs.make_directory(self._directory, 0o700)
-        fd = os.open(self._directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
+        return self._directory / ".lock"
 
 
 def _held(claims: dict[int, str], owner: str) -> int | None:

@@ -39,9 +39,9 @@ class UserRange:
         self._claims = Claims(directory, numbers[: len(numbers) // 2 * 2 : 2], "pairs of user ids")
         self._qemu_group = qemu_group
 
-    def allocate(self, owner: str) -> MachineUsers:
+    async def allocate(self, owner: str) -> MachineUsers:
         """Return the owner's users: those that it has, or free ones. Raises ResourceExhausted where all are taken."""
-        first = self._claims.allocate(owner)
+        first = await self._claims.allocate(owner)
         return MachineUsers(Account(first, self._qemu_group), Account(first + 1, first + 1))
 
     def release(self, owner: str) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import socket
 import stat
@@ -21,6 +20,7 @@ from vmsandbox.cri.images import ImageServicer
 from vmsandbox.cri.runtime import RuntimeServicer
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vmsandbox.fs import PASSABLE, make_missing, set_mode
+from vmsandbox.fs.locks import try_locked
 from vmsandbox.service import RuntimeService
 
 _log = log.get(__name__)
@@ -96,12 +96,10 @@ def _claimed(path: Path) -> Iterator[Path]:
         raise InvalidArgument(f"{path} is too long for a socket", hint="choose a shorter one in config.yaml")
     make_missing(path.parent, PASSABLE)
     lock_file = path.with_name(f".{path.name}.lock")
-    with lock_file.open("w") as lock:
+    with try_locked(lock_file) as alone:
         set_mode(lock_file, 0o600)  # who may open it could hold the lock
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _taken(path) from None
+        if not alone:
+            raise _taken(path)
         _check_stale(path)
         yield bound
 

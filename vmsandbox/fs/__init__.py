@@ -1,4 +1,4 @@
-"""Files: the modes they are made with, ways below what others may write, and file systems that hang."""
+"""Files: their modes, locks, replacing them whole, ways below what others may write, file systems that hang."""
 
 from vmsandbox.fs.modes import PASSABLE, PRIVATE, USUAL, make_directory, make_missing, set_mode, touch
 

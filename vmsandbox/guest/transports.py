@@ -35,7 +35,7 @@ class Transports:
             directory: is made where there is a daemon, for its sockets and its log.
             users: the sandbox's.
         """
-        cid = self._cids.allocate(sandbox_id)
+        cid = await self._cids.allocate(sandbox_id)
         if self._kernel:
             return KernelVsock(cid)
         device = await VhostDevice.start(directory, cid, users, program=self._program)

@@ -5,7 +5,6 @@ layer's), `current`, `lock`. Directories are made under a name that starts with 
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, NotFound
+from vmsandbox.fs.locks import try_locked
 from vmsandbox.guestimage.base import Base, Progress, build_base
 from vmsandbox.guestimage.boot import build_initramfs, pack_agent
 from vmsandbox.guestimage.inputs import Recipe, agent_build, command_line, source_date_epoch
@@ -110,13 +110,11 @@ def _make_current(image: BuiltImage) -> BuiltImage:
 @contextlib.contextmanager
 def _lock(output: Path) -> Iterator[None]:
     output.mkdir(parents=True, exist_ok=True)
-    with (output / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with try_locked(output / "lock") as alone:
+        if not alone:
             raise FailedPrecondition(
                 f"another build of the guest image runs in {output}", hint="wait until it has ended"
-            ) from None
+            )
         for leftover in (*output.glob(f"{_PREFIX}*"), *output.glob(f"base/{_PREFIX}*")):
             _remove(leftover)
         yield

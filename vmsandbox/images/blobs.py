@@ -11,8 +11,8 @@ from io import BufferedReader
 from pathlib import Path
 
 from vmsandbox.errors import Internal, InvalidArgument
+from vmsandbox.fs import durable
 from vmsandbox.fs.opening import regular_file
-from vmsandbox.images import durable
 from vmsandbox.images.documents import MAX_DOCUMENT, check_digest
 from vmsandbox.images.manifest import Descriptor
 
@@ -53,7 +53,7 @@ class Blobs:
     def put(self, data: bytes, digest: str) -> None:
         """Keep small content under its digest, which the caller has checked."""
         if not self.path(digest).exists():
-            durable.write(self.path(digest), data)
+            durable.replace_whole(self.path(digest), data)
 
     def adopt(self, source: Path, blob: Descriptor, staging: Path, *, moved: bool) -> None:
         """Take a file in; blocks.

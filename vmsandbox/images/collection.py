@@ -1,6 +1,6 @@
 """Removing what no image needs: blobs, root images, and what a pull that was killed left behind."""
 
-from vmsandbox.images.locks import locked_briefly
+from vmsandbox.fs.locks import locked
 from vmsandbox.images.parts import Parts
 from vmsandbox.process.removal import remove_tree_blocking
 
@@ -10,7 +10,7 @@ def collect(parts: Parts) -> None:
 
     The caller holds the store's lock alone: nobody is adding to it.
     """
-    with locked_briefly(parts.index.lock):
+    with locked(parts.index.lock):
         images = parts.index.read().images
         _collect_blobs(parts, frozenset(blob for record in images for blob in record.blobs))
         parts.roots.collect(frozenset(record.chain_id for record in images))

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument
+from vmsandbox.fs import durable
+from vmsandbox.fs.locks import locked
 from vmsandbox.fs.opening import MEBIBYTE, read_regular
-from vmsandbox.images import durable
-from vmsandbox.images.locks import locked_briefly
 from vmsandbox.images.reference import Reference
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 
@@ -129,6 +129,6 @@ class IndexFile:
         await asyncio.to_thread(self._update, change)
 
     def _update(self, change: Callable[[Index], Index]) -> None:
-        with locked_briefly(self.lock):
+        with locked(self.lock):
             document = {"version": VERSION, **encode(change(self.read()))}
-            durable.write(self.path, json.dumps(document, indent=1).encode())
+            durable.replace_whole(self.path, json.dumps(document, indent=1).encode())

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.errors import VmsandboxError
+from vmsandbox.fs.locks import locked_async
 from vmsandbox.images.blobs import Blobs
 from vmsandbox.images.documents import Malformed, check_digest, digest_of
 from vmsandbox.images.index import ImageRecord
-from vmsandbox.images.locks import locked
 from vmsandbox.images.manifest import Descriptor, choose, is_index, parse_index, parse_manifest
 from vmsandbox.images.parts import Candidate, Parts
 from vmsandbox.images.progress import PullPhase, PullProgress, Report, watching
@@ -72,7 +72,7 @@ class Pull:
         self.report(PullProgress(PullPhase.RESOLVING))
         resolved = await resolve(self.skopeo, name, self.parts.settings.platform)
         self.report(PullProgress(PullPhase.WAITING))
-        async with locked(self.parts.locks / resolved.manifest.digest.removeprefix("sha256:")):
+        async with locked_async(self.parts.locks / resolved.manifest.digest.removeprefix("sha256:")):
             return await self._fetch(resolved, name)
 
     async def _fetch(self, resolved: Resolved, name: Reference) -> ImageRecord:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import fs
+from vmsandbox.fs import durable
+from vmsandbox.fs.locks import locked_async, try_flock
 from vmsandbox.fs.opening import MEBIBYTE, read_regular
-from vmsandbox.images import durable
 from vmsandbox.images.blobs import disk_bytes, file_digest
-from vmsandbox.images.locks import locked
 from vmsandbox.images.rootfs import Layer, RootLimit, build_root_image
 from vmsandbox.process import Account
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
@@ -77,7 +77,7 @@ class Roots:
             VmsandboxError: what `build_root_image` raises.
         """
         path = self.path(chain_id)
-        async with locked(self.locks / path.name):
+        async with locked_async(self.locks / path.name):
             if not await asyncio.to_thread(self._intact, path):
                 account = Account.named(self.user)
                 await build_root_image(layers, staging / path.name, limit=self.limit, account=account)
@@ -140,7 +140,7 @@ def _seal_path(path: Path) -> Path:
 def _write_seal(path: Path, digest: str) -> None:
     stat = path.stat()
     seal = _Seal(FORMAT, digest, stat.st_size, stat.st_ino, stat.st_mtime_ns)
-    durable.write(_seal_path(path), json.dumps(encode(seal)).encode())
+    durable.replace_whole(_seal_path(path), json.dumps(encode(seal)).encode())
 
 
 def _finish(made: Path, path: Path, readers: int) -> None:
@@ -161,9 +161,6 @@ def _drop(path: Path) -> None:
 def _held(path: Path) -> bool:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not try_flock(fd)
     finally:
         os.close(fd)
-    return False

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from vmsandbox import fs
 from vmsandbox.errors import DeadlineExceeded, Unavailable, VmsandboxError
+from vmsandbox.fs.locks import locked_async, try_locked
 from vmsandbox.images.collection import collect
 from vmsandbox.images.diagnosis import of_the_disk
-from vmsandbox.images.locks import locked, try_lock
 from vmsandbox.images.parts import Parts
 from vmsandbox.process.removal import remove_tree
 
@@ -90,7 +90,7 @@ class Work:
 
         Programs of another user find it by its name alone, which they are told: nobody can list the names.
         """
-        async with locked(self.parts.store_lock, shared=True):
+        async with locked_async(self.parts.store_lock, shared=True):
             staging = Path(tempfile.mkdtemp(dir=self.parts.staging))
             try:
                 fs.set_mode(staging, fs.PASSABLE)
@@ -103,6 +103,6 @@ class Work:
         await asyncio.to_thread(self._tidy)
 
     def _tidy(self) -> None:
-        with try_lock(self.parts.store_lock) as alone:
+        with try_locked(self.parts.store_lock) as alone:
             if alone:
                 collect(self.parts)

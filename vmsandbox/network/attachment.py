@@ -3,14 +3,13 @@
 One JSON file per sandbox (docs/on-disk.md), written before the first plugin runs and again with the result.
 """
 
-import contextlib
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 from vmsandbox import fs
 from vmsandbox.errors import Internal, ResourceExhausted
+from vmsandbox.fs.durable import replace_whole
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.network.config import NetworkList
 from vmsandbox.network.settings import INTERFACE, PodIdentity
@@ -74,13 +73,7 @@ class AttachmentStore:
     def _write(self, path: Path, text: str) -> None:
         for directory in (self._directory.parent, self._directory):
             fs.make_directory(directory, 0o700)
-        temporary = path.with_suffix(".new")
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-        self._sync()
+        replace_whole(path, text.encode(), temporary=path.with_suffix(".new"))
 
     def load(self, sandbox_id: str) -> Attachment | None:
         """The record of a sandbox, None where there is none. Raises Internal where it is damaged."""
@@ -106,15 +99,6 @@ class AttachmentStore:
 
     def _path(self, sandbox_id: str) -> Path:
         return self._directory / f"{sandbox_id}.json"
-
-    def _sync(self) -> None:
-        """Make renames in the directory last through a power cut, where the file system can."""
-        with contextlib.suppress(OSError):
-            fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
 
 
 def _decoded(record: JSON) -> Attachment:

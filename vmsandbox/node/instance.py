@@ -7,15 +7,14 @@ back before it starts anything (docs/on-disk.md).
 """
 
 import contextlib
-import fcntl
 import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.fs import PASSABLE, make_directory, make_missing
+from vmsandbox.fs.locks import try_locked
 
 _LOCK = "lock"
 _STATE = "state.db"
@@ -59,9 +58,9 @@ def claim(run_directory: Path, state_directory: Path) -> Iterator[Instance]:
     _make_tops(run_directory, state_directory)
     for directory in (numbers, run_directory / _NUMBERS):
         make_directory(directory, PASSABLE)
-    lock, name = next(filter(None, (_try_lock(numbers, str(number)) for number in itertools.count())))
-    with _owned(lock, Instance(run_directory / _NUMBERS / name, numbers / name)) as instance:
-        yield instance
+    with contextlib.ExitStack() as stack:
+        name = next(name for name in map(str, itertools.count()) if _try_lock(stack, numbers / name))
+        yield _made(Instance(run_directory / _NUMBERS / name, numbers / name))
 
 
 @contextlib.contextmanager
@@ -72,13 +71,12 @@ def claim_daemon(run_directory: Path, state_directory: Path) -> Iterator[Instanc
         FailedPrecondition: another daemon has them.
     """
     _make_tops(run_directory, state_directory)
-    locked = _try_lock(state_directory, _DAEMON)
-    if locked is None:
-        raise FailedPrecondition(
-            f"another `vmsandbox serve` runs with {state_directory}", hint="stop it, or set another state_directory"
-        )
-    with _owned(locked[0], Instance(run_directory / _DAEMON, state_directory / _DAEMON)) as instance:
-        yield instance
+    with contextlib.ExitStack() as stack:
+        if not _try_lock(stack, state_directory / _DAEMON):
+            raise FailedPrecondition(
+                f"another `vmsandbox serve` runs with {state_directory}", hint="stop it, or set another state_directory"
+            )
+        yield _made(Instance(run_directory / _DAEMON, state_directory / _DAEMON))
 
 
 def _make_tops(*directories: Path) -> None:
@@ -87,31 +85,12 @@ def _make_tops(*directories: Path) -> None:
         make_missing(directory, PASSABLE)
 
 
-@contextlib.contextmanager
-def _owned(lock: int, instance: Instance) -> Iterator[Instance]:
-    try:
-        make_directory(instance.runtime, PASSABLE)
-        yield instance
-    finally:
-        os.close(lock)
+def _made(instance: Instance) -> Instance:
+    make_directory(instance.runtime, PASSABLE)
+    return instance
 
 
-def crashed(state_directory: Path) -> bool:
-    """Whether a process that was killed has left something that nobody has given back yet."""
-    for database in (state_directory / _NUMBERS).glob(f"*/{_STATE}"):
-        claimed = _try_lock(database.parent.parent, database.parent.name)
-        if claimed is not None:
-            os.close(claimed[0])
-            return True
-    return False
-
-
-def _try_lock(numbers: Path, name: str) -> tuple[int, str] | None:
-    make_directory(numbers / name, PASSABLE)
-    fd = os.open(numbers / name / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return fd, name
+def _try_lock(stack: contextlib.ExitStack, directory: Path) -> bool:
+    """Hold the lock of a state directory, which is made, until `stack` is left; False where another process has it."""
+    make_directory(directory, PASSABLE)
+    return stack.enter_context(try_locked(directory / _LOCK))

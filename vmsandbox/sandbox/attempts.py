@@ -7,9 +7,9 @@ from pathlib import Path
 
 from vmsandbox import fs
 from vmsandbox.errors import VmsandboxError
+from vmsandbox.fs import durable
 from vmsandbox.fs.opening import MEBIBYTE, read_regular
 from vmsandbox.hypervisor.base import Accelerator, GuestImage
-from vmsandbox.images import durable
 from vmsandbox.protocol import codec
 
 _KVM = Path("/dev/kvm")
@@ -82,7 +82,7 @@ class AttemptCache:
         """Replace what is remembered."""
         fs.make_missing(self._path.parent, fs.PASSABLE)
         content = _Content(circumstances, attempts)
-        durable.write(self._path, json.dumps(codec.encode(content), indent=2).encode())
+        durable.replace_whole(self._path, json.dumps(codec.encode(content), indent=2).encode())
 
 
 def kvm_identity() -> str:

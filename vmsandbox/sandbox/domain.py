@@ -8,6 +8,7 @@ from vmsandbox.guest.transport import Transport
 from vmsandbox.hypervisor.base import Disk, MachineSpec, NetworkDevice, Share
 from vmsandbox.model import PodSandboxConfig
 from vmsandbox.network import PodNetwork
+from vmsandbox.process import Account
 from vmsandbox.protocol.messages import ConfigureGuest, Dns
 from vmsandbox.sandbox.host import Host, MachineDefaults
 from vmsandbox.sandbox.layout import SCRATCH_SERIAL, SHARE_TAG
@@ -34,9 +35,15 @@ def size_of(profile: MachineDefaults, config: PodSandboxConfig) -> MachineSize:
 
 
 def machine_spec(
-    host: Host, sandbox_id: str, config: PodSandboxConfig, transport: Transport, network: PodNetwork
+    host: Host,
+    sandbox_id: str,
+    config: PodSandboxConfig,
+    *,
+    account: Account,
+    transport: Transport,
+    network: PodNetwork,
 ) -> MachineSpec:
-    """The machine of a pod."""
+    """Return the machine of a pod, whose QEMU runs as `account`."""
     profile, pod, layout = host.profile(config.runtime_handler), config.metadata, host.layout(sandbox_id)
     size = size_of(profile, config)
     return MachineSpec(
@@ -47,7 +54,7 @@ def machine_spec(
         vcpus=size.vcpus,
         memory=size.memory,
         accelerator=profile.accelerator,
-        account=host.users.allocate(sandbox_id).qemu,
+        account=account,
         vsock=transport.device,
         console=layout.console,
         secret=layout.secret,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from vmsandbox import aio, log
+from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
@@ -19,6 +20,7 @@ from vmsandbox.hypervisor.base import MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.model import BootTimings, PodSandboxConfig
 from vmsandbox.network import PodIdentity, PodNetwork
+from vmsandbox.process import Account
 from vmsandbox.protocol.messages import HelloReply
 from vmsandbox.sandbox.domain import domain_name, guest_configuration, machine_spec
 from vmsandbox.sandbox.host import Host
@@ -182,15 +184,15 @@ class Machine:
 
     async def _boot(self) -> GuestClient:
         with self._stopwatch.measure("prepare"):
-            transport = await self._prepare()
+            users, transport = await self._prepare()
         assert self.network is not None
-        spec = self._spec(transport, self.network)
+        spec = self._spec(users.qemu, transport, self.network)
         with self._stopwatch.measure("machine"):
             await self._host.hypervisor.create(spec)
-        return await self._unless_ended(self._make_pod(spec, transport, self.network))
+        return await self._unless_ended(self._make_pod(spec, users, transport, self.network))
 
-    def _spec(self, transport: Transport, network: PodNetwork) -> MachineSpec:
-        spec = machine_spec(self._host, self._id, self._config, transport, network)
+    def _spec(self, account: Account, transport: Transport, network: PodNetwork) -> MachineSpec:
+        spec = machine_spec(self._host, self._id, self._config, account=account, transport=transport, network=network)
         if (declared := declared_vcpus(self._config.resources)) > spec.vcpus:
             _log.warning(
                 "pod %s declares %d CPUs and its machine has %d: docs/limitations.md, Without KVM",
@@ -198,9 +200,10 @@ class Machine:
             )  # fmt: skip
         return spec
 
-    async def _make_pod(self, spec: MachineSpec, transport: Transport, network: PodNetwork) -> GuestClient:
+    async def _make_pod(
+        self, spec: MachineSpec, users: MachineUsers, transport: Transport, network: PodNetwork
+    ) -> GuestClient:
         """Confine the machine that has just been started, wait for its guest, and make that the pod."""
-        users = self._host.users.allocate(self._id)
         await aio.to_its_end(asyncio.to_thread(self._host.cgroups.confine, self._id, spec, users))
         await self._stack.enter_async_context(self._console)
         await self._host.network.connect_tap(network)
@@ -233,9 +236,9 @@ class Machine:
             return False
         return True
 
-    async def _prepare(self) -> Transport:
+    async def _prepare(self) -> tuple[MachineUsers, Transport]:
         self._layout.make()
-        users = self._host.users.allocate(self._id)
+        users = await self._host.users.allocate(self._id)
         transports: list[Transport] = []
 
         async def start_transport() -> None:
@@ -244,7 +247,7 @@ class Machine:
         size = self._host.profile(self._config.runtime_handler).scratch_size
         scratch = self._layout.make_scratch(size, users.qemu)
         await aio.together(self._set_up_network(), start_transport(), scratch)
-        return transports[0]
+        return users, transports[0]
 
     async def _set_up_network(self) -> None:
         pod = self._config.metadata

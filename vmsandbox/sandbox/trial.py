@@ -58,7 +58,7 @@ class Trial:
         fs.make_directory(self._directory, fs.PASSABLE)
         console = ConsoleReader(self._directory / "console.sock")
         try:
-            users = self._users.allocate(self._id)
+            users = await self._users.allocate(self._id)
             transport = await self._transports.start(self._id, self._vsock, users)
             secret = random_bytes()
             async with end_of(self._hypervisor, self._name) as ended:

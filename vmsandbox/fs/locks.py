@@ -1,4 +1,8 @@
-"""Locks between processes: flock(2), which the kernel gives back when a process dies."""
+"""Locks between processes: flock(2), which the kernel gives back when a process dies.
+
+A lock is a file that is made where it is missing, mode 0600. The file is never removed by who holds it: another process
+may wait for it.
+"""
 
 import asyncio
 import contextlib
@@ -12,43 +16,46 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
-    """Hold the lock alone, if nobody holds it now; yields whether."""
+def try_locked(path: Path) -> Iterator[bool]:
+    """Hold the lock alone during the body if nobody holds it now; yields whether."""
+    with _opened(path) as fd:
+        yield try_flock(fd)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock alone, waiting in this thread: for sections of a few milliseconds, outside the event loop."""
+    with _opened(path) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.asynccontextmanager
+async def locked_async(path: Path, *, shared: bool = False) -> AsyncIterator[None]:
+    """Hold the lock, alone or shared, however long it takes to get; waiting can be cancelled."""
     fd = os.open(path, _FLAGS, 0o600)
+    if not try_flock(fd, shared=shared):
+        await _acquire(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     try:
-        yield _try(fd, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(fd)
 
 
-def _try(fd: int, operation: int) -> bool:
+def try_flock(fd: int, *, shared: bool = False) -> bool:
+    """Lock an open file, alone or shared, until its descriptor is closed; False where another one has it."""
     try:
-        fcntl.flock(fd, operation | fcntl.LOCK_NB)
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
 @contextlib.contextmanager
-def locked_briefly(path: Path) -> Iterator[None]:
-    """Hold the lock alone, waiting in this thread: for sections of a few milliseconds, outside the event loop."""
+def _opened(path: Path) -> Iterator[int]:
     fd = os.open(path, _FLAGS, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-@contextlib.asynccontextmanager
-async def locked(path: Path, *, shared: bool = False) -> AsyncIterator[None]:
-    """Hold the lock, alone or shared, however long it takes to get; waiting can be cancelled."""
-    fd = os.open(path, _FLAGS, 0o600)
-    operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    if not _try(fd, operation):
-        await _acquire(fd, operation)
-    try:
-        yield
+        yield fd
     finally:
         os.close(fd)
 
