@@ -15,6 +15,7 @@ test: setup
 lint: setup
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@.venv/bin/vulture
 	@PYTHONPATH=agent .venv/bin/lint-imports
 
 # What setup put into the checkout. The caches under /var/cache/vmsandbox stay: they are keyed by their inputs.

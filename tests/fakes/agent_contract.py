@@ -15,6 +15,7 @@ import pytest
 
 from tests.fakes.processes import FakeProcess, Program, cat
 from tests.guest.client import process_spec, runtime_spec
+from tests.support.waiting import until
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session import RunState, Session
@@ -189,8 +190,7 @@ class AgentContract:
             client = GuestClient(session)
             async with client.output(host.container, Stream.STDOUT) as out:
                 reading = tasks.create_task(read_all(out))
-                while out.offset < len(b"ready\n"):
-                    await asyncio.sleep(0.01)
+                await until(lambda: out.offset >= len(b"ready\n"))
                 await client.signal_container(host.container, signal.SIGTERM)
                 assert await reading == b"ready\nterm\n"
             assert (await host.exit()).exit_code == 7

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest.client import CONTAINER, Client
+from tests.support.waiting import until
 from tests.unit.test_agent_cgroup import FILES
 from vmsandbox.protocol.messages import (
     DeleteContainer,
@@ -75,14 +76,12 @@ async def test_a_count_has_the_lowest_priority_and_when_it_is_given_up_none_of_i
     reaper = Reaper()
     reaper.attach()
     counting = asyncio.create_task(Counter(reaper).count(tmp_path))
-    while not (tmp_path / "pid").exists():
-        await asyncio.sleep(0.01)
+    await until((tmp_path / "pid").exists)
     group = int((tmp_path / "pid").read_text())
     assert os.getpriority(os.PRIO_PGRP, group) == 19
     counting.cancel()
     await asyncio.wait([counting])
-    while _in_group(group):
-        await asyncio.sleep(0.01)
+    await until(lambda: not _in_group(group))
 
 
 async def test_a_count_that_takes_too_long_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

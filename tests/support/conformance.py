@@ -43,11 +43,6 @@ class Serving:
     process: subprocess.Popen[bytes]
     cri: Cri
 
-    @property
-    def endpoint(self) -> str:
-        """As crictl wants it."""
-        return f"unix://{self.directory}/cri.sock"
-
     def command_line(self, *arguments: str) -> list[str]:
         """Our own command line, with this daemon's configuration."""
         return [sys.executable, "-m", "vmsandbox", "--config", str(self.directory / "config.yaml"), *arguments]

@@ -4,12 +4,11 @@ Configurations are given as keyword arguments of the messages; a dict stands for
 """
 
 import contextlib
-import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 from cri_api.v1 import api_pb2 as pb
@@ -17,20 +16,9 @@ from cri_api.v1 import api_pb2_grpc
 
 from tests.standins.images import BUSYBOX
 from tests.support.cri_log import LogLine, read_log
-
-T = TypeVar("T")
+from tests.support.waiting import eventually
 
 WAIT_FOREVER = ("sleep", "3600")
-_POLL = 0.1
-
-
-def eventually(look: Callable[[], T | None], timeout: float = 60) -> T:
-    """The first true value that `look` gives within `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"did not come to pass within {timeout:.0f} s"
-        time.sleep(_POLL)
-    return seen
 
 
 @dataclass

@@ -2,19 +2,18 @@
 
 A test runs a pod that may do all that a guest's root may, and lets attacks loose in it, at once or one after another:
 
-    with hostile_pod(cri) as pod:
+    with cri.pod(linux={"security_context": PRIVILEGED}) as pod:
         attack(pod, "floods its output")
 
 What an agent may do to its host is in `tests.fakes.hostile_agent`; what may happen to a machine from outside of it (its
 QEMU stopped or killed) in `tests.support.libvirt`.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from cri_api.v1 import api_pb2 as pb
 
-from tests.support.conformance_client import Container, Cri, Pod
+from tests.support.conformance_client import Container, Pod
 
 PRIVILEGED = {"privileged": True, "namespace_options": {"pid": pb.NODE, "ipc": pb.NODE}}
 """Security context of a pod, and of its containers, that may do what the guest's root may, to all its processes."""
@@ -58,13 +57,6 @@ ATTACKS: Mapping[str, str] = {
 """By name; those that come to an end say `done` and wait."""
 
 
-@contextlib.contextmanager
-def hostile_pod(cri: Cri, handler: str = "") -> Iterator[Pod]:
-    """A pod for attacks, removed in the end, whatever has become of it."""
-    with cri.pod(handler, linux={"security_context": PRIVILEGED}) as pod:
-        yield pod
-
-
 def attack(pod: Pod, name: str) -> Container:
-    """A container that attacks, running; the pod is one of `hostile_pod`."""
+    """A container that attacks, running; the pod is one that may do what the guest's root may."""
     return pod.start("sh", "-c", ATTACKS[name], security=PRIVILEGED)

@@ -8,7 +8,7 @@ import threading
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.images import BuiltImage
@@ -32,7 +32,6 @@ class Registry:
     address: str
     directory: Path
     credentials: tuple[str, str] | None = None
-    repositories: set[str] = field(default_factory=set)
 
     def push(self, name: str, image: BuiltImage) -> str:
         """Put an image into the registry under REPOSITORY[:TAG], byte for byte; returns its full name."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import until
 from vmsandbox.claims import Claims
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.fs.locks import locked
@@ -56,8 +57,7 @@ def test_processes_that_allocate_at_once_share_no_cid(tmp_path: Path) -> None:
 async def test_claims_stay_readable_when_a_process_is_killed_while_claiming(tmp_path: Path) -> None:
     worker = multiprocessing.get_context("spawn").Process(target=_allocate_until_killed, args=(tmp_path,))
     worker.start()
-    while not (tmp_path / ".lock").exists() or len(cids(tmp_path).owners()) < 5:
-        await asyncio.sleep(0.01)
+    await until(lambda: (tmp_path / ".lock").exists() and len(cids(tmp_path).owners()) >= 5, 60)
     os.kill(worker.pid or 0, signal.SIGKILL)
     worker.join()
     owners = cids(tmp_path).owners()

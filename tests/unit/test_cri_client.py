@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, aclosing
 import pytest
 
 from tests.support.cri import IMAGE, served
+from tests.support.waiting import until
 from vmsandbox.cri.client import connected
 from vmsandbox.errors import NotFound, Unavailable, Unimplemented
 from vmsandbox.model import (
@@ -69,8 +70,7 @@ async def test_a_container_is_waited_for(cri):
     await cri.client.start_container(container_id)
     waiting = asyncio.create_task(cri.client.wait_container(container_id))
     async with asyncio.timeout(5):
-        while not cri.runtime.listeners:
-            await asyncio.sleep(0.01)
+        await until(lambda: cri.runtime.listeners)
         cri.runtime.end(container_id, 9)
         status = await waiting
     assert (status.exit_code, status.reason) == (9, "Error")
@@ -85,9 +85,7 @@ async def test_waiting_for_an_unknown_container_is_an_error(cri):
 async def test_events_are_followed(cri):
     async with aclosing(cri.client.events()) as events:
         first = asyncio.ensure_future(anext(events))
-        async with asyncio.timeout(5):
-            while not cri.runtime.listeners:
-                await asyncio.sleep(0.01)
+        await until(lambda: cri.runtime.listeners, 5)
         sandbox_id = await cri.client.run_pod_sandbox(POD)
         event = await first
     assert (event.container_id, event.sandbox_id, event.kind) == (sandbox_id, sandbox_id, ContainerEventKind.STARTED)
@@ -98,9 +96,7 @@ async def test_events_of_a_daemon_that_ends_are_an_error(tmp_path):
         async with served(tmp_path, grace=60) as cri:
             client = await stack.enter_async_context(connected(cri.path))
             listening = asyncio.ensure_future(anext(client.events()))
-            async with asyncio.timeout(5):
-                while not cri.runtime.listeners:
-                    await asyncio.sleep(0.01)
+            await until(lambda: cri.runtime.listeners, 5)
             ended = asyncio.timeout(30)
             await stack.enter_async_context(ended)
         with pytest.raises(Unavailable, match="the daemon ends"):

@@ -10,6 +10,7 @@ from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
 from tests.support.cri import IMAGE, Served, served
+from tests.support.waiting import until
 from vmsandbox.config import DelegateConfig, HostNamespace
 from vmsandbox.cri.delegation import metrics
 from vmsandbox.cri.delegation.check import look
@@ -400,8 +401,7 @@ async def test_a_delegate_that_comes_back_is_found_again(two, tmp_path):
 async def test_events_of_both_come_in_one_stream(two):
     events = two.ours.runtime_stub.GetContainerEvents(api.GetEventsRequest())
     await events.initial_metadata()
-    while not two.theirs.runtime.listeners:
-        await asyncio.sleep(0.01)
+    await until(lambda: two.theirs.runtime.listeners)
     ids = [await two.run("theirs", THEIRS), await two.run("machine")]
     assert {(await events.read()).container_id for _ in ids} == set(ids)
     events.cancel()
@@ -410,8 +410,7 @@ async def test_events_of_both_come_in_one_stream(two):
 async def test_the_stream_of_events_ends_with_the_delegate(two):
     events = two.ours.runtime_stub.GetContainerEvents(api.GetEventsRequest())
     await events.initial_metadata()
-    while not two.theirs.runtime.listeners:
-        await asyncio.sleep(0.01)
+    await until(lambda: two.theirs.runtime.listeners)
     await two.end_delegate.aclose()
     code, _ = await failure(events.read())
     assert code == grpc.StatusCode.UNAVAILABLE

@@ -10,6 +10,7 @@ from cri_api.v1 import api_pb2 as api
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from tests.support.cri import IMAGE, served
+from tests.support.waiting import until
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.model import (
     ContainerEvent,
@@ -392,9 +393,7 @@ async def test_a_client_of_events_that_leaves_is_forgotten(cri):
     await call.initial_metadata()
     assert len(cri.runtime.listeners) == 1
     call.cancel()
-    async with asyncio.timeout(5):
-        while cri.runtime.listeners:
-            await asyncio.sleep(0.01)
+    await until(lambda: not cri.runtime.listeners, 5)
 
 
 async def test_a_caller_that_gives_up_cancels_its_call_in_the_service(cri):

@@ -10,6 +10,7 @@ import pytest
 
 from tests.fakes.agent import FakeAgent, Refusal
 from tests.fakes.transport import UnixTransport
+from tests.support.waiting import until
 from vmsandbox.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -51,11 +52,6 @@ async def session(agent: FakeAgent, transport: UnixTransport, events: asyncio.Qu
 
 def exit_of(container_id: str) -> Exit:
     return Exit(container_id, 0, 1)
-
-
-async def until(condition: Any) -> None:
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 async def hang(_: object) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.waiting import until
 from vmsandbox.guest import transport
 from vmsandbox.guest.transport import Connection
 
@@ -38,9 +39,7 @@ async def test_a_connection_that_takes_nothing_is_given_up_however_often_its_use
         task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(5):
-        while ends[0].fileno() >= 0:
-            await asyncio.sleep(0.01)
+    await until(lambda: ends[0].fileno() < 0, 5)
 
 
 async def test_what_was_sent_is_delivered_though_the_close_is_cancelled(

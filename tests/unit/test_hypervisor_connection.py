@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import until
 from tests.unit.test_hypervisor_faults import libvirt_error
 from vmsandbox.errors import InvalidArgument, NotFound, Unavailable
 from vmsandbox.hypervisor import connection as module
@@ -214,7 +215,5 @@ async def test_a_daemon_that_hangs_holds_no_end_up(daemon: Daemon) -> None:
         daemon.stop()
         daemon.runs = True
         daemon.hangs.clear()
-        async with asyncio.timeout(5):
-            while daemon.dials < 2:
-                await asyncio.sleep(0.01)
+        await until(lambda: daemon.dials >= 2, 5)
     daemon.hangs.set()

@@ -12,6 +12,7 @@ import pytest
 from tests.fakes.agent import FakeAgent
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.transport import UnixTransport
+from tests.support.waiting import until
 from vmsandbox.claims import MachineUsers, UserRange
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
@@ -202,9 +203,7 @@ async def test_what_a_killed_probe_has_left_is_given_back_first(host: Host, tmp_
 async def test_a_cancelled_probe_leaves_nothing_and_is_not_remembered(host: Host, tmp_path: Path) -> None:
     host.behaviour[Accelerator.KVM] = "hangs"
     choosing = asyncio.create_task(host.prober().choose("auto"))
-    async with asyncio.timeout(5):
-        while not host.hypervisor.machines:
-            await asyncio.sleep(0.001)
+    await until(lambda: host.hypervisor.machines, 5)
     choosing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await choosing
@@ -217,9 +216,7 @@ async def test_a_cancelled_probe_whose_machine_cannot_be_ended_is_not_taken_for_
 ) -> None:
     host.behaviour[Accelerator.KVM] = "hangs"
     choosing = asyncio.create_task(host.prober().choose("auto"))
-    async with asyncio.timeout(5):
-        while not host.hypervisor.machines:
-            await asyncio.sleep(0.001)
+    await until(lambda: host.hypervisor.machines, 5)
     host.hypervisor.destroy_error = Unavailable("libvirt is gone")
     choosing.cancel()
     with pytest.raises(asyncio.CancelledError):

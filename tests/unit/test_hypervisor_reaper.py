@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
 from vmsandbox.errors import Internal
 from vmsandbox.hypervisor.reaper import reap, reaping
 
@@ -35,9 +36,7 @@ def there(pid: int) -> bool:
 
 
 async def vanishes(pid: int) -> None:
-    async with asyncio.timeout(5):
-        while there(pid):
-            await asyncio.sleep(0.01)
+    await until(lambda: not there(pid), 5)
 
 
 def dead(pid: int) -> bool:
@@ -47,9 +46,7 @@ def dead(pid: int) -> bool:
 
 
 async def zombie(pid: int) -> None:
-    async with asyncio.timeout(5):
-        while not dead(pid):
-            await asyncio.sleep(0.01)
+    await until(lambda: dead(pid), 5)
 
 
 @pytest.mark.parametrize("name", ["qemu-system-x86_64", "virtiofsd", "qemu-system-\udcff"])

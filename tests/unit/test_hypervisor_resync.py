@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pytest
 
 from tests.fakes.hypervisor_contract import next_event
+from tests.support.waiting import until
 from vmsandbox import aio
 from vmsandbox.errors import Unavailable
 from vmsandbox.hypervisor import resync
@@ -72,9 +73,7 @@ async def test_a_libvirt_that_does_not_answer_is_asked_again(
 async def test_every_opening_is_followed_by_looks(source: Libvirt, events: AsyncGenerator[MachineEvent, None]) -> None:
     source.lists = [("m",)] * 3
     source.opened.set()
-    async with asyncio.timeout(5):
-        while source.lists:
-            await asyncio.sleep(0.01)
+    await until(lambda: not source.lists, 5)
     await asyncio.sleep(0.05)
     assert source.hub.running() == {"m"}
     source.opened.set()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.network import PLUGINS
+from tests.support.waiting import until
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable, VmsandboxError
 from vmsandbox.network import plugin
 from vmsandbox.process import ProcessIdentity
@@ -94,7 +95,7 @@ async def test_a_hanging_plugin_is_killed_at_its_deadline_with_its_children(tmp_
 async def test_a_cancelled_call_kills_the_plugin_with_its_children(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     task = asyncio.create_task(call({"hang": str(pids)}))
-    await _wait_for(pids)
+    await until(pids.exists)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -128,13 +129,7 @@ async def test_the_files_of_a_plugin_can_be_read_as_with_other_runtimes(tmp_path
     assert oct((tmp_path / "lease").stat().st_mode & 0o777) == "0o644"
 
 
-async def _wait_for(path: Path) -> None:
-    while not path.exists():
-        await asyncio.sleep(0.01)
-
-
 async def _assert_gone(pids: Path) -> None:
     """Wait until the processes are gone (a killed orphan is reaped by somebody else, when they like)."""
-    for pid in map(int, pids.read_text().split()):
-        while ProcessIdentity.of(pid) is not None:
-            await asyncio.sleep(0.01)
+    numbers = [int(pid) for pid in pids.read_text().split()]
+    await until(lambda: not any(map(ProcessIdentity.of, numbers)))

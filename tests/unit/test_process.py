@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition
 from vmsandbox.process import ProcessIdentity, commands
 
@@ -89,9 +90,7 @@ async def test_a_daemon_does_not_inherit_that_the_kernel_spares_this_process(tmp
     log = tmp_path / "log"
     daemon = await commands.start_daemon(["sh", "-c", f"cat {OWN_SCORE}; exec sleep 1000"], log)
     try:
-        async with asyncio.timeout(30):
-            while not log.read_text():
-                await asyncio.sleep(0.01)
+        await until(log.read_text, 30)
         assert log.read_text() == "0\n"
     finally:
         daemon.kill()

@@ -10,6 +10,7 @@ from tests.fakes.agent import FakeAgent
 from tests.fakes.processes import FakeProcess, cat
 from tests.fakes.transport import UnixTransport
 from tests.guest.client import runtime_spec
+from tests.support.waiting import until
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, Unavailable
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session import Session
@@ -21,12 +22,6 @@ from vmsandbox.sandbox.execs import Execs
 from vmsandbox.sandbox.records import ContainerRecord
 
 RECORD = ContainerRecord("c1", "s1", ContainerConfig(ContainerMetadata("c"), "image"), "i", "i", ImageConfig(), 0, "")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def read(process: ExecProcess, stream: Stream = Stream.STDOUT) -> bytes:

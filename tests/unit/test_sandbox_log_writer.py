@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
 from vmsandbox.errors import DeadlineExceeded
 from vmsandbox.fairness import AHEAD, PART, Share
 from vmsandbox.fs import lane
@@ -60,12 +61,6 @@ async def until_writing(log: SlowLog) -> None:
     assert await asyncio.to_thread(log.writing.wait, 10)
 
 
-async def until_closed(log: SlowLog) -> None:
-    async with asyncio.timeout(10):
-        while not log.closed:
-            await asyncio.sleep(0.001)
-
-
 async def test_a_disk_that_hangs_does_not_hold_up_the_event_loop(log: SlowLog) -> None:
     writer = LogWriter(log, Share())
     writing = asyncio.create_task(writer.write(Stream.STDOUT, b"line\n"))
@@ -76,7 +71,7 @@ async def test_a_disk_that_hangs_does_not_hold_up_the_event_loop(log: SlowLog) -
     await writing
     assert writer.offset(Stream.STDOUT) == 5
     writer.close()
-    await until_closed(log)
+    await until(lambda: log.closed)
 
 
 async def test_a_disk_that_hangs_holds_up_no_other_log(
@@ -124,7 +119,7 @@ async def test_a_write_that_is_cancelled_comes_to_its_end_before_the_log_is_clos
     writer.close()
     assert not log.closed
     log.go_on.set()
-    await until_closed(log)
+    await until(lambda: log.closed)
     assert (tmp_path / "log").read_bytes().endswith(b" stdout F line\n")
     with ContainerLog(tmp_path / "log", tmp_path / "position") as again:
         assert again.offset(Stream.STDOUT) == 5

@@ -13,6 +13,7 @@ from tests.fakes.agent import Refusal
 from tests.fakes.host import IMAGE, MIB, FakeWorld, app, pod
 from tests.fakes.processes import FakeProcess
 from tests.support.cancelling import ticks
+from tests.support.waiting import until
 from vmsandbox.errors import (
     AlreadyExists,
     Cancelled,
@@ -75,12 +76,6 @@ async def sandbox(service: RuntimeService) -> str:
 
 def agent_of(world: FakeWorld, sandbox_id: str):
     return world.transports.agents[sandbox_id]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def running(service: RuntimeService, sandbox_id: str, **more: object) -> str:

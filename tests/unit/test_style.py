@@ -33,6 +33,10 @@ def test_code_is_formatted() -> None:
     _run(str(BIN / "ruff"), "format", "--check", ".")
 
 
+def test_nothing_is_there_that_nobody_uses() -> None:
+    _run(str(BIN / "vulture"))
+
+
 def test_imports_point_one_way() -> None:
     _run(str(BIN / "lint-imports"), PYTHONPATH="agent")
 

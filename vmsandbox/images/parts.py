@@ -127,11 +127,6 @@ class Parts:
         for private in (self.blobs.directory, self.blobs.directory / "sha256", self.locks):
             fs.make_directory(private, 0o700)
 
-    def contains(self, record: ImageRecord) -> bool:
-        """Whether an image is whole: all its blobs and its root image are there."""
-        paths = [*map(self.blobs.path, record.blobs), self.roots.path(record.chain_id)]
-        return all(path.exists() for path in paths)
-
     async def admit(
         self, candidate: Candidate, name: Reference | None, digest: str, staging: Path, report: Report
     ) -> ImageRecord:
