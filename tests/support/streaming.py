@@ -4,7 +4,6 @@ import asyncio
 import random
 import socket
 import ssl
-from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -25,12 +24,6 @@ def exec_of(*command: str, stdin: bool = False, tty: bool = False) -> ExecReques
 
 def wanted_of(request: ExecRequest | AttachRequest) -> Wanted:
     return Wanted(request.stdin, request.stdout, request.stderr, request.tty)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # What is waited for is in another process, or in the kernel.
-            await asyncio.sleep(0.01)
 
 
 TRANSPORTS = pytest.mark.parametrize("over", [client, spdy_client], ids=["WebSocket", "SPDY"])

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.host import FakeWorld, pod
-from tests.unit.test_service import running, until
+from tests.support.waiting import until
+from tests.unit.test_service import running
 from tests.unit.test_service_recovery import daemon
 from vmsandbox import aio
 from vmsandbox.guest.stdin import InputStream

@@ -10,7 +10,7 @@ from cri_api.v1 import api_pb2_grpc
 
 from tests.fakes.host import FakeWorld, app, pod
 from tests.fakes.hostile_agent import HUGE, misbehave
-from tests.unit.test_guest_session import until
+from tests.support.waiting import until
 from tests.unit.test_service_recovery import daemon
 from vmsandbox.cri.calls import Node
 from vmsandbox.cri.server import serving

@@ -14,7 +14,8 @@ from tests.fakes.host import MIB, FakeWorld, app, pod
 from tests.fakes.measures import measures
 from tests.fakes.processes import FakeProcess
 from tests.fakes.transport import UnixTransport
-from tests.unit.test_guest_session import hang, until
+from tests.support.waiting import until
+from tests.unit.test_guest_session import hang
 from vmsandbox.errors import Unavailable
 from vmsandbox.fairness import UNBROKEN, Fairness
 from vmsandbox.guest import control, stream_port

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.fakes.agent import FakeAgent
 from tests.fakes.transport import UnixTransport
-from tests.unit.test_guest_session import exit_of, hang, until
+from tests.support.waiting import until
+from tests.unit.test_guest_session import exit_of, hang
 from vmsandbox.errors import DeadlineExceeded, Unavailable
 from vmsandbox.guest import stream_port
 from vmsandbox.guest.client import GuestClient

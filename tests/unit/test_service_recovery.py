@@ -11,7 +11,8 @@ import pytest
 
 from tests.fakes.host import IMAGE, MIB, FakeWorld, app, pod
 from tests.fakes.processes import FakeProcess
-from tests.unit.test_service import CREATED, EXITED, RUNNING, hanging, running, tasks_of_sandboxes, until
+from tests.support.waiting import until
+from tests.unit.test_service import CREATED, EXITED, RUNNING, hanging, running, tasks_of_sandboxes
 from vmsandbox.errors import ResourceExhausted, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import Exit

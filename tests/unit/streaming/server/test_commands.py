@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.streaming import LocalProcess, LocalTargets
-from tests.support.streaming import PATTERN, TRANSPORTS, exec_of, run, until, wanted_of
+from tests.support.streaming import PATTERN, TRANSPORTS, exec_of, run, wanted_of
+from tests.support.waiting import until
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.model import ExecRequest
@@ -87,7 +88,7 @@ async def test_what_fails_before_the_command_runs_is_told(running: StreamingServ
     @contextlib.asynccontextmanager
     async def failing(_: ExecRequest) -> AsyncIterator[None]:
         raise Unavailable("the machine is gone")
-        yield
+        yield  # noqa: V201 - makes it a generator
 
     targets.exec = failing  # type: ignore[method-assign,assignment]
     with pytest.raises(FailedPrecondition, match="the machine is gone"):

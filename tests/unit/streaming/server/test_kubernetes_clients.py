@@ -18,7 +18,8 @@ from kubernetes.stream.ws_client import WSClient, create_websocket
 from tests.fakes.streaming import STUCK, LocalTargets
 from tests.support.api_server import api_server
 from tests.support.spdy_client import WindowlessSession
-from tests.support.streaming import PATTERN, echo_server, exec_of, until, wanted_of
+from tests.support.streaming import PATTERN, echo_server, exec_of, wanted_of
+from tests.support.waiting import until
 from vmsandbox.model import ExecRequest, PortForwardRequest
 from vmsandbox.streaming.io.byte_queue import ByteQueue
 from vmsandbox.streaming.protocol.command_status import CommandStatus

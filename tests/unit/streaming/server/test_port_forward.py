@@ -7,7 +7,8 @@ from types import ModuleType
 import pytest
 
 from tests.fakes.streaming import LocalTargets
-from tests.support.streaming import PATTERN, TRANSPORTS, echo_server, until
+from tests.support.streaming import PATTERN, TRANSPORTS, echo_server
+from tests.support.waiting import until
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import Unavailable
 from vmsandbox.model import PortForwardRequest

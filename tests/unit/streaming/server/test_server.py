@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.streaming import LocalTargets
-from tests.support.streaming import exec_of, run, sent_away, until, wanted_of
+from tests.support.streaming import exec_of, run, sent_away, wanted_of
+from tests.support.waiting import until
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest

@@ -10,7 +10,8 @@ import pytest
 from tests.fakes.streaming import STUCK, LocalTargets, StuckPort
 from tests.support import spdy_client
 from tests.support.spdy_client import WindowlessSession
-from tests.support.streaming import echo_server, until
+from tests.support.streaming import echo_server
+from tests.support.waiting import until
 from vmsandbox import aio
 from vmsandbox.errors import Unavailable
 from vmsandbox.model import PortForwardRequest

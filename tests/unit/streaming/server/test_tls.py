@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.streaming import LocalTargets
-from tests.support.streaming import PATTERN, exec_of, run, sent_away, until, wanted_of
+from tests.support.streaming import PATTERN, exec_of, run, sent_away, wanted_of
+from tests.support.waiting import until
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.streaming import client
@@ -124,6 +125,4 @@ async def test_the_end_of_the_server_is_that_of_clients_who_shake_hands(targets:
         late = socket.create_connection((host, int(port)))
         await asyncio.sleep(0.1)  # It has been accepted.
     with late:
-        async with asyncio.timeout(2):
-            while not sent_away(late):
-                await asyncio.sleep(0.01)
+        await until(lambda: sent_away(late), 2)
