@@ -1,12 +1,11 @@
 """What runs beside everything else: an error in it is logged, and ends that one work, never a watch over all."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.host import FakeWorld, pod
+from tests.fakes.host import pod
 from tests.support.waiting import until
 from tests.unit.test_service import running
 from tests.unit.test_service_recovery import daemon
@@ -19,13 +18,6 @@ from vmsandbox.sandbox.execs import Execs
 from vmsandbox.sandbox.machine import Machine
 from vmsandbox.sandbox.output import OutputPump
 from vmsandbox.sandbox.sandbox import Sandbox
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
 
 
 async def test_an_error_that_ends_work_nobody_waits_for_is_logged_at_once(caplog):

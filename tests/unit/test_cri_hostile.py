@@ -1,8 +1,5 @@
 """Guests that say what no client of the CRI can be told: clients hear of the other pods as before."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import grpc
 import pytest
 from cri_api.v1 import api_pb2 as api
@@ -17,13 +14,6 @@ from vmsandbox.cri.server import serving
 from vmsandbox.errors import Unavailable
 from vmsandbox.protocol.messages import Created, ProcessUser
 from vmsandbox.sandbox import machine, sandbox
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +38,6 @@ from vmsandbox.protocol.messages import (
 )
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State
-
-
-@pytest.fixture
-async def agent(tmp_path: Path) -> AsyncIterator[FakeAgent]:
-    async with FakeAgent(tmp_path) as agent:
-        yield agent
-
-
-@pytest.fixture
-async def session(agent: FakeAgent, tmp_path: Path) -> AsyncIterator[Session]:
-    async with Session(UnixTransport(tmp_path), "pod", hang) as session:
-        await session.connect(10)
-        yield session
 
 
 class CountingState(State):

@@ -1,7 +1,6 @@
 """A guest that breaks the protocol: every connection ends with a reason, and the host keeps its bounds."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -30,19 +29,6 @@ from vmsandbox.protocol.messages import (
     MeasureContainers,
     Stream,
 )
-
-
-@pytest.fixture
-async def agent(tmp_path: Path) -> AsyncIterator[FakeAgent]:
-    async with FakeAgent(tmp_path) as agent:
-        yield agent
-
-
-@pytest.fixture
-async def session(agent: FakeAgent, tmp_path: Path) -> AsyncIterator[Session]:
-    async with Session(UnixTransport(tmp_path), "pod", hang) as session:
-        await session.connect(10)
-        yield session
 
 
 def event(number: int, method: str = "exit", body: JSON = None) -> bytes:

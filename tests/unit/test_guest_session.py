@@ -28,12 +28,6 @@ from vmsandbox.protocol.messages import CreateContainer, Event, Exit, HelloReply
 
 
 @pytest.fixture
-async def agent(tmp_path: Path) -> AsyncIterator[FakeAgent]:
-    async with FakeAgent(tmp_path) as agent:
-        yield agent
-
-
-@pytest.fixture
 def transport(tmp_path: Path) -> UnixTransport:
     return UnixTransport(tmp_path)
 

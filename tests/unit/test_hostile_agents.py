@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from vmsandbox.guest.session import Session
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import Containers, ListContainers
 from vmsandbox.sandbox import machine, sandbox
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
 
 
 @pytest.fixture(autouse=True)

@@ -51,13 +51,6 @@ CREATED, RUNNING, EXITED = ContainerState.CREATED, ContainerState.RUNNING, Conta
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
-
-
-@pytest.fixture
 def state(tmp_path: Path):
     with State(tmp_path / "state.db") as state:
         yield state

@@ -24,13 +24,6 @@ from vmsandbox.state import State
 READY, NOTREADY = SandboxState.READY, SandboxState.NOTREADY
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
-
-
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_END_DEADLINE", 0.3)

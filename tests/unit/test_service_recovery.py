@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +18,6 @@ from vmsandbox.protocol.messages import Exit
 from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
 
 
 @contextlib.asynccontextmanager
