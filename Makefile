@@ -1,6 +1,6 @@
 # On a fresh Debian 12 machine, as root, with git and make: `make demo`. Everything else is installed by setup.
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test unit lint clean
 
 setup:
 	@setup/setup.sh
@@ -12,8 +12,13 @@ demo: setup
 test: setup
 	@.venv/bin/pytest --leftovers
 
+# What needs neither machines nor root; each file of tests by one of as many processes as there are CPUs.
+unit: setup
+	@.venv/bin/pytest -q -n auto --dist loadfile -m "not lint" tests/unit
+
 lint: setup
 	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/vulture
 	@PYTHONPATH=agent .venv/bin/lint-imports

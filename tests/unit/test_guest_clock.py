@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from tests.fakes.agent import FakeAgent, Refusal
 from tests.fakes.hostile_agent import MISBEHAVIOURS, misbehave
 from tests.fakes.transport import UnixTransport
+from tests.support.waiting import until
 from vmsandbox import aio
 from vmsandbox.errors import Unimplemented
 from vmsandbox.guest import clock
@@ -113,12 +113,6 @@ async def _ignore(_: Event) -> None:
     return
 
 
-async def _until(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 @pytest.mark.parametrize("hours", [-30, -1, 1, 24 * 365])
 async def test_a_clock_that_is_hours_off_is_set_at_once(agent: FakeAgent, keeper: ClockKeeper, hours: int) -> None:
     agent.behind = hours * HOUR
@@ -160,11 +154,12 @@ async def test_a_guest_that_always_answers_slowly_is_asked_no_more_than_four_tim
     assert [type(request) for request in agent.requests] == [ReadClock] * 4
 
 
-async def test_it_is_checked_again_and_again(agent: FakeAgent, keeper: ClockKeeper, often: None) -> None:
+@pytest.mark.usefixtures("often")
+async def test_it_is_checked_again_and_again(agent: FakeAgent, keeper: ClockKeeper) -> None:
     async with aio.background(keeper.run()):
         for hours in (1, -5, 100):
             agent.behind = hours * HOUR
-            await _until(lambda: abs(agent.behind) < 100 * MS)
+            await until(lambda: abs(agent.behind) < 100 * MS)
 
 
 async def test_it_is_checked_soon_where_there_is_reason_to(
@@ -172,17 +167,18 @@ async def test_it_is_checked_soon_where_there_is_reason_to(
 ) -> None:
     monkeypatch.setattr(clock, "SPREAD", 0.01)
     async with aio.background(keeper.run()):
-        await _until(lambda: any(isinstance(request, AdjustClock) for request in agent.requests))
+        await until(lambda: any(isinstance(request, AdjustClock) for request in agent.requests))
         agent.behind = HOUR
         keeper.check_soon()
         keeper.check_soon()
         begin = time.monotonic()
-        await _until(lambda: abs(agent.behind) < 100 * MS)
+        await until(lambda: abs(agent.behind) < 100 * MS)
         assert time.monotonic() - begin < clock.INTERVAL[0] / 2
 
 
+@pytest.mark.usefixtures("often")
 async def test_an_agent_that_does_not_know_how_is_asked_once_and_that_is_all(
-    agent: FakeAgent, keeper: ClockKeeper, often: None
+    agent: FakeAgent, keeper: ClockKeeper
 ) -> None:
     async def refuse(_: ReadClock) -> None:
         raise Refusal("unimplemented", "the agent has no method 'read_clock'")
@@ -194,14 +190,16 @@ async def test_an_agent_that_does_not_know_how_is_asked_once_and_that_is_all(
         await keeper.check()
 
 
-async def test_a_lost_connection_does_not_end_it(agent: FakeAgent, keeper: ClockKeeper, often: None) -> None:
+@pytest.mark.usefixtures("often")
+async def test_a_lost_connection_does_not_end_it(agent: FakeAgent, keeper: ClockKeeper) -> None:
     async with aio.background(keeper.run()):
         await agent.hang_up()
         agent.behind = HOUR
-        await _until(lambda: abs(agent.behind) < 100 * MS)
+        await until(lambda: abs(agent.behind) < 100 * MS)
 
 
-async def test_it_ends_with_the_session(session: Session, keeper: ClockKeeper, often: None) -> None:
+@pytest.mark.usefixtures("often")
+async def test_it_ends_with_the_session(session: Session, keeper: ClockKeeper) -> None:
     async with aio.background(keeper.run()) as keeping:
         await session.aclose()
         await asyncio.wait_for(keeping, 5)
@@ -214,9 +212,10 @@ async def test_a_guest_that_lies_harms_itself_alone(agent: FakeAgent, keeper: Cl
     assert told is not None and told.step
 
 
+@pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("name", MISBEHAVIOURS)
 async def test_no_misbehaviour_of_an_agent_makes_it_fail(
-    agent: FakeAgent, session: Session, keeper: ClockKeeper, often: None, monkeypatch: pytest.MonkeyPatch, name: str
+    agent: FakeAgent, session: Session, keeper: ClockKeeper, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(clock, "_DEADLINE", 0.05)
     misbehave(agent, name)

@@ -160,11 +160,12 @@ def test_a_close_with_an_error_tells_it() -> None:
 @pytest.mark.parametrize(
     ("protocol", "data", "code"),
     [
-        (BINARY, b"\x82\x05\x00abcd", 1002),  # unmasked
-        (BINARY, b"\x83\x80\x00\x00\x00\x00", 1002),  # an opcode that is not
+        (BINARY, b"\x82\x05\x00abcd", 1002),
+        (BINARY, b"\x83\x80\x00\x00\x00\x00", 1002),
         (BASE64, RawClient().connection.send(TextMessage("0!!!")), 1007),
         (BASE64, RawClient().connection.send(TextMessage("0" + "A" * 300_000)), 1009),
     ],
+    ids=["unmasked", "an opcode that does not exist", "not base64", "a message that is too large"],
 )
 def test_what_breaks_the_protocol_is_told_and_the_end(protocol: ChannelProtocol, data: bytes, code: int) -> None:
     server, client = server_of(protocol), RawClient()
