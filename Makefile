@@ -12,9 +12,9 @@ demo: setup
 test: setup
 	@.venv/bin/pytest --leftovers
 
-# What needs neither machines nor root; each file of tests by one of as many processes as there are CPUs.
+# What needs neither machines nor root: files side by side, and a quarter of the examples of hypothesis.
 unit: setup
-	@.venv/bin/pytest -q -n auto --dist loadfile -m "not lint" tests/unit
+	@.venv/bin/pytest -q -n auto --dist loadfile -m "not lint" --hypothesis-profile quick tests/unit
 
 lint: setup
 	@.venv/bin/ruff check .

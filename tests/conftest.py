@@ -12,6 +12,7 @@ from tests.support import leftovers
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no defect
 hypothesis.settings.load_profile("unhurried")
+hypothesis.settings.register_profile("quick", parent=hypothesis.settings.get_profile("unhurried"), max_examples=25)
 
 _SETTLE = 10.0
 """Seconds in which what was killed has to be gone."""

@@ -151,8 +151,9 @@ class TestSubPaths:
         swapper = threading.Thread(target=swap)
         swapper.start()
         try:
-            opened = 0
-            for _ in range(300):
+            opened = tries = 0
+            while tries < 300 or not opened:  # on a busy machine the swap can win each of the first
+                tries += 1
                 try:
                     descriptor = open_below(volume, "d/x", create=False)
                 except InvalidArgument:
@@ -164,7 +165,6 @@ class TestSubPaths:
         finally:
             stop.set()
             swapper.join()
-        assert opened
 
 
 class TestVolumes:
