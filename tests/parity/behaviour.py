@@ -23,6 +23,8 @@ class Behaviour:
     image: str = PARITY
     volumes: tuple[str, ...] = ()
     """Paths in the container; each has a directory of the host with a `file`, writable by all."""
+    owner: tuple[int, int, int] = (0, 0, 0o777)
+    """User, group and mode of these directories."""
     security: Mapping[str, Any] = field(default_factory=dict)
     """CRI LinuxContainerSecurityContext."""
     differs: str = ""

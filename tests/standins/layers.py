@@ -79,9 +79,15 @@ def predefined_group(_: Workshop, tree: Path) -> None:
     (tree / "etc/group").write_text(_GROUP + "default-user:x:1000:\ngroup-defined-in-image:x:50000:default-user\n")
 
 
-def parity(_: Workshop, tree: Path) -> None:
-    """What runtimes may differ in: links that lead to nothing, volumes that the image declares, and system calls."""
+def parity(workshop: Workshop, tree: Path) -> None:
+    """What runtimes may differ in: links that lead to nothing, volumes that the image declares; and what asks of it:
+    system calls, attributes, ACLs, capabilities, users (setpriv as `as-user`, since busybox has one)."""
     compile_static("syscalls.c", tree / "syscalls")
+    for program in ("bin/setfattr", "bin/getfattr", "bin/setfacl", "bin/getfacl", "sbin/setcap", "sbin/getcap"):
+        workshop.take(f"usr/{program}", tree)
+    workshop.take("usr/bin/setpriv", tree)
+    (tree / "usr/bin/setpriv").rename(tree / "usr/bin/as-user")
+    compile_static("files.c", tree / "usr/bin/files")
     for name, target in {"srv/dangling": "/var/lib/mq/data", "var/lib/mq": "../../home/mq"}.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).symlink_to(target)

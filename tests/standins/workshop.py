@@ -12,7 +12,7 @@ from pathlib import Path
 from vmsandbox.guestimage.mirrors import choose_sources, sources_list
 
 SUITE = "trixie"
-PACKAGES = ("base-files", "busybox", "nginx", "procps", "util-linux")
+PACKAGES = ("acl", "attr", "base-files", "busybox", "libcap2-bin", "nginx", "procps", "util-linux")
 SOURCES = Path(__file__).parent / "src"
 
 _LIBRARY = re.compile(r"(/\S+) \(0x")

@@ -42,8 +42,8 @@ OPTIONS = (
     "--no-announce-submounts",
     "--xattrmap=" + " ".join(rule for rule, _ in ATTRIBUTES),
     "--posix-acl",
-    # Set-user-id bits go when a file is written without the guest asking for its capabilities at every write.
-    "--killpriv-v2",
+    # A file system that hangs below one volume holds up the others only when this many calls wait for it.
+    "--thread-pool-size=64",
 )
 """What the one in Rust is started with, beside what libvirt says."""
 

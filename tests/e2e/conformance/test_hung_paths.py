@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from cri_api.v1 import api_pb2 as pb
 
 from tests.support.conformance_client import Container, Cri, Pod
 from tests.support.hung import hung
@@ -63,3 +64,28 @@ def test_calls_that_hang_are_bounded_until_they_come_back(pod: Pod) -> None:
         assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED] * MOST_OF_ONE + [grpc.StatusCode.UNAVAILABLE]
     dead.rmdir()
     pod.create().remove()
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Path]:
+    """A volume whose later mounts its containers see."""
+    subprocess.run(["mount", "--bind", "--make-shared", tmp_path, tmp_path], check=True)
+    yield tmp_path
+    subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def test_what_hangs_below_a_volume_later_holds_up_no_other_volume(
+    pod: Pod, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    (other / "file").write_text("there\n")
+    container = pod.start(
+        mounts=[
+            {"host_path": str(shared), "container_path": "/hangs", "propagation": pb.PROPAGATION_HOST_TO_CONTAINER},
+            {"host_path": str(other), "container_path": "/other"},
+        ]
+    )
+    with hung(shared / "dead"):
+        container.output("sh", "-c", "for i in $(seq 8); do stat /hangs/dead >/dev/null 2>&1 & done")
+        assert container.output("cat", "/other/file") == "there\n"
+    container.remove()

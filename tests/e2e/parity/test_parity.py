@@ -51,7 +51,9 @@ def volumes(tmp_path: Path) -> Path:
 
 def answer(pod: Pod, behaviour: Behaviour, volumes: Path) -> tuple[int, str]:
     """Exit code and output of a behaviour's question."""
-    mounts = [{"container_path": path, "host_path": str(_volume(volumes))} for path in behaviour.volumes]
+    mounts = [
+        {"container_path": path, "host_path": str(_volume(volumes, behaviour.owner))} for path in behaviour.volumes
+    ]
     script = f"exec 2>&1; {behaviour.script or ':'}" + ("; sleep 1000" if behaviour.exec else "")
     container = pod.start(
         "sh", "-c", script, image=behaviour.image, mounts=mounts, security={**OWN_PROCESSES, **behaviour.security}
@@ -62,10 +64,11 @@ def answer(pod: Pod, behaviour: Behaviour, volumes: Path) -> tuple[int, str]:
         container.remove()
 
 
-def _volume(directory: Path) -> Path:
+def _volume(directory: Path, owner: tuple[int, int, int]) -> Path:
     volume = directory / uuid.uuid4().hex
     volume.mkdir()
-    volume.chmod(0o777)
+    os.chown(volume, *owner[:2])
+    volume.chmod(owner[2])
     (volume / "file").write_text("of the volume\n")
     return volume
 
