@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
+import pytest
+
+from tests.parity.limitations import BEGIN, END, LIMITATIONS, updated
 from tests.parity.table import BEHAVIOURS
 
 
@@ -25,7 +27,20 @@ def test_the_list_says_each_behaviour_with_its_source() -> None:
 
 
 def test_the_documentation_says_exactly_those_whose_answers_differ() -> None:
-    text = (Path(__file__).parents[2] / "docs/limitations.md").read_text()
-    section = text.partition("## Answers that differ from containerd's")[2].partition("\n## ")[0]
-    said = [line for line in section.splitlines() if line.startswith("- ")]
-    assert said == [f"- *{each.name}*: {each.differs}" for each in BEHAVIOURS if each.differs]
+    """`python -m tests.parity --limitations` writes it."""
+    text = LIMITATIONS.read_text()
+    assert text == updated(text, BEHAVIOURS)
+    assert all(f"- *{behaviour.name}*: " in text for behaviour in BEHAVIOURS if behaviour.differs)
+
+
+def test_a_page_without_the_generated_section_is_refused() -> None:
+    with pytest.raises(ValueError, match="has to hold the lines"):
+        updated(f"{END}{BEGIN}", BEHAVIOURS)
+
+
+def test_what_stands_around_the_generated_section_is_kept() -> None:
+    [first, *_] = (behaviour for behaviour in BEHAVIOURS if behaviour.differs)
+    page = updated(f"before\n{BEGIN}of another table\n{END}after\n", [first])
+    assert page.startswith(f"before\n{BEGIN}Of the behaviours")
+    assert page.endswith(f"{END}after\n")
+    assert "of another table" not in page
