@@ -1,7 +1,7 @@
 """How long the calls of a quiet pod take beside pods that flood their host.
 
     python -m tests.performance.floods [FLOOD ...]     fakes: each agent is a process, no machine runs
-    python -m tests.performance.floods machines        real machines, whose containers run `yes ''`
+    python -m tests.performance.floods machines        real machines, whose containers spin, or run `yes ''`
 
 Prints the median and the p99 of ListPodSandbox and ExecSync, what the p99 is of that of an idle daemon in the same
 run, how late the daemon's event loop was, and what the flooding containers could log. It asserts nothing: run it
@@ -26,8 +26,7 @@ from cri_api.v1 import api_pb2_grpc
 
 from tests.performance.flooded import percentile
 from tests.performance.flooding import COMMAND
-from tests.support.conformance import serving
-from tests.support.conformance_client import Pod
+from tests.support.conformance import Serving, serving
 
 FLOODS = {
     "idle": ("quiet", 0), "lines": ("lines", 1), "yes": ("yes", 1), "four times yes": ("yes", 4),
@@ -37,7 +36,11 @@ FLOODS = {
 """What floods, and in how many pods; `tests.performance.flooding` has the floods."""
 
 SECONDS = 6.0
-_WITH_MACHINES = 25.0
+_WITH_MACHINES = 15.0
+_MACHINES = 4
+_TURNS = 2
+_BUSY = {"spinning": ("sh", "-c", "while :; do :; done"), "yes ''": ("yes", "")}
+"""What containers in machines run."""
 _PAUSE = 0.005
 _LONGEST = 30.0
 """Seconds until a call is given up; it counts with them."""
@@ -121,22 +124,32 @@ def _of_loop(told: dict[str, float]) -> str:
 
 
 def with_machines() -> None:
-    """Idle, beside one container that runs `yes ''`, and beside four of them."""
+    """Idle, and by turns beside four containers that spin without a word and beside four that run `yes ''`.
+
+    Both keep all CPUs busy: the second is to be compared with the first, which shows what emulation alone costs.
+    """
     with serving() as cri_daemon:
         cri = cri_daemon.cri
         quiet = cri.run_pod("small").start()
-        runtime, idle = cri.runtime, None
-        floods: list[Pod] = []
-        for count in (0, 1, 4):
-            while len(floods) < count:
-                floods.append(cri.run_pod("small"))
-                floods[-1].start("yes", "")
-            begin, logged, worked = time.monotonic(), _logged(cri.logs), _worked(cri_daemon.process.pid)
-            times = measure(runtime, quiet.id, _WITH_MACHINES)
-            idle, took = idle or times, time.monotonic() - begin
-            logged, worked = (_logged(cri.logs) - logged) / _MIB, _worked(cri_daemon.process.pid) - worked
-            more = f"daemon took {worked / took:.0%} of a CPU; log {logged / took:.1f} MiB/s"
-            _print(f"{count} of yes ''", times, idle, more)
+        idle = _measure_machines("idle", cri_daemon, quiet.id, None)
+        pods = [cri.run_pod("small") for _ in range(_MACHINES)]
+        for _ in range(_TURNS):
+            for name, command in _BUSY.items():
+                containers = [pod.start(*command) for pod in pods]
+                _measure_machines(f"{_MACHINES} of {name}", cri_daemon, quiet.id, idle)
+                for container in containers:
+                    container.stop(timeout=0)
+                    container.remove()
+
+
+def _measure_machines(name: str, cri_daemon: Serving, quiet: str, idle: Times | None) -> Times:
+    logs = cri_daemon.cri.logs
+    begin, logged, worked = time.monotonic(), _logged(logs), _worked(cri_daemon.process.pid)
+    times = measure(cri_daemon.cri.runtime, quiet, _WITH_MACHINES)
+    took = time.monotonic() - begin
+    logged, worked = (_logged(logs) - logged) / _MIB, _worked(cri_daemon.process.pid) - worked
+    _print(name, times, idle or times, f"daemon took {worked / took:.0%} of a CPU; log {logged / took:.1f} MiB/s")
+    return times
 
 
 def _worked(tini: int) -> float:
