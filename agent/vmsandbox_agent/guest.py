@@ -31,8 +31,10 @@ from vmsandbox.protocol.messages import (
     StartContainer,
     StreamToken,
     UpdateResources,
+    WriteVolume,
 )
 from vmsandbox_agent import port
+from vmsandbox_agent.atomic_volumes import AtomicVolumes
 from vmsandbox_agent.clock import KernelClock
 from vmsandbox_agent.containers import ContainerTable
 from vmsandbox_agent.crun import Crun
@@ -66,6 +68,7 @@ class Guest:
         self._power_off = power_off
         self._images = Images(settings.images)
         self.pod = PodNamespaces(settings, reaper)
+        self._volumes = AtomicVolumes(settings.tmpfs, self.pod)
         crun, counter = Crun(settings, reaper), Counter(reaper)
         self._containers = ContainerTable(Machinery(settings, reaper, crun, self.events, self.pod, counter))
         self.handlers: dict[str, Handler] = {
@@ -73,6 +76,7 @@ class Guest:
             ReadClock.METHOD: self._read_clock,
             AdjustClock.METHOD: self._adjust_clock,
             MakeTmpfs.METHOD: self._make_tmpfs,
+            WriteVolume.METHOD: self._write_volume,
             AttachImage.METHOD: self._attach_image,
             DetachImage.METHOD: self._detach_image,
             CreateContainer.METHOD: self._create,
@@ -108,6 +112,10 @@ class Guest:
         owner = self.pod.owner(request.group)
         make_tmpfs(target, request.size, request.mode, owner)
         make_directory(target, request.path, request.mode, owner)
+        return _DONE
+
+    async def _write_volume(self, request: WriteVolume) -> Empty:
+        self._volumes.write(request)
         return _DONE
 
     async def _attach_image(self, request: AttachImage) -> Empty:

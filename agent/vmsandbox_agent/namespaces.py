@@ -41,7 +41,11 @@ class PodNamespaces:
 
     def owner(self, gid: int) -> tuple[int, int]:
         """Who, in the guest's numbers, root and that group of the pod's containers are."""
-        return (0, gid) if self.users is None else (self.users.first_uid, self.users.first_gid + gid)
+        return self.user_and_group(0, gid)
+
+    def user_and_group(self, uid: int, gid: int) -> tuple[int, int]:
+        """Who, in the guest's numbers, a user and a group of the pod's containers are."""
+        return (uid, gid) if self.users is None else (self.users.first_uid + uid, self.users.first_gid + gid)
 
     def _path(self, kind: str) -> Path:
         if not self._holder or not Path(f"/proc/{self._holder}/ns/{kind}").exists():

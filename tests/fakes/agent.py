@@ -56,6 +56,7 @@ from vmsandbox.protocol.messages import (
     StartContainer,
     Stream,
     StreamToken,
+    WriteVolume,
 )
 from vmsandbox.protocol.secret import SECRET_BYTES, End, prove, proves, random_bytes
 
@@ -97,6 +98,8 @@ class FakeAgent:
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
         self._gone = False
+        self.volumes: dict[str, list[WriteVolume]] = {}
+        """The versions that volumes have had, by name."""
         self.behind = 0
         """Nanoseconds by which the guest's clock is behind the host's."""
         self.secret = b""
@@ -271,6 +274,14 @@ class FakeAgent:
         if (found := self.processes.get((container_id, exec_id))) is None:
             raise Refusal("not_found", f"there is no container or exec {container_id} {exec_id}")
         return found
+
+    async def _write_volume(self, request: WriteVolume) -> Empty:
+        if request.name not in self.volumes and not request.make:
+            raise Refusal("not_found", f"there is no volume {request.name}")
+        versions = self.volumes.setdefault(request.name, [])
+        if not versions or versions[-1].version != request.version:
+            versions.append(request)
+        return Empty()
 
     async def _read_clock(self, _: ReadClock) -> Clock:
         return Clock(time.time_ns() - self.behind)

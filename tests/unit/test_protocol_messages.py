@@ -41,6 +41,18 @@ REQUESTS: dict[str, m.Request] = {
     "read_clock": m.ReadClock(),
     "adjust_clock": m.AdjustClock(-1_500_000_000, step=True),
     "make_tmpfs": m.MakeTmpfs("cache", 1048576, 0o750, 1000, "a/b"),
+    "write_volume": m.WriteVolume(
+        "synced.0123",
+        "..2026_01_01_00_00_00.1",
+        (
+            m.VolumeEntry("", 0o755, modified=1_700_000_000_000_000_000),
+            m.VolumeEntry("key", 0o640, 1000, 1001, 1_700_000_000_000_000_000, "dmFsdWU="),
+        ),
+        make=True,
+        size=4194304,
+        mode=0o775,
+        gid=1001,
+    ),
     "attach_image": m.AttachImage("sha-0123", "erofs"),
     "detach_image": m.DetachImage("sha-0123"),
     "create_container": m.CreateContainer(

@@ -39,6 +39,7 @@ from vmsandbox.protocol.messages import (
     StartContainer,
     Stream,
     UpdateResources,
+    WriteVolume,
 )
 
 QUICK = 30.0
@@ -73,6 +74,10 @@ class GuestClient:
 
     async def make_tmpfs(self, request: MakeTmpfs, *, deadline: float = QUICK) -> None:
         """Make a memory-backed volume."""
+        await self._ask(request, deadline)
+
+    async def write_volume(self, request: WriteVolume, *, deadline: float = QUICK) -> None:
+        """Have a volume hold another version."""
         await self._ask(request, deadline)
 
     async def attach_image(self, serial: str, *, filesystem: str = "squashfs", deadline: float = LONG) -> None:

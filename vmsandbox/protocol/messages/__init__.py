@@ -73,6 +73,7 @@ from vmsandbox.protocol.messages.streams import (
     Stream,
     StreamToken,
 )
+from vmsandbox.protocol.messages.volumes import MAX_ENTRIES, VolumeEntry, WriteVolume
 
 __all__ = [
     "AGENT_FRAME",
@@ -82,6 +83,7 @@ __all__ = [
     "LARGE_ANSWERS",
     "MAX_CONTAINERS",
     "MAX_DISKS",
+    "MAX_ENTRIES",
     "MAX_GROUPS",
     "POD_NAMESPACE",
     "READY_PORT",
@@ -140,6 +142,8 @@ __all__ = [
     "UpdateResources",
     "User",
     "UserNamespace",
+    "VolumeEntry",
+    "WriteVolume",
 ]
 
 Request = (
@@ -147,6 +151,7 @@ Request = (
     | ReadClock
     | AdjustClock
     | MakeTmpfs
+    | WriteVolume
     | AttachImage
     | DetachImage
     | CreateContainer
