@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cri_api.v1 import api_pb2 as pb
 
+from tests.support.atomic_writer import make_volume, write
 from tests.support.conformance_client import Container, Pod, eventually
 from tests.support.hostile_pods import come_back, company
 from tests.support.libvirt import kill_qemu
@@ -62,6 +63,23 @@ def test_a_pod_is_as_it_was_after_the_daemon_was_killed(node: Node, pod: Pod) ->
     assert container.output("echo", "still here") == "still here\n"
     container.remove()
     assert Pod(node.cri, pod.id, pod.config).run("echo", "new").stdout == "new\n"
+
+
+def test_a_configmap_that_changed_while_there_was_no_daemon_is_the_new_one_and_changes_on(
+    node: Node, pod: Pod, tmp_path: Path
+) -> None:
+    volume = make_volume(tmp_path, {"key": "one"})
+    mount = {"container_path": "/etc/config", "host_path": str(volume), "readonly": True}
+    container = pod.start(mounts=[mount])
+    node.end(signal.SIGKILL)
+    write(volume, {"key": "two"})
+    node.start()
+    container = again(node, container)
+    eventually(lambda: container.output("cat", "/etc/config/key") == "two", 10)
+    write(volume, {"key": "three"})
+    eventually(lambda: container.output("cat", "/etc/config/key") == "three", 10)
+    assert " tmpfs " in container.output("grep", " /etc/config ", "/proc/mounts"), "it is shared, and tells of nothing"
+    container.remove()
 
 
 def test_output_is_neither_lost_nor_repeated_though_the_daemon_is_killed_again_and_again(node: Node, pod: Pod) -> None:

@@ -8,6 +8,7 @@ from vmsandbox.claims import UserRange
 from vmsandbox.config import MOST_VCPUS
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fairness import Fairness
+from vmsandbox.fs.watching import Watcher
 from vmsandbox.guest.transports import Transports
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor
 from vmsandbox.images import ImageStore
@@ -65,6 +66,8 @@ class Host:
     """Machines that boot at the same time; 0: twice the number of CPUs."""
     fairness: Fairness = field(default_factory=Fairness)
     """Divides the time of the event loop among the guests."""
+    watcher: Watcher = field(default_factory=Watcher)
+    """Watches directories of volumes."""
 
     def profile(self, handler: str) -> MachineDefaults:
         """How machines are made for a handler (CRI RunPodSandboxRequest.runtime_handler). Raises InvalidArgument."""

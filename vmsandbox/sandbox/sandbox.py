@@ -34,6 +34,7 @@ from vmsandbox.sandbox.machine import Machine
 from vmsandbox.sandbox.records import SandboxRecord
 from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
 from vmsandbox.sandbox.surroundings import Guest, Surroundings
+from vmsandbox.sandbox.synced_volumes import SyncedVolumes
 from vmsandbox.sandbox.teardown import give_back
 from vmsandbox.sandbox.volumes import Volumes
 
@@ -62,6 +63,8 @@ class Sandbox:
         self._machine: Machine | None = None
         self._disks: ImageDisks | None = None
         self._execs: Execs | None = None
+        self.synced: SyncedVolumes | None = None
+        """The volumes that its guest keeps as they are on the host, while it has a machine."""
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -169,6 +172,8 @@ class Sandbox:
         await self.containers.close()
         if self._execs is not None:
             await self._execs.close()
+        if self.synced is not None:
+            await self.synced.close()
         if self._machine is not None:
             await self._machine.close()
         if self._disks is not None:
@@ -180,7 +185,8 @@ class Sandbox:
         self._execs = Execs(client)
         name = domain_name(self.record.id)
         disks = self._disks = ImageDisks(self._host.images, self._host.hypervisor, name, client)
-        volumes = Volumes(self._around.layout, self._around.paths, client, disks)
+        self.synced = SyncedVolumes(self.record.id, client, self._around.paths, self._host.watcher)
+        volumes = Volumes(self._around.layout, self._around.paths, client, disks, self.synced)
         self._around.guest = Guest(client, disks, volumes, machine.peer.kernel)
         self._watch = asyncio.create_task(self._watch_machine(machine), name=f"machine of {self.record.id}")
         self._watch.add_done_callback(aio.report)

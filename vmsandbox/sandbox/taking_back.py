@@ -13,6 +13,8 @@ from vmsandbox.state import State
 
 _log = log.get(__name__)
 
+_LIVE = (ContainerState.CREATED, ContainerState.RUNNING)
+
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -25,6 +27,9 @@ async def take_back(sandbox: Sandbox) -> None:
     states = {each.container_id: each.status for each in await client.list_containers()}
     for container in tuple(sandbox.containers.values()):
         await _take_back_container(sandbox, container, states.pop(container.record.id, ""))
+    if sandbox.synced is not None:
+        live = (each.record.config for each in sandbox.containers.values() if each.record.state in _LIVE)
+        await sandbox.synced.take_back(mount for config in live for mount in config.mounts)
     await aio.together(*(client.delete_container(stranger) for stranger in states))
     _log.info("sandbox %s is taken back, with %d containers", sandbox.record.id, len(sandbox.containers))
 

@@ -18,6 +18,7 @@ from vmsandbox.protocol.messages import MakeTmpfs
 from vmsandbox.sandbox import mountinfo, mounts, owners
 from vmsandbox.sandbox.disks import ImageDisks
 from vmsandbox.sandbox.layout import SandboxLayout
+from vmsandbox.sandbox.synced_volumes import SyncedVolumes
 
 _EMPTY_DIR = re.compile(r"/pods/[^/]+/volumes/kubernetes\.io~empty-dir/([^/]+)$")
 """Where a kubelet has the emptyDir volumes of a pod."""
@@ -53,8 +54,16 @@ def check(mount: Mount) -> None:
 class Volumes:
     """The volumes of one sandbox's containers; `creation.give_back` gives back what a container has acquired."""
 
-    def __init__(self, layout: SandboxLayout, paths: ForeignPaths, client: GuestClient, disks: ImageDisks) -> None:
+    def __init__(
+        self,
+        layout: SandboxLayout,
+        paths: ForeignPaths,
+        client: GuestClient,
+        disks: ImageDisks,
+        synced: SyncedVolumes,
+    ) -> None:
         """All stay the caller's."""
+        self._synced = synced
         self._layout = layout
         self._paths = paths
         self._client = client
@@ -78,6 +87,8 @@ class Volumes:
             return await self._image(container_id, mount)
         if mount.tmpfs:
             return await self._tmpfs(MakeTmpfs(mount.tmpfs, mount.tmpfs_size), mount)
+        if kept := await self._synced.offer(mount):
+            return Source(kept, readonly=True)
         found = await self._paths.call(Path(mount.host_path), lambda: _look(mount), late=_forget)
         if isinstance(found, MakeTmpfs):
             return await self._tmpfs(found, mount)
