@@ -45,7 +45,8 @@ static void try(char *asked)
 
     for (int each = 0; each < 6 && (argument = strsep(&given, ",")); each++)
         arguments[each] = strtol(argument, NULL, 0);
-    if (fork() == 0) { /* what a call changes is the child's alone, as is a child of clone */
+    pid_t child = fork();
+    if (child == 0) { /* what a call changes is the child's alone, as is a child of clone */
         pid_t self = getpid();
         long result =
             syscall(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
@@ -53,7 +54,7 @@ static void try(char *asked)
             printf("%s %s\n", name, result == -1 ? strerrorname_np(errno) : "ok");
         _exit(0);
     }
-    wait(NULL);
+    waitpid(child, NULL, 0); /* and no orphan, of which there may be some where this is PID 1 */
 }
 
 int main(int count, char **words)
