@@ -124,7 +124,7 @@ class ClockKeeper:
 
     async def check(self) -> Correction | None:
         """Compare the clocks and correct the guest's; what it was told. Raises as `GuestClient`."""
-        told = correction(best(await self._samples()))
+        told = correction(await self.compare())
         if told is not None:
             if told.step:
                 self._say(told)
@@ -136,11 +136,12 @@ class ClockKeeper:
             self._said = now
             _log.info("%s: its clock is set by %+.3f s", self._name, told.nanoseconds / 1e9)
 
-    async def _samples(self) -> list[Sample]:
+    async def compare(self) -> Sample:
+        """The best of a few samples. Raises as `GuestClient`."""
         samples: list[Sample] = []
         while len(samples) < SAMPLES and not (samples and best(samples).round_trip <= GOOD):
             samples.append(await self._sample())
-        return samples
+        return best(samples)
 
     async def _sample(self) -> Sample:
         begin, sent = time.monotonic_ns(), time.time_ns()
