@@ -19,6 +19,7 @@ from vmsandbox_agent.launching import Launch
 from vmsandbox_agent.layers import Layer, file_system
 from vmsandbox_agent.machinery import Machinery
 from vmsandbox_agent.process import Process
+from vmsandbox_agent.sources import staged
 from vmsandbox_agent.spec import (
     cgroup_path,
     complete_process,
@@ -83,21 +84,10 @@ class Container:
             self._bundle.mount_root(self._image(request.image_serial), self._machinery.pod.user())
             self._user = resolve_user(self._bundle.root, request.user)
             self._set_cgroup(cgroup_path(request.spec, self.id))
-            settings = self._machinery.settings
-            spec = resolve_mounts(request.spec, (settings.images, settings.tmpfs), self._bundle.root)
+            spec = resolve_mounts(request.spec, self._machinery.settings.images, self._bundle.root)
             await make_declared(spec, self._bundle, self._machinery.pod.owner(0), self._machinery.reaper)
-            known = completion(
-                self._machinery,
-                request,
-                root=self._bundle.root,
-                user=self._user,
-                cgroup=self._cgroup_path,
-                joined=joined,
-            )
-            self._bundle.write("config.json", complete_spec(spec, known))
-            ends_all = not has_own_pids(request)
-            launch = Launch(self.id, self._cgroup, self._bundle.null, request.stdin, request.tty, ends_all=ends_all)
-            self._process = await launch.run(self._machinery, self._create)
+            with staged(spec, self._machinery.settings, self.id) as ready:
+                self._process = await self._launch(request, ready, joined)
             with contextlib.suppress(OSError):  # it has ended already, or has another /dev
                 devices.give_null_back(self._process.pid, self._machinery.pod.owner(0))
             self._watch.limited()
@@ -105,6 +95,21 @@ class Container:
             await self._undo()
             raise
         return self._user
+
+    async def _launch(self, request: CreateContainer, spec: JSON, joined: Path | None) -> Process:
+        assert self._user is not None
+        known = completion(
+            self._machinery,
+            request,
+            root=self._bundle.root,
+            user=self._user,
+            cgroup=self._cgroup_path,
+            joined=joined,
+        )
+        self._bundle.write("config.json", complete_spec(spec, known))
+        ends_all = not has_own_pids(request)
+        launch = Launch(self.id, self._cgroup, self._bundle.null, request.stdin, request.tty, ends_all=ends_all)
+        return await launch.run(self._machinery, self._create)
 
     async def start(self) -> None:
         """Let its process run. Raises AgentError unless it is just created."""

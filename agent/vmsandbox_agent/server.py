@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json
-from vmsandbox.protocol.messages import CONTROL_PORT, STREAM_PORT, VERSION
+from vmsandbox.protocol.messages import CONTROL_PORT, STREAM_PORT, VERSIONS
 from vmsandbox_agent import console
 from vmsandbox_agent.guest import Guest
 from vmsandbox_agent.session import Session, check_proof, read_hello, reply_to, say_goodbye
@@ -47,7 +47,7 @@ class Server:
             reply = reply_to(hello, settings, self._started)
             await connection.send(pack_json(encode(reply)))
             if not reply.version:
-                raise ProtocolError(f"the agent speaks version {VERSION} only")
+                raise ProtocolError(f"the agent speaks the versions {VERSIONS} only")
             if settings.secret:
                 await check_proof(connection, settings.secret, hello, reply)
             connection.is_stranger = False

@@ -16,7 +16,7 @@ from vmsandbox.protocol.messages import (
     ERROR_TEXT,
     LARGE_ANSWERS,
     REQUESTS,
-    VERSION,
+    VERSIONS,
     Envelope,
     Hello,
     HelloProof,
@@ -71,7 +71,7 @@ def reply_to(hello: Hello, settings: Settings, started: float) -> HelloReply:
             raise ProtocolError("this machine has a secret, which a controller has to know")
         nonce = random_bytes().hex()
     return HelloReply(
-        version=VERSION if VERSION in hello.versions else 0,
+        version=max({*VERSIONS} & {*hello.versions}, default=0),
         build=settings.build,
         boot_id=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
         kernel=os.uname().release,

@@ -64,6 +64,16 @@ class Settings:
         return self.state / "tmpfs"
 
     @property
+    def share(self) -> Path:
+        """Mount point of the share, which holds the volumes of the host."""
+        return self.state / "share"
+
+    @property
+    def sources(self) -> Path:
+        """What is mounted for a container that is being made."""
+        return self.state / "sources"
+
+    @property
     def scratch(self) -> Path:
         """The file system of the writable layers."""
         return self.state / "scratch"

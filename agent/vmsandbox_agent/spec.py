@@ -72,14 +72,14 @@ def used_images(request: CreateContainer, images: Path) -> frozenset[str]:
     return frozenset({request.image_serial, *mounted})
 
 
-def resolve_mounts(spec: JSON, roots: Sequence[Path], root: Path) -> JSON:
-    """Return the spec with the true places of what it mounts from `roots`, and of where it mounts things in `root`.
+def resolve_mounts(spec: JSON, images: Path, root: Path) -> JSON:
+    """Return the spec with the true places of what it mounts from images, and of where it mounts things in `root`.
 
-    No link leads out of a root.
+    No link leads out of an image, or of the root.
 
     Args:
         spec: the host's.
-        roots: hold a directory for each image, and for each volume in memory.
+        images: holds a directory for each image.
         root: the container's.
 
     Raises:
@@ -87,17 +87,16 @@ def resolve_mounts(spec: JSON, roots: Sequence[Path], root: Path) -> JSON:
     """
     if not isinstance(spec, dict):
         return spec
-    mounts = [_resolve_source(mount, roots) for mount in _list(spec, "mounts")]
+    mounts = [_resolve_source(mount, images) for mount in _list(spec, "mounts")]
     return {**spec, "mounts": resolve_destinations(mounts, root)}
 
 
-def _resolve_source(mount: JSON, roots: Sequence[Path]) -> JSON:
+def _resolve_source(mount: JSON, images: Path) -> JSON:
     source = Path(str(_object({"": mount}, "").get("source", "")))
-    for root in roots:
-        if root in source.parents:
-            name, *path = source.relative_to(root).parts
-            return {**mount, "source": str(_inside(root / name, "/".join(path)))}
-    return mount
+    if images not in source.parents:
+        return mount
+    name, *path = source.relative_to(images).parts
+    return {**mount, "source": str(_inside(images / name, "/".join(path)))}
 
 
 def _inside(root: Path, path: str) -> Path:

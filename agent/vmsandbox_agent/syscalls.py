@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME = 1, 2, 4, 8, 1024
-MS_REC, MS_SHARED = 16384, 1 << 20
-MNT_DETACH = 2
+MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = 4096, 16384, 1 << 18, 1 << 20
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 
@@ -18,7 +18,7 @@ _AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
 _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _MOUNT_ATTR_IDMAP = 0x00100000
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH, _RESOLVE_IN_ROOT = 0x02, 0x04, 0x08, 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -55,7 +55,19 @@ def opened(directory: Path) -> Iterator[int]:
 
 def open_in_root(root: int, path: str, flags: int) -> int:
     """openat2(2) with RESOLVE_IN_ROOT: no link, and no `..`, leads out of the directory `root`."""
-    how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    return _openat2(root, path, flags, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+
+
+def open_without_links(root: int, path: str, flags: int) -> int:
+    """openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS: a link anywhere in `path` is an error (ELOOP).
+
+    Not with O_NOFOLLOW in `flags`: then a link at the end would be opened itself.
+    """
+    return _openat2(root, path, flags, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS)
+
+
+def _openat2(root: int, path: str, flags: int, resolve: int) -> int:
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     size = ctypes.c_size_t(ctypes.sizeof(how))
     name = ctypes.c_char_p(os.fsencode(path))
     fd: int = _libc.syscall(ctypes.c_long(_SYS_OPENAT2), ctypes.c_long(root), name, ctypes.byref(how), size)

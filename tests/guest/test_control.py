@@ -67,16 +67,17 @@ async def test_hello_tells_version_build_kernel_and_times(client: Client) -> Non
 
 
 async def test_the_newest_common_version_is_chosen(agent: Path) -> None:
-    client = await Client.connect(agent, versions=(0, 1, 99))
-    assert client.hello.version == 1
-    await client.close()
+    for offered, chosen in (((0, 1, 2, 99), 2), ((2, 1), 2), ((1,), 1)):
+        client = await Client.connect(agent, versions=offered)
+        assert client.hello.version == chosen
+        await client.close()
 
 
 async def test_without_a_common_version_the_agent_says_so_and_goes(agent: Path) -> None:
     wire = await Wire.dial(agent, CONTROL_PORT)
     await wire.send(pack_json(encode(Hello((99,), "x"))))
     assert decode(HelloReply, parse_json(await wire.frame() or b"")).version == 0
-    assert await goodbye(wire) == "the agent speaks version 1 only"
+    assert await goodbye(wire) == "the agent speaks the versions (1, 2) only"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from vmsandbox.guest.dialing import dial_until_answered, dial_within
 from vmsandbox.guest.events import EventHandler, EventPump
 from vmsandbox.guest.hello import exchange_hellos
 from vmsandbox.guest.transport import Connection, Transport, TransportBroken
-from vmsandbox.protocol.messages import VERSION, Hello, HelloReply, Request
+from vmsandbox.protocol.messages import VERSIONS, Hello, HelloReply, Request
 from vmsandbox.protocol.secret import random_bytes
 
 log = logs.get(__name__)
@@ -239,7 +239,7 @@ class Session:
 
     async def _greet(self, connection: Connection) -> HelloReply:
         nonce = random_bytes().hex() if self._secret else ""
-        hello = Hello((VERSION,), self._build, self._pump.acknowledged, nonce)
+        hello = Hello(VERSIONS, self._build, self._pump.acknowledged, nonce)
         return await exchange_hellos(connection, hello, self._secret)
 
     async def _supervise(self, control: Control) -> None:

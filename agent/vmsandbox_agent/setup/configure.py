@@ -31,7 +31,7 @@ async def configure_guest(settings: Settings, request: ConfigureGuest) -> None:
         set_sysctl(name, value)
     make_tmpfs(settings.state / "shm", request.shm_size, 0o1777)
     if request.share_tag:
-        _mount_once(request.share_tag, settings.state / "share", "virtiofs", MS_NOSUID | MS_NODEV)
+        _mount_once(request.share_tag, settings.share, "virtiofs", MS_NOSUID | MS_NODEV)
     await _mount_scratch(settings, request.scratch_serial)
 
 

@@ -47,7 +47,7 @@ def mount_all() -> None:
 
 def make_directories(settings: Settings) -> None:
     """Make the places that requests put things into."""
-    for name in ("images", "containers", "scratch", "share", "tmpfs", "etc", "shm"):
+    for name in ("images", "containers", "scratch", "share", "sources", "tmpfs", "etc", "shm"):
         (settings.state / name).mkdir(parents=True, exist_ok=True)
 
 

@@ -8,8 +8,14 @@ from vmsandbox.protocol.bounds import JSON, AtMost, Between, Count, Framed, Matc
 
 Version = Annotated[int, Between(0, 2**31 - 1)]
 
-VERSION = 1
-"""The protocol version spoken by this build."""
+VERSION = 2
+"""The newest protocol version spoken by this build."""
+
+VERSIONS = (1, 2)
+"""All that it speaks."""
+
+SOURCES_BY_DESCRIPTOR = 2
+"""The version from which on an agent follows no link in the sources that it mounts from the share."""
 
 CONTROL_PORT = 1024
 STREAM_PORT = 1025
