@@ -8,6 +8,16 @@ from tests.standins.images import PARITY
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a container has a directory that it mounts more than once."""
+
+    path: str
+    part: str = ""
+    """Of the directory: a path in it."""
+    readonly: bool = False
+
+
+@dataclass(frozen=True)
 class Behaviour:
     """A container, a question to it, and where the question comes from.
 
@@ -25,6 +35,8 @@ class Behaviour:
     """Paths in the container; each has a directory of the host with a `file`, writable by all."""
     owner: tuple[int, int, int] = (0, 0, 0o777)
     """User, group and mode of these directories."""
+    places: tuple[Place, ...] = ()
+    """Of one more directory: with a `file`, a `page` of 4 KiB, and a directory `sub` with another `page`."""
     security: Mapping[str, Any] = field(default_factory=dict)
     """CRI LinuxContainerSecurityContext."""
     differs: str = ""

@@ -1,6 +1,7 @@
 """The table of behaviours."""
 
 from tests.parity.behaviour import Behaviour
+from tests.parity.one_inode import ONE_INODE
 from tests.parity.volume_files import VOLUME_FILES
 
 ROOT = {"run_as_user": {"value": 0}}
@@ -256,4 +257,4 @@ FILES = (
     Behaviour("times in a volume", "utimensat(2)", "cd /v; touch -d @1000000001 f; stat -c %Y f", volumes=("/v",)),
 )  # fmt: skip
 
-BEHAVIOURS = (*VOLUMES, *USERS, *STREAMS, *DEVICES, *PROCESSES, *SYSTEM_CALLS, *FILES, *VOLUME_FILES)
+BEHAVIOURS = (*VOLUMES, *USERS, *STREAMS, *DEVICES, *PROCESSES, *SYSTEM_CALLS, *FILES, *VOLUME_FILES, *ONE_INODE)

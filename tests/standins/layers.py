@@ -35,7 +35,7 @@ http {
 
 
 def busybox(workshop: Workshop, tree: Path) -> None:
-    """A small system: busybox, and what it lacks of the tests' commands, pgrep and ipcs."""
+    """A small system: busybox, and what it lacks of the tests' commands, pgrep, ipcs and our own meet."""
     for directory in (*_DIRECTORIES, "usr/bin", "usr/lib", "usr/lib64", "usr/sbin"):
         (tree / directory).mkdir(parents=True)
     for name, target in _LINKS.items():
@@ -46,6 +46,7 @@ def busybox(workshop: Workshop, tree: Path) -> None:
     (tree / "etc/group").write_text(_GROUP)
     for program in ("usr/bin/busybox", "usr/bin/pgrep", "usr/bin/ipcs"):
         workshop.take(program, tree)
+    compile_static("meet.c", tree / "usr/bin/meet")
     for applet in workshop.applets():
         if not (tree / "usr/bin" / applet).exists():
             (tree / "usr/bin" / applet).hardlink_to(tree / "usr/bin/busybox")

@@ -54,6 +54,12 @@ def answer(pod: Pod, behaviour: Behaviour, volumes: Path) -> tuple[int, str]:
     mounts = [
         {"container_path": path, "host_path": str(_volume(volumes, behaviour.owner))} for path in behaviour.volumes
     ]
+    if behaviour.places:
+        once = _volume_with_parts(volumes, behaviour.owner)
+        mounts += [
+            {"container_path": place.path, "host_path": str(once / place.part), "readonly": place.readonly}
+            for place in behaviour.places
+        ]
     script = f"exec 2>&1; {behaviour.script or ':'}" + ("; sleep 1000" if behaviour.exec else "")
     container = pod.start(
         "sh", "-c", script, image=behaviour.image, mounts=mounts, security={**OWN_PROCESSES, **behaviour.security}
@@ -70,6 +76,16 @@ def _volume(directory: Path, owner: tuple[int, int, int]) -> Path:
     os.chown(volume, *owner[:2])
     volume.chmod(owner[2])
     (volume / "file").write_text("of the volume\n")
+    return volume
+
+
+def _volume_with_parts(directory: Path, owner: tuple[int, int, int]) -> Path:
+    volume = _volume(directory, owner)
+    (volume / "sub").mkdir()
+    (volume / "sub").chmod(0o777)
+    for name in ("page", "sub/page"):
+        (volume / name).write_bytes(bytes(4096))
+        (volume / name).chmod(0o666)
     return volume
 
 
