@@ -82,6 +82,23 @@ def test_a_configmap_that_changed_while_there_was_no_daemon_is_the_new_one_and_c
     container.remove()
 
 
+def test_a_volume_is_the_one_that_it_was_after_the_daemon_was_killed(node: Node, pod: Pod, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/lock").touch()
+    mounts = [{"host_path": str(tmp_path / "sub"), "container_path": "/v"}]
+    container = pod.start("sh", "-c", "meet hold-flock /v/lock; sleep 1000", mounts=mounts)
+    eventually(lambda: lines(container) == ["granted"])
+    node.restart()
+    container = again(node, container)
+    for source, lock in ((tmp_path / "sub", "/v/lock"), (tmp_path, "/v/sub/lock")):
+        later = container.pod.start(mounts=[{"host_path": str(source), "container_path": "/v"}])
+        assert later.output("meet", "try-flock", lock) == "refused\n"
+        later.remove()
+    container.remove()
+    uses = [each for sandbox in node.sandboxes() for each in (sandbox / "uses").glob("*")]
+    assert not uses
+
+
 def test_output_is_neither_lost_nor_repeated_though_the_daemon_is_killed_again_and_again(node: Node, pod: Pod) -> None:
     container = pod.start("sh", "-c", COUNT)
     for count in (100, 1000, 2500):

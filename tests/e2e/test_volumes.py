@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.binding import inside, mount_at, share_served
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.model import IdMapping, Mount, PropagationMode
 from vmsandbox.protocol.messages import MakeTmpfs
 from vmsandbox.sandbox import mountinfo
 from vmsandbox.sandbox.layout import SandboxLayout
+from vmsandbox.sandbox.shared_volumes import SharedVolumes
+from vmsandbox.sandbox.synced_volumes import SyncedVolumes
 from vmsandbox.sandbox.volumes import Source, Volumes
 
 if os.geteuid() != 0:
@@ -34,7 +37,8 @@ class Client:
 def layout(tmp_path) -> Iterator[SandboxLayout]:
     layout = SandboxLayout(tmp_path / "runtime" / "s", tmp_path / "persistent" / "s")
     layout.make()
-    yield layout
+    with share_served(layout):
+        yield layout
     asyncio.run(layout.remove())
     assert mountinfo.mounts_below(tmp_path / "runtime") == []
 
@@ -46,7 +50,12 @@ def client() -> Client:
 
 @pytest.fixture
 def volumes(layout, client) -> Volumes:
-    return Volumes(layout, ForeignPaths(), client, None)
+    paths = ForeignPaths()
+    return Volumes(SharedVolumes(layout), paths, client, None, SyncedVolumes("s", client, paths, None))
+
+
+def place_of(source: Source) -> Path:
+    return Path(source.path).relative_to("/run/vmsandbox/share")
 
 
 @pytest.fixture
@@ -60,11 +69,18 @@ def pods(tmp_path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", cache], check=True)
 
 
-async def test_a_directory_is_a_volume_of_the_share(volumes, client, tmp_path):
-    assert await volumes.prepare("c", [Mount("/data", str(tmp_path))]) == [
-        Source("/run/vmsandbox/share/c/0", readonly=False)
-    ]
-    assert client.made == []
+async def test_a_directory_is_a_volume_of_the_share(volumes, client, layout, tmp_path):
+    (source,) = await volumes.prepare("c", [Mount("/data", str(tmp_path))])
+    assert (mount_at(layout, place_of(source)).root, source.readonly, client.made) == (str(tmp_path), False, [])
+
+
+async def test_volumes_of_one_container_are_bound_parents_first(volumes, layout, tmp_path):
+    (tmp_path / "v/a/b").mkdir(parents=True)
+    wanted = [tmp_path / "v/a/b", tmp_path / "v", tmp_path / "v/a"]
+    sources = await volumes.prepare("c", [Mount(f"/{number}", str(path)) for number, path in enumerate(wanted)])
+    b, whole, a = (place_of(source) for source in sources)
+    assert (a, b) == (whole / "a", whole / "a/b")
+    assert mount_at(layout, b) == mount_at(layout, whole)
 
 
 async def test_an_empty_dir_in_memory_is_a_tmpfs_of_the_guest(volumes, client, pods):
@@ -87,36 +103,29 @@ async def test_a_part_of_an_empty_dir_in_memory_is_made_in_the_guest(volumes, cl
     assert client.made == [MakeTmpfs("emptydir.cache", SIZE, 0o2770, 1000, "a/b")]
 
 
-async def test_an_empty_dir_on_disk_is_shared_like_any_directory(volumes, client, tmp_path):
+async def test_an_empty_dir_on_disk_is_shared_like_any_directory(volumes, client, layout, tmp_path):
     disk = tmp_path / "kubelet/pods/1234/volumes/kubernetes.io~empty-dir/disk"
     disk.mkdir(parents=True)
     (source,) = await volumes.prepare("c", [Mount("/disk", str(disk))])
-    assert (source.path, client.made) == ("/run/vmsandbox/share/c/0", [])
+    assert (mount_at(layout, place_of(source)).root, client.made) == (str(disk), [])
+
+
+BELOW = ("pods/1234/volumes/kubernetes.io~empty-dir/cache",)
 
 
 @pytest.mark.parametrize(
-    ("mount", "readonly"),
+    ("mount", "writable"),
     [
-        ({"readonly": True}, False),  # The guest sees one file system, of which only the top is read-only.
-        ({"readonly": True, "recursive_read_only": True}, True),
-        ({}, False),
+        ({}, BELOW),
+        ({"propagation": PropagationMode.HOST_TO_CONTAINER}, BELOW),
+        ({"recursive_read_only": True}, ()),
     ],
 )
-async def test_the_guest_mounts_read_only_what_is_read_only_all_the_way_down(volumes, tmp_path, pods, mount, readonly):
-    (source,) = await volumes.prepare("c", [Mount("/data", str(tmp_path / "kubelet"), **mount)])
-    assert source.readonly == readonly
-
-
-async def test_what_follows_the_host_is_read_only_by_the_host_alone(volumes, tmp_path):
-    follows = PropagationMode.HOST_TO_CONTAINER
-    plain, following = await volumes.prepare(
-        "c",
-        [
-            Mount("/plain", str(tmp_path / "persistent"), readonly=True),
-            Mount("/follows", str(tmp_path / "persistent"), readonly=True, propagation=follows),
-        ],
-    )
-    assert (plain.readonly, following.readonly) == (True, False)
+async def test_the_guest_mounts_read_only_what_is_read_only_but_for_what_is_mounted_below_it(
+    volumes, tmp_path, pods, mount, writable
+):
+    (source,) = await volumes.prepare("c", [Mount("/data", str(tmp_path / "kubelet"), readonly=True, **mount)])
+    assert (source.readonly, source.writable) == (True, writable)
 
 
 async def test_owners_are_mapped_where_the_cri_says_so(volumes, layout, tmp_path):
@@ -125,12 +134,13 @@ async def test_owners_are_mapped_where_the_cri_says_so(volumes, layout, tmp_path
     (source / "file").touch()
     mapping = (IdMapping(host_id=100_000, container_id=0, length=65_536),)
     mount = Mount("/data", str(source), uid_mappings=mapping, gid_mappings=mapping)
-    await volumes.prepare("c", [mount])
-    seen = layout.served / "c/0/file"
-    assert (seen.stat().st_uid, seen.stat().st_gid) == (100_000, 100_000)
+    (shared,) = await volumes.prepare("c", [mount])
     source.chmod(0o777)
-    command = ["setpriv", "--reuid=100033", "--regid=100000", "--clear-groups", "touch", "new"]
-    subprocess.run(command, check=True, cwd=layout.served / "c/0")
+    with inside(layout, place_of(shared)) as seen:
+        status = (seen / "file").stat()
+        assert (status.st_uid, status.st_gid) == (100_000, 100_000)
+        command = ["setpriv", "--reuid=100033", "--regid=100000", "--clear-groups", "touch", "new"]
+        subprocess.run(command, check=True, cwd=seen)
     assert ((source / "new").stat().st_uid, (source / "new").stat().st_gid) == (33, 0)
 
 

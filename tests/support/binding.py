@@ -1,17 +1,73 @@
-"""Volumes bound as a sandbox binds them, without a machine."""
+"""Volumes shared as a sandbox shares them, with a stand-in for virtiofsd and without a machine."""
 
 import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vmsandbox.sandbox import mounts
+from tests.support import share_server
+from vmsandbox.sandbox import mountinfo, mounts
+from vmsandbox.sandbox.host_volume import looked_at
 from vmsandbox.sandbox.layout import SandboxLayout
+from vmsandbox.sandbox.share_server import server_of
+from vmsandbox.sandbox.shared_volumes import Served, SharedVolumes
 
 _PLAIN = mounts.Access()
 
+Listing = Callable[[Path | str], list[str]]
 
-def bound(layout: SandboxLayout, source: Path, index: int = 0, access: mounts.Access = _PLAIN) -> Path:
-    """Bind `source` as a volume of container `c`; the path at which the host would see it."""
-    place = layout.place("c", index)
-    with contextlib.closing(mounts.copy(source)) as tree:
-        mounts.bind_served(tree, layout.share, layout.served, place, access)
-    return layout.served / place
+
+@contextlib.contextmanager
+def share_served(layout: SandboxLayout) -> Iterator[Listing]:
+    """A stand-in for the sandbox's virtiofsd; what it has in a directory, by its path below the share."""
+    command = [sys.executable, share_server.__file__, os.fspath(layout.served)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+
+        def listed(path: Path | str) -> list[str]:
+            process.stdin.write(f"/{path}\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        assert json.loads(process.stdout.readline()) == "ready"
+        yield listed
+        process.stdin.close()
+
+
+def bound(
+    layout: SandboxLayout,
+    source: Path,
+    container: str = "c",
+    access: mounts.Access = _PLAIN,
+    mapping: str = "",
+    *,
+    deep: bool = True,
+) -> Served:
+    """Share `source` as a volume of a container, by a process that knows nothing of earlier ones."""
+    with looked_at(source) as volume:
+        return SharedVolumes(layout).serve(container, volume, access, mapping, deep=deep)
+
+
+def key(layout: SandboxLayout, place: Path) -> tuple[int, int, int]:
+    """What virtiofsd knows a file by: file system, inode and mount."""
+    with server_of(layout.share, layout.served) as server:
+        fd = server.open(Path("/") / place)
+        status = os.fstat(fd)
+        return status.st_dev, status.st_ino, mountinfo.mount_id(fd)
+
+
+def mount_at(layout: SandboxLayout, place: Path) -> mountinfo.MountPoint:
+    """The mount that a place is on."""
+    at = key(layout, place)[2]
+    with server_of(layout.share, layout.served) as server:
+        return next(each for each in server.mounts() if each.id == at)
+
+
+@contextlib.contextmanager
+def inside(layout: SandboxLayout, place: Path) -> Iterator[Path]:
+    """A path of the host by which what virtiofsd has at a place can be used."""
+    with server_of(layout.share, layout.served) as server:
+        yield Path(f"/proc/self/fd/{server.open(Path('/') / place)}")

@@ -95,6 +95,19 @@ def test_a_declared_volume_lies_within_a_volume_of_the_container_that_is_above_i
     assert list(mounts)[-2:] == ["/data", "/data/a"]
 
 
+def test_what_is_mounted_below_a_read_only_volume_stays_writable_but_where_another_volume_is():
+    mounts = (Mount("/v", host_path="/x", readonly=True), Mount("/v/b", host_path="/y"))
+    below = Source("/share/0", readonly=True, writable=("a", "b", "b/c", "d/e"))
+    built = spec(replace(PLAIN, mounts=mounts), sources=(below, Source("/share/1", readonly=False)))["mounts"]
+    assert {each["destination"]: (each["source"], each["options"][-1]) for each in built[-4:]} == {
+        "/v": ("/share/0", "ro"),
+        "/v/b": ("/share/1", "rw"),
+        "/v/a": ("/share/0/a", "rw"),
+        "/v/d/e": ("/share/0/d/e", "rw"),
+    }
+    assert [each["destination"] for each in built[-4:]].index("/v") == 0
+
+
 def test_an_image_that_declares_too_many_volumes_is_refused():
     with pytest.raises(InvalidArgument, match="200 volumes"):
         mounts_of(PLAIN, replace(IMAGE, volumes=tuple(f"/{number}" for number in range(200))))

@@ -99,6 +99,7 @@ OF_SANDBOXES = (
     Entry(Place.PROCESS_RUN, "sandboxes/*", PASSABLE, "QEMU's user"),
     Entry(Place.PROCESS_RUN, "sandboxes/*/share", _CLOSED),
     Entry(Place.PROCESS_RUN, "sandboxes/*/served", _CLOSED),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/uses", _CLOSED),
     Entry(Place.PROCESS_RUN, "sandboxes/*/vsock", PASSABLE, "QEMU's user"),
     Entry(Place.PROCESS_RUN, "sandboxes/*/vsock/vhost.sock", _CLOSED, "QEMU connects to it", Owner.QEMU),
     Entry(Place.PROCESS_RUN, "sandboxes/*/vsock/vsock.sock*", _CLOSED, "the daemon listens", Owner.VSOCK),

@@ -7,7 +7,6 @@ what it has opened has to be inside, and is what is mounted.
 import errno
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from vmsandbox.errors import InvalidArgument
@@ -28,7 +27,7 @@ def copy_below(root: Path, sub_path: str, *, create: bool) -> mounts.Tree:
     """
     opened = open_below(root, sub_path, create=create)
     try:
-        return replace(mounts.copy(Path(f"/proc/self/fd/{opened}")), source=root / sub_path)
+        return mounts.copy(Path(f"/proc/self/fd/{opened}"), root / sub_path)
     finally:
         os.close(opened)
 

@@ -52,6 +52,7 @@ async def give_back(around: Surroundings, container_id: str) -> None:
     guest = around.guest  # It may die meanwhile.
     if guest is not None:
         await guest.client.delete_container(container_id)
+    await asyncio.to_thread(around.volumes.release, container_id)
     await around.layout.remove_volumes(container_id)
     if guest is not None:
         await guest.disks.release_all(container_id)

@@ -27,13 +27,18 @@ class SandboxLayout:
 
     @property
     def share(self) -> Path:
-        """The directory below which the places of volumes are made: CONTAINER/INDEX, empty directories and files."""
+        """The directory below which the places of volumes are made: empty directories and files."""
         return self.runtime / "share"
 
     @property
     def served(self) -> Path:
         """The same directory as virtiofsd serves it: a read-only mount, below which volumes are mounted."""
         return self.runtime / "served"
+
+    @property
+    def uses(self) -> Path:
+        """Which containers use which place: see `share_uses`."""
+        return self.runtime / "uses"
 
     @property
     def console(self) -> Path:
@@ -58,11 +63,6 @@ class SandboxLayout:
     def position(self, container_id: str) -> Path:
         """Of a container's log: see `logs`."""
         return self.persistent / f"{container_id}.position"
-
-    @staticmethod
-    def place(container_id: str, index: int) -> Path:
-        """Where the volume of a container's mount with that index is, below the share."""
-        return Path(container_id, str(index))
 
     def make(self) -> None:
         """Make both directories and the share."""
@@ -99,7 +99,9 @@ class SandboxLayout:
         await remove_tree(self.runtime)
 
     async def remove_volumes(self, container_id: str) -> None:
-        """Remove the places of one container's volumes, and with them the mounts. Succeeds where it has none.
+        """Remove the places that versions before `uses` gave one container alone. Succeeds where it has none.
+
+        They are CONTAINER/INDEX below the share, and the mounts go with them.
 
         Raises:
             VmsandboxError: as `remove`.

@@ -5,11 +5,11 @@ What the kernel refuses raises FailedPrecondition, with its reason.
 
 import ctypes
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from vmsandbox.errors import FailedPrecondition
 
-PRIVATE, SLAVE, SHARED = 1 << 18, 1 << 19, 1 << 20
+PRIVATE, SLAVE = 1 << 18, 1 << 19
 """MS_* of linux/mount.h: how a mount propagates."""
 
 READONLY, NOSUID, NODEV, IDMAP = 1, 2, 4, 0x00100000
@@ -17,10 +17,11 @@ READONLY, NOSUID, NODEV, IDMAP = 1, 2, 4, 0x00100000
 
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 
-_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 428, 429, 437, 442
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE = 1
-_MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH, _MOVE_MOUNT_SET_GROUP = 4, 0x40, 0x100
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 2, 4, 8
 
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
 
@@ -33,12 +34,38 @@ class _MountAttr(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
 
 
-def copy_of(source: Path) -> int:
-    """A copy of the mounts at and below `source`, following links, attached nowhere (open_tree(2)); the caller's."""
-    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE
+class _OpenHow(ctypes.Structure):
+    """Of openat2(2)."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("flags", "mode", "resolve"))
+
+
+def copy_of(source: Path, *, recursive: bool = True) -> int:
+    """A copy of the mounts at and below `source`, following links, attached nowhere (open_tree(2)); the caller's.
+
+    Where it is not recursive, nothing that is mounted below it is in the copy.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
     tree = _call(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags)
     _check(tree, f"cannot open the volume {source}")
     return tree
+
+
+def open_beneath(directory: int, path: PurePath) -> int:
+    """A descriptor, of no use but as a place, of what is at a path below another (openat2(2)); the caller's.
+
+    Mounts are entered, and links are not followed.
+
+    Raises:
+        OSError: nothing is there, a link is on the way (ELOOP), or it leads out of `directory` (EXDEV).
+    """
+    resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
+    how = _OpenHow(os.O_PATH | os.O_CLOEXEC, 0, resolve)  # With O_NOFOLLOW a link itself would be opened.
+    size = ctypes.c_size_t(ctypes.sizeof(how))
+    fd = _call(_SYS_OPENAT2, directory, os.fsencode(path), ctypes.byref(how), size)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+    return fd
 
 
 def attach(tree: int, source: Path, target: Path) -> None:
@@ -47,20 +74,52 @@ def attach(tree: int, source: Path, target: Path) -> None:
     _check(moved, f"cannot mount {source} at {target}")
 
 
+def move(mount: int, target: int, what: str) -> None:
+    """Have a mount, which may be attached somewhere, at another place; it keeps its id (move_mount(2)).
+
+    Args:
+        mount: a descriptor of its root.
+        target: a descriptor of the place, in the caller's mount namespace.
+        what: for messages.
+    """
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+    _check(_call(_SYS_MOVE_MOUNT, mount, b"", target, b"", flags), f"cannot mount {what}")
+
+
+def follow(mount: int, other: int, what: str) -> None:
+    """Have a private mount get what `other` gets: be a slave of the same master (Linux 5.15).
+
+    Args:
+        mount: a descriptor of the root of a private mount, anywhere.
+        other: a descriptor of the root of a slave that shows at least what `mount` does.
+        what: for messages.
+    """
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH | _MOVE_MOUNT_SET_GROUP
+    _check(_call(_SYS_MOVE_MOUNT, other, b"", mount, b"", flags), f"cannot have {what} follow the host's mounts")
+
+
 def set_attributes(
-    tree: int, source: Path, attributes: int, propagation: int = 0, *, recursive: bool = True, owners: int = 0
+    tree: int,
+    source: Path,
+    attributes: int,
+    propagation: int = 0,
+    *,
+    recursive: bool = True,
+    owners: int = 0,
+    without: int = 0,
 ) -> None:
     """Give `tree`, a copy of `source`, attributes (mount_setattr(2)).
 
     Args:
-        tree: what `copy_of` made.
+        tree: what `copy_of` made, or a descriptor of the root of a mount in the caller's mount namespace.
         source: for messages.
         attributes: READONLY and its like.
-        propagation: PRIVATE, SLAVE or SHARED; 0 leaves it.
+        propagation: PRIVATE or SLAVE; 0 leaves it.
         recursive: also give them to what is mounted below it.
         owners: a user namespace, as a file descriptor, for IDMAP.
+        without: attributes that are taken away.
     """
-    wanted = _MountAttr(attributes, 0, propagation, owners)
+    wanted = _MountAttr(attributes, without, propagation, owners)
     size = ctypes.c_size_t(ctypes.sizeof(wanted))
     flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
     result = _call(_SYS_MOUNT_SETATTR, tree, b"", flags, ctypes.byref(wanted), size)

@@ -1,7 +1,8 @@
-"""What is mounted where, as this process sees it (proc(5), mountinfo)."""
+"""What is mounted where, as a process sees it (proc(5), mountinfo)."""
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,34 +15,69 @@ class MountPoint:
     root: str = "/"
     """What of the file system is mounted."""
     filesystem: str = ""
+    id: int = 0
+    parent: int = 0
+    """The id of the mount that it is mounted on."""
+    device: str = ""
+    """The file system: its major and minor number."""
+    options: frozenset[str] = frozenset()
+    """Of the mount (`ro`, `nosuid`); its file system has its own."""
+    propagates: bool = False
+    """Whether it gets what is mounted somewhere else: it is shared, or a slave."""
+
+    @property
+    def readonly(self) -> bool:
+        """Whether the mount is; its file system may be besides."""
+        return "ro" in self.options
+
+
+def read(process: Path = Path("/proc/self")) -> list[MountPoint]:
+    """The mounts of a process, with their paths as that process sees them. Raises OSError where it has ended."""
+    lines = (process / "mountinfo").read_bytes().splitlines()
+    return [_parse(*line.split(b" - ", 1)) for line in lines]
+
+
+def mount_id(fd: int) -> int:
+    """The id of the mount that a file descriptor is on."""
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    return next(int(value) for name, _, value in (line.partition(":") for line in lines) if name == "mnt_id")
 
 
 def mounts_below(directory: Path) -> list[Path]:
     """The mount points at and below `directory`, in the order in which they were made."""
-    return [each.path for each in _mount_points() if each.path == directory or directory in each.path.parents]
-
-
-def has_mounts_below(path: Path) -> bool:
-    """Whether anything is mounted below `path` (not at it), where its links lead."""
-    real = path.resolve()
-    return any(real in each.path.parents for each in _mount_points())
+    return [each.path for each in read() if each.path == directory or directory in each.path.parents]
 
 
 def find(path: Path) -> MountPoint | None:
     """What is mounted at `path`, last; None where nothing is."""
     real = path.resolve()
-    return next((each for each in reversed(_mount_points()) if each.path == real), None)
+    return next((each for each in reversed(read()) if each.path == real), None)
 
 
-def _mount_points() -> list[MountPoint]:
-    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
-    return [_parse(*line.split(b" - ", 1)) for line in lines]
+def carried(mounts: Iterable[MountPoint], top: MountPoint, path: Path) -> list[MountPoint]:
+    """What a copy of the tree at `path`, which is on the mount `top`, has mounted below its root; parents first."""
+    found: list[MountPoint] = []
+    parents = {top.id}
+    waiting = [each for each in mounts if path in each.path.parents]
+    while level := [each for each in waiting if each.parent in parents]:
+        found += level
+        parents = {each.id for each in level}
+    return found
 
 
 def _parse(mount: bytes, source: bytes) -> MountPoint:
     fields = mount.split()
     root, point = (os.fsdecode(_unescape(field)) for field in fields[3:5])
-    return MountPoint(Path(point), root, os.fsdecode(source.split()[0]))
+    return MountPoint(
+        path=Path(point),
+        root=root,
+        filesystem=os.fsdecode(source.split()[0]),
+        id=int(fields[0]),
+        parent=int(fields[1]),
+        device=fields[2].decode(),
+        options=frozenset(fields[5].decode().split(",")),
+        propagates=any(tag.startswith((b"shared:", b"master:")) for tag in fields[6:]),
+    )
 
 
 def _unescape(point: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Owners of files on the host as the pod sees them: idmapped mounts (mount_setattr(2), CRI Mount.uidMappings)."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -29,6 +30,13 @@ async def mapping(uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> Async
         yield namespace
     finally:
         os.close(namespace)
+
+
+def name_of(uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> str:
+    """A short name of these mappings, which no other ones have; empty where there is nothing to map."""
+    if not uids and not gids:
+        return ""
+    return hashlib.sha256(f"{_lines(uids)}/{_lines(gids)}".encode()).hexdigest()[:16]
 
 
 def _map(pid: int, uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> None:

@@ -22,7 +22,7 @@ from vmsandbox.model import (
     SandboxState,
     SandboxStatus,
 )
-from vmsandbox.protocol.messages import Event
+from vmsandbox.protocol.messages import SOURCES_BY_DESCRIPTOR, Event
 from vmsandbox.sandbox.admission import Admission
 from vmsandbox.sandbox.containers import Containers
 from vmsandbox.sandbox.disks import ImageDisks
@@ -186,7 +186,8 @@ class Sandbox:
         name = domain_name(self.record.id)
         disks = self._disks = ImageDisks(self._host.images, self._host.hypervisor, name, client)
         self.synced = SyncedVolumes(self.record.id, client, self._around.paths, self._host.watcher)
-        volumes = Volumes(self._around.layout, self._around.paths, client, disks, self.synced)
+        deep = machine.peer.version >= SOURCES_BY_DESCRIPTOR
+        volumes = Volumes(self._around.volumes, self._around.paths, client, disks, self.synced, deep=deep)
         self._around.guest = Guest(client, disks, volumes, machine.peer.kernel)
         self._watch = asyncio.create_task(self._watch_machine(machine), name=f"machine of {self.record.id}")
         self._watch.add_done_callback(aio.report)

@@ -32,8 +32,10 @@ def build_mounts(
     Raises:
         InvalidArgument: the image declares too many volumes.
     """
-    volumes = [_volume(mount, source) for mount, source in zip(config.mounts, sources, strict=True)]
-    taken = {mount["destination"] for mount in volumes}
+    wanted = list(zip(config.mounts, sources, strict=True))
+    volumes = [_volume(mount, source) for mount, source in wanted]
+    taken = {str(mount["destination"]) for mount in volumes}
+    volumes += [each for mount, source in wanted for each in _writable_below(mount, source, taken)]
     volumes += _declared_volumes(container_id, image, taken)
     volumes.sort(key=lambda mount: mount["destination"].count("/"))
     return [mount for mount in _defaults(config, mapped_users) if mount["destination"] not in taken] + volumes
@@ -99,6 +101,21 @@ def _volume(mount: Mount, source: Source) -> JSON:
     readonly = "rro" if source.readonly and mount.recursive_read_only else "ro" if source.readonly else "rw"
     destination = _normal(mount.container_path)
     return _mount(destination, "bind", source.path, "rbind", mount.propagation.value, readonly)
+
+
+def _writable_below(mount: Mount, source: Source, taken: Collection[str]) -> list[dict[str, JSON]]:
+    """What stays writable below a read-only volume, but where another volume is mounted over it.
+
+    The guest sees one file system, which is read-only from the volume's root on.
+    """
+    top = _normal(mount.container_path)
+    others = {place for place in taken if place.startswith(f"{top}/")}
+    found = []
+    for path in source.writable:
+        place = f"{top}/{path}"
+        if not any(place == other or place.startswith(f"{other}/") for other in others):
+            found.append(_mount(place, "bind", f"{source.path}/{path}", "rbind", mount.propagation.value, "rw"))
+    return found
 
 
 def _normal(path: str) -> str:

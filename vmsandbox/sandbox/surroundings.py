@@ -10,6 +10,7 @@ from vmsandbox.model import ContainerEvent, PodSandboxConfig
 from vmsandbox.sandbox.disks import ImageDisks
 from vmsandbox.sandbox.domain import hostname_of
 from vmsandbox.sandbox.layout import SandboxLayout
+from vmsandbox.sandbox.shared_volumes import SharedVolumes
 from vmsandbox.sandbox.volumes import Volumes
 from vmsandbox.state import State
 
@@ -39,6 +40,11 @@ class Surroundings:
     """Of volumes, logs and profiles, which are not ours."""
     gone: str = ""
     """Why its machine is of no use any more."""
+    volumes: SharedVolumes = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The volumes are those of the layout."""
+        self.volumes = SharedVolumes(self.layout)
 
     @property
     def hostname(self) -> str:

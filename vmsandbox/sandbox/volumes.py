@@ -1,14 +1,13 @@
 """What a container mounts, made ready for it: on the host below the share, in the guest's memory, or from an image."""
 
-import asyncio
 import contextlib
+import functools
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox import aio
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.guest.client import GuestClient
@@ -17,7 +16,8 @@ from vmsandbox.protocol import paths
 from vmsandbox.protocol.messages import MakeTmpfs
 from vmsandbox.sandbox import mountinfo, mounts, owners
 from vmsandbox.sandbox.disks import ImageDisks
-from vmsandbox.sandbox.layout import SandboxLayout
+from vmsandbox.sandbox.host_volume import looked_at
+from vmsandbox.sandbox.shared_volumes import SharedVolumes
 from vmsandbox.sandbox.synced_volumes import SyncedVolumes
 
 _EMPTY_DIR = re.compile(r"/pods/[^/]+/volumes/kubernetes\.io~empty-dir/([^/]+)$")
@@ -33,7 +33,8 @@ class Source:
 
     path: str
     readonly: bool
-    """Whether the guest has to see to it; on the host that is done already."""
+    writable: tuple[str, ...] = ()
+    """What is below it, and is writable all the same: paths from it."""
 
 
 def check(mount: Mount) -> None:
@@ -56,18 +57,30 @@ class Volumes:
 
     def __init__(
         self,
-        layout: SandboxLayout,
+        shared: SharedVolumes,
         paths: ForeignPaths,
         client: GuestClient,
         disks: ImageDisks,
         synced: SyncedVolumes,
+        *,
+        deep: bool = True,
     ) -> None:
-        """All stay the caller's."""
+        """All stay the caller's.
+
+        Args:
+            shared: the volumes of the host.
+            paths: the calls on their paths.
+            client: of the guest.
+            disks: the images of image volumes.
+            synced: the volumes of the host that the guest keeps.
+            deep: whether the agent follows no link below a volume (protocol version 2).
+        """
+        self._shared = shared
         self._synced = synced
-        self._layout = layout
         self._paths = paths
         self._client = client
         self._disks = disks
+        self._deep = deep
 
     async def prepare(self, container_id: str, wanted: Sequence[Mount]) -> list[Source]:
         """Make the sources of a container's mounts, in their order. What fails is left to be given back.
@@ -80,20 +93,34 @@ class Volumes:
         """
         for mount in wanted:
             check(mount)
-        return [await self._prepare(container_id, index, mount) for index, mount in enumerate(wanted)]
+        sources: dict[int, Source] = {}
+        for index in await self._parents_first(wanted):
+            sources[index] = await self._prepare(container_id, wanted[index])
+        return [sources[index] for index in range(len(wanted))]
 
-    async def _prepare(self, container_id: str, index: int, mount: Mount) -> Source:
+    async def _parents_first(self, wanted: Sequence[Mount]) -> list[int]:
+        """The indices of mounts, so that no volume has to be moved below one of the same container."""
+        depths = dict.fromkeys(range(len(wanted)), 0)
+        host = [index for index in depths if wanted[index].host_path and not wanted[index].tmpfs]
+        for index in host if len(host) > 1 else ():
+            path = Path(wanted[index].host_path)
+            depths[index] = await self._paths.call(path, functools.partial(_depth, path))
+        return sorted(depths, key=depths.__getitem__)
+
+    async def _prepare(self, container_id: str, mount: Mount) -> Source:
         if mount.image:
             return await self._image(container_id, mount)
         if mount.tmpfs:
             return await self._tmpfs(MakeTmpfs(mount.tmpfs, mount.tmpfs_size), mount)
         if kept := await self._synced.offer(mount):
             return Source(kept, readonly=True)
-        found = await self._paths.call(Path(mount.host_path), lambda: _look(mount), late=_forget)
-        if isinstance(found, MakeTmpfs):
-            return await self._tmpfs(found, mount)
-        with contextlib.closing(found):
-            return await self._bind(container_id, index, mount, found)
+        async with owners.mapping(mount.uid_mappings, mount.gid_mappings) as mapped:
+            found = await self._paths.call(
+                Path(mount.host_path),
+                lambda: _memory(mount.host_path) or self._serve(container_id, mount, mapped),
+                late=lambda _: self._shared.release(container_id),
+            )
+        return await self._tmpfs(found, mount) if isinstance(found, MakeTmpfs) else found
 
     async def _tmpfs(self, memory: MakeTmpfs, mount: Mount) -> Source:
         await self._client.make_tmpfs(memory)
@@ -104,26 +131,25 @@ class Volumes:
         path = "/".join(part for part in mount.image_sub_path.split("/") if part not in ("", "."))
         return Source(f"{paths.IMAGES}/{serial}/{path}".rstrip("/"), readonly=True)
 
-    async def _bind(self, container_id: str, index: int, mount: Mount, tree: mounts.Tree) -> Source:
-        layout, place = self._layout, self._layout.place(container_id, index)
+    def _serve(self, container_id: str, mount: Mount, mapped: int | None) -> Source:
+        """Have a path of the host below the share; its file system may hang, for longer than the caller waits."""
         follows = mount.propagation is not PropagationMode.PRIVATE
-        async with owners.mapping(mount.uid_mappings, mount.gid_mappings) as mapped:
+        name = owners.name_of(mount.uid_mappings, mount.gid_mappings)
+        with contextlib.ExitStack() as stack:
+            if mapped is not None:
+                mapped = os.dup(mapped)
+                stack.callback(os.close, mapped)
+            volume = stack.enter_context(looked_at(Path(mount.host_path)))
             access = mounts.Access(mount.readonly, mount.recursive_read_only, follows, mapped)
-            binding = asyncio.to_thread(mounts.bind_served, tree, layout.share, layout.served, place, access)
-            await aio.to_its_end(binding)
-        # The guest sees one file system: where only the top of it is read-only, that is left to the host.
-        all_readonly = mount.recursive_read_only or (not follows and not tree.has_mounts_below)
-        return Source(f"{paths.SHARE}/{place}", mount.readonly and all_readonly)
+            served = self._shared.serve(container_id, volume, access, name, deep=self._deep)
+        writable = tuple(str(path) for path in served.writable) if self._deep else ()
+        return Source(f"{paths.SHARE}/{served.place}", served.readonly, writable)
 
 
-def _look(mount: Mount) -> MakeTmpfs | mounts.Tree:
-    """What stands for a path of the host in the guest; its file system may hang."""
-    return _memory(mount.host_path) or mounts.copy(Path(mount.host_path))
-
-
-def _forget(found: MakeTmpfs | mounts.Tree) -> None:
-    if isinstance(found, mounts.Tree):
-        found.close()
+def _depth(path: Path) -> int:
+    """How deep a path of the host is in its file system, whose paths alone can be compared."""
+    with looked_at(path) as volume:
+        return len(volume.origin.path.parts) if volume.origin else 0
 
 
 def _memory(host_path: str) -> MakeTmpfs | None:
