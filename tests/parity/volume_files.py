@@ -105,6 +105,12 @@ CAPABILITIES = (
         ": >grep; getcap grep",
         volumes=("/v",), security=ROOT,
     ),
+    Behaviour(
+        "a file that another user writes or root gives away loses its set-user-id bit", "inode(7), chown(2)",
+        f"cd /v; cp /usr/bin/busybox a; chmod 6777 a; {_USER} sh -c 'echo >>a'; stat -c %a a; "
+        f"chmod 6777 a; {_USER} truncate -s 5 a; stat -c %a a; "
+        "chmod 6777 a; chown 5:5 a; stat -c %a a", volumes=("/v",), security=ROOT,
+    ),
 )  # fmt: skip
 
 ACLS = (
@@ -119,6 +125,12 @@ ACLS = (
         "what is made takes the default ACL instead of the umask", "acl(5)",
         "cd /v; mkdir d; setfacl -d -m u:1000:rwx,g::rx,o::- d; umask 077; touch d/f; mkdir d/e; umask 022; touch g; "
         "getfacl -cn d/f d/e g", volumes=("/v",), security=ROOT,
+    ),
+    Behaviour(
+        "an ACL lets users and their first group make files", "acl(5)",
+        f"cd /v; mkdir -m 700 d; setfacl -m u:1000:rwx,g:1003:rwx d; {_USER} touch d/f; "
+        f"{_AS}=5 --regid=1003 --clear-groups touch d/g; {_AS}=5 --regid=1 --clear-groups touch d/h; "
+        f"{_STAT} d/*", volumes=("/v",), security=ROOT,
     ),
     Behaviour(
         "an ACL lets a supplementary group make files", "acl(5); FUSE_CREATE_SUPP_GROUP of the kernel",
@@ -136,6 +148,13 @@ OVERLAYS = (
         "rmdir merged/gone; mkdir merged/gone; ln merged/new merged/linked; chown 5:5 merged/kept/file; "
         f"cat merged/kept/file; ls -R merged; umount merged; cd upper; {_STAT}' %t:%T' * kept/*; "
         "getfattr -n trusted.overlay.opaque gone; cd ..; ls lower; " + _MERGE + "ls -R merged; umount merged",
+        volumes=("/v",), security=PRIVILEGED,
+    ),
+    Behaviour(
+        "files of an overlay on a volume have capabilities and attributes", _OVERLAY,
+        f"cd /v; {_LAYERS} cd lower; {_CAPABLE} setfattr -n user.a -v 1 file; cd ..; {_MERGE} cd merged; "
+        f"{_TELL} chmod 700 file; getfattr -d file; cp grep other; chown 5 other; setcap cap_chown+ep other; "
+        "setfattr -n user.b -v 2 other; getcap *; cd ..; umount merged; getcap upper/*; getfattr -d upper/*",
         volumes=("/v",), security=PRIVILEGED,
     ),
     Behaviour(
@@ -163,6 +182,16 @@ OTHERS = (
         "device nodes in a volume", "mknod(2)",
         "cd /v; mknod -m 666 null c 1 3; mknod zero c 1 5; stat -c '%F %t:%T %a' *; echo x >null; "
         "head -c 4 zero | wc -c", volumes=("/v",), security=ROOT,
+    ),
+    Behaviour(
+        "a file of a volume shrinks and grows", "truncate(2)",
+        "cd /v; dd if=/dev/zero bs=64k count=4 of=f 2>/dev/null; sync f; stat -c '%s %b' f; "
+        "truncate -s 65536 f; truncate -s 1048576 f; sync f; stat -c '%s %b' f", volumes=("/v",),
+    ),
+    Behaviour(
+        "many links, and a long path", "link(2), path_resolution(7)",
+        "cd /v; for i in $(seq 200); do ln file l$i; done; stat -c %h file; d=$(printf %0200d 0); "
+        "for i in 1 2 3 4 5; do mkdir $d; cd $d; done; touch f; ls; rm f; cd /v; rm -r $d; ls | wc -l", volumes=("/v",),
     ),
 )  # fmt: skip
 
