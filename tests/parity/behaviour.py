@@ -21,8 +21,10 @@ class Place:
 class Behaviour:
     """A container, a question to it, and where the question comes from.
 
-    The answer is what `script` prints, standard error included, and its exit code. With `exec` the script prepares
-    the container, and the answer is that of a command run in it.
+    The answer is what `script` prints, standard error included, its exit code and the reason that the runtime gives.
+    With `exec` the script prepares the container, and the answer is that of a command run in it; without a script
+    the container is one that behaviours of the same image, volumes and settings share, as a machine takes seconds
+    to make one. A command starts in the first of the volumes.
     """
 
     name: str
@@ -37,7 +39,11 @@ class Behaviour:
     """User, group and mode of these directories."""
     places: tuple[Place, ...] = ()
     """Of one more directory: with a `file`, a `page` of 4 KiB, and a directory `sub` with another `page`."""
+    read_only: bool = False
+    """The volumes are."""
     security: Mapping[str, Any] = field(default_factory=dict)
     """CRI LinuxContainerSecurityContext."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of a CRI ContainerConfig."""
     differs: str = ""
     """Why the answer is another one here; empty where it has to be the same."""

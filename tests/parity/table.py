@@ -2,10 +2,10 @@
 
 from tests.parity.behaviour import Behaviour
 from tests.parity.one_inode import ONE_INODE
+from tests.parity.security import PRIVILEGED, ROOT, SECURITY
+from tests.parity.views import VIEWS
 from tests.parity.volume_files import VOLUME_FILES
 
-ROOT = {"run_as_user": {"value": 0}}
-PRIVILEGED = {**ROOT, "privileged": True}
 READ_ONLY = {**ROOT, "readonly_rootfs": True}
 
 _MOUNTED = "awk '$5 ~ \"^/(srv|home)\" {print $5, $0 ~ / - overlay /}' /proc/self/mountinfo | sort"
@@ -257,4 +257,7 @@ FILES = (
     Behaviour("times in a volume", "utimensat(2)", "cd /v; touch -d @1000000001 f; stat -c %Y f", volumes=("/v",)),
 )  # fmt: skip
 
-BEHAVIOURS = (*VOLUMES, *USERS, *STREAMS, *DEVICES, *PROCESSES, *SYSTEM_CALLS, *FILES, *VOLUME_FILES, *ONE_INODE)
+BEHAVIOURS = (
+    *VOLUMES, *USERS, *STREAMS, *DEVICES, *PROCESSES, *SYSTEM_CALLS, *FILES, *VOLUME_FILES, *ONE_INODE, *SECURITY,
+    *VIEWS,
+)  # fmt: skip

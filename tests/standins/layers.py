@@ -100,6 +100,9 @@ def parity(workshop: Workshop, tree: Path) -> None:
     os.chown(volume / "file", 33, 33)
     volume.chmod(0o2750)
     (tree / "srv/link-to-volume").symlink_to("volume")
+    compile_static("probe.c", tree / "usr/bin/probe")
+    compile_static("nonewprivs.c", tree / "usr/bin/euid")
+    (tree / "usr/bin/euid").chmod(0o4755)
 
 
 def nonewprivs(_: Workshop, tree: Path) -> None:
