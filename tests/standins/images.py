@@ -13,6 +13,7 @@ NONEWPRIVS = f"{E2E}/nonewprivs:1.3"
 PAUSE = "registry.k8s.io/pause:3.9"
 PAUSE_ELSEWHERE = "k8s.gcr.io/pause:3.9"
 PARITY = f"{STAGING}/parity:latest"
+SOFTWARE = f"{STAGING}/software:latest"
 PREDEFINED_GROUP = f"{STAGING}/test-image-predefined-group:latest"
 WITHOUT_TAG = f"{STAGING}/test-image-latest"
 WITH_TAG = f"{STAGING}/test-image-tag:test"
@@ -36,7 +37,7 @@ def user_image(kind: str) -> str:
 class StandIn:
     """One image. `layers` are names in `layers.LAYERS`; `marker` is the name of a file that no other image has.
 
-    `volumes` are those that the image declares.
+    `volumes` are those that the image declares. Large layers take long to pack with gzip; zstd is quick.
     """
 
     names: tuple[str, ...]
@@ -45,6 +46,7 @@ class StandIn:
     user: str = ""
     marker: str = ""
     volumes: tuple[str, ...] = ()
+    compression: str = "gzip"
 
 
 STAND_INS = (
@@ -60,6 +62,7 @@ STAND_INS = (
         user="default-user:1004",
         volumes=("/srv/volume", "/srv/missing", "/srv/link-to-volume"),
     ),
+    StandIn((SOFTWARE,), ("busybox", "nginx", "software"), compression="zstd"),
     StandIn((PREDEFINED_GROUP,), ("busybox", "predefined_group"), user="1000"),
     *(StandIn((name,), marker=f"different-{number}") for number, name in enumerate(DIFFERENT, 1)),
     StandIn(SAME, marker="same"),

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.standins.software import software
 from tests.standins.workshop import Workshop, compile_static
 
 _LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin", "var/run": "/run"}
@@ -118,7 +119,7 @@ def pause(_: Workshop, tree: Path) -> None:
 
 LAYERS: Mapping[str, Callable[[Workshop, Path], None]] = {
     layer.__name__: layer
-    for layer in (busybox, nginx, nginx_elsewhere, httpd, parity, predefined_group, nonewprivs, pause)
+    for layer in (busybox, nginx, nginx_elsewhere, httpd, parity, predefined_group, nonewprivs, pause, software)
 }
 
 

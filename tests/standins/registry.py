@@ -86,4 +86,4 @@ def _image(stand_in: StandIn, layers: dict[str, bytes]) -> BuiltImage:
         run["User"] = stand_in.user
     if stand_in.volumes:
         run["Volumes"] = {volume: {} for volume in stand_in.volumes}
-    return build_image(parts, run=run)
+    return build_image(parts, run=run, compression=stand_in.compression)

@@ -12,7 +12,10 @@ from pathlib import Path
 from vmsandbox.guestimage.mirrors import choose_sources, sources_list
 
 SUITE = "trixie"
-PACKAGES = ("acl", "attr", "base-files", "busybox", "libcap2-bin", "nginx", "procps", "util-linux")
+PACKAGES = (
+    "acl", "attr", "base-files", "busybox", "libcap2-bin", "nginx", "php8.4-fpm", "postgresql-17", "procps", "sqlite3",
+    "util-linux",
+)  # fmt: skip
 SOURCES = Path(__file__).parent / "src"
 
 _LIBRARY = re.compile(r"(/\S+) \(0x")
@@ -35,9 +38,9 @@ class Workshop:
         """The names of busybox's commands."""
         return self.run("/usr/bin/busybox", "--list").split()
 
-    def run(self, *command: str) -> str:
-        """What a program of the root prints."""
-        chroot = ["chroot", str(self.root), *command]
+    def run(self, *command: str, user: int = 0) -> str:
+        """What a program of the root prints, run as a user and group of this number."""
+        chroot = ["chroot", f"--userspec={user}:{user}", str(self.root), *command]
         return subprocess.run(chroot, check=True, capture_output=True, text=True).stdout
 
     def _copy(self, name: str, tree: Path) -> None:
