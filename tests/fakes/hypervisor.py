@@ -27,6 +27,8 @@ class FakeHypervisor:
         """The disks that were plugged in, by machine and serial."""
         self.create_error: VmsandboxError | None = None
         """Raised by `create`, of which nothing is left."""
+        self.sizes: dict[str, int] = {}
+        """The sizes that the guests were told of, by serial."""
         self.detach_error: VmsandboxError | None = None
         """Raised by `detach_disk`, when the machine has the disk; it keeps it."""
         self.destroy_error: VmsandboxError | None = None
@@ -76,6 +78,11 @@ class FakeHypervisor:
             if self.detach_error is not None:
                 raise self.detach_error
             del self.disks[name][serial]
+
+    async def resize_disk(self, name: str, serial: str, size: int) -> None:
+        if serial not in self.disks[name]:
+            raise NotFound(f"there is no disk {serial} in a machine {name}")
+        self.sizes[serial] = size
 
     async def most_vcpus(self, accelerator: Accelerator) -> int:
         return self.most[accelerator]

@@ -157,6 +157,15 @@ class HypervisorContract:
         with pytest.raises(NotFound):
             await hypervisor.attach_disk(new_name(), disk)
 
+    async def test_a_disk_has_another_size(self, hypervisor: Hypervisor, machine: MachineSpec, disk: Disk) -> None:
+        disk.path.chmod(0o666)
+        await hypervisor.attach_disk(machine.name, replace(disk, readonly=False))
+        await hypervisor.resize_disk(machine.name, disk.serial, 2 * 1024 * 1024)
+        await hypervisor.detach_disk(machine.name, disk.serial)
+        for name in (machine.name, new_name()):
+            with pytest.raises(NotFound, match=disk.serial):
+                await hypervisor.resize_disk(name, disk.serial, 2 * 1024 * 1024)
+
     async def test_without_a_machine_every_disk_is_plugged_out(self, hypervisor: Hypervisor, disk: Disk) -> None:
         await hypervisor.detach_disk(new_name(), disk.serial)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.golden import assert_golden
 from vmsandbox.errors import ResourceExhausted
-from vmsandbox.hypervisor.base import Accelerator, Disk, GuestImage, MachineSpec, NetworkDevice, Share
+from vmsandbox.hypervisor.base import Accelerator, Blocks, Disk, GuestImage, MachineSpec, NetworkDevice, Share
 from vmsandbox.hypervisor.disks import PluggedDisk, disk_xml, free_target, plugged_disks
 from vmsandbox.hypervisor.domain import domain_xml, security_models
 from vmsandbox.model import Vsock
@@ -78,6 +78,8 @@ def test_domain(name: str, spec: MachineSpec, models: tuple[str, ...]) -> None:
     [
         ("disk-image", Disk("0123456789abcdef0123456789abcdef", Path("/var/lib/vmsandbox/roots/image.sqfs"))),
         ("disk-writable", Disk("data", Path("/data.img"), readonly=False)),
+        ("disk-block", Disk("block", SANDBOX / "devices/block", readonly=False, blocks=Blocks(512, 4096))),
+        ("disk-block-read-only", Disk("block", SANDBOX / "devices/block", blocks=Blocks(4096, 4096))),
     ],
 )
 def test_disk(name: str, disk: Disk) -> None:

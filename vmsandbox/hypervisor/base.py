@@ -48,16 +48,30 @@ class NetworkDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocks:
+    """That a disk is a block device of the host, and so outlives its machine; sizes in bytes, as that device has them.
+
+    What the guest has flushed is on the device, what it discards is discarded there, and an error of the device is one
+    in the guest.
+    """
+
+    logical: int
+    physical: int
+
+
+@dataclass(frozen=True, slots=True)
 class Disk:
     """A disk on the virtio-scsi controller, found in the guest by its serial."""
 
     serial: str
     path: Path
+    """A file that dies with the machine or is never written; with `blocks`, the node of a block device."""
     readonly: bool = True
     bandwidth: int = 0
     """Bytes a second, read and written together; 0: as many as the host gives."""
     iops: int = 0
     """Operations a second; 0: as many as the host gives."""
+    blocks: Blocks | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +183,14 @@ class Hypervisor(Protocol):
 
         Raises:
             DeadlineExceeded: the guest does not let it go.
+        """
+        ...
+
+    async def resize_disk(self, name: str, serial: str, size: int) -> None:
+        """Have the guest know that a writable disk has another size, in bytes; that of a block device is so already.
+
+        Raises:
+            NotFound: there is no such machine, or it has no such disk.
         """
         ...
 

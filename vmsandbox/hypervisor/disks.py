@@ -21,14 +21,20 @@ def disk_xml(disk: Disk, target: int) -> str:
 
 def disk_element(disk: Disk, target: int) -> ET.Element:
     """The disk as a device of a domain, which is SCSI target `target` of the controller."""
-    element = ET.Element("disk", type="file", device="disk")
+    element = ET.Element("disk", type="block" if disk.blocks else "file", device="disk")
     driver = add(element, "driver", name="qemu", type="raw", discard="unmap")
-    add(element, "source", file=str(disk.path))
-    add(element, "target", dev=_disk_name(target), bus="scsi")
+    add(element, "source", **{"dev" if disk.blocks else "file": str(disk.path)})
+    add(element, "target", dev=disk_name(target), bus="scsi")
     if disk.readonly:
         add(element, "readonly")
         add(element, "shareable")
-    else:
+    if disk.blocks:
+        driver.set("cache", "none")  # the host keeps nothing back that the guest has flushed
+        for policy in ("error_policy", "rerror_policy"):
+            driver.set(policy, "report")  # else a full device stops the machine
+        blocks = {"logical_block_size": disk.blocks.logical, "physical_block_size": disk.blocks.physical}
+        add(element, "blockio", **{name: str(size) for name, size in blocks.items()})
+    elif not disk.readonly:
         driver.set("cache", "unsafe")  # it dies with its machine, so that nothing need ever reach the platter
         driver.set("detect_zeroes", "unmap")
     _throttle(element, {"total_bytes_sec": disk.bandwidth, "total_iops_sec": disk.iops})
@@ -73,7 +79,7 @@ def free_target(disks: Iterable[PluggedDisk]) -> int:
     raise ResourceExhausted(f"the machine has {len(taken)} disks, and there is no SCSI target left")
 
 
-def _disk_name(index: int) -> str:
+def disk_name(index: int) -> str:
     """Sda, sdb, … sdz, sdaa: what libvirt wants to call a disk; the guest's names are its own."""
     name = ""
     index += 1

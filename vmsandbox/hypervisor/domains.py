@@ -8,7 +8,7 @@ from typing import Any, cast
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
 from vmsandbox.hypervisor.base import Disk, MachineState
 from vmsandbox.hypervisor.bindings import libvirt
-from vmsandbox.hypervisor.disks import PluggedDisk, disk_xml, free_target, plugged_disks
+from vmsandbox.hypervisor.disks import PluggedDisk, disk_name, disk_xml, free_target, plugged_disks
 from vmsandbox.hypervisor.domain import METADATA
 from vmsandbox.hypervisor.faults import code_of
 
@@ -86,6 +86,15 @@ def ask_to_detach(connection: "libvirt.virConnect", name: str, alias: str) -> No
     """Have the guest let a disk go; libvirt's event tells when it has. Succeeds where the machine has ended."""
     with _unless_gone():
         connection.lookupByName(name).detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+def resize(connection: "libvirt.virConnect", name: str, serial: str, size: int) -> None:
+    """Have the guest know the size of a disk, in bytes. Raises NotFound where there is no such machine or disk."""
+    plugged = {disk.serial: disk for disk in disks(connection, name) or ()}
+    if serial not in plugged:
+        raise NotFound(f"there is no disk {serial} in a machine {name}")
+    target, in_bytes = disk_name(plugged[serial].target), libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES
+    connection.lookupByName(name).blockResize(target, size, in_bytes)
 
 
 def disks(connection: "libvirt.virConnect", name: str) -> tuple[PluggedDisk, ...] | None:

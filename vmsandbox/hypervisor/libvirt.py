@@ -110,6 +110,14 @@ class LibvirtHypervisor:
             if disk is not None:
                 await self._detach(name, disk)
 
+    async def resize_disk(self, name: str, serial: str, size: int) -> None:
+        """As `Hypervisor.resize_disk`."""
+        async with self._plugging[name]:
+            await self._connection.call(
+                f"libvirt cannot resize disk {serial} of machine {name}",
+                lambda opened: domains.resize(opened, name, serial, size),
+            )
+
     async def most_vcpus(self, accelerator: Accelerator) -> int:
         """As `Hypervisor.most_vcpus`."""
         version = await self._connection.call("libvirt cannot tell QEMU's version", domains.qemu_version)
