@@ -24,7 +24,9 @@ def completion(
     Raises:
         AgentError: the guest has not the device, or cannot make the namespace.
     """
-    wanted = [*request.devices, *(devices.everything(machinery.settings.devices) if request.all_devices else ())]
+    named = {device.path for device in request.devices}
+    others = devices.everything(machinery.settings.devices) if request.all_devices else ()
+    wanted = [*request.devices, *(device for device in others if device.path not in named)]
     nodes, rules = devices.find(wanted, machinery.settings.devices)
     return Completion(root, user, cgroup, request.tty, _namespaces(machinery, request, joined), nodes, rules)
 

@@ -42,6 +42,8 @@ class Container:
         self.lock = asyncio.Lock()
         self.images: frozenset[str] = frozenset()
         """Serials of the images that it has as its root, or mounted."""
+        self.disks: frozenset[str] = frozenset()
+        """Serials of the disks that it has as devices."""
         self.execs: dict[str, Process] = {}
         self._bundle = Bundle.of(machinery.settings, container_id)
         self._layer = Layer(machinery.counter, self._bundle.upper)
@@ -80,7 +82,9 @@ class Container:
             joined: the PID namespace that it asks for, where that is another container's.
         """
         self.images = used_images(request, self._machinery.settings.images)
+        self.disks = frozenset(device.disk for device in request.devices if device.disk)
         try:
+            request = replace(request, devices=await devices.locate(request.devices))
             self._bundle.mount_root(self._image(request.image_serial), self._machinery.pod.user())
             self._user = resolve_user(self._bundle.root, request.user)
             self._set_cgroup(cgroup_path(request.spec, self.id))

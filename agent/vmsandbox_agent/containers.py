@@ -57,10 +57,10 @@ class ContainerTable:
         return tuple(measures for measures in measured if measures is not None)
 
     def check_unused(self, serial: str) -> None:
-        """Raise AgentError when a container uses an image: unmounting it would not be refused by the kernel."""
-        users = [known.id for known in self._containers.values() if serial in known.images]
+        """Raise AgentError when a container uses an image or a disk: the kernel would not refuse to take it away."""
+        users = [known.id for known in self._containers.values() if serial in known.images | known.disks]
         if users:
-            raise AgentError("failed_precondition", f"image {serial} is used by {', '.join(users)}")
+            raise AgentError("failed_precondition", f"disk {serial} is used by {', '.join(users)}")
 
     async def create(self, request: CreateContainer) -> Created:
         """Make a container; its id is taken from now on, and free again when that fails."""

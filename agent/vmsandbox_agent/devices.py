@@ -3,11 +3,13 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import Device
 from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.setup.disks import wait_for_disk
 from vmsandbox_agent.syscalls import open_in_root, opened
 
 _PROVIDED = {"null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"}
@@ -15,6 +17,15 @@ _PROVIDED = {"null", "zero", "full", "random", "urandom", "tty", "console", "ptm
 
 _NO_DEVICES = {"pts", "shm", "mqueue", "fd"}
 """Directories below /dev that are file systems of their own, or links."""
+
+
+async def locate(wanted: Sequence[Device]) -> tuple[Device, ...]:
+    """The devices with their nodes in the guest; waits for the disks among them, as long as the caller lets it."""
+    return tuple([await _located(device) for device in wanted])
+
+
+async def _located(device: Device) -> Device:
+    return replace(device, source=str(await wait_for_disk(device.disk))) if device.disk else device
 
 
 def find(wanted: Sequence[Device], root: Path) -> tuple[list[JSON], list[JSON]]:
@@ -81,5 +92,8 @@ def _describe(source: Path, path: str, device: Device) -> tuple[JSON, JSON]:
         "major": os.major(status.st_rdev),
         "minor": os.minor(status.st_rdev),
     }
-    node = {**number, "path": path, "fileMode": status.st_mode & 0o777, "uid": status.st_uid, "gid": status.st_gid}
+    mode, uid, gid = (status.st_mode & 0o777, status.st_uid, status.st_gid)
+    if device.disk:
+        mode, uid, gid = (device.mode, device.uid, device.gid)
+    node = {**number, "path": path, "fileMode": mode, "uid": uid, "gid": gid}
     return node, {**number, "allow": True, "access": device.permissions}

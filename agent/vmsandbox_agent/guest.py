@@ -24,6 +24,7 @@ from vmsandbox.protocol.messages import (
     OpenPort,
     OpenStream,
     ReadClock,
+    ReleaseDisk,
     Resize,
     Shutdown,
     SignalContainer,
@@ -46,6 +47,7 @@ from vmsandbox_agent.reaper import Reaper
 from vmsandbox_agent.session import Handler
 from vmsandbox_agent.settings import Settings
 from vmsandbox_agent.setup.configure import configure_guest
+from vmsandbox_agent.setup.disks import release
 from vmsandbox_agent.setup.images import Images
 from vmsandbox_agent.setup.mounts import make_directory, make_tmpfs
 from vmsandbox_agent.stdin import Input
@@ -79,6 +81,7 @@ class Guest:
             WriteVolume.METHOD: self._write_volume,
             AttachImage.METHOD: self._attach_image,
             DetachImage.METHOD: self._detach_image,
+            ReleaseDisk.METHOD: self._release_disk,
             CreateContainer.METHOD: self._create,
             StartContainer.METHOD: self._start,
             SignalContainer.METHOD: self._signal,
@@ -125,6 +128,11 @@ class Guest:
     async def _detach_image(self, request: DetachImage) -> Empty:
         self._containers.check_unused(request.serial)
         await self._images.detach(request.serial)
+        return _DONE
+
+    async def _release_disk(self, request: ReleaseDisk) -> Empty:
+        self._containers.check_unused(request.serial)
+        await release(request.serial)
         return _DONE
 
     async def _create(self, request: CreateContainer) -> Created:

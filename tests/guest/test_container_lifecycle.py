@@ -198,7 +198,7 @@ async def test_many_containers_run_at_once(client: Client) -> None:
 
 async def test_an_image_in_use_is_not_detached(client: Client) -> None:
     await client.create("true")
-    with pytest.raises(AgentRefused, match="image image is used by c1") as refused:
+    with pytest.raises(AgentRefused, match="disk image is used by c1") as refused:
         await client.call(DetachImage("image"))
     assert refused.value.code == "failed_precondition"
     await client.call(DeleteContainer(CONTAINER))

@@ -55,6 +55,7 @@ REQUESTS: dict[str, m.Request] = {
     ),
     "attach_image": m.AttachImage("sha-0123", "erofs"),
     "detach_image": m.DetachImage("sha-0123"),
+    "release_disk": m.ReleaseDisk("0123abcd"),
     "create_container": m.CreateContainer(
         "c1",
         "sha-0123",
@@ -63,7 +64,10 @@ REQUESTS: dict[str, m.Request] = {
         stdin=True,
         tty=True,
         pid_namespace=m.POD_NAMESPACE,
-        devices=(m.Device("/dev/fuse", "/dev/fuse", "rw"),),
+        devices=(
+            m.Device("/dev/fuse", "/dev/fuse", "rw"),
+            m.Device("/dev/xvda", permissions="mr", disk="0123abcd", mode=0o640, uid=1001, gid=6),
+        ),
         all_devices=True,
     ),
     "start_container": m.StartContainer("c1"),

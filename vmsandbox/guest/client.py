@@ -31,6 +31,7 @@ from vmsandbox.protocol.messages import (
     OpenStream,
     ProcessUser,
     ReadClock,
+    ReleaseDisk,
     Request,
     Resize,
     Shutdown,
@@ -47,6 +48,9 @@ QUICK = 30.0
 
 LONG = 120.0
 """Seconds for a request that starts programs or waits for disks."""
+
+WRITE_BACK = 60.0
+"""Seconds in which a guest writes back what it holds of a disk; a kubelet gives the whole call two minutes."""
 
 
 class GuestClient:
@@ -87,6 +91,10 @@ class GuestClient:
     async def detach_image(self, serial: str, *, deadline: float = LONG) -> None:
         """Unmount a root image before it is unplugged."""
         await self._ask(DetachImage(serial), deadline)
+
+    async def release_disk(self, serial: str, *, deadline: float = WRITE_BACK) -> None:
+        """Have the guest write a disk back and let it go, before it is unplugged."""
+        await self._ask(ReleaseDisk(serial), deadline)
 
     async def create_container(self, request: CreateContainer, *, deadline: float = LONG) -> ProcessUser:
         """Make a container whose process waits for `start_container`; tells who that runs as."""

@@ -8,12 +8,15 @@ import socket
 from pathlib import Path
 
 from vmsandbox_agent import console
+from vmsandbox_agent.errors import AgentError
 
 _SYS_SCSI = Path("/sys/class/scsi_device")
 _VPD_HEADER = 4
 _UEVENT_GROUP = 1
 _UEVENT_SIZE = 8192
 _NETLINK_KOBJECT_UEVENT = 15
+_ATTEMPTS, _PAUSE = 30, 0.1
+"""How often, and after how many seconds, a disk that is mounted is looked at again."""
 
 
 def find_disk(serial: str, devices: Path = _SYS_SCSI) -> Path | None:
@@ -79,6 +82,43 @@ def release_disk(serial: str) -> None:
     disk = find_disk(serial)
     if disk is not None:
         (disk / "delete").write_text("1")
+
+
+async def release(serial: str) -> None:
+    """Write a disk back and let the kernel forget it; succeeds where there is no such disk.
+
+    What is mounted in a container's namespace is unmounted a moment after its last process has ended.
+
+    Raises:
+        AgentError: it stays mounted somewhere.
+        OSError: it does not take what was written.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            await asyncio.to_thread(write_back, serial)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            await asyncio.sleep(_PAUSE)
+        else:
+            await asyncio.to_thread(release_disk, serial)
+            return
+    raise AgentError("failed_precondition", f"disk {serial} is mounted in the machine")
+
+
+def write_back(serial: str) -> None:
+    """Have all that was written to the disk be on it, while nobody else in the guest has it mounted.
+
+    Succeeds where there is no such disk. Raises OSError: it is mounted (EBUSY), or does not take what was written.
+    """
+    disk = find_disk(serial)
+    node = None if disk is None else block_device(disk)
+    if node is not None:
+        fd = os.open(node, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def rescan(address: str) -> None:

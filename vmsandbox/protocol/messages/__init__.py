@@ -47,6 +47,7 @@ from vmsandbox.protocol.messages.guest import (
     Interface,
     MakeTmpfs,
     ReadClock,
+    ReleaseDisk,
     Route,
     Shutdown,
     UserNamespace,
@@ -133,6 +134,7 @@ __all__ = [
     "ProcessMeasures",
     "ProcessUser",
     "ReadClock",
+    "ReleaseDisk",
     "Request",
     "Resize",
     "Route",
@@ -158,6 +160,7 @@ Request = (
     | WriteVolume
     | AttachImage
     | DetachImage
+    | ReleaseDisk
     | CreateContainer
     | StartContainer
     | SignalContainer

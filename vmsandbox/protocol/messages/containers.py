@@ -55,9 +55,14 @@ class Device:
 
     path: Text
     """In the container."""
-    source: Text
-    """In the guest: a node, or a directory of nodes below /dev."""
+    source: Text = ""
+    """In the guest: a node, or a directory of nodes below /dev; empty with a `disk`."""
     permissions: Annotated[str, Matching(r"[rwm]{0,3}")] = "rwm"
+    disk: OptionalId = ""
+    """Serial of a SCSI disk, for which the agent waits; its node has this mode and owner in the container:"""
+    mode: Annotated[int, Between(0, 0o777)] = 0o600
+    uid: UserId = 0
+    gid: UserId = 0
 
 
 @dataclass(frozen=True, slots=True)

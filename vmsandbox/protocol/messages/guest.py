@@ -165,6 +165,16 @@ class AdjustClock:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseDisk:
+    """Write back what is not on the SCSI disk of that serial yet, and let it go. Succeeds where it is not."""
+
+    METHOD: ClassVar[str] = "release_disk"
+    RESULT: ClassVar[type] = Empty
+
+    serial: Id
+
+
+@dataclass(frozen=True, slots=True)
 class Shutdown:
     """Kill all containers, sync and power off. The connection ends instead of an answer."""
 
