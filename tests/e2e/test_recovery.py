@@ -14,6 +14,7 @@ import pytest
 from cri_api.v1 import api_pb2 as pb
 
 from tests.support.atomic_writer import make_volume, write
+from tests.support.block import MIB, loop_device
 from tests.support.conformance_client import Container, Pod, eventually
 from tests.support.hostile_pods import come_back, company
 from tests.support.libvirt import kill_qemu
@@ -176,3 +177,26 @@ def test_hostile_pods_keep_the_daemon_from_nothing_when_it_comes_back(node: Node
     ways = ("floods its output", "cannot be reached", "hangs", "has another agent, with strangers")
     with company(node, 2, ways, "small") as together:
         come_back(together)
+
+
+def test_a_raw_block_volume_outlives_the_daemon_and_is_given_back_after_it(
+    node: Node, pod: Pod, tmp_path: Path
+) -> None:
+    with loop_device(tmp_path) as device:
+        volume = {"devices": [{"container_path": "/dev/xvda", "host_path": str(device.node), "permissions": "mrw"}]}
+        container = pod.start(**volume)
+        container.output("sh", "-c", "echo before | dd of=/dev/xvda conv=fsync 2>/dev/null")
+        node.restart()
+        device.grow(12 * MIB)
+        container = again(node, container)
+        assert container.output("head", "-n1", "/dev/xvda") == "before\n"
+        second = container.pod.start(**volume)
+        size = "cat /sys/dev/block/$(stat -c %t:%T /dev/xvda | { IFS=: read a b; echo $((0x$a)):$((0x$b)); })/size"
+        eventually(lambda: second.output("sh", "-c", size) == f"{12 * MIB // 512}\n", 20)
+        second.output("sh", "-c", "echo after >/dev/xvda")
+        nodes = [path for sandbox in node.sandboxes() for path in (sandbox / "devices").glob("*")]
+        assert [path.stat().st_rdev for path in nodes] == [device.node.stat().st_rdev]
+        second.remove()
+        container.remove()
+        assert not nodes[0].exists()
+        assert device.file.read_bytes().startswith(b"after\n")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.fakes.agent import FakeAgent
+from tests.fakes.block_nodes import FakeBlockNodes
 from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.network import FakeNetwork
 from tests.fakes.runtime import FakeImages
@@ -21,6 +22,7 @@ from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.images import RootImage
 from vmsandbox.model import ContainerConfig, ContainerMetadata, Image, ImageConfig, PodSandboxConfig, PodSandboxMetadata
 from vmsandbox.process import Account
+from vmsandbox.sandbox.block_nodes import SHARE, BlockNodes
 from vmsandbox.sandbox.cgroup import MachineCgroups
 from vmsandbox.sandbox.host import Host, MachineDefaults
 from vmsandbox.sandbox.layout import SandboxLayout
@@ -146,6 +148,19 @@ class FakeLayout(SandboxLayout):
 
 @dataclass(frozen=True, slots=True)
 class FakeHost(Host):
+    def device_directories(self) -> list[Path]:
+        return [*self.run_directory.glob("*/devices")]
+
+    def block_nodes(self, sandbox_id: str, config: PodSandboxConfig) -> BlockNodes:
+        directory, shared = self.layout(sandbox_id).devices, config.annotations.get(SHARE) == "true"
+        return FakeBlockNodes(
+            directory,
+            lambda: self.users.of(sandbox_id).qemu,
+            self.device_directories,
+            self.run_directory / "devices.lock",
+            shared=shared,
+        )
+
     def layout(self, sandbox_id: str) -> SandboxLayout:
         transports: FakeTransports = self.transports  # type: ignore[assignment]
         return FakeLayout(self.runtime_directory / sandbox_id, self.persistent_directory / sandbox_id, transports)
@@ -183,6 +198,7 @@ class FakeWorld:
             persistent_directory=self.directory / "lib",
             users=self.users,
             cgroups=self.cgroups,
+            run_directory=self.directory / "run",
             memory_budget=memory_budget,
             boots_in_parallel=boots_in_parallel,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.claims.numbers import Claims
-from vmsandbox.errors import Unavailable
+from vmsandbox.errors import NotFound, Unavailable
 from vmsandbox.process import Account, end_processes_of
 
 _TOLD = 5
@@ -41,8 +41,14 @@ class UserRange:
 
     async def allocate(self, owner: str) -> MachineUsers:
         """Return the owner's users: those that it has, or free ones. Raises ResourceExhausted where all are taken."""
-        first = await self._claims.allocate(owner)
-        return MachineUsers(Account(first, self._qemu_group), Account(first + 1, first + 1))
+        return self._users(await self._claims.allocate(owner))
+
+    def of(self, owner: str) -> MachineUsers:
+        """Return the users that the owner has. Blocks. Raises NotFound where it has none."""
+        first = self._claims.of(owner)
+        if first is None:
+            raise NotFound(f"{owner} has no users")
+        return self._users(first)
 
     def release(self, owner: str) -> None:
         """Kill what is left of the owner's users' processes, and give the users back. Succeeds where it has none.
@@ -62,3 +68,6 @@ class UserRange:
                 hint="the users stay taken until they do; `cat /proc/PID/stack` says what the kernel has them wait for",
             )
         self._claims.release(owner)
+
+    def _users(self, first: int) -> MachineUsers:
+        return MachineUsers(Account(first, self._qemu_group), Account(first + 1, first + 1))

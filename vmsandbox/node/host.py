@@ -61,6 +61,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
             users=users,
             cgroups=MachineCgroups(config.cgroup_parent),
             file_server=file_server.launcher(await file_server.find(config), instance.persistent),
+            run_directory=config.run_directory,
             memory_budget=config.limits.memory or 0,
             boots_in_parallel=config.limits.parallel_boots or 0,
         )

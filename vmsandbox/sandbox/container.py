@@ -159,7 +159,8 @@ class Container:
 
     async def _create(self) -> None:
         request = await creation.prepare(self._around, self.record)
-        self.journal.save(disks=self._around.running().disks.of(self.record.id))
+        guest = self._around.running()
+        self.journal.save(disks=guest.disks.of(self.record.id), blocks=guest.blocks.of(self.record.id))
         user = await self._around.running().client.create_container(request)
         await self._follow()
         self._around.running()  # It may have died meanwhile, when this was no container yet.

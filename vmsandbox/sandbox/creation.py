@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vmsandbox.model import ContainerConfig, ContainerSecurity, NamespaceMode
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import POD_NAMESPACE, CreateContainer, Device
+from vmsandbox.protocol.messages import POD_NAMESPACE, CreateContainer
 from vmsandbox.sandbox import seccomp, spec
 from vmsandbox.sandbox.possible import check_container, user_namespace
 from vmsandbox.sandbox.records import ContainerRecord
@@ -29,6 +29,7 @@ async def prepare(around: Surroundings, record: ContainerRecord) -> CreateContai
     serial = await guest.disks.acquire(record.image_id, record.id)
     volumes = await guest.volumes.prepare(record.id, config.mounts)
     mapped = user_namespace(around.config) is not None
+    devices = await guest.blocks.prepare(record.id, config.devices, mapped=mapped)
     inputs = spec.SpecInputs(record.id, config, record.image_config, around.hostname, volumes, profile, mapped)
     return CreateContainer(
         container_id=record.id,
@@ -38,7 +39,7 @@ async def prepare(around: Surroundings, record: ContainerRecord) -> CreateContai
         stdin=config.stdin,
         tty=config.tty,
         pid_namespace=_pid_namespace(around, config),
-        devices=tuple(Device(each.container_path, each.host_path, each.permissions) for each in config.devices),
+        devices=devices,
         all_devices=config.security.privileged and not mapped,
     )
 
@@ -55,6 +56,7 @@ async def give_back(around: Surroundings, container_id: str) -> None:
     await asyncio.to_thread(around.volumes.release, container_id)
     await around.layout.remove_volumes(container_id)
     if guest is not None:
+        await guest.blocks.release_all(container_id)
         await guest.disks.release_all(container_id)
     around.layout.position(container_id).unlink(missing_ok=True)
 

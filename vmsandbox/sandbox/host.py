@@ -12,7 +12,9 @@ from vmsandbox.fs.watching import Watcher
 from vmsandbox.guest.transports import Transports
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor
 from vmsandbox.images import ImageStore
+from vmsandbox.model import PodSandboxConfig
 from vmsandbox.network import Network
+from vmsandbox.sandbox.block_nodes import SHARE, BlockNodes
 from vmsandbox.sandbox.cgroup import MachineCgroups
 from vmsandbox.sandbox.layout import SandboxLayout
 from vmsandbox.sandbox.sizing import MachineSize
@@ -58,6 +60,8 @@ class Host:
     """The users of the sandboxes' processes."""
     cgroups: MachineCgroups
     """Their cgroups."""
+    run_directory: Path
+    """The directory above `runtime_directory` that all processes of this node have in common."""
     file_server: Path | None = None
     """The virtiofsd that serves their volumes; None: the one that libvirt finds."""
     memory_budget: int = 0
@@ -78,6 +82,25 @@ class Host:
             raise InvalidArgument(
                 f"there is no runtime handler {handler!r}", hint=f"handlers are profiles in config.yaml: {known}"
             ) from None
+
+    def device_directories(self) -> list[Path]:
+        """Where all sandboxes of this node, those of other processes among them, have the nodes of block volumes."""
+        return [
+            path
+            for pattern in ("serve/sandboxes/*/devices", "run/*/sandboxes/*/devices")
+            for path in self.run_directory.glob(pattern)
+        ]
+
+    def block_nodes(self, sandbox_id: str, config: PodSandboxConfig) -> BlockNodes:
+        """The nodes of a sandbox's raw block volumes."""
+        directory, shared = self.layout(sandbox_id).devices, config.annotations.get(SHARE) == "true"
+        return BlockNodes(
+            directory,
+            lambda: self.users.of(sandbox_id).qemu,
+            self.device_directories,
+            self.run_directory / "devices.lock",
+            shared=shared,
+        )
 
     def layout(self, sandbox_id: str) -> SandboxLayout:
         """The directories of a sandbox."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from vmsandbox import fs
 from vmsandbox.process import Account, run
 from vmsandbox.process.removal import remove_tree
-from vmsandbox.sandbox import mounts
+from vmsandbox.sandbox import block_nodes, mounts
 
 SHARE_TAG = "vmsandbox"
 SCRATCH_SERIAL = "vmsandbox-scratch"
@@ -56,6 +56,11 @@ class SandboxLayout:
         return self.runtime / "vsock"
 
     @property
+    def devices(self) -> Path:
+        """The directory of the nodes of raw block volumes: see `block_nodes`."""
+        return self.runtime / "devices"
+
+    @property
     def scratch(self) -> Path:
         """The disk image of the writable layers."""
         return self.persistent / "scratch.img"
@@ -73,6 +78,7 @@ class SandboxLayout:
         for directory in (self.share, self.served):
             directory.mkdir(mode=0o700)
         mounts.serve(self.share, self.served)
+        block_nodes.make_directory(self.devices)
 
     async def make_scratch(self, size: int, owner: Account) -> None:
         """Make the scratch disk: a sparse ext4 image of `size` bytes, which nobody but its owner and root can open.

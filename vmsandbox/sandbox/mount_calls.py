@@ -15,6 +15,7 @@ PRIVATE, SLAVE = 1 << 18, 1 << 19
 READONLY, NOSUID, NODEV, IDMAP = 1, 2, 4, 0x00100000
 """MOUNT_ATTR_* of linux/mount.h."""
 
+_MS_NOSUID, _MS_NOEXEC = 2, 8
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 428, 429, 437, 442
@@ -130,6 +131,13 @@ def mount(source: str, target: Path, flags: int) -> None:
     """mount(2), without a type of file system."""
     result = _libc.mount(source.encode(), os.fsencode(target), None, ctypes.c_ulong(flags), None)
     _check(result, f"cannot mount {source} at {target}")
+
+
+def mount_memory(target: Path, options: str) -> None:
+    """Mount a tmpfs at `target`, on which device nodes can be opened; set-user-id bits have no meaning."""
+    flags = ctypes.c_ulong(_MS_NOSUID | _MS_NOEXEC)
+    result = _libc.mount(b"vmsandbox", os.fsencode(target), b"tmpfs", flags, options.encode())
+    _check(result, f"cannot mount a file system for device nodes at {target}")
 
 
 def detach(target: Path) -> None:

@@ -75,6 +75,8 @@ class ContainerRecord:
     log_path: str
     disks: dict[str, str] = field(default_factory=dict)
     """The image disks that it uses: serials by image ids."""
+    blocks: tuple[str, ...] = ()
+    """The serials of its raw block volumes, which are the names of their nodes in the sandbox's directory."""
     state: ContainerState = ContainerState.UNKNOWN
     started_at: int = 0
     finished_at: int = 0

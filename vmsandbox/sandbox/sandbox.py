@@ -24,6 +24,7 @@ from vmsandbox.model import (
 )
 from vmsandbox.protocol.messages import SOURCES_BY_DESCRIPTOR, Event
 from vmsandbox.sandbox.admission import Admission
+from vmsandbox.sandbox.block_disks import BlockDisks
 from vmsandbox.sandbox.containers import Containers
 from vmsandbox.sandbox.disks import ImageDisks
 from vmsandbox.sandbox.domain import domain_name
@@ -62,6 +63,7 @@ class Sandbox:
         self._starting: asyncio.Task[None] | None = None
         self._machine: Machine | None = None
         self._disks: ImageDisks | None = None
+        self._blocks: BlockDisks | None = None
         self._execs: Execs | None = None
         self.synced: SyncedVolumes | None = None
         """The volumes that its guest keeps as they are on the host, while it has a machine."""
@@ -178,6 +180,8 @@ class Sandbox:
             await self._machine.close()
         if self._disks is not None:
             await self._disks.close()
+        if self._blocks is not None:
+            await self._blocks.close()
 
     def adopt(self, machine: Machine, client: GuestClient) -> None:
         """From now on the machine is ours, and its death our containers'."""
@@ -188,7 +192,9 @@ class Sandbox:
         self.synced = SyncedVolumes(self.record.id, client, self._around.paths, self._host.watcher)
         deep = machine.peer.version >= SOURCES_BY_DESCRIPTOR
         volumes = Volumes(self._around.volumes, self._around.paths, client, disks, self.synced, deep=deep)
-        self._around.guest = Guest(client, disks, volumes, machine.peer.kernel)
+        nodes = self._host.block_nodes(self.record.id, self.record.config)
+        blocks = self._blocks = BlockDisks(nodes, self._around.paths, self._host.hypervisor, name, client)
+        self._around.guest = Guest(client, disks, volumes, blocks, machine.peer.kernel)
         self._watch = asyncio.create_task(self._watch_machine(machine), name=f"machine of {self.record.id}")
         self._watch.add_done_callback(aio.report)
 
@@ -297,6 +303,8 @@ class Sandbox:
             with contextlib.suppress(VmsandboxError, TimeoutError):
                 async with asyncio.timeout(_END_DEADLINE):
                     await aio.unless(self.containers.kill(), machine.failure)
+            with contextlib.suppress(VmsandboxError):
+                await aio.unless(guest.blocks.write_back(), machine.failure)
             await machine.shut_down(guest.client)
         self._end_all(Unavailable("the sandbox was stopped"))
         await machine.close()

@@ -7,6 +7,7 @@ from vmsandbox.errors import Unavailable
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.model import ContainerEvent, PodSandboxConfig
+from vmsandbox.sandbox.block_disks import BlockDisks
 from vmsandbox.sandbox.disks import ImageDisks
 from vmsandbox.sandbox.domain import hostname_of
 from vmsandbox.sandbox.layout import SandboxLayout
@@ -22,6 +23,7 @@ class Guest:
     client: GuestClient
     disks: ImageDisks
     volumes: Volumes
+    blocks: BlockDisks
     kernel: str
     """Release of its kernel."""
 

@@ -31,6 +31,7 @@ async def take_back(sandbox: Sandbox) -> None:
         live = (each.record.config for each in sandbox.containers.values() if each.record.state in _LIVE)
         await sandbox.synced.take_back(mount for config in live for mount in config.mounts)
     await aio.together(*(client.delete_container(stranger) for stranger in states))
+    await sandbox.around.running().blocks.drop_strangers()
     _log.info("sandbox %s is taken back, with %d containers", sandbox.record.id, len(sandbox.containers))
 
 
@@ -80,6 +81,8 @@ async def _take_back_container(sandbox: Sandbox, container: Container, status: s
         return
     for image_id, serial in record.disks.items():
         await sandbox.around.running().disks.adopt(image_id, serial, record.id)
+    for serial in record.blocks:
+        await sandbox.around.running().blocks.adopt(serial, record.id)
     if record.state is ContainerState.EXITED:
         return
     if status:
