@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+from pathlib import Path
 
 import pytest
 import yaml
@@ -55,6 +56,7 @@ spec:
     - {name: keys, secret: {secretName: keys}}
     - {name: info, downwardAPI: {items: [{path: labels, fieldRef: {fieldPath: metadata.labels}}]}}
     - {name: image, image: {reference: IMAGE}}
+    - {name: block, hostPath: {path: BLOCK, type: File}}
   initContainers:
     - name: sidecar
       image: IMAGE
@@ -100,6 +102,8 @@ spec:
           ok memory "$(df -P /memory | awk 'NR==2 {print $2}')" 4096
           ok sharedMemory "$(touch /memory/main && ls /memory/main)" /memory/main
           ok imageVolume "$(test -e /image/bin/busybox && echo there)" there
+          ok volumeDevices "$(head -n1 /dev/xvda; echo written >/dev/xvda)" "of the host"
+          ok deviceOwner "$(stat -c '%F %a %u:%g' /dev/xvda)" "block special file 660 0:2000"
           ok sharedProcesses "$(ps | grep -c '[w]hile true')" 1
           echo finished >/dev/termination-log
           exit 7
@@ -128,17 +132,23 @@ spec:
         - {name: keys, mountPath: /keys}
         - {name: info, mountPath: /info}
         - {name: image, mountPath: /image}
+      volumeDevices: [{name: block, devicePath: /dev/xvda}]
 """
 
 
-def test_the_fields_of_a_manifest_do_what_they_say(node: Node) -> None:
-    ran = run(node, EVERYTHING)
+def test_the_fields_of_a_manifest_do_what_they_say(node: Node, tmp_path: Path) -> None:
+    block = tmp_path / "disk.img"
+    block.write_bytes(b"of the host\n".ljust(1024 * 1024, b"\0"))
+    os.chown(block, 0, 2000)
+    block.chmod(0o660)
+    ran = run(node, EVERYTHING.replace("BLOCK", str(block)))
     failed = [line for line in ran.stdout.splitlines() if "FAILED" in line]
     assert failed == [], ran.stdout + ran.stderr
     assert ran.stdout.count("ok ") == EVERYTHING.count("\n          ok "), ran.stdout + ran.stderr
     assert ran.status == 7
     assert "finished" in ran.stderr
     assert "bye" in ran.stdout
+    assert block.read_bytes().startswith(b"written\n")
 
 
 def test_a_deadline_ends_a_pod_whose_containers_are_restarted(node: Node) -> None:

@@ -50,7 +50,6 @@ def test_an_unknown_field_is_an_error_that_suggests_the_nearest():
         (CONTAINER + "volumes: [{name: v, nfs: {path: /x}}]", "spec.volumes[0].nfs"),
         (CONTAINER + "volumes: [{name: v, persistentVolumeClaim: {claimName: x}}]", "spec.volumes[0].persistentVol"),
         (CONTAINER + "securityContext: {seLinuxOptions: {level: x}}", "spec.securityContext.seLinuxOptions"),
-        ("containers: [{name: a, image: b, volumeDevices: [{name: x}]}]", "spec.containers[0].volumeDevices"),
         ("containers: [{name: a, image: b, livenessProbe: {grpc: {port: 1}}}]", "livenessProbe.grpc"),
     ],
 )  # fmt: skip

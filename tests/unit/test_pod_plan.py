@@ -7,7 +7,7 @@ import pytest
 from tests.support.golden import assert_golden
 from tests.support.manifests import SETTINGS, plan
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.model import ImageConfig, Mount
+from vmsandbox.model import Device, ImageConfig, Mount
 from vmsandbox.pod.api.volumes import PullPolicy
 from vmsandbox.pod.dns import hosts_file
 from vmsandbox.pod.plan import PodPlan
@@ -126,6 +126,50 @@ def test_the_plan_of_a_pod_with_everything():
     golden("full-sandbox.json", planned.sandbox)
     golden("full-container.json", planned.container(planned.spec.containers[0], subject, mounts, attempt=2))
     golden("full-sidecar.json", planned.container(planned.spec.init_containers[0], subject))
+
+
+DEVICES = """
+containers:
+  - {{name: a, image: b, volumeMounts: [{{name: d, mountPath: /d}}], volumeDevices: [{devices}]}}
+volumes:
+  - {{name: v, hostPath: {{path: /dev/vg/data, type: BlockDevice}}}}
+  - {{name: f, hostPath: {{path: /srv/disk.img, type: File}}}}
+  - {{name: d, hostPath: {{path: /srv}}}}
+  - {{name: e, emptyDir: {{}}}}
+"""
+
+
+def test_block_devices_and_files_of_the_host_are_devices_of_a_container():
+    planned = plan(DEVICES.format(devices="{name: v, devicePath: /dev/xvda}, {name: f, devicePath: /dev/xvdb}"))
+    devices = planned.container(planned.spec.containers[0], planned.subject).devices
+    assert devices == (Device("/dev/xvda", "/dev/vg/data", "rwm"), Device("/dev/xvdb", "/srv/disk.img", "rwm"))
+
+
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        ("{name: e, devicePath: /dev/x}", "volumeDevices[0].name: volume 'e' is not a block device"),
+        ("{name: d, devicePath: /dev/x}", "volumeDevices[0].name: volume 'd' is not a block device"),
+        ("{name: v, devicePath: dev/x}", "volumeDevices[0].devicePath: the path of a device is absolute"),
+        ("{name: v, devicePath: /dev/../x}", "volumeDevices[0].devicePath: the path of a device is absolute"),
+        ("{name: v, devicePath: /d}", "volumeDevices[0].devicePath: a volume is mounted at this path"),
+        ("{name: v, devicePath: /x}, {name: f, devicePath: /x}", "two of this devicePath"),
+        ("{name: v, devicePath: /x}, {name: v, devicePath: /y}", "two of this name"),
+        ("{name: v}", "volumeDevices[0].devicePath: this field is required"),
+    ],
+)
+def test_a_device_that_cannot_be_is_named(devices, message):
+    assert message in error_of(DEVICES.format(devices=devices))
+
+
+def test_a_volume_is_a_device_or_mounted_in_a_container():
+    spec = DEVICES.format(devices="{name: v, devicePath: /dev/x}").replace("name: d, mountPath", "name: v, mountPath")
+    assert "the container mounts this volume as well" in error_of(spec)
+
+
+def test_a_pod_with_users_of_its_own_has_no_block_devices():
+    spec = DEVICES.format(devices="{name: v, devicePath: /dev/x}") + "hostUsers: false"
+    assert "volumeDevices: with hostUsers: false a pod has no block devices" in error_of(spec)
 
 
 def test_a_privileged_container_makes_the_sandbox_privileged_and_has_no_masked_paths():
@@ -431,6 +475,7 @@ class TestChecks:
             ("ports: [{containerPort: 1, hostPort: 70000}]", "70000 is no port"),
             ("ports: [{containerPort: 1, hostPort: 5}, {containerPort: 2, hostPort: 5}]", "two of this hostPort"),
             ("volumeMounts: [{name: v, mountPath: /x}]", "the pod has no volume 'v'"),
+            ("volumeDevices: [{name: v, devicePath: /dev/x}]", "the pod has no volume 'v'"),
             ("securityContext: {runAsUser: -1}", "runAsUser: -1 is no user or group id"),
             ("securityContext: {privileged: true, allowPrivilegeEscalation: false}", "cannot be kept from it"),
             ("securityContext: {seccompProfile: {type: Localhost}}", "needs a localhostProfile"),

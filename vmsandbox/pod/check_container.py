@@ -1,13 +1,15 @@
 """What Kubernetes' validation would refuse in a container."""
 
+from collections.abc import Mapping
+
 from vmsandbox.pod.api.container import Container
-from vmsandbox.pod.api.volumes import Propagation, RecursiveReadOnly, VolumeMount
+from vmsandbox.pod.api.volumes import HostPathType, Propagation, RecursiveReadOnly, Volume, VolumeDevice, VolumeMount
 from vmsandbox.pod.check_actions import MOST_PORTS, check_actions
 from vmsandbox.pod.check_values import check_id, check_resources, unique
 
 
-def check_container(container: Container, volumes: set[str]) -> None:
-    """Raise InvalidArgument for the first thing that cannot be; `volumes` are the names of the pod's."""
+def check_container(container: Container, volumes: Mapping[str, Volume]) -> None:
+    """Raise InvalidArgument for the first thing that cannot be; `volumes` are the pod's by their names."""
     for variable in ("run_as_user", "run_as_group"):
         check_id(container.security_context.at, variable, getattr(container.security_context, variable))
     for port in container.ports:
@@ -21,7 +23,28 @@ def check_container(container: Container, volumes: set[str]) -> None:
         raise security.at.of("allowPrivilegeEscalation").error("a privileged container cannot be kept from it")
     unique(((mount.at.of("mountPath"), mount.mount_path) for mount in container.volume_mounts), "mountPath")
     for mount in container.volume_mounts:
-        _check_mount(mount, container, volumes)
+        _check_mount(mount, container, set(volumes))
+    unique(((device.at.of("devicePath"), device.device_path) for device in container.volume_devices), "devicePath")
+    unique(((device.at.of("name"), device.name) for device in container.volume_devices), "name")
+    for device in container.volume_devices:
+        _check_device(device, container, volumes.get(device.name))
+
+
+def _check_device(device: VolumeDevice, container: Container, volume: Volume | None) -> None:
+    if volume is None:
+        raise device.at.of("name").error(f"the pod has no volume {device.name[:80]!r}")
+    source = volume.host_path
+    if source is None or source.type not in (HostPathType.BLOCK_DEVICE, HostPathType.FILE):
+        raise device.at.of("name").error(
+            f"volume {device.name!r} is not a block device", hint="a hostPath of type BlockDevice, or File, is one"
+        )
+    path = device.device_path
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise device.at.of("devicePath").error("the path of a device is absolute, without ..")
+    if path in {mount.mount_path for mount in container.volume_mounts}:
+        raise device.at.of("devicePath").error("a volume is mounted at this path")
+    if device.name in {mount.name for mount in container.volume_mounts}:
+        raise device.at.of("name").error("the container mounts this volume as well")
 
 
 def _check_mount(mount: VolumeMount, container: Container, volumes: set[str]) -> None:

@@ -16,7 +16,7 @@ def check_pod(pod: Pod) -> None:
     spec = pod.spec
     _check_spec(spec)
     _check_names(spec)
-    volumes = {volume.name for volume in spec.volumes}
+    volumes = {volume.name: volume for volume in spec.volumes}
     for volume in spec.volumes:
         _check_volume(volume)
     for container in spec.init_containers:
@@ -26,6 +26,8 @@ def check_pod(pod: Pod) -> None:
             raise container.at.of("restartPolicy").error("containers restart by the pod's restartPolicy")
     for container in (*spec.init_containers, *spec.containers):
         check_container(container, volumes)
+        if container.volume_devices and not spec.host_users:
+            raise container.at.of("volumeDevices").error("with hostUsers: false a pod has no block devices")
 
 
 def check_object(found: ConfigMap | Secret) -> None:

@@ -11,6 +11,7 @@ from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import (
     ContainerConfig,
     ContainerMetadata,
+    Device,
     Mount,
     PodSandboxConfig,
     PodSandboxMetadata,
@@ -20,6 +21,7 @@ from vmsandbox.model import (
 from vmsandbox.pod import dns, security
 from vmsandbox.pod.api.container import Container, RestartPolicy
 from vmsandbox.pod.api.pod import ConfigMap, PodSpec, Secret
+from vmsandbox.pod.api.volumes import HostPath, VolumeDevice
 from vmsandbox.pod.checks import check_object, check_pod
 from vmsandbox.pod.documents import Manifest
 from vmsandbox.pod.environment import environment
@@ -81,6 +83,7 @@ class PodPlan:
             working_dir=container.working_dir,
             envs=envs,
             mounts=mounts,
+            devices=tuple(self._device(device) for device in container.volume_devices),
             labels=_kubernetes_labels(subject) | {"io.kubernetes.container.name": container.name},
             annotations={"io.kubernetes.container.restartCount": str(attempt)},
             log_path=f"{container.name}/{attempt}.log" if self.sandbox.log_directory else "",
@@ -91,6 +94,11 @@ class PodPlan:
             security=security.container_security(self.spec, container, subject.settings.seccomp_directory),
             stop_signal=container.lifecycle.stop_signal,
         )
+
+    def _device(self, device: VolumeDevice) -> Device:
+        volume = self.volumes[device.name]
+        assert isinstance(volume, HostPath)
+        return Device(device.device_path, volume.path)
 
 
 def plan_pod(manifest: Manifest, settings: PlanSettings) -> PodPlan:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from vmsandbox.pod.api.probes import Lifecycle, MessagePolicy, Probe
 from vmsandbox.pod.api.references import KeySelector, ObjectFieldSelector, ObjectReference, ResourceFieldSelector
 from vmsandbox.pod.api.security import SecurityContext
-from vmsandbox.pod.api.volumes import PullPolicy, VolumeMount
+from vmsandbox.pod.api.volumes import PullPolicy, VolumeDevice, VolumeMount
 from vmsandbox.quantity import Quantity
 from vmsandbox.typed_yaml.decode import Located
 
@@ -86,7 +86,6 @@ class Container(Located):
 
     REFUSED: ClassVar = MappingProxyType(
         {
-            "volumeDevices": "block devices need a cluster's storage",
             "restartPolicyRules": "containers restart by the pod's restartPolicy",
         }
     )
@@ -104,6 +103,7 @@ class Container(Located):
     resources: ResourceRequirements = field(default_factory=ResourceRequirements)
     restart_policy: RestartPolicy | None = None
     volume_mounts: tuple[VolumeMount, ...] = ()
+    volume_devices: tuple[VolumeDevice, ...] = ()
     security_context: SecurityContext = field(default_factory=SecurityContext)
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     liveness_probe: Probe | None = None

@@ -205,3 +205,11 @@ class VolumeMount(Located):
     sub_path: str = ""
     sub_path_expr: str = ""
     mount_propagation: Propagation = Propagation.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeDevice(Located):
+    """VolumeDevice; its volume is a hostPath that is a block device or a file, as there are no claims."""
+
+    name: str
+    device_path: str
