@@ -1,6 +1,8 @@
 """The table of behaviours."""
 
 from tests.parity.behaviour import Behaviour
+from tests.parity.files import FILES_OF_VOLUMES
+from tests.parity.networks import NETWORKS
 from tests.parity.one_inode import ONE_INODE
 from tests.parity.security import PRIVILEGED, ROOT, SECURITY
 from tests.parity.views import VIEWS
@@ -259,5 +261,5 @@ FILES = (
 
 BEHAVIOURS = (
     *VOLUMES, *USERS, *STREAMS, *DEVICES, *PROCESSES, *SYSTEM_CALLS, *FILES, *VOLUME_FILES, *ONE_INODE, *SECURITY,
-    *VIEWS,
+    *VIEWS, *NETWORKS, *FILES_OF_VOLUMES,
 )  # fmt: skip

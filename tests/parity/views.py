@@ -39,6 +39,14 @@ VIEWS = (
     ),
     Behaviour("paths that are hidden", "CRI masked_paths; CVE-2016-9962", "", exec=_HIDDEN, security=ROOT),
     Behaviour(
+        "paths that are read-only",
+        "CRI readonly_paths",
+        "",
+        exec="cd /proc; echo 1 >sys/vm/drop_caches; echo 1 >irq/default_smp_affinity; touch bus/new fs/new; "
+        "mkdir /sys/new",
+        security=ROOT,
+    ),
+    Behaviour(
         "an unknown sysctl is refused, a known one is read", "proc(5)", "", exec="cd /proc/sys/kernel; cat none ostype"
     ),
     Behaviour(
@@ -64,11 +72,18 @@ VIEWS = (
         security=ROOT,
     ),
     Behaviour(
+        "sysctls of the IPC namespace",
+        "ipc_namespaces(7)",
+        "",
+        exec="cd /proc/sys/kernel; cat msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced ../fs/mqueue/*",
+    ),
+    Behaviour(
         "its own program",
         "proc(5)",
         "cat /proc/1/comm; tr '\\0' ' ' </proc/1/cmdline | cut -c1-20; readlink /proc/1/exe /proc/1/root",
     ),
     Behaviour("only its own processes", "pid_namespaces(7)", "ls -d /proc/[0-9]* | wc -l; ps -o pid,ppid,comm | wc -l"),
+    Behaviour("an exec is nobody's child", "runc", "", exec="cut -d' ' -f4,7,8 /proc/$$/stat"),
     Behaviour(
         "an exec's limits are the container's",
         "runc issue 4195: RLIMIT_NOFILE",
@@ -147,6 +162,18 @@ VIEWS = (
         "timerfd_create(2), memfd_create(2), pidfd_open(2)",
         "",
         exec="probe descriptors",
+    ),
+    Behaviour(
+        "the clock's zone and its steps",
+        "time(7)",
+        "",
+        exec="date +%Z; ls /etc/localtime; cat /proc/self/timens_offsets",
+    ),
+    Behaviour(
+        "years beyond 2038",
+        "ext4, inodes of 128 bytes",
+        "",
+        exec="touch -d @5000000000 /tmp/late && stat -c %Y /tmp/late",
     ),
     Behaviour(
         "the kernel",
