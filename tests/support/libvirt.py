@@ -121,7 +121,8 @@ def workshop() -> Iterator[Workshop]:
 class OwnLibvirtd:
     """A libvirtd apart from the host's: with directories, processes and mounts of its own, all of which end with it.
 
-    It runs under an init that reaps, as on a host, and is started again whenever it ends, as systemd would.
+    It runs under an init that reaps, as on a host, and is started again whenever it ends, as systemd would. It sees
+    what the host mounts later below a shared mount, as every process does on a host with systemd.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -145,9 +146,9 @@ class OwnLibvirtd:
         (self._directory / "etc/qemu.conf").write_text(
             f'user = "{QEMU_USER}"\ngroup = "{QEMU_GROUP}"\nseccomp_sandbox = 1\ncgroup_controllers = [ ]\n'
         )
-        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "tini", "--"]
+        apart = ["unshare", "--mount", "--propagation=slave", "--pid", "--fork", "--kill-child", "--mount-proc"]
         places = [text for name, place in _PLACES.items() for text in (str(self._directory / name), str(place))]
-        self._init = subprocess.Popen([*apart, "sh", "-c", _LIBVIRTD, str(self._configuration), *places])
+        self._init = subprocess.Popen([*apart, "tini", "--", "sh", "-c", _LIBVIRTD, str(self._configuration), *places])
 
     def kill(self) -> None:
         """Kill libvirtd itself; machines go on, and another libvirtd comes."""

@@ -49,10 +49,22 @@ class Node:
 
 
 @contextlib.contextmanager
+def _shared_mount(directory: Path) -> Iterator[None]:
+    """As everything is below /run on a host with systemd, so that libvirtd sees what the daemon mounts there."""
+    subprocess.run(["mount", "--bind", directory, directory], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", directory], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "-l", directory], check=True)
+
+
+@contextlib.contextmanager
 def restartable_node() -> Iterator[Node]:
     """A node with a libvirtd of its own, whose daemon runs; every pod is removed in the end."""
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(conformance._private_directory())
+        stack.enter_context(_shared_mount(directory))
         (directory / "registry").mkdir()
         (directory / "libvirtd").mkdir()
         share_findings(directory / "state")

@@ -61,6 +61,7 @@ def kubelets_sub_path(source: Path, target: Path) -> Iterator[Path]:
 
 def hold(container: Container, place: str) -> None:
     """Have processes of a container wait at each meeting point of a directory."""
+    container.output("rm", "-f", f"{place}/socket")
     for name, (verb, said, _, _) in MEETINGS.items():
         script = f"meet {verb} {place}/{name} >/tmp/{name} 2>&1 & for i in $(seq 50); do [ -s /tmp/{name} ] && break; "
         assert container.output("sh", "-c", f"{script} sleep 0.1; done; cat /tmp/{name}") == f"{said}\n"
