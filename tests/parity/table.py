@@ -239,24 +239,24 @@ FILES = (
         differs="its file system is called tmpfs, not shm: it is a mount of the guest that all containers share",
     ),
     Behaviour(
-        "a volume's file can be replaced", "rename(2)", "cd /v; echo new >.f; mv .f file; cat file", volumes=("/v",),
+        "a volume's file can be replaced", "rename(2)", "", exec="echo new >.f; mv .f file; cat file", volumes=("/v",),
     ),
     Behaviour(
         "modes and links in a volume", "chmod(2), link(2), symlink(2)",
-        "cd /v; echo x >a; chmod 4711 a; ln a b; ln -s a c; mkdir -m 1777 d; stat -c '%n %F %a %h' *", volumes=("/v",),
-        security=ROOT,
-    ),
-    Behaviour(
-        "owners in a volume", "chown(2)",
-        "cd /v; echo x >a; chown 7:8 a; stat -c %u:%g a; chown -R 9 .; stat -c %u:%g *",
+        "", exec="echo x >a; chmod 4711 a; ln a b; ln -s a c; mkdir -m 1777 d; stat -c '%n %F %a %h' *",
         volumes=("/v",), security=ROOT,
     ),
     Behaviour(
-        "a file removed while open in a volume", "POSIX unlink", "cd /v; exec 3<file; rm file; cat <&3; ls",
+        "owners in a volume", "chown(2)",
+        "", exec="echo x >a; chown 7:8 a; stat -c %u:%g a; chown -R 9 .; stat -c %u:%g *",
+        volumes=("/v",), security=ROOT,
+    ),
+    Behaviour(
+        "a file removed while open in a volume", "POSIX unlink", "", exec="exec 3<file; rm file; cat <&3; ls",
         volumes=("/v",),
     ),
-    Behaviour("holes in a volume", "lseek(2)", "cd /v; truncate -s 1048576 f; stat -c '%s %b' f", volumes=("/v",)),
-    Behaviour("times in a volume", "utimensat(2)", "cd /v; touch -d @1000000001 f; stat -c %Y f", volumes=("/v",)),
+    Behaviour("holes in a volume", "lseek(2)", "", exec="truncate -s 1048576 f; stat -c '%s %b' f", volumes=("/v",)),
+    Behaviour("times in a volume", "utimensat(2)", "", exec="touch -d @1000000001 f; stat -c %Y f", volumes=("/v",)),
 )  # fmt: skip
 
 BEHAVIOURS = (

@@ -51,42 +51,44 @@ GROUPS = (
 ATTRIBUTES = (
     Behaviour(
         "attributes of users", _ITEM_4,
-        "cd /v; setfattr -n user.a -v 1 file; setfattr -n user.b -v 2 file; setfattr -n user.d -v 3 .; "
+        "", exec="setfattr -n user.a -v 1 file; setfattr -n user.b -v 2 file; setfattr -n user.d -v 3 .; "
         "setfattr -x user.b file; ln file other; mv file moved; getfattr -d . moved other; getfattr -n user.b moved",
         volumes=("/v",),
     ),
     Behaviour(
         "attributes of users are of files and directories alone", "xattr(7)",
-        "cd /v; ln -s file l; mkfifo p; setfattr -h -n user.a -v 1 l; setfattr -n user.a -v 1 p",
+        "", exec="ln -s file l; mkfifo p; setfattr -h -n user.a -v 1 l; setfattr -n user.a -v 1 p",
         volumes=("/v",), security=ROOT,
     ),
     Behaviour(
         "a large attribute", "xattr(7), ext4",
-        "cd /v; setfattr -n user.a -v $(printf %02000d 0) file && getfattr -d file | wc -c; "
+        "", exec="setfattr -n user.a -v $(printf %02000d 0) file && getfattr -d file | wc -c; "
         "setfattr -n user.a -v $(printf %070000d 0) file", volumes=("/v",),
     ),
     Behaviour(
         "attributes of the administrator", _ITEM_4,
-        "cd /v; setfattr -n trusted.a -v 1 file; setfattr -n trusted.d -v 2 .; getfattr -d -m - . file; "
+        "", exec="setfattr -n trusted.a -v 1 file; setfattr -n trusted.d -v 2 .; getfattr -d -m - . file; "
         f"{_USER} getfattr -n trusted.a file; {_USER} setfattr -n trusted.a -v 2 file; setfattr -x trusted.a file; "
         "getfattr -d -m - file", volumes=("/v",), security=PRIVILEGED,
     ),
     Behaviour(
         "names of the administrator's attributes", "listxattr(2), ext4",
-        f"cd /v; setfattr -n trusted.a -v 1 file; {_USER} getfattr -d -m - file", volumes=("/v",), security=PRIVILEGED,
+        "", exec=f"setfattr -n trusted.a -v 1 file; {_USER} getfattr -d -m - file", volumes=("/v",),
+        security=PRIVILEGED,
         differs="every user is told the names of trusted.* attributes, and the values to the administrator alone: FUSE "
         "does not leave names out",
     ),
     Behaviour(
         "attributes of the administrator on links", "xattr(7)",
-        "cd /v; ln -s file l; setfattr -h -n trusted.a -v 1 l; getfattr -h -d -m - l", volumes=("/v",),
+        "", exec="ln -s file l; setfattr -h -n trusted.a -v 1 l; getfattr -h -d -m - l", volumes=("/v",),
         security=PRIVILEGED,
         differs="trusted.* is kept as user.* on the host, which only files and directories have; setting it on a "
         "symbolic link, a device or a FIFO is refused (EPERM)",
     ),
     Behaviour(
         "attributes below user.virtiofs", _ITEM_4,
-        "cd /v; setfattr -n user.virtiofs.trusted.a -v 1 file; getfattr -d -m - file", volumes=("/v",), security=ROOT,
+        "", exec="setfattr -n user.virtiofs.trusted.a -v 1 file; getfattr -d -m - file", volumes=("/v",),
+        security=ROOT,
         differs="names below user.virtiofs. are refused (EPERM): what a guest keeps there as trusted.* and security.* "
         "could else be made by users who may not",
     ),
@@ -95,19 +97,19 @@ ATTRIBUTES = (
 CAPABILITIES = (
     Behaviour(
         "a file of a volume has capabilities", f"{_ITEM_4}; capabilities(7)",
-        f"cd /v; {_CAPABLE} {_TELL} cp --preserve=all grep b; ln grep l; mv grep m; getcap b l m",
+        "", exec=f"{_CAPABLE} {_TELL} cp --preserve=all grep b; ln grep l; mv grep m; getcap b l m",
         volumes=("/v",), security=ROOT,
     ),
     Behaviour(
         "a file that is written or given away loses its capabilities", "capabilities(7)",
-        f"cd /v; {_CAPABLE} echo >>grep; getcap grep; {_TELL} setcap cap_net_raw+ep grep; chown 1000 grep; "
+        "", exec=f"{_CAPABLE} echo >>grep; getcap grep; {_TELL} setcap cap_net_raw+ep grep; chown 1000 grep; "
         "getcap grep; setcap cap_net_raw+ep grep; setfattr -n user.a -v 1 grep; chmod 700 grep; getcap grep; "
         ": >grep; getcap grep",
         volumes=("/v",), security=ROOT,
     ),
     Behaviour(
         "a file that another user writes or root gives away loses its set-user-id bit", "inode(7), chown(2)",
-        f"cd /v; cp /usr/bin/busybox a; chmod 6777 a; {_USER} sh -c 'echo >>a'; stat -c %a a; "
+        "", exec=f"cp /usr/bin/busybox a; chmod 6777 a; {_USER} sh -c 'echo >>a'; stat -c %a a; "
         f"chmod 6777 a; {_USER} truncate -s 5 a; stat -c %a a; "
         "chmod 6777 a; chown 5:5 a; stat -c %a a", volumes=("/v",), security=ROOT,
     ),
@@ -116,25 +118,25 @@ CAPABILITIES = (
 ACLS = (
     Behaviour(
         "an ACL lets a user in", "acl(5)",
-        "cd /v; echo x >f; chmod 600 f; setfacl -m u:1000:rw f; getfacl -cn f; stat -c %a f; "
+        "", exec="echo x >f; chmod 600 f; setfacl -m u:1000:rw f; getfacl -cn f; stat -c %a f; "
         f"{_USER} sh -c 'cat f; echo y >>f'; as-user --reuid=1001 --clear-groups cat f; "
         f"chmod 640 f; {_USER} sh -c 'echo z >>f'; getfacl -cn f; setfacl -b f; getfacl -cn f",
         volumes=("/v",), security=ROOT,
     ),
     Behaviour(
         "what is made takes the default ACL instead of the umask", "acl(5)",
-        "cd /v; mkdir d; setfacl -d -m u:1000:rwx,g::rx,o::- d; umask 077; touch d/f; mkdir d/e; umask 022; touch g; "
+        "", exec="mkdir d; setfacl -d -m u:1000:rwx,g::rx,o::- d; umask 077; touch d/f; mkdir d/e; umask 022; touch g; "
         "getfacl -cn d/f d/e g", volumes=("/v",), security=ROOT,
     ),
     Behaviour(
         "an ACL lets users and their first group make files", "acl(5)",
-        f"cd /v; mkdir -m 700 d; setfacl -m u:1000:rwx,g:1003:rwx d; {_USER} touch d/f; "
+        "", exec=f"mkdir -m 700 d; setfacl -m u:1000:rwx,g:1003:rwx d; {_USER} touch d/f; "
         f"{_AS}=5 --regid=1003 --clear-groups touch d/g; {_AS}=5 --regid=1 --clear-groups touch d/h; "
         f"{_STAT} d/*", volumes=("/v",), security=ROOT,
     ),
     Behaviour(
         "an ACL lets a supplementary group make files", "acl(5); FUSE_CREATE_SUPP_GROUP of the kernel",
-        "cd /v; mkdir -m 700 d; setfacl -m g:1001:rwx d; as-user --reuid=1002 --regid=1002 --groups=1001 touch d/f",
+        "", exec="mkdir -m 700 d; setfacl -m g:1001:rwx d; as-user --reuid=1002 --regid=1002 --groups=1001 touch d/f",
         volumes=("/v",), security=ROOT,
         differs="of a process's supplementary groups the host is told the one that owns the directory: "
         "a group that only an ACL of the directory names makes no files in it",
@@ -144,7 +146,7 @@ ACLS = (
 OVERLAYS = (
     Behaviour(
         "an overlay has its upper directory on a volume", _OVERLAY,
-        f"cd /v; {_LAYERS} {_MERGE} echo new >merged/new; echo more >>merged/kept/file; rm merged/file; "
+        "", exec=f"{_LAYERS} {_MERGE} echo new >merged/new; echo more >>merged/kept/file; rm merged/file; "
         "rmdir merged/gone; mkdir merged/gone; ln merged/new merged/linked; chown 5:5 merged/kept/file; "
         f"cat merged/kept/file; ls -R merged; umount merged; cd upper; {_STAT}' %t:%T' * kept/*; "
         "getfattr -n trusted.overlay.opaque gone; cd ..; ls lower; " + _MERGE + "ls -R merged; umount merged",
@@ -152,26 +154,26 @@ OVERLAYS = (
     ),
     Behaviour(
         "files of an overlay on a volume have capabilities and attributes", _OVERLAY,
-        f"cd /v; {_LAYERS} cd lower; {_CAPABLE} setfattr -n user.a -v 1 file; cd ..; {_MERGE} cd merged; "
+        "", exec=f"{_LAYERS} cd lower; {_CAPABLE} setfattr -n user.a -v 1 file; cd ..; {_MERGE} cd merged; "
         f"{_TELL} chmod 700 file; getfattr -d file; cp grep other; chown 5 other; setcap cap_chown+ep other; "
         "setfattr -n user.b -v 2 other; getcap *; cd ..; umount merged; getcap upper/*; getfattr -d upper/*",
         volumes=("/v",), security=PRIVILEGED,
     ),
     Behaviour(
         "a file with capabilities is copied up in an overlay on a volume", _OVERLAY,
-        f"cd /v; {_LAYERS} cd lower; {_CAPABLE} cd ..; {_MERGE} cd merged; chmod 755 grep; getcap grep; {_TELL}"
+        "", exec=f"{_LAYERS} cd lower; {_CAPABLE} cd ..; {_MERGE} cd merged; chmod 755 grep; getcap grep; {_TELL}"
         "cd ..; umount merged", volumes=("/v",), security=PRIVILEGED,
         differs="a file of a lower layer whose mode, owner or name is changed loses its capabilities: the overlay sets "
         "the owner of its copy after the capabilities, and over virtio-fs that is a chown, which takes them",
     ),
     Behaviour(
         "a rename can leave a whiteout, and exchange two files", "rename(2): RENAME_WHITEOUT, RENAME_EXCHANGE",
-        "cd /v; echo a >a; echo b >b; files rename 4 a c; stat -c '%F %t:%T' a; cat c; files rename 2 b c; cat b c; "
+        "", exec="echo a >a; echo b >b; files rename 4 a c; stat -c '%F %t:%T' a; cat c; files rename 2 b c; cat b c; "
         "files rename 1 b c; cat b c", volumes=("/v",), security=ROOT,
     ),
     Behaviour(
         "a file without a name", f"{_ITEM_4}; open(2), O_TMPFILE",
-        "cd /v; files tmpfile . f && cat f; stat -c '%a %h' f", volumes=("/v",), security=ROOT,
+        "", exec="files tmpfile . f && cat f; stat -c '%a %h' f", volumes=("/v",), security=ROOT,
         differs="O_TMPFILE in a volume is EOPNOTSUPP, at which programs make a file with a name: virtiofsd (1.14) has "
         "no such call. A volume of medium Memory is a tmpfs, which has it",
     ),
@@ -180,17 +182,17 @@ OVERLAYS = (
 OTHERS = (
     Behaviour(
         "device nodes in a volume", "mknod(2)",
-        "cd /v; mknod -m 666 null c 1 3; mknod zero c 1 5; stat -c '%F %t:%T %a' *; echo x >null; "
+        "", exec="mknod -m 666 null c 1 3; mknod zero c 1 5; stat -c '%F %t:%T %a' *; echo x >null; "
         "head -c 4 zero | wc -c", volumes=("/v",), security=ROOT,
     ),
     Behaviour(
         "a file of a volume shrinks and grows", "truncate(2)",
-        "cd /v; dd if=/dev/zero bs=64k count=4 of=f 2>/dev/null; sync f; stat -c '%s %b' f; "
+        "", exec="dd if=/dev/zero bs=64k count=4 of=f 2>/dev/null; sync f; stat -c '%s %b' f; "
         "truncate -s 65536 f; truncate -s 1048576 f; sync f; stat -c '%s %b' f", volumes=("/v",),
     ),
     Behaviour(
         "many links, and a long path", "link(2), path_resolution(7)",
-        "cd /v; for i in $(seq 200); do ln file l$i; done; stat -c %h file; d=$(printf %0200d 0); "
+        "", exec="for i in $(seq 200); do ln file l$i; done; stat -c %h file; d=$(printf %0200d 0); "
         "for i in 1 2 3 4 5; do mkdir $d; cd $d; done; touch f; ls; rm f; cd /v; rm -r $d; ls | wc -l", volumes=("/v",),
     ),
 )  # fmt: skip
