@@ -61,15 +61,16 @@ def kubelets_sub_path(source: Path, target: Path) -> Iterator[Path]:
 
 def hold(container: Container, place: str) -> None:
     """Have processes of a container wait at each meeting point of a directory."""
-    container.output("rm", "-f", f"{place}/socket")
-    for name, (verb, said, _, _) in MEETINGS.items():
-        script = f"meet {verb} {place}/{name} >/tmp/{name} 2>&1 & for i in $(seq 50); do [ -s /tmp/{name} ] && break; "
-        assert container.output("sh", "-c", f"{script} sleep 0.1; done; cat /tmp/{name}") == f"{said}\n"
+    begun = "".join(f"meet {verb} {place}/{name} >/tmp/{name} 2>&1 & " for name, (verb, *_) in MEETINGS.items())
+    files = " ".join(f"/tmp/{name}" for name in MEETINGS)
+    said = f"for i in $(seq 50); do [ $(cat {files} | wc -l) = {len(MEETINGS)} ] && break; sleep 0.1; done; cat {files}"
+    answers = container.output("sh", "-c", f"rm -f {place}/socket; {begun} {said}")
+    assert answers.split() == [said for _, said, _, _ in MEETINGS.values()]
 
 
 def assert_met(container: Container, place: str) -> None:
-    answers = {name: container.output("meet", verb, f"{place}/{name}") for name, (_, _, verb, _) in MEETINGS.items()}
-    assert answers == {name: f"{said}\n" for name, (_, _, _, said) in MEETINGS.items()}
+    asked = "; ".join(f"meet {verb} {place}/{name} 2>&1" for name, (_, _, verb, _) in MEETINGS.items())
+    assert container.output("sh", "-c", asked).split() == [said for *_, said in MEETINGS.values()]
 
 
 def assert_fifo_leads(writer: Container, written: str, reader: Container, read: str) -> None:
