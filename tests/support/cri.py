@@ -11,10 +11,10 @@ from cri_api.v1 import api_pb2_grpc
 
 from tests.fakes.runtime import FakeImages, FakeRuntime
 from vmsandbox.config import MACHINE_HANDLER, DelegateConfig
-from vmsandbox.cri.calls import Node, StreamingUrls
 from vmsandbox.cri.client import CriClient
 from vmsandbox.cri.delegation.router import delegating
 from vmsandbox.cri.server import serving
+from vmsandbox.cri.servicer.base import Node, StreamingUrls
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import Image, ImageConfig
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.bounded import beyond, message_types, unbounded, within
-from vmsandbox.cri.convert import status, usage
-from vmsandbox.cri.metrics.metric import Container
-from vmsandbox.cri.metrics.wire import pod_metrics
+from vmsandbox.cri.convert import to_cri, usage
+from vmsandbox.cri.metrics.metric import MeasuredContainer
+from vmsandbox.cri.metrics.to_cri import pod_metrics
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.guest.requests import Requests
 from vmsandbox.model import (
@@ -82,8 +82,8 @@ def test_a_document_is_bounded_in_values_and_depth() -> None:
 
 
 def told(container: ContainerStatus) -> None:
-    status.container_item(container)
-    status.container_status(container, None)
+    to_cri.container_item(container)
+    to_cri.container_status(container, None)
 
 
 @given(within(m.Exit), within(m.ProcessUser))
@@ -115,7 +115,7 @@ def test_all_that_is_measured_can_be_told(measured: m.Measured) -> None:
     used = [ContainerUsage(measured.at, measures) for measures in measured.containers]
     for each in used:
         usage.container_stats(container, each, Path("/"))
-    pod_metrics(sandbox, None, [Container(container, each) for each in used])
+    pod_metrics(sandbox, None, [MeasuredContainer(container, each) for each in used])
 
 
 @given(within(m.HelloReply))

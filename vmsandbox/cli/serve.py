@@ -10,10 +10,10 @@ import click
 from vmsandbox.cli import execution
 from vmsandbox.cli.options import Global
 from vmsandbox.config import Config
-from vmsandbox.cri.calls import Node
 from vmsandbox.cri.delegation.router import delegating
 from vmsandbox.cri.notify import notify
 from vmsandbox.cri.server import serving
+from vmsandbox.cri.servicer.base import Node
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import claim_daemon

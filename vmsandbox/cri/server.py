@@ -13,11 +13,11 @@ import grpc.aio
 from cri_api.v1 import api_pb2_grpc
 
 from vmsandbox import log
-from vmsandbox.cri.calls import Node, StreamingUrls
 from vmsandbox.cri.channel import OPTIONS
 from vmsandbox.cri.guard import Guard
-from vmsandbox.cri.images import ImageServicer
-from vmsandbox.cri.runtime import RuntimeServicer
+from vmsandbox.cri.servicer.base import Node, StreamingUrls
+from vmsandbox.cri.servicer.images import ImageServicer
+from vmsandbox.cri.servicer.runtime import RuntimeServicer
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vmsandbox.fs import PASSABLE, make_missing, set_mode
 from vmsandbox.fs.locks import try_locked

@@ -1,6 +1,6 @@
 """A client of the daemon: the CRI's calls in the model's words, for the command line.
 
-Calls have the names of `vmsandbox.service.RuntimeService` where they do the same. Cancelling one cancels it in the
+Client have the names of `vmsandbox.service.RuntimeService` where they do the same. Cancelling one cancels it in the
 daemon. What the daemon refuses is raised as the error of `vmsandbox.errors` that it was there.
 """
 
@@ -15,11 +15,11 @@ import grpc.aio
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.channel import OPTIONS
-from vmsandbox.cri.client.calls import inspected
-from vmsandbox.cri.client.events import EventCalls
+from vmsandbox.cri.client.base import inspected
+from vmsandbox.cri.client.events import EventClient
 from vmsandbox.cri.client.images import ImageClient
-from vmsandbox.cri.client.sandboxes import SandboxCalls
-from vmsandbox.cri.client.streams import StreamCalls
+from vmsandbox.cri.client.sandboxes import SandboxClient
+from vmsandbox.cri.client.streams import StreamClient
 from vmsandbox.cri.codes import translated
 from vmsandbox.errors import Unavailable
 from vmsandbox.protocol.codec import JSON
@@ -60,7 +60,7 @@ async def connected_if_served(path: Path) -> AsyncIterator["CriClient | None"]:
         yield client
 
 
-class CriClient(SandboxCalls, EventCalls, StreamCalls):
+class CriClient(SandboxClient, EventClient, StreamClient):
     """See the module. Every call raises what the daemon raised, and Unavailable where the daemon has gone."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:

@@ -4,16 +4,16 @@ import json
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri.client.calls import Calls, inspected
+from vmsandbox.cri.client.base import Client, inspected
 from vmsandbox.cri.codes import translated
-from vmsandbox.cri.convert import told
+from vmsandbox.cri.convert import from_cri
 from vmsandbox.cri.convert.container import container_config_to_wire
 from vmsandbox.cri.convert.resources import resources_to_wire
 from vmsandbox.model import ContainerConfig, ContainerStatus, ExecResult, Resources
 from vmsandbox.protocol.codec import JSON
 
 
-class ContainerCalls(Calls):
+class ContainerClient(Client):
     """See the package."""
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
@@ -39,12 +39,12 @@ class ContainerCalls(Calls):
             await self._runtime.RemoveContainer(api.RemoveContainerRequest(container_id=container_id))
 
     async def container_status(self, container_id: str) -> ContainerStatus:
-        """What the daemon tells of a container (see `convert.told`)."""
+        """What the daemon tells of a container (see `convert.from_cri`)."""
         request = api.ContainerStatusRequest(container_id=container_id, verbose=True)
         with translated():
             response = await self._runtime.ContainerStatus(request)
         info = json.loads(response.info.get("info", "{}"))
-        return told.container_of_status(response.status, str(info.get("sandboxID", "")))
+        return from_cri.container_of_status(response.status, str(info.get("sandboxID", "")))
 
     async def inspect_container(self, container_id: str) -> JSON:
         """All that the daemon tells of a container, as a JSON document."""
@@ -56,7 +56,7 @@ class ContainerCalls(Calls):
         """All containers."""
         with translated():
             response = await self._runtime.ListContainers(api.ListContainersRequest())
-        return tuple(map(told.container_of_item, response.containers))
+        return tuple(map(from_cri.container_of_item, response.containers))
 
     async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
         """Run a command in a container to its end; `timeout` in seconds, 0 for none."""

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import grpc.aio
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri.client.containers import ContainerCalls
+from vmsandbox.cri.client.containers import ContainerClient
 from vmsandbox.cri.codes import translated
-from vmsandbox.cri.convert import told
+from vmsandbox.cri.convert import from_cri
 from vmsandbox.errors import Unavailable, Unimplemented
 from vmsandbox.model import ContainerEvent, ContainerState, ContainerStatus
 
@@ -17,7 +17,7 @@ LOOK_INTERVAL = 0.5
 """Seconds between looks at a container whose runtime gives no events."""
 
 
-class EventCalls(ContainerCalls):
+class EventClient(ContainerClient):
     """See the package."""
 
     async def events(self) -> AsyncGenerator[ContainerEvent, None]:
@@ -63,5 +63,5 @@ async def _events(
 ) -> AsyncIterator[ContainerEvent]:
     with translated():
         async for wire in call:
-            yield told.event_of(wire)
+            yield from_cri.event_of(wire)
     raise Unavailable("the daemon ended the stream of events")

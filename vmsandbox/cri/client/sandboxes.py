@@ -2,15 +2,15 @@
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri.client.calls import Calls, inspected
+from vmsandbox.cri.client.base import Client, inspected
 from vmsandbox.cri.codes import translated
-from vmsandbox.cri.convert import told
+from vmsandbox.cri.convert import from_cri
 from vmsandbox.cri.convert.pod import sandbox_config_to_wire
 from vmsandbox.model import PodSandboxConfig, SandboxStatus
 from vmsandbox.protocol.codec import JSON
 
 
-class SandboxCalls(Calls):
+class SandboxClient(Client):
     """See the package."""
 
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
@@ -32,10 +32,10 @@ class SandboxCalls(Calls):
             await self._runtime.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id))
 
     async def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
-        """What the daemon tells of a sandbox (see `convert.told`)."""
+        """What the daemon tells of a sandbox (see `convert.from_cri`)."""
         with translated():
             response = await self._runtime.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id))
-        return told.sandbox_of_status(response.status)
+        return from_cri.sandbox_of_status(response.status)
 
     async def inspect_pod_sandbox(self, sandbox_id: str) -> JSON:
         """All that the daemon tells of a sandbox, as a JSON document."""
@@ -47,4 +47,4 @@ class SandboxCalls(Calls):
         """All sandboxes."""
         with translated():
             response = await self._runtime.ListPodSandbox(api.ListPodSandboxRequest())
-        return tuple(map(told.sandbox_of_item, response.items))
+        return tuple(map(from_cri.sandbox_of_item, response.items))

@@ -2,12 +2,12 @@
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri.client.calls import Calls
+from vmsandbox.cri.client.base import Client
 from vmsandbox.cri.codes import translated
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 
 
-class StreamCalls(Calls):
+class StreamClient(Client):
     """See the package."""
 
     async def exec_url(self, request: ExecRequest) -> str:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from vmsandbox.config import DelegateConfig
-from vmsandbox.cri.delegation import about, events, images, metrics
+from vmsandbox.cri.delegation import events, images, metrics, runtime_info
 from vmsandbox.cri.delegation.delegate import connected
 from vmsandbox.cri.delegation.policy import Policy
 from vmsandbox.cri.delegation.runtimes import Call, Runtimes, answered, ended, merged
@@ -78,8 +78,8 @@ ROUTES: Mapping[str, Route] = {
     "ListImages": images.listed,
     "ImageStatus": images.status,
     "PullImage": images.pull,
-    "Status": about.status,
-    "RuntimeConfig": about.runtime_config,
+    "Status": runtime_info.status,
+    "RuntimeConfig": runtime_info.runtime_config,
 }
 """All but Version, which is ours alone, and GetContainerEvents, which is a stream."""
 

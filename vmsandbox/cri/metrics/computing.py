@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Iterator
 
-from vmsandbox.cri.metrics.metric import COUNTER, GAUGE, Container, Metric, Values, of, one, seconds
+from vmsandbox.cri.metrics.metric import COUNTER, GAUGE, MeasuredContainer, Metric, Values, of, one, seconds
 from vmsandbox.protocol.messages import Pressure
 
 
-def _failures(container: Container) -> Values:
+def _failures(container: MeasuredContainer) -> Values:
     """The kernel counts a cgroup with all below it, so that both scopes are one."""
     memory = container.measures.memory
     faults = {"pgfault": memory.page_faults, "pgmajfault": memory.major_page_faults}
     return {(kind, scope): count for kind, count in faults.items() for scope in ("container", "hierarchy")}
 
 
-def _pressure(resource: str, what: str) -> Iterator[Metric[Container]]:
-    def metric(name: str, who: str, time: Callable[[Pressure], int]) -> Metric[Container]:
+def _pressure(resource: str, what: str) -> Iterator[Metric[MeasuredContainer]]:
+    def metric(name: str, who: str, time: Callable[[Pressure], int]) -> Metric[MeasuredContainer]:
         return Metric(
             f"container_pressure_{resource}_{name}_seconds_total",
             f"Seconds in which {who} of the container's tasks waited for {what}.",
@@ -26,7 +26,7 @@ def _pressure(resource: str, what: str) -> Iterator[Metric[Container]]:
     yield metric("stalled", "all", lambda pressure: pressure.full)
 
 
-CPU: tuple[Metric[Container], ...] = (
+CPU: tuple[Metric[MeasuredContainer], ...] = (
     Metric(
         "container_cpu_usage_seconds_total",
         "Seconds of CPU time that the container has used, of all CPUs together.",
@@ -66,7 +66,7 @@ CPU: tuple[Metric[Container], ...] = (
     ),
 )
 
-MEMORY: tuple[Metric[Container], ...] = (
+MEMORY: tuple[Metric[MeasuredContainer], ...] = (
     Metric(
         "container_memory_usage_bytes",
         "Memory of the container, with all that it has of files.",
@@ -150,7 +150,7 @@ MEMORY: tuple[Metric[Container], ...] = (
     ),
 )
 
-PRESSURE: tuple[Metric[Container], ...] = (
+PRESSURE: tuple[Metric[MeasuredContainer], ...] = (
     *_pressure("cpu", "a CPU"),
     *_pressure("memory", "memory"),
     *_pressure("io", "a disk"),

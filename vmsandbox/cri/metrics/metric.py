@@ -38,7 +38,7 @@ class Metric(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class MeasuredContainer:
     """A container that runs, and what it uses."""
 
     status: ContainerStatus

@@ -1,14 +1,14 @@
 """Processes, what they have open, when they began, and what a container is allowed."""
 
-from vmsandbox.cri.metrics.metric import GAUGE, Container, Metric, Values, of, one, seconds
+from vmsandbox.cri.metrics.metric import GAUGE, MeasuredContainer, Metric, Values, of, one, seconds
 
 
-def _ulimits(container: Container) -> Values:
+def _ulimits(container: MeasuredContainer) -> Values:
     processes = container.measures.processes
     return {} if processes is None or processes.files_max is None else {("max_open_files",): processes.files_max}
 
 
-PROCESSES: tuple[Metric[Container], ...] = (
+PROCESSES: tuple[Metric[MeasuredContainer], ...] = (
     Metric(
         "container_processes",
         "Processes of the container.",
@@ -60,7 +60,7 @@ PROCESSES: tuple[Metric[Container], ...] = (
     ),
 )
 
-LIMITS: tuple[Metric[Container], ...] = (
+LIMITS: tuple[Metric[MeasuredContainer], ...] = (
     Metric(
         "container_spec_cpu_period",
         "Period of the CPU limit in microseconds, where one is set.",

@@ -2,23 +2,23 @@
 
 from collections.abc import Callable
 
-from vmsandbox.cri.metrics.metric import COUNTER, GAUGE, Container, Metric, Values
+from vmsandbox.cri.metrics.metric import COUNTER, GAUGE, MeasuredContainer, Metric, Values
 from vmsandbox.protocol.messages import DiskMeasures, FileSystem
 
 
-def _by_device(number: Callable[[DiskMeasures], int]) -> Callable[[Container], Values]:
+def _by_device(number: Callable[[DiskMeasures], int]) -> Callable[[MeasuredContainer], Values]:
     return lambda container: {(name,): number(disk) for name, disk in container.measures.disks.items()}
 
 
-def _file_system(number: Callable[[FileSystem], int]) -> Callable[[Container], Values]:
-    def read(container: Container) -> Values:
+def _file_system(number: Callable[[FileSystem], int]) -> Callable[[MeasuredContainer], Values]:
+    def read(container: MeasuredContainer) -> Values:
         found = container.measures.file_system
         return {} if found is None else {(found.device,): number(found)}
 
     return read
 
 
-def _transferred(container: Container) -> Values:
+def _transferred(container: MeasuredContainer) -> Values:
     return {
         (name, str(disk.major), str(disk.minor), operation): count
         for name, disk in container.measures.disks.items()
@@ -26,17 +26,17 @@ def _transferred(container: Container) -> Values:
     }
 
 
-def _layer(container: Container) -> Values:
+def _layer(container: MeasuredContainer) -> Values:
     layer, found = container.measures.layer, container.measures.file_system
     return {} if layer is None or found is None else {(found.device,): layer.used}
 
 
-def _layer_counted_at(container: Container) -> int:
+def _layer_counted_at(container: MeasuredContainer) -> int:
     layer = container.measures.layer
     return 0 if layer is None else layer.at
 
 
-STORAGE: tuple[Metric[Container], ...] = (
+STORAGE: tuple[Metric[MeasuredContainer], ...] = (
     Metric(
         "container_blkio_device_usage_total",
         "Bytes that the container has read from a disk or written to it.",

@@ -9,7 +9,7 @@ import pytest
 from cri_api.v1 import api_pb2 as api
 
 from tests.support.cri import IMAGE, served
-from vmsandbox.cri import filesystem
+from vmsandbox.cri.servicer import filesystem
 from vmsandbox.errors import PermissionDenied, Unavailable
 from vmsandbox.model import Image, RegistryAuth
 

@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri.calls import Calls
 from vmsandbox.cri.interceptor import Context
-from vmsandbox.cri.metrics.metric import Container
-from vmsandbox.cri.metrics.wire import descriptors, pod_metrics
+from vmsandbox.cri.metrics.metric import MeasuredContainer
+from vmsandbox.cri.metrics.to_cri import descriptors, pod_metrics
+from vmsandbox.cri.servicer.base import Servicer
 from vmsandbox.model import SandboxState
 
 
-class MetricCalls(Calls):
+class MetricServicer(Servicer):
     """What the table of `metrics` says. What cannot be measured is left out, and fails nobody else's."""
 
     async def ListMetricDescriptors(
@@ -33,11 +33,11 @@ class MetricCalls(Calls):
         metrics = (pod_metrics(each, interfaces.get(each.id), containers.get(each.id, ())) for each in ready)
         return api.ListPodSandboxMetricsResponse(pod_metrics=metrics)
 
-    async def _measured_in(self, sandbox_ids: Collection[str]) -> Mapping[str, Sequence[Container]]:
+    async def _measured_in(self, sandbox_ids: Collection[str]) -> Mapping[str, Sequence[MeasuredContainer]]:
         """The running containers of sandboxes, by sandbox, with what they use."""
-        found: defaultdict[str, list[Container]] = defaultdict(list)
+        found: defaultdict[str, list[MeasuredContainer]] = defaultdict(list)
         measured = await self.service.measure_containers(sandbox_ids)
         for status in self.service.list_containers():
             if status.id in measured:
-                found[status.sandbox_id].append(Container(status, measured[status.id]))
+                found[status.sandbox_id].append(MeasuredContainer(status, measured[status.id]))
         return found

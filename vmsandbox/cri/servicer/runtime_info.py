@@ -10,10 +10,10 @@ from importlib import metadata
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox import aio, log
-from vmsandbox.cri.calls import UNTELLABLE, Calls
 from vmsandbox.cri.codes import in_a_line
-from vmsandbox.cri.convert import status
+from vmsandbox.cri.convert import to_cri
 from vmsandbox.cri.interceptor import Context
+from vmsandbox.cri.servicer.base import UNTELLABLE, Servicer
 from vmsandbox.errors import InvalidArgument, NotFound, VmsandboxError
 from vmsandbox.model import ContainerEvent, SandboxStatus
 
@@ -23,7 +23,7 @@ KUBELET_API_VERSION = "0.1.0"
 """What the kubelet and critest expect in VersionResponse.version, as every runtime gives it."""
 
 
-class AboutCalls(Calls):
+class RuntimeInfoServicer(Servicer):
     """Version, Status, RuntimeConfig, UpdateRuntimeConfig and GetContainerEvents."""
 
     async def Version(self, request: api.VersionRequest, _: Context) -> api.VersionResponse:
@@ -82,7 +82,7 @@ class AboutCalls(Calls):
             while True:
                 event = await aio.unless(anext(events), self.ending)
                 try:
-                    response = status.event(event, self._sandbox_of(event), self.statuses_in(event.sandbox_id))
+                    response = to_cri.event(event, self._sandbox_of(event), self.statuses_in(event.sandbox_id))
                 except UNTELLABLE as error:
                     _log.error("an event of %s is left out, since it cannot be told: %s", event.container_id, error)
                 else:

@@ -6,17 +6,17 @@ from dataclasses import asdict
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri import ids
-from vmsandbox.cri.calls import Calls, told
-from vmsandbox.cri.convert import status
+from vmsandbox.cri.convert import to_cri
 from vmsandbox.cri.convert.document import document
 from vmsandbox.cri.convert.pod import sandbox_config, sandbox_config_to_wire
 from vmsandbox.cri.interceptor import Context
+from vmsandbox.cri.servicer import ids
+from vmsandbox.cri.servicer.base import Servicer, told
 from vmsandbox.errors import Unimplemented
 from vmsandbox.model import SandboxState, SandboxStatus
 
 
-class SandboxCalls(Calls):
+class SandboxServicer(Servicer):
     """RunPodSandbox and what follows it."""
 
     async def RunPodSandbox(self, request: api.RunPodSandboxRequest, _: Context) -> api.RunPodSandboxResponse:
@@ -38,7 +38,7 @@ class SandboxCalls(Calls):
         """What is known of it and of its containers."""
         sandbox = self.service.pod_sandbox_status(self.sandbox_id(request.pod_sandbox_id))
         return api.PodSandboxStatusResponse(
-            status=status.sandbox_status(sandbox),
+            status=to_cri.sandbox_status(sandbox),
             containers_statuses=self.statuses_in(sandbox.id),
             timestamp=time.time_ns(),
             info=_info(sandbox) if request.verbose else {},
@@ -47,7 +47,7 @@ class SandboxCalls(Calls):
     async def ListPodSandbox(self, request: api.ListPodSandboxRequest, _: Context) -> api.ListPodSandboxResponse:
         """Those that the filter lets through; one that is being made is not told before it is READY."""
         made = (each for each in self.service.list_pod_sandboxes() if each.state is not SandboxState.STARTING)
-        items = told(status.sandbox_item, made)
+        items = told(to_cri.sandbox_item, made)
         return api.ListPodSandboxResponse(items=[item for item in items if _passes(request.filter, item)])
 
     async def UpdatePodSandboxResources(

@@ -5,10 +5,10 @@ import json
 from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
-from vmsandbox.cri import filesystem
-from vmsandbox.cri.calls import Node
 from vmsandbox.cri.convert.image import image_spec_document, image_to_wire, registry_auth
 from vmsandbox.cri.interceptor import Context
+from vmsandbox.cri.servicer import filesystem
+from vmsandbox.cri.servicer.base import Node
 from vmsandbox.errors import InvalidArgument, Unavailable
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.images import ImageStore

@@ -14,11 +14,11 @@ from cri_api.v1 import api_pb2_grpc
 
 from tests.fakes.runtime import FakeImages, FakeRuntime
 from tests.support.cri import served
-from vmsandbox.cri.calls import Node
 from vmsandbox.cri.channel import MESSAGE_LIMIT
 from vmsandbox.cri.client import connected
 from vmsandbox.cri.notify import notify
 from vmsandbox.cri.server import serving
+from vmsandbox.cri.servicer.base import Node
 from vmsandbox.errors import Cancelled, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
 
@@ -149,8 +149,8 @@ async def test_a_method_that_does_not_exist_is_unimplemented(tmp_path):
 @pytest.mark.parametrize("service", ["RuntimeService", "ImageService"])
 def test_every_call_of_the_bindings_is_answered(service):
     """What the bindings have is overridden, so that a newer version of them cannot add a call unseen."""
-    from vmsandbox.cri.images import ImageServicer
-    from vmsandbox.cri.runtime import RuntimeServicer
+    from vmsandbox.cri.servicer.images import ImageServicer
+    from vmsandbox.cri.servicer.runtime import RuntimeServicer
 
     ours = {"RuntimeService": RuntimeServicer, "ImageService": ImageServicer}[service]
     generated = getattr(api_pb2_grpc, f"{service}Servicer")

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri import filesystem, ids
-from vmsandbox.cri.calls import Calls
 from vmsandbox.cri.convert.usage import container_stats, sandbox_stats
 from vmsandbox.cri.interceptor import Context
+from vmsandbox.cri.servicer import filesystem, ids
+from vmsandbox.cri.servicer.base import Servicer
 from vmsandbox.model import ContainerStatus, SandboxStatus
 
 
-class StatisticsCalls(Calls):
+class StatisticsServicer(Servicer):
     """What is not measured is left out, rather than to give zeros that an eviction would take for the truth."""
 
     async def ContainerStats(self, request: api.ContainerStatsRequest, _: Context) -> api.ContainerStatsResponse:

@@ -9,8 +9,8 @@ from tests.fakes.host import FakeWorld, app, pod
 from tests.fakes.hostile_agent import HUGE, misbehave
 from tests.support.waiting import until
 from tests.unit.test_service_recovery import daemon
-from vmsandbox.cri.calls import Node
 from vmsandbox.cri.server import serving
+from vmsandbox.cri.servicer.base import Node
 from vmsandbox.errors import Unavailable
 from vmsandbox.protocol.messages import Created, ProcessUser
 from vmsandbox.sandbox import machine, sandbox

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.measures import measures
 from tests.support.golden import assert_golden
-from vmsandbox.cri.convert import fields, told
-from vmsandbox.cri.convert import status as statuses
+from vmsandbox.cri.convert import fields, from_cri, to_cri
 from vmsandbox.cri.convert.container import container_config, container_config_to_wire
 from vmsandbox.cri.convert.document import document
 from vmsandbox.cri.convert.image import image, image_to_wire, registry_auth, registry_auth_to_wire
@@ -200,9 +199,9 @@ def test_the_document_of_a_message_is_the_message(model):
 )
 def test_the_status_of_a_sandbox_comes_back(status, ips):
     status = dataclasses.replace(status, ips=ips if status.state is SandboxState.READY else ())
-    assert told.sandbox_of_status(statuses.sandbox_status(status)) == status
+    assert from_cri.sandbox_of_status(to_cri.sandbox_status(status)) == status
     listed = dataclasses.replace(status, ips=(), config=dataclasses.replace(status.config, namespaces=Namespaces()))
-    assert told.sandbox_of_item(statuses.sandbox_item(status)) == listed
+    assert from_cri.sandbox_of_item(to_cri.sandbox_item(status)) == listed
 
 
 @given(
@@ -225,8 +224,8 @@ def test_the_status_of_a_sandbox_comes_back(status, ips):
     )
 )
 def test_the_status_of_a_container_comes_back(status):
-    assert told.container_of_status(statuses.container_status(status, None), status.sandbox_id) == status
-    item = told.container_of_item(statuses.container_item(status))
+    assert from_cri.container_of_status(to_cri.container_status(status, None), status.sandbox_id) == status
+    item = from_cri.container_of_item(to_cri.container_item(status))
     assert (item.id, item.sandbox_id, item.state, item.image_id) == (
         status.id,
         status.sandbox_id,
@@ -243,7 +242,7 @@ def test_an_event_comes_back(event):
     sandbox = SandboxStatus(
         event.sandbox_id, PodSandboxConfig(PodSandboxMetadata("n", "u", "s")), SandboxState.READY, 1
     )
-    assert told.event_of(statuses.event(event, sandbox, [])) == event
+    assert from_cri.event_of(to_cri.event(event, sandbox, [])) == event
 
 
 @given(made_of(RegistryAuth))
@@ -502,13 +501,13 @@ def test_the_user_of_an_image_is_a_number_or_a_name(user, uid, username):
 
 def test_the_kubelets_container_is_converted_as_recorded():
     """A whole configuration as a kubelet sends it, beside the model that it becomes."""
-    source = Path(__file__).parent / "golden/cri/container.json"
+    source = Path(__file__).parents[1] / "golden/cri/container.json"
     wire = json_format.Parse(source.read_text(), api.ContainerConfig())
     assert_golden(GOLDEN / "container.model.json", _lines(container_config(wire)))
 
 
 def test_the_kubelets_sandbox_is_converted_as_recorded():
-    source = Path(__file__).parent / "golden/cri/sandbox.json"
+    source = Path(__file__).parents[1] / "golden/cri/sandbox.json"
     wire = json_format.Parse(source.read_text(), api.PodSandboxConfig())
     assert_golden(GOLDEN / "sandbox.model.json", _lines(sandbox_config(wire, "small")))
 

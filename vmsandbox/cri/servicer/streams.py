@@ -2,13 +2,13 @@
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri.calls import Calls, StreamingUrls
 from vmsandbox.cri.interceptor import Context
+from vmsandbox.cri.servicer.base import Servicer, StreamingUrls
 from vmsandbox.errors import Unimplemented
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 
 
-class StreamCalls(Calls):
+class StreamServicer(Servicer):
     """See the module."""
 
     async def Exec(self, request: api.ExecRequest, _: Context) -> api.ExecResponse:

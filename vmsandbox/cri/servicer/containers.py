@@ -4,18 +4,18 @@ import json
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri import ids
-from vmsandbox.cri.calls import Calls, told
-from vmsandbox.cri.convert import fields, status
+from vmsandbox.cri.convert import fields, to_cri
 from vmsandbox.cri.convert.container import container_config, container_config_to_wire
 from vmsandbox.cri.convert.document import document
 from vmsandbox.cri.convert.resources import merged, resources
 from vmsandbox.cri.interceptor import Context
+from vmsandbox.cri.servicer import ids
+from vmsandbox.cri.servicer.base import Servicer, told
 from vmsandbox.errors import InvalidArgument, Unimplemented
 from vmsandbox.model import ContainerStatus
 
 
-class ContainerCalls(Calls):
+class ContainerServicer(Servicer):
     """CreateContainer and what follows it."""
 
     async def CreateContainer(self, request: api.CreateContainerRequest, _: Context) -> api.CreateContainerResponse:
@@ -41,7 +41,7 @@ class ContainerCalls(Calls):
 
     async def ListContainers(self, request: api.ListContainersRequest, _: Context) -> api.ListContainersResponse:
         """Those that the filter lets through."""
-        found = told(status.container_item, self.service.list_containers())
+        found = told(to_cri.container_item, self.service.list_containers())
         return api.ListContainersResponse(containers=[item for item in found if _passes(request.filter, item)])
 
     async def ContainerStatus(self, request: api.ContainerStatusRequest, _: Context) -> api.ContainerStatusResponse:

@@ -9,8 +9,8 @@ from typing import Protocol, TypeVar
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox import log
-from vmsandbox.cri import ids
-from vmsandbox.cri.convert import status
+from vmsandbox.cri.convert import to_cri
+from vmsandbox.cri.servicer import ids
 from vmsandbox.model import AttachRequest, ContainerStatus, ExecRequest, PortForwardRequest, SandboxStatus
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.service import RuntimeService
@@ -55,7 +55,7 @@ class StreamingUrls(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class Servicer:
     """One family of calls; it owns nothing."""
 
     service: RuntimeService
@@ -77,7 +77,7 @@ class Calls:
         find = self.service.images.find
         names = {mount.image for mount in container.config.mounts if mount.image}
         volumes = {name: image.id for name in names if (image := find(name))}
-        return status.container_status(container, find(container.image_id), volumes)
+        return to_cri.container_status(container, find(container.image_id), volumes)
 
     def statuses_in(self, sandbox_id: str) -> list[api.ContainerStatus]:
         """The statuses of a sandbox's containers, as far as they can be told."""

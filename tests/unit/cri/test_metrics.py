@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tests.fakes.measures import measures
 from vmsandbox.cri.convert.usage import container_stats
-from vmsandbox.cri.metrics.metric import Container
-from vmsandbox.cri.metrics.wire import descriptors, pod_metrics
+from vmsandbox.cri.metrics.metric import MeasuredContainer
+from vmsandbox.cri.metrics.to_cri import descriptors, pod_metrics
 from vmsandbox.model import (
     ContainerConfig,
     ContainerMetadata,
@@ -127,12 +127,12 @@ def sandbox() -> SandboxStatus:
     return SandboxStatus("s1", pod, SandboxState.READY, 1)
 
 
-def container(measured: Measures, resources: Resources | None = None) -> Container:
+def container(measured: Measures, resources: Resources | None = None) -> MeasuredContainer:
     config = ContainerConfig(
         ContainerMetadata("main"), "sha256:ab", "registry.example/app:1", resources=resources or Resources()
     )
     status = ContainerStatus("c1", "s1", config, ContainerState.RUNNING, 1, "sha256:ab", "ref", started_at=2 * SECOND)
-    return Container(status, ContainerUsage(30 * SECOND, measured))
+    return MeasuredContainer(status, ContainerUsage(30 * SECOND, measured))
 
 
 def told(

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.metrics.computing import CPU, MEMORY, PRESSURE
-from vmsandbox.cri.metrics.metric import LABELS, Container, Metric, S
+from vmsandbox.cri.metrics.metric import LABELS, MeasuredContainer, Metric, S
 from vmsandbox.cri.metrics.network import NETWORK
 from vmsandbox.cri.metrics.processes import LIMITS, PROCESSES
 from vmsandbox.cri.metrics.storage import STORAGE
 from vmsandbox.model import ContainerConfig, InterfaceUsage, SandboxStatus
 
-CONTAINER: tuple[Metric[Container], ...] = (*CPU, *MEMORY, *PRESSURE, *STORAGE, *PROCESSES, *LIMITS)
+CONTAINER: tuple[Metric[MeasuredContainer], ...] = (*CPU, *MEMORY, *PRESSURE, *STORAGE, *PROCESSES, *LIMITS)
 POD: tuple[Metric[InterfaceUsage], ...] = NETWORK
 
 
@@ -27,7 +27,7 @@ def _descriptors(table: Iterable[Metric[S]]) -> Iterator[api.MetricDescriptor]:
 
 
 def pod_metrics(
-    sandbox: SandboxStatus, interface: InterfaceUsage | None, containers: Iterable[Container]
+    sandbox: SandboxStatus, interface: InterfaceUsage | None, containers: Iterable[MeasuredContainer]
 ) -> api.PodSandboxMetrics:
     """What is measured of a sandbox, its interface (None where that is unknown) and its running containers."""
     where = (sandbox.config.metadata.name, sandbox.config.metadata.namespace)
@@ -39,7 +39,7 @@ def pod_metrics(
     )
 
 
-def _container_metrics(container: Container, where: tuple[str, str]) -> api.ContainerMetrics:
+def _container_metrics(container: MeasuredContainer, where: tuple[str, str]) -> api.ContainerMetrics:
     status = container.status
     labels = (status.id, status.id, _image(status.config), status.config.metadata.name, *where)
     return api.ContainerMetrics(container_id=status.id, metrics=_values(CONTAINER, container, labels))

@@ -10,7 +10,7 @@ from vmsandbox.cri.convert.document import document
 from vmsandbox.protocol.codec import JSON
 
 
-class Calls:
+class Client:
     """One family of calls."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:

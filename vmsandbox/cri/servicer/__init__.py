@@ -1,0 +1,1 @@
+"""Every call of the CRI, by families; server.py serves them."""
