@@ -39,13 +39,13 @@ from vmsandbox.sandbox.domain import size_of
 from vmsandbox.sandbox.exec_process import ExecProcess
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.possible import check_pod
-from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.sandbox.recovery import Recovery
 from vmsandbox.sandbox.sandbox import Sandbox
 from vmsandbox.sandbox.sandboxes import Sandboxes
 from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
 from vmsandbox.sandbox.taking_back import damaged, reclaim
 from vmsandbox.sandbox.usage import measured, sandbox_usage
+from vmsandbox.state import ContainerRecord, SandboxRecord
 
 _log = log.get(__name__)
 

@@ -19,7 +19,8 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from vmsandbox.network import Network, PodNetwork, namespace
+from vmsandbox.model import PodNetwork
+from vmsandbox.network import Network, namespace
 from vmsandbox.protocol.messages import Interface
 
 _TUNSETIFF = 0x400454CA

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vmsandbox.errors import AlreadyExists, NotFound, VmsandboxError
-from vmsandbox.model import Finding, InterfaceUsage, PortMapping
-from vmsandbox.network import NetworkSettings, PodIdentity, PodNetwork, netns_of, tap
+from vmsandbox.model import Finding, InterfaceUsage, PodNetwork, PortMapping
+from vmsandbox.network import NetworkSettings, PodIdentity, netns_of, tap
 from vmsandbox.network.network import Network, check_identity
 from vmsandbox.protocol.messages import Interface, Route
 

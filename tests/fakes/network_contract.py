@@ -6,8 +6,8 @@ from ipaddress import ip_interface
 import pytest
 
 from vmsandbox.errors import AlreadyExists, InvalidArgument, NotFound
-from vmsandbox.model import PortMapping
-from vmsandbox.network import Network, PodIdentity, PodNetwork
+from vmsandbox.model import PodNetwork, PortMapping
+from vmsandbox.network import Network, PodIdentity
 from vmsandbox.protocol import codec
 
 

@@ -17,7 +17,7 @@ from vmsandbox.guest.session import RunState, Session
 from vmsandbox.protocol.codec import MalformedMessage, decode
 from vmsandbox.protocol.messages import HelloProof, ListContainers
 from vmsandbox.protocol.secret import PORT_NAME, SECRET_BYTES, End, prove, proves, random_bytes
-from vmsandbox.sandbox.records import SandboxRecord
+from vmsandbox.state import SandboxRecord
 from vmsandbox_agent.setup.secret import read_secret
 
 SECRET, OTHER = random_bytes(), random_bytes()

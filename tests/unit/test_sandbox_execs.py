@@ -19,7 +19,7 @@ from vmsandbox.protocol.messages import CreateContainer, Event, Exec, Exit, Stre
 from vmsandbox.sandbox import execs
 from vmsandbox.sandbox.exec_process import ExecProcess
 from vmsandbox.sandbox.execs import Execs
-from vmsandbox.sandbox.records import ContainerRecord
+from vmsandbox.state import ContainerRecord
 
 RECORD = ContainerRecord("c1", "s1", ContainerConfig(ContainerMetadata("c"), "image"), "i", "i", ImageConfig(), 0, "")
 

@@ -43,9 +43,8 @@ from vmsandbox.model import (
 )
 from vmsandbox.protocol.messages import CreateContainer, MakeTmpfs, UpdateResources
 from vmsandbox.sandbox import containers
-from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.service import RuntimeService
-from vmsandbox.state import State
+from vmsandbox.state import ContainerRecord, SandboxRecord, State
 
 CREATED, RUNNING, EXITED = ContainerState.CREATED, ContainerState.RUNNING, ContainerState.EXITED
 

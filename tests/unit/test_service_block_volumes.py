@@ -18,9 +18,8 @@ from vmsandbox.model import ContainerState, Device, IdMapping, NamespaceMode, Na
 from vmsandbox.protocol.messages import DeleteContainer, ReleaseDisk, Shutdown
 from vmsandbox.sandbox import block_sizes
 from vmsandbox.sandbox.block_nodes import SHARE
-from vmsandbox.sandbox.records import ContainerRecord
 from vmsandbox.service import RuntimeService
-from vmsandbox.state import State
+from vmsandbox.state import ContainerRecord, State
 
 
 @pytest.fixture

@@ -17,9 +17,8 @@ from vmsandbox.errors import AlreadyExists, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import DeleteContainer
 from vmsandbox.sandbox import machine, recovery, sandbox
-from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.service import RuntimeService
-from vmsandbox.state import State
+from vmsandbox.state import ContainerRecord, SandboxRecord, State
 
 READY, NOTREADY = SandboxState.READY, SandboxState.NOTREADY
 

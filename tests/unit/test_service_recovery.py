@@ -15,9 +15,8 @@ from tests.unit.test_service import CREATED, EXITED, RUNNING, hanging, running, 
 from vmsandbox.errors import ResourceExhausted, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import Exit
-from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.service import RuntimeService
-from vmsandbox.state import State
+from vmsandbox.state import ContainerRecord, SandboxRecord, State
 
 
 @contextlib.asynccontextmanager

@@ -10,9 +10,8 @@ from tests.fakes.host import MIB, FakeWorld, app, pod
 from tests.fakes.processes import FakeProcess
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import ContainerState, SandboxState
-from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.service import RuntimeService
-from vmsandbox.state import State
+from vmsandbox.state import ContainerRecord, SandboxRecord, State
 
 CLIENTS, CALLS = 8, 25
 

@@ -16,6 +16,7 @@ from vmsandbox.model.container import (
 )
 from vmsandbox.model.image import Image, ImageConfig, RegistryAuth
 from vmsandbox.model.namespaces import IdMapping, NamespaceMode, Namespaces, UserNamespace
+from vmsandbox.model.network import PodNetwork
 from vmsandbox.model.node import Finding, Vsock
 from vmsandbox.model.pod import PodSandboxConfig, PodSandboxMetadata, PortMapping
 from vmsandbox.model.resources import ContainerUsage, InterfaceUsage, MachineUsage, Resources, SandboxUsage
@@ -56,6 +57,7 @@ __all__ = [
     "NamespaceMode",
     "Namespaces",
     "Output",
+    "PodNetwork",
     "PodSandboxConfig",
     "PodSandboxMetadata",
     "PortForwardRequest",

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from vmsandbox import aio, log
 from vmsandbox.errors import AlreadyExists, InvalidArgument, VmsandboxError
-from vmsandbox.model import Finding, InterfaceUsage, PortMapping
+from vmsandbox.model import Finding, InterfaceUsage, PodNetwork, PortMapping
 from vmsandbox.network import check, config, interface, namespace, result, tap
 from vmsandbox.network.attachment import Attachment, AttachmentStore
 from vmsandbox.network.cni import Cni
 from vmsandbox.network.config import NetworkList
-from vmsandbox.network.settings import INTERFACE, NetworkSettings, PodIdentity, PodNetwork
+from vmsandbox.network.settings import INTERFACE, NetworkSettings, PodIdentity
 from vmsandbox.protocol.codec import JSON
 
 _log = log.get(__name__)

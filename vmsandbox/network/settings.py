@@ -1,9 +1,7 @@
-"""What the network is told, and what it tells: settings, the pod's identity, the pod's network."""
+"""What the network is told: settings, and the pod's identity."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from vmsandbox.protocol.messages import Dns, Interface
 
 INTERFACE = "eth0"
 """The name of the pod's interface, in its namespace and in the guest (CNI_IFNAME), as every runtime has it."""
@@ -44,17 +42,3 @@ class PodIdentity:
     namespace: str
     name: str
     uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class PodNetwork:
-    """A pod's network as it was made; the sandbox records it."""
-
-    netns: str
-    """Path of the namespace that holds the pod's end of the CNI network."""
-    tap: str
-    """The tap that the hypervisor opens: in `netns`, or until `connect_tap` in the host's namespace."""
-    interface: Interface
-    """What the guest takes over: MAC, MTU, addresses (the pod's first address first) and routes."""
-    dns: Dns = field(default_factory=Dns)
-    """What the plugins said of DNS; empty with most of them."""

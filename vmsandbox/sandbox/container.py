@@ -15,10 +15,10 @@ from vmsandbox.sandbox.following import Following, open_log
 from vmsandbox.sandbox.journal import Journal
 from vmsandbox.sandbox.limits import check_resources
 from vmsandbox.sandbox.output import Readers
-from vmsandbox.sandbox.records import ContainerRecord
 from vmsandbox.sandbox.resources import build_resources, updated
 from vmsandbox.sandbox.states import ContainerCall, require_container
 from vmsandbox.sandbox.surroundings import Surroundings
+from vmsandbox.state import ContainerRecord
 
 _log = log.get(__name__)
 

@@ -11,8 +11,8 @@ from vmsandbox.model import ContainerConfig, ContainerState, ContainerUsage
 from vmsandbox.protocol.messages import Exit
 from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.new_container import new_record
-from vmsandbox.sandbox.records import SandboxRecord
 from vmsandbox.sandbox.surroundings import Surroundings
+from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
 

@@ -9,8 +9,8 @@ from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import POD_NAMESPACE, CreateContainer
 from vmsandbox.sandbox import seccomp, spec
 from vmsandbox.sandbox.possible import check_container, user_namespace
-from vmsandbox.sandbox.records import ContainerRecord
 from vmsandbox.sandbox.surroundings import Surroundings
+from vmsandbox.state import ContainerRecord
 
 
 async def prepare(around: Surroundings, record: ContainerRecord) -> CreateContainer:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from vmsandbox.guest.transport import Transport
 from vmsandbox.hypervisor.base import Disk, MachineSpec, NetworkDevice, Share
-from vmsandbox.model import PodSandboxConfig
-from vmsandbox.network import PodNetwork
+from vmsandbox.model import PodNetwork, PodSandboxConfig
 from vmsandbox.process import Account
 from vmsandbox.protocol.messages import ConfigureGuest, Dns
 from vmsandbox.sandbox.host import Host, MachineDefaults

@@ -19,8 +19,8 @@ from vmsandbox.model import ExecResult
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import Exec, Exit, Stream
 from vmsandbox.sandbox.exec_process import ExecProcess
-from vmsandbox.sandbox.records import ContainerRecord
 from vmsandbox.sandbox.spec import SpecInputs, build_process
+from vmsandbox.state import ContainerRecord
 
 _log = log.get(__name__)
 

@@ -12,8 +12,8 @@ from vmsandbox.sandbox.attach import Attachments
 from vmsandbox.sandbox.log_writer import LogWriter
 from vmsandbox.sandbox.logs import ContainerLog
 from vmsandbox.sandbox.output import OutputPump, OutputSource
-from vmsandbox.sandbox.records import ContainerRecord
 from vmsandbox.sandbox.surroundings import Surroundings
+from vmsandbox.state import ContainerRecord
 
 _log = log.get(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import ContainerEvent, ContainerEventKind, ContainerState
 from vmsandbox.protocol.messages import Exit
-from vmsandbox.sandbox.records import ContainerRecord
 from vmsandbox.sandbox.surroundings import Surroundings
+from vmsandbox.state import ContainerRecord
 
 EXIT_UNKNOWN = 255
 """Exit code of a container whose machine died, as containerd has it for a task whose shim died."""

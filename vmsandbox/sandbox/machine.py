@@ -18,8 +18,8 @@ from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport import Transport, TransportBroken
 from vmsandbox.hypervisor.base import MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.console import ConsoleReader
-from vmsandbox.model import BootTimings, PodSandboxConfig
-from vmsandbox.network import PodIdentity, PodNetwork
+from vmsandbox.model import BootTimings, PodNetwork, PodSandboxConfig
+from vmsandbox.network import PodIdentity
 from vmsandbox.process import Account
 from vmsandbox.protocol.messages import HelloReply
 from vmsandbox.sandbox.domain import domain_name, guest_configuration, machine_spec

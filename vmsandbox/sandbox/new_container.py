@@ -8,7 +8,7 @@ from pathlib import Path
 from vmsandbox.errors import AlreadyExists, NotFound
 from vmsandbox.images import ImageStore
 from vmsandbox.model import ContainerConfig, NamespaceMode
-from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
+from vmsandbox.state import ContainerRecord, SandboxRecord
 
 
 def new_record(

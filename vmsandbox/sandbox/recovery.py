@@ -19,10 +19,10 @@ from vmsandbox.sandbox.admission import Admission
 from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.host import Host
-from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.sandbox.sandbox import Sandbox
 from vmsandbox.sandbox.sandboxes import Sandboxes
 from vmsandbox.sandbox.taking_back import damaged, forget, reclaim, remember, take_back
+from vmsandbox.state import ContainerRecord, SandboxRecord
 
 _log = log.get(__name__)
 

@@ -32,12 +32,12 @@ from vmsandbox.sandbox.exec_process import ExecProcess
 from vmsandbox.sandbox.execs import Execs
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.machine import Machine
-from vmsandbox.sandbox.records import SandboxRecord
 from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
 from vmsandbox.sandbox.surroundings import Guest, Surroundings
 from vmsandbox.sandbox.synced_volumes import SyncedVolumes
 from vmsandbox.sandbox.teardown import give_back
 from vmsandbox.sandbox.volumes import Volumes
+from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
 

@@ -6,10 +6,9 @@ from vmsandbox import aio, log
 from vmsandbox.model import ContainerState
 from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.host import Host
-from vmsandbox.sandbox.records import ContainerRecord, SandboxRecord
 from vmsandbox.sandbox.sandbox import Sandbox
 from vmsandbox.sandbox.teardown import give_back
-from vmsandbox.state import State
+from vmsandbox.state import ContainerRecord, SandboxRecord, State
 
 _log = log.get(__name__)
 

@@ -9,8 +9,8 @@ from vmsandbox.errors import NotFound, Unavailable, explained
 from vmsandbox.model import SandboxUsage
 from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.host import Host
-from vmsandbox.sandbox.records import SandboxRecord
 from vmsandbox.sandbox.states import SandboxCall, require_sandbox
+from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
 

@@ -13,11 +13,11 @@ from vmsandbox.model import (
     ContainerStatus,
     ContainerUser,
     ImageConfig,
+    PodNetwork,
     PodSandboxConfig,
     SandboxState,
     SandboxStatus,
 )
-from vmsandbox.network import PodNetwork
 
 
 @dataclass(frozen=True, slots=True)
