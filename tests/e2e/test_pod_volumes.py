@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.manifests import plan
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.pod.mounting import PodMounts
-from vmsandbox.pod.volumes import PodDirectories, PodVolumes
+from vmsandbox.pod.run.mounting import PodMounts
+from vmsandbox.pod.run.volumes import PodDirectories, PodVolumes
 from vmsandbox.sandbox.mountinfo import mounts_below
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and changes owners: run as root")
@@ -26,7 +26,7 @@ async def made(directories: PodDirectories, spec: str, guest_tmpfs: bool = True)
     planned = plan(spec, CONFIG_MAP)
     volumes = PodVolumes(planned, directories, guest_tmpfs=guest_tmpfs)
     await volumes.make()
-    return PodMounts(volumes, planned.subject, {})
+    return PodMounts(volumes, planned.facts, {})
 
 
 async def sources(mounts: PodMounts, environment: dict[str, str] | None = None) -> list[Path]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from vmsandbox.images.progress import PullProgress
 from vmsandbox.model import ContainerStatus, Image, SandboxStatus
-from vmsandbox.pod.observer import OutputLine
+from vmsandbox.pod.run.observer import OutputLine
 
 
 class RecordingObserver:

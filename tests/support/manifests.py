@@ -3,9 +3,9 @@
 import textwrap
 from pathlib import Path
 
-from vmsandbox.pod.documents import Manifest, read_manifest
-from vmsandbox.pod.plan import PodPlan, plan_pod
-from vmsandbox.pod.subject import PlanSettings
+from vmsandbox.pod.api.manifest import Manifest, read_manifest
+from vmsandbox.pod.plan.pod_facts import PlanSettings
+from vmsandbox.pod.plan.pod_plan import PodPlan, plan_pod
 
 CHECKOUT = Path(__file__).parents[2]
 SETTINGS = PlanSettings(uid="0a1b2c3d", handlers=("", "large"))

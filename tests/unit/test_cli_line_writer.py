@@ -3,7 +3,7 @@
 import io
 
 from vmsandbox.cli.line_writer import LineWriter
-from vmsandbox.pod.observer import OutputLine
+from vmsandbox.pod.run.observer import OutputLine
 from vmsandbox.protocol.messages import Stream
 
 

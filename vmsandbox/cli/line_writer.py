@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from vmsandbox.pod.observer import OutputLine
+from vmsandbox.pod.run.observer import OutputLine
 from vmsandbox.protocol.messages import Stream
 
 

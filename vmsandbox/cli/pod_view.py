@@ -13,7 +13,7 @@ from vmsandbox.cli import terminal
 from vmsandbox.cli.line_writer import LineWriter
 from vmsandbox.images import PullProgress
 from vmsandbox.model import ContainerStatus, Image, SandboxStatus
-from vmsandbox.pod.observer import OutputLine
+from vmsandbox.pod.run.observer import OutputLine
 from vmsandbox.protocol.messages import Stream
 
 _COLOURS = (36, 35, 32, 33, 34, 96, 95, 92, 93, 94)

@@ -16,7 +16,7 @@ from tests.parity.behaviour import Behaviour
 from tests.parity.table import BEHAVIOURS
 from tests.support.conformance_client import Container, Pod, eventually
 from tests.support.judged import judged_pods
-from vmsandbox.pod.security import MASKED_PATHS, READONLY_PATHS
+from vmsandbox.pod.plan.container_security import MASKED_PATHS, READONLY_PATHS
 
 POD = {
     "linux": {"security_context": {"privileged": True}},

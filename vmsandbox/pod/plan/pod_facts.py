@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vmsandbox.pod.api.container import Container
+from vmsandbox.pod.api.manifest import Manifest
 from vmsandbox.pod.api.pod import Pod
 from vmsandbox.pod.api.references import ObjectFieldSelector, ResourceFieldSelector
-from vmsandbox.pod.documents import Manifest
-from vmsandbox.pod.resources import PodResources
+from vmsandbox.pod.plan.pod_resources import PodResources
 from vmsandbox.protocol.messages import Dns
 from vmsandbox.quantity import Quantity
 
@@ -41,7 +41,7 @@ class PlanSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class PodFacts:
     """A pod, and what is known of it when its sandbox runs; before that it has no addresses."""
 
     manifest: Manifest
@@ -59,7 +59,7 @@ class Subject:
         """Its uid: the manifest's, else the one it was given."""
         return self.pod.metadata.uid or self.settings.uid
 
-    def with_ips(self, ips: tuple[str, ...]) -> "Subject":
+    def with_ips(self, ips: tuple[str, ...]) -> "PodFacts":
         """The same, when its sandbox runs."""
         return replace(self, ips=ips)
 

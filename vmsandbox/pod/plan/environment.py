@@ -4,18 +4,18 @@ import re
 
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.pod.api.container import Container, EnvFromSource, EnvVar, EnvVarSource
+from vmsandbox.pod.api.manifest import Manifest
 from vmsandbox.pod.api.pod import ConfigMap, Secret
 from vmsandbox.pod.api.references import KeySelector, ObjectReference
-from vmsandbox.pod.documents import Manifest
-from vmsandbox.pod.expansion import expand
-from vmsandbox.pod.subject import Subject
+from vmsandbox.pod.plan.expansion import expand
+from vmsandbox.pod.plan.pod_facts import PodFacts
 from vmsandbox.typed_yaml.tree import Node
 
 _NAME = re.compile(r"[ -<>-~]+")
 """Printable ASCII but `=`, as Kubernetes has it since 1.30."""
 
 
-def environment(subject: Subject, container: Container) -> dict[str, str]:
+def environment(facts: PodFacts, container: Container) -> dict[str, str]:
     """Names and values, for CRI `envs`; those of the image are not among them.
 
     Raises:
@@ -23,34 +23,34 @@ def environment(subject: Subject, container: Container) -> dict[str, str]:
     """
     values: dict[str, str] = {}
     for source in container.env_from:
-        values.update(_all_of(subject.manifest, source))
+        values.update(_all_of(facts.manifest, source))
     for variable in container.env:
         if not _NAME.fullmatch(variable.name):
             raise variable.at.of("name").error(f"{variable.name[:80]!r} cannot be the name of a variable")
-        value = _value(subject, container, variable, values)
+        value = _value(facts, container, variable, values)
         if value is not None:
             values[variable.name] = value
     return values
 
 
-def _value(subject: Subject, container: Container, variable: EnvVar, values: dict[str, str]) -> str | None:
+def _value(facts: PodFacts, container: Container, variable: EnvVar, values: dict[str, str]) -> str | None:
     if variable.value_from is None:
         return expand(variable.value, values)
     if variable.value:
         raise variable.at.error("a variable has a value or a valueFrom, not both")
-    return _from(subject, container, variable.value_from)
+    return _from(facts, container, variable.value_from)
 
 
-def _from(subject: Subject, container: Container, source: EnvVarSource) -> str | None:
+def _from(facts: PodFacts, container: Container, source: EnvVarSource) -> str | None:
     given = [source.field_ref, source.resource_field_ref, source.config_map_key_ref, source.secret_key_ref]
     if sum(reference is not None for reference in given) != 1:
         raise source.at.error("valueFrom needs exactly one source")
     if source.field_ref:
-        return subject.field(source.field_ref)
+        return facts.field(source.field_ref)
     if source.resource_field_ref:
         selector = source.resource_field_ref
-        return subject.resource(selector, subject.container(selector, container))
-    manifest = subject.manifest
+        return facts.resource(selector, facts.container(selector, container))
+    manifest = facts.manifest
     if key := source.config_map_key_ref:
         return _key(key, "ConfigMap", manifest.config_maps.get(key.name))
     assert source.secret_key_ref

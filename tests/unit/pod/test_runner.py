@@ -9,12 +9,12 @@ from tests.support.cancelling import at_every_turn
 from tests.support.manifests import CHECKOUT, SETTINGS, plan
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from vmsandbox.model import ExecResult
-from vmsandbox.pod.documents import read_manifest
-from vmsandbox.pod.plan import PodPlan, plan_pod
-from vmsandbox.pod.pod_life import EXIT_DEADLINE, PodPhase, PodResult
-from vmsandbox.pod.restarts import BackoffSettings
-from vmsandbox.pod.runner import run_pod
-from vmsandbox.pod.volumes import PodDirectories
+from vmsandbox.pod.api.manifest import read_manifest
+from vmsandbox.pod.plan.pod_plan import PodPlan, plan_pod
+from vmsandbox.pod.run.pod_life import EXIT_DEADLINE, PodPhase, PodResult
+from vmsandbox.pod.run.restarts import BackoffSettings
+from vmsandbox.pod.run.runner import run_pod
+from vmsandbox.pod.run.volumes import PodDirectories
 from vmsandbox.protocol.messages import Stream
 
 IMAGE = "localhost/a:1"
@@ -314,7 +314,7 @@ class TestLimits:
     async def test_a_volume_beyond_its_limit_ends_the_pod(
         self, running: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("vmsandbox.pod.overflow.INTERVAL", 0.01)
+        monkeypatch.setattr("vmsandbox.pod.run.eviction.INTERVAL", 0.01)
         running.runtime.scripts = {"a": [FOREVER]}
         planned = plan(ONE + "volumes: [{name: v, emptyDir: {sizeLimit: 64Ki}}, {name: w, emptyDir: {}}]\n")
         run = asyncio.create_task(running.run(planned))

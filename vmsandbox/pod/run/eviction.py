@@ -3,7 +3,7 @@
 import asyncio
 
 from vmsandbox.pod.api.volumes import EmptyDir, Medium
-from vmsandbox.pod.volumes import PodVolumes
+from vmsandbox.pod.run.volumes import PodVolumes
 from vmsandbox.process import run
 
 INTERVAL = 10.0

@@ -9,12 +9,12 @@ import pytest
 from tests.support.manifests import plan
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import Image, Mount, PropagationMode
-from vmsandbox.pod.files import write_files
-from vmsandbox.pod.mounting import PodMounts
-from vmsandbox.pod.ownership import Owner
-from vmsandbox.pod.subpath import open_below
-from vmsandbox.pod.volume_plan import File
-from vmsandbox.pod.volumes import PodDirectories, PodVolumes
+from vmsandbox.pod.plan.volume_plan import File
+from vmsandbox.pod.run.files import write_files
+from vmsandbox.pod.run.mounting import PodMounts
+from vmsandbox.pod.run.ownership import Owner
+from vmsandbox.pod.run.subpath import open_below
+from vmsandbox.pod.run.volumes import PodDirectories, PodVolumes
 
 
 def mode_of(path: Path) -> int:
@@ -176,7 +176,7 @@ class TestVolumes:
         planned = plan(spec, *more)
         volumes = PodVolumes(planned, directories, guest_tmpfs=True)
         await volumes.make()
-        return PodMounts(volumes, planned.subject, {"i:1": Image("sha256:1")})
+        return PodMounts(volumes, planned.facts, {"i:1": Image("sha256:1")})
 
     async def test_mounts_follow_the_order_of_the_container(self, directories: PodDirectories) -> None:
         mounts = await self.made(

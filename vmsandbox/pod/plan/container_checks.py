@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.api.volumes import HostPathType, Propagation, RecursiveReadOnly, Volume, VolumeDevice, VolumeMount
-from vmsandbox.pod.check_actions import MOST_PORTS, check_actions
-from vmsandbox.pod.check_values import check_id, check_resources, unique
+from vmsandbox.pod.plan.action_checks import MOST_PORTS, check_actions
+from vmsandbox.pod.plan.value_checks import check_id, check_resources, unique
 
 
 def check_container(container: Container, volumes: Mapping[str, Volume]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vmsandbox.fs.opening import MEBIBYTE, read_regular
 from vmsandbox.pod.api.pod import DnsPolicy, PodSpec
-from vmsandbox.pod.subject import Subject
+from vmsandbox.pod.plan.pod_facts import PodFacts
 from vmsandbox.protocol.messages import Dns
 
 _LONGEST_NAME = 63
@@ -14,32 +14,32 @@ _MOST_SERVERS, _MOST_SEARCHES, _MOST_SEARCH_CHARS = 3, 32, 2048
 _STUB, _BEHIND_STUB = Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")
 
 
-def hostname(subject: Subject) -> str:
+def hostname(facts: PodFacts) -> str:
     """The pod's hostname.
 
     Raises:
         InvalidArgument: setHostnameAsFQDN, and the name is longer than a kernel takes.
     """
-    spec = subject.pod.spec
+    spec = facts.pod.spec
     if spec.hostname_override:
         return spec.hostname_override
-    full = fqdn(subject)
+    full = fqdn(facts)
     if not spec.set_hostname_as_fqdn or not full:
-        return _short(subject)
+        return _short(facts)
     if len(full) > _LONGEST_HOSTNAME:
         raise spec.at.of("setHostnameAsFQDN").error(f"{full} is longer than {_LONGEST_HOSTNAME} characters")
     return full
 
 
-def fqdn(subject: Subject) -> str:
+def fqdn(facts: PodFacts) -> str:
     """The pod's full name where it has a subdomain, else nothing."""
-    subdomain = subject.pod.spec.subdomain
-    domain = f"{subject.pod.metadata.namespace}.svc.{subject.settings.cluster_domain}"
-    return f"{_short(subject)}.{subdomain}.{domain}" if subdomain else ""
+    subdomain = facts.pod.spec.subdomain
+    domain = f"{facts.pod.metadata.namespace}.svc.{facts.settings.cluster_domain}"
+    return f"{_short(facts)}.{subdomain}.{domain}" if subdomain else ""
 
 
-def _short(subject: Subject) -> str:
-    return subject.pod.spec.hostname or subject.pod.metadata.name[:_LONGEST_NAME].rstrip("-.")
+def _short(facts: PodFacts) -> str:
+    return facts.pod.spec.hostname or facts.pod.metadata.name[:_LONGEST_NAME].rstrip("-.")
 
 
 def resolver(spec: PodSpec, host: Dns) -> Dns | None:
@@ -114,14 +114,14 @@ def _is_loopback(server: str) -> bool:
     return server.startswith("127.") or server == "::1"
 
 
-def hosts_file(subject: Subject) -> str:
+def hosts_file(facts: PodFacts) -> str:
     """/etc/hosts of the pod's containers; empty: the one that every pod has is enough."""
-    aliases, full = subject.pod.spec.host_aliases, fqdn(subject)
+    aliases, full = facts.pod.spec.host_aliases, fqdn(facts)
     if not aliases and not full:
         return ""
-    names = [full, _short(subject)] if full else [hostname(subject)]
+    names = [full, _short(facts)] if full else [hostname(facts)]
     lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
     lines += ["fe00::0\tip6-localnet", "fe00::0\tip6-mcastprefix", "fe00::1\tip6-allnodes", "fe00::2\tip6-allrouters"]
-    lines += ["\t".join((ip, *names)) for ip in subject.ips]
+    lines += ["\t".join((ip, *names)) for ip in facts.ips]
     lines += ["\t".join((alias.ip, *alias.hostnames)) for alias in aliases]
     return "\n".join(lines) + "\n"

@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 from vmsandbox.errors import Unavailable
 from vmsandbox.model import ContainerConfig, SandboxState
 from vmsandbox.pod.api.container import Container
-from vmsandbox.pod.environment import environment
-from vmsandbox.pod.mounting import PodMounts
-from vmsandbox.pod.observer import PodObserver
-from vmsandbox.pod.plan import PodPlan
-from vmsandbox.pod.restarts import BackoffSettings
-from vmsandbox.pod.runtime import PodRuntime
-from vmsandbox.pod.security import with_image_user
+from vmsandbox.pod.plan.container_security import with_image_user
+from vmsandbox.pod.plan.environment import environment
+from vmsandbox.pod.plan.pod_plan import PodPlan
+from vmsandbox.pod.run.mounting import PodMounts
+from vmsandbox.pod.run.observer import PodObserver
+from vmsandbox.pod.run.restarts import BackoffSettings
+from vmsandbox.pod.run.runtime import PodRuntime
 
 
 @dataclass(frozen=True, slots=True)
-class Sandboxed:
+class PodContext:
     """A pod's sandbox, and what its containers are made with."""
 
     plan: PodPlan
@@ -28,7 +28,7 @@ class Sandboxed:
     @property
     def address(self) -> str:
         """The pod's first address; empty where it has none."""
-        return next(iter(self.mounts.subject.ips), "")
+        return next(iter(self.mounts.facts.ips), "")
 
     async def check_machine(self) -> None:
         """Raise Unavailable, with the report of its death, when the machine is gone."""
@@ -40,9 +40,9 @@ class Sandboxed:
 
     async def config(self, container: Container, attempt: int) -> ContainerConfig:
         """CRI ContainerConfig of an attempt; opens the sub-paths of its mounts anew."""
-        subject, images = self.mounts.subject, self.mounts.images
-        mounts = await self.mounts.of(container, environment(subject, container))
-        config = self.plan.container(container, subject, mounts, attempt)
+        facts, images = self.mounts.facts, self.mounts.images
+        mounts = await self.mounts.of(container, environment(facts, container))
+        config = self.plan.container(container, facts, mounts, attempt)
         image = images[container.image]
         security = with_image_user(config.security, image.config)
         return replace(config, image=image.id, user_specified_image=container.image, security=security)

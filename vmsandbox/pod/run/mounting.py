@@ -8,14 +8,14 @@ from pathlib import Path
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fs.opening import regular_file
 from vmsandbox.model import ContainerStatus, Image, Mount, PropagationMode
-from vmsandbox.pod import dns
 from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.api.probes import MessagePolicy
 from vmsandbox.pod.api.volumes import EmptyDir, ImageVolume, Propagation, RecursiveReadOnly
-from vmsandbox.pod.subject import Subject
-from vmsandbox.pod.subpath import copy_below
-from vmsandbox.pod.volume_plan import Files, sub_path_of
-from vmsandbox.pod.volumes import PodVolumes
+from vmsandbox.pod.plan import dns
+from vmsandbox.pod.plan.pod_facts import PodFacts
+from vmsandbox.pod.plan.volume_plan import Files, sub_path_of
+from vmsandbox.pod.run.subpath import copy_below
+from vmsandbox.pod.run.volumes import PodVolumes
 from vmsandbox.process.removal import remove_tree
 from vmsandbox.sandbox import mounts
 
@@ -33,7 +33,7 @@ class PodMounts:
     """Mounts for the containers of one pod; what it makes on the host goes with the pod's directories."""
 
     volumes: PodVolumes
-    subject: Subject
+    facts: PodFacts
     """The pod, with its addresses."""
     images: Mapping[str, Image]
     """By the names that the pod has for them."""
@@ -105,7 +105,7 @@ class PodMounts:
 
     def _hosts(self) -> tuple[Mount, ...]:
         """/etc/hosts, where the one that every pod has is not enough; the containers share the file."""
-        text = dns.hosts_file(self.subject)
+        text = dns.hosts_file(self.facts)
         if not text:
             return ()
         path = self.volumes.directories.runtime / "hosts"

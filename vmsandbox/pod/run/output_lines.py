@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterator
 
 from vmsandbox.model import Output
-from vmsandbox.pod.observer import OutputLine, PodObserver
+from vmsandbox.pod.run.observer import OutputLine, PodObserver
 from vmsandbox.protocol.messages import Stream
 
 LONGEST = 16 * 1024

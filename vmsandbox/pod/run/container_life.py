@@ -7,23 +7,23 @@ from vmsandbox import aio
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import ContainerState, ContainerStatus
 from vmsandbox.pod.api.container import Container
-from vmsandbox.pod.lines import Tail, tell_lines
-from vmsandbox.pod.restarts import Backoff, restarts
-from vmsandbox.pod.running import RunningContainer
-from vmsandbox.pod.sandboxed import Sandboxed
+from vmsandbox.pod.run.output_lines import Tail, tell_lines
+from vmsandbox.pod.run.pod_context import PodContext
+from vmsandbox.pod.run.restarts import Backoff, restarts
+from vmsandbox.pod.run.running import RunningContainer
 
 
 class ContainerLife:
     """Runs one container until it is not started again, or is stopped. `task` is its life, and has its last status."""
 
-    def __init__(self, container: Container, around: Sandboxed) -> None:
+    def __init__(self, container: Container, context: PodContext) -> None:
         """Begin its life, as a task of its own; the owner awaits or cancels it."""
         self.container = container
         self.started = asyncio.Event()
         """Set when it has been started once: its postStart hook and its startup probe have succeeded."""
-        self._around = around
-        self._policy = around.plan.restart_policy(container)
-        self._backoff = Backoff(around.backoff)
+        self._context = context
+        self._policy = context.plan.restart_policy(container)
+        self._backoff = Backoff(context.backoff)
         self._stopping = asyncio.Event()
         self._stop_by = 0.0
         self.task = asyncio.create_task(self._live(), name=f"container {container.name}")
@@ -42,48 +42,48 @@ class ContainerLife:
             if self._stopping.is_set() or not restarts(self._policy, status.exit_code):
                 return status
             delay = self._backoff.delay((status.finished_at - status.started_at) / 1e9 if status.started_at else 0)
-            self._around.observer.container_restarting(self.container.name, delay)
+            self._context.observer.container_restarting(self.container.name, delay)
             if await self._stopped_within(delay):
                 return status
-            await self._around.runtime.remove_container(status.id)
+            await self._context.runtime.remove_container(status.id)
             attempt += 1
 
     async def _attempt(self, attempt: int) -> ContainerStatus:
-        around, name = self._around, self.container.name
+        context, name = self._context, self.container.name
         container_id = await self._create(attempt)
         tail = Tail()
-        told = tell_lines(name, around.runtime.output(container_id), around.observer, tail)
+        told = tell_lines(name, context.runtime.output(container_id), context.observer, tail)
         async with aio.background(told) as telling:
             if await self._start(container_id):
-                running = RunningContainer(self.container, around, container_id, self._stop_deadline)
+                running = RunningContainer(self.container, context, container_id, self._stop_deadline)
                 await running.run(self.started, self._stopping, telling)
-            status = await around.runtime.wait_container(container_id)
+            status = await context.runtime.wait_container(container_id)
             await telling
         if status.exit_code:
-            await around.check_machine()
-        status = around.mounts.with_message(self.container, status, tail.text)
-        around.observer.container_ended(name, status)
+            await context.check_machine()
+        status = context.mounts.with_message(self.container, status, tail.text)
+        context.observer.container_ended(name, status)
         return status
 
     async def _create(self, attempt: int) -> str:
         try:
-            config = await self._around.config(self.container, attempt)
-            return await self._around.runtime.create_container(self._around.sandbox_id, config)
+            config = await self._context.config(self.container, attempt)
+            return await self._context.runtime.create_container(self._context.sandbox_id, config)
         except VmsandboxError:
-            await self._around.check_machine()
+            await self._context.check_machine()
             raise
 
     async def _start(self, container_id: str) -> bool:
         """Whether it runs; one whose command cannot be started has ended, with an exit code and the reason."""
-        runtime = self._around.runtime
+        runtime = self._context.runtime
         try:
             await runtime.start_container(container_id)
         except VmsandboxError:
-            await self._around.check_machine()
+            await self._context.check_machine()
             if (await runtime.container_status(container_id)).state is not ContainerState.EXITED:
                 raise
             return False
-        self._around.observer.container_started(self.container.name, await runtime.container_status(container_id))
+        self._context.observer.container_started(self.container.name, await runtime.container_status(container_id))
         return True
 
     async def _stopped_within(self, delay: float) -> bool:

@@ -9,10 +9,10 @@ from tests.support.manifests import SETTINGS, plan
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import Device, ImageConfig, Mount
 from vmsandbox.pod.api.volumes import PullPolicy
-from vmsandbox.pod.dns import hosts_file
-from vmsandbox.pod.plan import PodPlan
-from vmsandbox.pod.security import with_image_user
-from vmsandbox.pod.volume_plan import File, Files
+from vmsandbox.pod.plan.container_security import with_image_user
+from vmsandbox.pod.plan.dns import hosts_file
+from vmsandbox.pod.plan.pod_plan import PodPlan
+from vmsandbox.pod.plan.volume_plan import File, Files
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.messages import Dns
 
@@ -109,23 +109,23 @@ def test_a_runtime_class_that_is_not_of_machines_is_an_error_before_anything_sta
 
 
 def envs(planned: PodPlan) -> dict[str, str]:
-    return planned.container(planned.spec.containers[0], planned.subject).envs
+    return planned.container(planned.spec.containers[0], planned.facts).envs
 
 
 def test_the_plan_of_the_smallest_pod():
     planned = plan("containers: [{name: a, image: b}]")
     golden("plain-sandbox.json", planned.sandbox)
-    golden("plain-container.json", planned.container(planned.spec.containers[0], planned.subject))
+    golden("plain-container.json", planned.container(planned.spec.containers[0], planned.facts))
 
 
 def test_the_plan_of_a_pod_with_everything():
     settings = replace(SETTINGS, dns=Dns(("192.0.2.1",), ("home",), ("ndots:5", "edns0")), log_directory="/logs")
     planned = plan(FULL, CONFIG_MAP, SECRET, settings=settings)
-    subject = planned.subject.with_ips(("10.0.0.2", "fd00::2"))
+    facts = planned.facts.with_ips(("10.0.0.2", "fd00::2"))
     mounts = (Mount("/data", host_path="/volumes/data"),)
     golden("full-sandbox.json", planned.sandbox)
-    golden("full-container.json", planned.container(planned.spec.containers[0], subject, mounts, attempt=2))
-    golden("full-sidecar.json", planned.container(planned.spec.init_containers[0], subject))
+    golden("full-container.json", planned.container(planned.spec.containers[0], facts, mounts, attempt=2))
+    golden("full-sidecar.json", planned.container(planned.spec.init_containers[0], facts))
 
 
 DEVICES = """
@@ -141,7 +141,7 @@ volumes:
 
 def test_block_devices_and_files_of_the_host_are_devices_of_a_container():
     planned = plan(DEVICES.format(devices="{name: v, devicePath: /dev/xvda}, {name: f, devicePath: /dev/xvdb}"))
-    devices = planned.container(planned.spec.containers[0], planned.subject).devices
+    devices = planned.container(planned.spec.containers[0], planned.facts).devices
     assert devices == (Device("/dev/xvda", "/dev/vg/data", "rwm"), Device("/dev/xvdb", "/srv/disk.img", "rwm"))
 
 
@@ -174,7 +174,7 @@ def test_a_pod_with_users_of_its_own_has_no_block_devices():
 
 def test_a_privileged_container_makes_the_sandbox_privileged_and_has_no_masked_paths():
     planned = plan("containers: [{name: a, image: b, securityContext: {privileged: true}}]")
-    security = planned.container(planned.spec.containers[0], planned.subject).security
+    security = planned.container(planned.spec.containers[0], planned.facts).security
     assert planned.sandbox.privileged
     assert (security.masked_paths, security.readonly_paths) == ((), ())
 
@@ -333,7 +333,7 @@ class TestResources:
     )
     def test_who_is_killed_first_when_memory_is_short(self, resources, score):
         planned = plan(f"containers: [{{name: a, image: b, resources: {resources}}}]")
-        assert planned.container(planned.spec.containers[0], planned.subject).resources.oom_score_adj == score
+        assert planned.container(planned.spec.containers[0], planned.facts).resources.oom_score_adj == score
 
 
 def requests(resources: str) -> str:
@@ -346,7 +346,7 @@ def requests(resources: str) -> str:
 )
 def test_a_group_without_a_user_is_the_group_of_the_images_user(image_user, user, name):
     planned = plan("containers: [{name: a, image: b}]\nsecurityContext: {runAsGroup: 7}")
-    security = planned.container(planned.spec.containers[0], planned.subject).security
+    security = planned.container(planned.spec.containers[0], planned.facts).security
     chosen = with_image_user(security, ImageConfig(user=image_user))
     assert (chosen.run_as_user, chosen.run_as_username, chosen.run_as_group) == (user, name, 7)
 
@@ -379,11 +379,11 @@ class TestNames:
         assert "spec.dnsConfig" in error_of("containers: [{name: a, image: b}]\ndnsPolicy: None")
 
     def test_the_hosts_file_of_a_pod_without_aliases_is_the_usual_one(self):
-        assert hosts_file(plan("containers: [{name: a, image: b}]").subject) == ""
+        assert hosts_file(plan("containers: [{name: a, image: b}]").facts) == ""
 
     def test_the_hosts_file_has_the_full_name_first(self):
-        subject = plan("containers: [{name: a, image: b}]\nsubdomain: pool").subject.with_ips(("10.0.0.2",))
-        assert hosts_file(subject).splitlines()[-1] == "10.0.0.2\tp.pool.default.svc.cluster.local\tp"
+        facts = plan("containers: [{name: a, image: b}]\nsubdomain: pool").facts.with_ips(("10.0.0.2",))
+        assert hosts_file(facts).splitlines()[-1] == "10.0.0.2\tp.pool.default.svc.cluster.local\tp"
 
 
 class TestVolumes:

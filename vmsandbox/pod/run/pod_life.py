@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from vmsandbox import aio
 from vmsandbox.model import ContainerStatus
 from vmsandbox.pod.api.container import Container
-from vmsandbox.pod.container_life import ContainerLife
-from vmsandbox.pod.overflow import overflown
-from vmsandbox.pod.sandboxed import Sandboxed
+from vmsandbox.pod.run.container_life import ContainerLife
+from vmsandbox.pod.run.eviction import overflown
+from vmsandbox.pod.run.pod_context import PodContext
 
 EXIT_DEADLINE = 124
 """Exit code of a pod whose activeDeadlineSeconds have passed, as timeout(1) has it."""
@@ -42,10 +42,10 @@ class PodResult:
 class PodLife:
     """Runs the containers of one pod, once."""
 
-    def __init__(self, around: Sandboxed) -> None:
+    def __init__(self, context: PodContext) -> None:
         """Nothing runs before `run`."""
-        self._around = around
-        self._spec = around.plan.spec
+        self._context = context
+        self._spec = context.plan.spec
         self._lives: list[ContainerLife] = []
         self._is_stopping = False
 
@@ -72,7 +72,7 @@ class PodLife:
     async def _run_limited(self) -> PodResult:
         """The result of the containers, or of the limit that the pod reached before they ended."""
         work = asyncio.create_task(self._run())
-        overflow = asyncio.create_task(overflown(self._around.mounts.volumes))
+        overflow = asyncio.create_task(overflown(self._context.mounts.volumes))
         limit = self._spec.active_deadline_seconds
         try:
             await asyncio.wait({work, overflow}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
@@ -101,7 +101,7 @@ class PodLife:
         return self._result(lives)
 
     def _begin(self, container: Container) -> ContainerLife:
-        life = ContainerLife(container, self._around)
+        life = ContainerLife(container, self._context)
         self._lives.append(life)
         return life
 
@@ -123,7 +123,7 @@ class PodLife:
         self._is_stopping = True
         running = [life for life in self._lives if not life.task.done()]
         if running and reason:
-            self._around.observer.stopping(reason)
+            self._context.observer.stopping(reason)
         deadline = asyncio.get_running_loop().time() + self._spec.termination_grace_period_seconds
         await asyncio.gather(*(life.stop(deadline) for life in running if not life.container.sidecar))
         for life in reversed(running):

@@ -2,7 +2,7 @@ import pytest
 
 from tests.support.manifests import CHECKOUT, manifest, pod
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.pod.documents import read_manifest
+from vmsandbox.pod.api.manifest import read_manifest
 
 HEAD = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"
 CONTAINER = "containers: [{name: a, image: b}]\n"

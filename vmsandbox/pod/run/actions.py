@@ -11,7 +11,7 @@ import h11
 from vmsandbox.errors import DeadlineExceeded, Unavailable
 from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.api.probes import ExecAction, HttpGetAction, Scheme, TcpSocketAction
-from vmsandbox.pod.runtime import PodRuntime
+from vmsandbox.pod.run.runtime import PodRuntime
 
 _SAID = 500
 """Characters of what a command printed that an error repeats."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.images.reference import Reference
 from vmsandbox.model import RegistryAuth
+from vmsandbox.pod.api.manifest import Manifest
 from vmsandbox.pod.api.pod import Secret
 from vmsandbox.pod.api.volumes import PullPolicy
-from vmsandbox.pod.documents import Manifest
-from vmsandbox.pod.environment import missing
+from vmsandbox.pod.plan.environment import missing
 from vmsandbox.typed_yaml.tree import Node
 
 _TYPES = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}

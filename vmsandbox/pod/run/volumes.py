@@ -17,11 +17,11 @@ from pathlib import Path
 from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.pod.api.volumes import EmptyDir, HostPath, Medium
-from vmsandbox.pod.files import write_files
-from vmsandbox.pod.host_paths import check_host_path
-from vmsandbox.pod.ownership import Owner
-from vmsandbox.pod.plan import PodPlan
-from vmsandbox.pod.volume_plan import Files
+from vmsandbox.pod.plan.pod_plan import PodPlan
+from vmsandbox.pod.plan.volume_plan import Files
+from vmsandbox.pod.run.files import write_files
+from vmsandbox.pod.run.host_paths import check_host_path
+from vmsandbox.pod.run.ownership import Owner
 from vmsandbox.process import run
 from vmsandbox.process.removal import remove_tree
 from vmsandbox.sandbox import mounts
@@ -107,7 +107,7 @@ class PodVolumes:
 
     def memory_size(self, empty: EmptyDir) -> int:
         """Bytes of a memory volume: at most what the pod may use in all, as the kubelet has it."""
-        memory = self.plan.subject.resources.memory.whole
+        memory = self.plan.facts.resources.memory.whole
         return min(empty.limit or memory, memory)
 
     async def _make(self, name: str) -> None:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from vmsandbox.pod.ownership import Owner
-from vmsandbox.pod.volume_plan import File
+from vmsandbox.pod.plan.volume_plan import File
+from vmsandbox.pod.run.ownership import Owner
 
 _DATA = "..data"
 

@@ -10,16 +10,16 @@ from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.images.progress import PullProgress
 from vmsandbox.model import Image
 from vmsandbox.pod.api.volumes import PullPolicy
-from vmsandbox.pod.images import ImagePlan
-from vmsandbox.pod.mounting import PodMounts
-from vmsandbox.pod.observer import PodObserver
-from vmsandbox.pod.plan import PodPlan
-from vmsandbox.pod.pod_life import PodLife, PodResult
-from vmsandbox.pod.restarts import BackoffSettings
-from vmsandbox.pod.runtime import PodRuntime
-from vmsandbox.pod.sandboxed import Sandboxed
-from vmsandbox.pod.security import must_not_be_root
-from vmsandbox.pod.volumes import PodDirectories, PodVolumes
+from vmsandbox.pod.plan.container_security import must_not_be_root
+from vmsandbox.pod.plan.image_plan import ImagePlan
+from vmsandbox.pod.plan.pod_plan import PodPlan
+from vmsandbox.pod.run.mounting import PodMounts
+from vmsandbox.pod.run.observer import PodObserver
+from vmsandbox.pod.run.pod_context import PodContext
+from vmsandbox.pod.run.pod_life import PodLife, PodResult
+from vmsandbox.pod.run.restarts import BackoffSettings
+from vmsandbox.pod.run.runtime import PodRuntime
+from vmsandbox.pod.run.volumes import PodDirectories, PodVolumes
 
 PULLS_AT_ONCE = 4
 
@@ -57,9 +57,9 @@ async def run_pod(
         stack.push_async_callback(_to_its_end, _remove_sandbox, runtime, sandbox_id)
         status = await runtime.pod_sandbox_status(sandbox_id)
         observer.sandbox_ready(status)
-        mounts = PodMounts(volumes, plan.subject.with_ips(status.ips), images)
-        around = Sandboxed(plan, sandbox_id, runtime, observer, mounts, backoff or BackoffSettings())
-        return await PodLife(around).run()
+        mounts = PodMounts(volumes, plan.facts.with_ips(status.ips), images)
+        context = PodContext(plan, sandbox_id, runtime, observer, mounts, backoff or BackoffSettings())
+        return await PodLife(context).run()
 
 
 async def _to_its_end(work: Any, *args: Any) -> None:

@@ -5,8 +5,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.pod import security
 from vmsandbox.pod.api.pod import PodSpec
+from vmsandbox.pod.plan.container_security import owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Owner:
     @classmethod
     def of(cls, spec: PodSpec) -> "Owner":
         """The one that a pod asks for."""
-        return cls(security.owner(spec), spec.security_context.fs_group)
+        return cls(owner(spec), spec.security_context.fs_group)
 
     def take(self, path: Path, mode: int, *, writable: bool) -> None:
         """Give a file or a directory to it, and the group the rights it needs; follows no link.

@@ -18,18 +18,19 @@ from vmsandbox.model import (
     PortMapping,
     Resources,
 )
-from vmsandbox.pod import dns, security
 from vmsandbox.pod.api.container import Container, RestartPolicy
+from vmsandbox.pod.api.manifest import Manifest
 from vmsandbox.pod.api.pod import ConfigMap, PodSpec, Secret
 from vmsandbox.pod.api.volumes import HostPath, VolumeDevice
-from vmsandbox.pod.checks import check_object, check_pod
-from vmsandbox.pod.documents import Manifest
-from vmsandbox.pod.environment import environment
-from vmsandbox.pod.expansion import expand
-from vmsandbox.pod.images import ImagePlan, plan_images
-from vmsandbox.pod.resources import pod_resources
-from vmsandbox.pod.subject import PlanSettings, Subject
-from vmsandbox.pod.volume_plan import VolumePlan, check_sub_path, plan_volumes
+from vmsandbox.pod.plan import dns
+from vmsandbox.pod.plan.container_security import container_security, namespaces
+from vmsandbox.pod.plan.environment import environment
+from vmsandbox.pod.plan.expansion import expand
+from vmsandbox.pod.plan.image_plan import ImagePlan, plan_images
+from vmsandbox.pod.plan.pod_checks import check_object, check_pod
+from vmsandbox.pod.plan.pod_facts import PlanSettings, PodFacts
+from vmsandbox.pod.plan.pod_resources import pod_resources
+from vmsandbox.pod.plan.volume_plan import VolumePlan, check_sub_path, plan_volumes
 from vmsandbox.quantity import ZERO
 from vmsandbox.sandbox.limits import check_resources
 from vmsandbox.typed_yaml import Node
@@ -39,7 +40,7 @@ from vmsandbox.typed_yaml import Node
 class PodPlan:
     """All that is decided before a pod starts."""
 
-    subject: Subject
+    facts: PodFacts
     sandbox: PodSandboxConfig
     images: tuple[ImagePlan, ...]
     volumes: dict[str, VolumePlan]
@@ -47,7 +48,7 @@ class PodPlan:
     @property
     def spec(self) -> PodSpec:
         """The pod's."""
-        return self.subject.pod.spec
+        return self.facts.pod.spec
 
     @property
     def name(self) -> str:
@@ -64,17 +65,17 @@ class PodPlan:
         return RestartPolicy.NEVER if policy is RestartPolicy.NEVER else RestartPolicy.ON_FAILURE
 
     def container(
-        self, container: Container, subject: Subject, mounts: tuple[Mount, ...] = (), attempt: int = 0
+        self, container: Container, facts: PodFacts, mounts: tuple[Mount, ...] = (), attempt: int = 0
     ) -> ContainerConfig:
         """CRI ContainerConfig of one attempt at running a container.
 
         Args:
             container: of this plan's pod.
-            subject: the pod, with its addresses.
+            facts: the pod, with its addresses.
             mounts: its volumes, in the order of its volumeMounts, and what else is mounted in it.
             attempt: how often it has been started before.
         """
-        envs = environment(subject, container)
+        envs = environment(facts, container)
         return ContainerConfig(
             metadata=ContainerMetadata(container.name, attempt),
             image=container.image,
@@ -84,14 +85,14 @@ class PodPlan:
             envs=envs,
             mounts=mounts,
             devices=tuple(self._device(device) for device in container.volume_devices),
-            labels=_kubernetes_labels(subject) | {"io.kubernetes.container.name": container.name},
+            labels=_kubernetes_labels(facts) | {"io.kubernetes.container.name": container.name},
             annotations={"io.kubernetes.container.restartCount": str(attempt)},
             log_path=f"{container.name}/{attempt}.log" if self.sandbox.log_directory else "",
             stdin=container.stdin,
             stdin_once=container.stdin_once,
             tty=container.tty,
-            resources=subject.resources.container(container),
-            security=security.container_security(self.spec, container, subject.settings.seccomp_directory),
+            resources=facts.resources.container(container),
+            security=container_security(self.spec, container, facts.settings.seccomp_directory),
             stop_signal=container.lifecycle.stop_signal,
         )
 
@@ -112,12 +113,12 @@ def plan_pod(manifest: Manifest, settings: PlanSettings) -> PodPlan:
     for found in objects:
         check_object(found)
     spec = manifest.pod.spec
-    subject = Subject(manifest, settings, pod_resources(spec, settings.vcpus, settings.memory))
-    plan = PodPlan(subject, _sandbox(subject), plan_images(manifest), plan_volumes(subject))
+    facts = PodFacts(manifest, settings, pod_resources(spec, settings.vcpus, settings.memory))
+    plan = PodPlan(facts, _sandbox(facts), plan_images(manifest), plan_volumes(facts))
     _check_limits(plan.sandbox.overhead, spec.at.of("overhead"))
     for container in (*spec.init_containers, *spec.containers):
-        _check_limits(subject.resources.container(container), container.at.of("resources"))
-        envs = plan.container(container, subject).envs  # finds what its variables refer to in vain
+        _check_limits(facts.resources.container(container), container.at.of("resources"))
+        envs = plan.container(container, facts).envs  # finds what its variables refer to in vain
         for mount in container.volume_mounts:
             check_sub_path(mount, plan.volumes[mount.name], envs)
     return plan
@@ -131,27 +132,27 @@ def _check_limits(resources: Resources, at: Node) -> None:
         raise at.error(str(error), hint=error.hint) from None
 
 
-def _sandbox(subject: Subject) -> PodSandboxConfig:
-    metadata, spec = subject.pod.metadata, subject.pod.spec
+def _sandbox(facts: PodFacts) -> PodSandboxConfig:
+    metadata, spec = facts.pod.metadata, facts.pod.spec
     return PodSandboxConfig(
-        metadata=PodSandboxMetadata(metadata.name, subject.uid, metadata.namespace),
-        hostname=dns.hostname(subject),
-        log_directory=subject.settings.log_directory,
-        dns=dns.resolver(spec, subject.settings.dns),
+        metadata=PodSandboxMetadata(metadata.name, facts.uid, metadata.namespace),
+        hostname=dns.hostname(facts),
+        log_directory=facts.settings.log_directory,
+        dns=dns.resolver(spec, facts.settings.dns),
         port_mappings=_port_mappings(spec),
-        labels=metadata.labels | _kubernetes_labels(subject),
+        labels=metadata.labels | _kubernetes_labels(facts),
         annotations=metadata.annotations,
         sysctls={sysctl.name: sysctl.value for sysctl in spec.security_context.sysctls},
-        namespaces=security.namespaces(spec),
+        namespaces=namespaces(spec),
         privileged=any(c.security_context.privileged for c in (*spec.init_containers, *spec.containers)),
-        resources=subject.resources.sandbox(spec),
+        resources=facts.resources.sandbox(spec),
         overhead=_overhead(spec),
-        runtime_handler=_handler(subject),
+        runtime_handler=_handler(facts),
     )
 
 
-def _handler(subject: Subject) -> str:
-    spec, handlers = subject.pod.spec, subject.settings.handlers
+def _handler(facts: PodFacts) -> str:
+    spec, handlers = facts.pod.spec, facts.settings.handlers
     if spec.runtime_class_name not in handlers:
         known = ", ".join(sorted(filter(None, handlers))) or "none"
         raise spec.at.of("runtimeClassName").error(f"there is no handler of machines of this name; there are: {known}")
@@ -173,10 +174,10 @@ def _overhead(spec: PodSpec) -> Resources:
     return Resources(cpu_period=100_000 if cpu else 0, cpu_quota=cpu * 100, memory_limit=memory)
 
 
-def _kubernetes_labels(subject: Subject) -> dict[str, str]:
-    metadata = subject.pod.metadata
+def _kubernetes_labels(facts: PodFacts) -> dict[str, str]:
+    metadata = facts.pod.metadata
     return {
         "io.kubernetes.pod.name": metadata.name,
         "io.kubernetes.pod.namespace": metadata.namespace,
-        "io.kubernetes.pod.uid": subject.uid,
+        "io.kubernetes.pod.uid": facts.uid,
     }

@@ -16,9 +16,9 @@ from vmsandbox.pod.api.volumes import (
     Volume,
     VolumeMount,
 )
-from vmsandbox.pod.environment import missing
-from vmsandbox.pod.expansion import expand, unknown_names
-from vmsandbox.pod.subject import Subject
+from vmsandbox.pod.plan.environment import missing
+from vmsandbox.pod.plan.expansion import expand, unknown_names
+from vmsandbox.pod.plan.pod_facts import PodFacts
 from vmsandbox.typed_yaml.tree import Node
 
 DEFAULT_MODE = 0o644
@@ -42,13 +42,13 @@ class Files:
 VolumePlan = EmptyDir | HostPath | ImageVolume | Files
 
 
-def plan_volumes(subject: Subject) -> dict[str, VolumePlan]:
+def plan_volumes(facts: PodFacts) -> dict[str, VolumePlan]:
     """The volumes of a pod by name.
 
     Raises:
         InvalidArgument: a volume has no source or several, or refers to what does not exist.
     """
-    return {volume.name: _plan(subject, volume) for volume in subject.pod.spec.volumes}
+    return {volume.name: _plan(facts, volume) for volume in facts.pod.spec.volumes}
 
 
 def sub_path_of(mount: VolumeMount, environment: Mapping[str, str]) -> str:
@@ -78,7 +78,7 @@ def check_sub_path(mount: VolumeMount, volume: VolumePlan, environment: Mapping[
             raise at.error(f"there is no {str(wanted)[:80]!r} in the volume")
 
 
-def _plan(subject: Subject, volume: Volume) -> VolumePlan:
+def _plan(facts: PodFacts, volume: Volume) -> VolumePlan:
     given = (
         volume.empty_dir, volume.host_path, volume.image,
         volume.config_map, volume.secret, volume.projected, volume.downward,
@@ -89,7 +89,7 @@ def _plan(subject: Subject, volume: Volume) -> VolumePlan:
     source = sources[0]
     if isinstance(source, (EmptyDir, HostPath, ImageVolume)):
         return source
-    return Files(_collected(volume.at, tuple(_files(subject, volume))))
+    return Files(_collected(volume.at, tuple(_files(facts, volume))))
 
 
 def _collected(at: Node, files: Sequence[tuple[str, File]]) -> dict[str, File]:
@@ -102,8 +102,8 @@ def _collected(at: Node, files: Sequence[tuple[str, File]]) -> dict[str, File]:
     return tree
 
 
-def _files(subject: Subject, volume: Volume) -> Iterator[tuple[str, File]]:
-    manifest = subject.manifest
+def _files(facts: PodFacts, volume: Volume) -> Iterator[tuple[str, File]]:
+    manifest = facts.manifest
     if source := volume.config_map:
         at, optional = source.at.of("name"), source.optional
         content = _content(at, "ConfigMap", source.name, manifest.config_maps.get(source.name), optional)
@@ -113,27 +113,27 @@ def _files(subject: Subject, volume: Volume) -> Iterator[tuple[str, File]]:
         content = _content(at, "Secret", secret.secret_name, manifest.secrets.get(secret.secret_name), optional)
         yield from _of_content(secret.at, content, secret.items, secret.default_mode, optional)
     if downward := volume.downward:
-        yield from _of_downward(subject, downward.items, downward.default_mode)
+        yield from _of_downward(facts, downward.items, downward.default_mode)
     if projected := volume.projected:
-        yield from _of_projected(subject, projected)
+        yield from _of_projected(facts, projected)
 
 
-def _of_projected(subject: Subject, projected: ProjectedVolume) -> Iterator[tuple[str, File]]:
+def _of_projected(facts: PodFacts, projected: ProjectedVolume) -> Iterator[tuple[str, File]]:
     for source in projected.sources:
         if sum(given is not None for given in (source.config_map, source.secret, source.downward)) != 1:
             raise source.at.error("a projection needs exactly one source")
-        yield from _of_projection(subject, source, projected.default_mode)
+        yield from _of_projection(facts, source, projected.default_mode)
 
 
-def _of_projection(subject: Subject, source: ProjectedSource, mode: int | None) -> Iterator[tuple[str, File]]:
+def _of_projection(facts: PodFacts, source: ProjectedSource, mode: int | None) -> Iterator[tuple[str, File]]:
     if source.downward:
-        yield from _of_downward(subject, source.downward.items, mode)
+        yield from _of_downward(facts, source.downward.items, mode)
         return
     projection = source.config_map or source.secret
     assert projection
     kind = "ConfigMap" if source.config_map else "Secret"
     known: dict[str, ConfigMap] | dict[str, Secret] = (
-        subject.manifest.config_maps if source.config_map else subject.manifest.secrets
+        facts.manifest.config_maps if source.config_map else facts.manifest.secrets
     )
     found = known.get(projection.name)
     content = _content(projection.at.of("name"), kind, projection.name, found, projection.optional)
@@ -164,17 +164,17 @@ def _of_content(
 
 
 def _of_downward(
-    subject: Subject, items: Sequence[DownwardFile], default_mode: int | None
+    facts: PodFacts, items: Sequence[DownwardFile], default_mode: int | None
 ) -> Iterator[tuple[str, File]]:
     for item in items:
         mode = _mode(item.at.of("mode"), item.mode, _mode(item.at, default_mode, DEFAULT_MODE))
         if (item.field_ref is None) == (item.resource_field_ref is None):
             raise item.at.error("a file needs a fieldRef or a resourceFieldRef")
         if item.field_ref:
-            text = subject.field(item.field_ref, volume=True)
+            text = facts.field(item.field_ref, volume=True)
         else:
             assert item.resource_field_ref
-            text = subject.resource(item.resource_field_ref, subject.container(item.resource_field_ref, None))
+            text = facts.resource(item.resource_field_ref, facts.container(item.resource_field_ref, None))
         yield _path(item.at.of("path"), item.path), File(text.encode(), mode)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from vmsandbox import aio
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import ContainerStatus
-from vmsandbox.pod import actions
 from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.api.probes import LifecycleHandler, Probe
-from vmsandbox.pod.probing import ProbeFailure, until_dead, until_started
-from vmsandbox.pod.sandboxed import Sandboxed
+from vmsandbox.pod.run import actions
+from vmsandbox.pod.run.pod_context import PodContext
+from vmsandbox.pod.run.probing import ProbeFailure, until_dead, until_started
 
 _LEAST_GRACE = 2.0
 """Seconds that a container has to end after its preStop hook, however long that took, as the kubelet has it."""
@@ -26,18 +26,18 @@ class RunningContainer:
     """One attempt of a container, from its start on."""
 
     def __init__(
-        self, container: Container, around: Sandboxed, container_id: str, stop_deadline: Callable[[], float]
+        self, container: Container, context: PodContext, container_id: str, stop_deadline: Callable[[], float]
     ) -> None:
         """Nothing is done before `run`.
 
         Args:
             container: what it is.
-            around: the sandbox that it runs in.
+            context: the sandbox that it runs in.
             container_id: its id there.
             stop_deadline: when it has to have ended, by the loop's clock, once it is being stopped.
         """
         self._container = container
-        self._around = around
+        self._context = context
         self._id = container_id
         self._stop_deadline = stop_deadline
 
@@ -50,7 +50,7 @@ class RunningContainer:
             telling: passes its output on; when that fails, so does this.
         """
         async with _all_cancelled() as begin:
-            ended = begin(self._around.runtime.wait_container(self._id))
+            ended = begin(self._context.runtime.wait_container(self._id))
             stopped = begin(stopping.wait())
             watched = begin(self._watch(started))
             events: set[asyncio.Task[Any]] = {ended, stopped, watched, telling}
@@ -87,7 +87,7 @@ class RunningContainer:
 
     def _given_up(self, failure: ProbeFailure | None) -> float:
         """Tell why the container is ended, and until when it may take."""
-        grace: float = self._around.plan.spec.termination_grace_period_seconds
+        grace: float = self._context.plan.spec.termination_grace_period_seconds
         if failure is not None:
             self._warn(f"{failure.message}; the container is ended")
             own = failure.probe.termination_grace_period_seconds
@@ -100,7 +100,7 @@ class RunningContainer:
         if hook and grace > 0:
             await self._pre_stop(begin(self._hook(hook, grace)), ended)
             grace = max(self._remaining(deadline), _LEAST_GRACE)
-        await self._around.runtime.stop_container(self._id, grace)
+        await self._context.runtime.stop_container(self._id, grace)
 
     async def _pre_stop(self, hook: "asyncio.Task[None]", ended: "asyncio.Task[ContainerStatus]") -> None:
         await asyncio.wait({hook, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -112,22 +112,22 @@ class RunningContainer:
 
     async def _hook(self, hook: LifecycleHandler, timeout: float) -> None:
         if hook.exec:
-            await actions.run_command(self._around.runtime, self._id, hook.exec, timeout)
+            await actions.run_command(self._context.runtime, self._id, hook.exec, timeout)
         elif hook.http_get:
-            await actions.get(self._around.address, hook.http_get, self._container, timeout or _HTTP_HOOK)
+            await actions.get(self._context.address, hook.http_get, self._container, timeout or _HTTP_HOOK)
         elif hook.sleep:
             await asyncio.sleep(min(hook.sleep.seconds, timeout or hook.sleep.seconds))
 
     async def _check(self, probe: Probe) -> None:
         if probe.exec:
-            await actions.run_command(self._around.runtime, self._id, probe.exec, probe.timeout_seconds)
+            await actions.run_command(self._context.runtime, self._id, probe.exec, probe.timeout_seconds)
         elif probe.http_get:
-            await actions.get(self._around.address, probe.http_get, self._container, probe.timeout_seconds)
+            await actions.get(self._context.address, probe.http_get, self._container, probe.timeout_seconds)
         elif probe.tcp_socket:
-            await actions.connect(self._around.address, probe.tcp_socket, self._container, probe.timeout_seconds)
+            await actions.connect(self._context.address, probe.tcp_socket, self._container, probe.timeout_seconds)
 
     def _warn(self, message: str) -> None:
-        self._around.observer.warning(f"container {self._container.name}: {message}")
+        self._context.observer.warning(f"container {self._container.name}: {message}")
 
     @staticmethod
     def _remaining(deadline: float) -> float:

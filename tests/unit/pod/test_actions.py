@@ -10,10 +10,10 @@ from tests.fakes.pod_observer import RecordingObserver
 from tests.support.manifests import pod
 from vmsandbox.errors import DeadlineExceeded, Unavailable, VmsandboxError
 from vmsandbox.model import Output
-from vmsandbox.pod import actions
 from vmsandbox.pod.api.container import Container
-from vmsandbox.pod.lines import LONGEST, LineSplitter, Tail, tell_lines
-from vmsandbox.pod.observer import OutputLine
+from vmsandbox.pod.run import actions
+from vmsandbox.pod.run.observer import OutputLine
+from vmsandbox.pod.run.output_lines import LONGEST, LineSplitter, Tail, tell_lines
 from vmsandbox.protocol.messages import Stream
 
 
