@@ -14,7 +14,7 @@ from tests.fakes.measures import measures
 from tests.fakes.processes import FakeProcess
 from tests.fakes.transport import UnixTransport
 from tests.support.waiting import until
-from tests.unit.test_guest_session import hang
+from tests.unit.guest.test_session import hang
 from vmsandbox.errors import Unavailable
 from vmsandbox.fairness import UNBROKEN, Fairness
 from vmsandbox.guest import control, stream_port

@@ -10,7 +10,7 @@ from tests.fakes.host import FakeWorld, app, pod
 from tests.fakes.hostile_agent import MISBEHAVIOURS, HybridAgent, misbehave
 from tests.fakes.processes import FakeProcess
 from tests.fakes.transport import UnixTransport
-from tests.unit.test_guest_session import hang
+from tests.unit.guest.test_session import hang
 from tests.unit.test_service_recovery import daemon
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.guest import hybrid_vsock

@@ -11,7 +11,7 @@ from tests.fakes.agent import FakeAgent
 from tests.fakes.processes import FakeProcess, cat
 from tests.fakes.transport import UnixTransport
 from tests.guest.client import runtime_spec
-from tests.unit.test_guest_session import hang
+from tests.unit.guest.test_session import hang
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from vmsandbox.guest import stream_port
 from vmsandbox.guest.client import GuestClient

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import until
-from tests.unit.test_hypervisor_faults import libvirt_error
+from tests.unit.hypervisor.test_faults import libvirt_error
 from vmsandbox.errors import InvalidArgument, NotFound, Unavailable
 from vmsandbox.hypervisor import connection as module
 from vmsandbox.hypervisor.bindings import libvirt

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.fakes.agent import FakeAgent
 from tests.fakes.transport import UnixTransport
 from tests.support.waiting import until
-from tests.unit.test_guest_session import exit_of, hang
+from tests.unit.guest.test_session import exit_of, hang
 from vmsandbox.errors import DeadlineExceeded, Unavailable
 from vmsandbox.guest import stream_port
 from vmsandbox.guest.client import GuestClient
