@@ -43,7 +43,7 @@ from vmsandbox.sandbox.recovery import Recovery
 from vmsandbox.sandbox.sandbox import Sandbox
 from vmsandbox.sandbox.sandboxes import Sandboxes
 from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
-from vmsandbox.sandbox.taking_back import damaged, reclaim
+from vmsandbox.sandbox.taking_back import reclaim
 from vmsandbox.sandbox.usage import measured, sandbox_usage
 from vmsandbox.state import ContainerRecord, SandboxRecord
 
@@ -276,9 +276,11 @@ class RuntimeService:
         What cannot be given back stays recorded, for the next process that takes this database.
         """
         state = self._host.state
-        for container in state.all(ContainerRecord):
-            state.discard(ContainerRecord, container.id)
-        for sandbox_id in (*(record.id for record in state.all(SandboxRecord)), *damaged(state)):
+        containers = [record.id for record in state.all(ContainerRecord)]
+        for container_id in (*containers, *state.damaged(ContainerRecord)):
+            state.discard(ContainerRecord, container_id)
+        sandboxes = [record.id for record in state.all(SandboxRecord)]
+        for sandbox_id in (*sandboxes, *state.damaged(SandboxRecord)):
             _log.warning("giving back what sandbox %s of a process that crashed acquired", sandbox_id)
             await reclaim(self._host, sandbox_id)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.fakes.hostile_agent import MISBEHAVIOURS, hang, misbehave
 from tests.unit.test_hostile_agents import hello
 from tests.unit.test_service import running
 from tests.unit.test_service_recovery import change, daemon
-from vmsandbox.errors import AlreadyExists, Unavailable
+from vmsandbox.errors import AlreadyExists, FailedPrecondition, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import DeleteContainer
 from vmsandbox.sandbox import machine, recovery, sandbox
@@ -21,6 +22,7 @@ from vmsandbox.service import RuntimeService
 from vmsandbox.state import ContainerRecord, SandboxRecord, State
 
 READY, NOTREADY = SandboxState.READY, SandboxState.NOTREADY
+EXITED = ContainerState.EXITED
 
 
 @pytest.fixture(autouse=True)
@@ -168,22 +170,68 @@ async def test_a_link_in_place_of_a_directory_of_a_container_that_was_being_made
     assert list(elsewhere.iterdir()) == [elsewhere / "file"]
 
 
-def damage(world: FakeWorld, kind: type, key: str) -> None:
+def damage(world: FakeWorld, kind: type, key: str, body: str = '{"id": 5') -> None:
+    name = {SandboxRecord: "sandbox", ContainerRecord: "container"}[kind]
     with contextlib.closing(sqlite3.connect(world.directory / "state.db")) as database, database:
-        database.execute("UPDATE record SET body = '{\"id\": 5' WHERE kind = ? AND id = ?", (kind.__name__, key))
+        changed = database.execute("UPDATE record SET body = ? WHERE kind = ? AND id = ?", (body, name, key))
+        assert changed.rowcount == 1
 
 
-async def test_a_damaged_record_costs_its_sandbox_alone_which_is_given_back(world, caplog):
+def damage_field(world: FakeWorld, kind: type, key: str, field: str) -> None:
+    with contextlib.closing(sqlite3.connect(world.directory / "state.db")) as database:
+        (body,) = database.execute("SELECT body FROM record WHERE id = ?", (key,)).fetchone()
+    damage(world, kind, key, json.dumps({**json.loads(body), field: ["nonsense"]}))
+
+
+async def test_a_damaged_record_costs_its_sandbox_alone_which_is_ended_and_not_ready(world, caplog):
     quiet, other = await two_pods(world)
     damage(world, SandboxRecord, other)
     async with daemon(world) as service:
-        assert [each.id for each in service.list_pod_sandboxes()] == [quiet]
+        assert {each.id: each.state for each in service.list_pod_sandboxes()} == {quiet: READY, other: NOTREADY}
+        status = service.pod_sandbox_status(other)
+        assert f"sandbox {other} cannot be read" in status.message
+        assert (status.config.metadata.uid, status.config.metadata.name) == (other, "unreadable")
         assert await says_hello(world, service, quiet)
         assert list(world.hypervisor.machines) == [f"vmsandbox-{quiet}"]
-        assert f"SandboxRecord {other} is damaged" in caplog.text
+        assert [each.state for each in service.list_containers() if each.sandbox_id == other] == [EXITED]
+        assert f"sandbox {other} cannot be read" in caplog.text
+    async with daemon(world) as service:
+        assert service.pod_sandbox_status(other).state is NOTREADY
+        with pytest.raises(FailedPrecondition):
+            await service.create_container(other, app("second"))
+        await service.stop_pod_sandbox(other)
         await remove_all(world, service)
     with State(world.directory / "state.db") as state:
         assert (state.damaged(SandboxRecord), state.all(ContainerRecord)) == ({}, ())
+
+
+async def test_a_sandbox_of_a_damaged_record_is_known_as_its_pods_where_the_record_still_says_so(world):
+    quiet, other = await two_pods(world)
+    damage_field(world, SandboxRecord, other, "network")
+    async with daemon(world) as service:
+        status = service.pod_sandbox_status(other)
+        assert (status.state, status.config.metadata) == (NOTREADY, pod("other").metadata)
+        with pytest.raises(AlreadyExists):
+            await service.run_pod_sandbox(pod("other"))
+        await service.remove_pod_sandbox(other)
+        await service.run_pod_sandbox(pod("other"))
+        assert await says_hello(world, service, quiet)
+        await remove_all(world, service)
+
+
+async def test_a_container_of_a_damaged_record_has_ended_where_the_record_still_says_whose_it_is(world, caplog):
+    async with daemon(world) as service:
+        sandbox_id = await service.run_pod_sandbox(pod())
+        kept, damaged = await running(service, sandbox_id, name="kept"), await running(service, sandbox_id, name="bad")
+    damage_field(world, ContainerRecord, damaged, "user")
+    async with daemon(world) as service:
+        ended = service.container_status(damaged)
+        assert (ended.state, ended.exit_code, ended.reason) == (EXITED, 255, "RecordUnreadable")
+        assert (ended.config.metadata.name, "cannot be read" in ended.message) == ("bad", True)
+        assert list(world.transports.agents[sandbox_id].processes) == [(kept, "")]
+        assert service.container_status(kept).state is ContainerState.RUNNING
+        await service.remove_container(damaged)
+        await remove_all(world, service)
 
 
 async def test_a_sandbox_of_a_damaged_record_that_is_not_given_back_is_tried_again_at_the_next_start(world):
@@ -205,7 +253,7 @@ async def test_a_damaged_record_of_a_container_costs_the_container_alone(world, 
     async with daemon(world) as service:
         assert [each.id for each in service.list_containers()] == [kept]
         assert list(world.transports.agents[sandbox_id].processes) == [(kept, "")]
-        assert f"ContainerRecord {damaged} is damaged" in caplog.text
+        assert f"container {damaged} cannot be read" in caplog.text
         await remove_all(world, service)
 
 

@@ -21,7 +21,7 @@ from vmsandbox.sandbox.domain import domain_name
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.sandbox import Sandbox
 from vmsandbox.sandbox.sandboxes import Sandboxes
-from vmsandbox.sandbox.taking_back import damaged, forget, reclaim, remember, take_back
+from vmsandbox.sandbox.taking_back import end_unreadable, forget, remember, take_back
 from vmsandbox.state import ContainerRecord, SandboxRecord
 
 _log = log.get(__name__)
@@ -52,6 +52,8 @@ class Recovery:
         self._sandboxes = sandboxes
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._given_up: set[str] = set()
+        self._unreadable: set[str] = set()
+        """The sandboxes whose records cannot be read."""
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     def load(self, publish: Callable[[ContainerEvent], None]) -> None:
@@ -62,21 +64,39 @@ class Recovery:
         """
         state = self._host.state
         for record in state.all(SandboxRecord):
-            self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, publish)
-            self._admission.adopt(record.id, record.memory)
-        for container in state.all(ContainerRecord):
+            self._know(record, publish)
+        for sandbox_id, damage in state.damaged(SandboxRecord).items():
+            _log.error("%s; the sandbox is ended, and is NOTREADY until it is removed", damage.error)
+            self._unreadable.add(sandbox_id)
+            if damage.salvaged is not None:
+                self._know(damage.salvaged, publish)
+        for container in (*state.all(ContainerRecord), *self._salvaged_containers()):
             if sandbox := self._sandboxes.get(container.sandbox_id):
                 sandbox.containers[container.id] = Container(sandbox.around, container)
             else:
                 state.discard(ContainerRecord, container.id)
 
+    def _know(self, record: SandboxRecord, publish: Callable[[ContainerEvent], None]) -> None:
+        self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, publish)
+        self._admission.adopt(record.id, record.memory)
+
+    def _salvaged_containers(self) -> list[ContainerRecord]:
+        """Return what is left of containers whose records cannot be read. One that does not tell its name is removed.
+
+        Its guest deletes it, as a stranger, when that is taken back.
+        """
+        damaged = self._host.state.damaged(ContainerRecord)
+        for container_id, damage in damaged.items():
+            _log.error("%s; the container is ended", damage.error)
+            if damage.salvaged is None:
+                self._host.state.discard(ContainerRecord, container_id)
+        return [damage.salvaged for damage in damaged.values() if damage.salvaged is not None]
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Take back, while the context lasts, what was loaded; sandboxes of damaged records are given back."""
+        """Take back, while the context lasts, what was loaded."""
         for sandbox in tuple(self._sandboxes.values()):
             self._begin(sandbox.record.id, partial(self._take_back, sandbox))
-        for sandbox_id in damaged(self._host.state):
-            self._begin(sandbox_id, partial(reclaim, self._host, sandbox_id))
         try:
             yield
         finally:
@@ -143,7 +163,10 @@ class Recovery:
 
     async def _as_it_was(self, sandbox: Sandbox) -> None:
         record = sandbox.record
-        if record.state is SandboxState.READY:
+        if record.id in self._unreadable:
+            await end_unreadable(sandbox, self._host)
+            self._admission.release(record.id)
+        elif record.state is SandboxState.READY:
             await take_back(sandbox)
         elif record.state is SandboxState.NOTREADY:
             await remember(sandbox)

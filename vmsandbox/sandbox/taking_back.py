@@ -1,20 +1,16 @@
 """What is done with the record of one sandbox that an earlier process has left."""
 
-import re
-
 from vmsandbox import aio, log
 from vmsandbox.model import ContainerState
 from vmsandbox.sandbox.container import Container
 from vmsandbox.sandbox.host import Host
 from vmsandbox.sandbox.sandbox import Sandbox
 from vmsandbox.sandbox.teardown import give_back
-from vmsandbox.state import ContainerRecord, SandboxRecord, State
+from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
 
 _LIVE = (ContainerState.CREATED, ContainerState.RUNNING)
-
-_ID = re.compile(r"[0-9a-f]{32}")
 
 
 async def take_back(sandbox: Sandbox) -> None:
@@ -43,6 +39,15 @@ async def remember(sandbox: Sandbox) -> None:
             container.journal.lost("SandboxDied", sandbox.record.message)
 
 
+async def end_unreadable(sandbox: Sandbox, host: Host) -> None:
+    """End a sandbox whose record cannot be read: its machine must not run beside the one that replaces it.
+
+    It stays known, and its record on disk, until it is removed. Raises as `give_back`.
+    """
+    await remember(sandbox)
+    await give_back(host, sandbox.record.id)
+
+
 async def forget(host: Host, sandbox_id: str) -> None:
     """Give back all that a sandbox acquired, and remove its record. Raises as `give_back`; the record stays then."""
     await give_back(host, sandbox_id)
@@ -57,21 +62,6 @@ async def reclaim(host: Host, sandbox_id: str) -> None:
         _log.error("what sandbox %s acquired is not given back: %s", sandbox_id, error)
 
 
-def damaged(state: State) -> list[str]:
-    """The ids of the sandboxes whose records cannot be read, which is logged.
-
-    Damaged records of containers are removed: a container without a record is a stranger in its machine, and goes when
-    that is taken back.
-    """
-    for container_id, error in state.damaged(ContainerRecord).items():
-        _log.error("%s; the container is removed", error)
-        state.discard(ContainerRecord, container_id)
-    found = state.damaged(SandboxRecord)
-    for error in found.values():
-        _log.error("%s; the sandbox is ended, and what it acquired is given back", error)
-    return [sandbox_id for sandbox_id in found if _ID.fullmatch(sandbox_id)]  # It becomes the name of a directory.
-
-
 async def _take_back_container(sandbox: Sandbox, container: Container, status: str) -> None:
     """`status` is the agent's word for its state; empty: the guest does not have it."""
     record = container.record
@@ -83,8 +73,9 @@ async def _take_back_container(sandbox: Sandbox, container: Container, status: s
     for serial in record.blocks:
         await sandbox.around.running().blocks.adopt(serial, record.id)
     if record.state is ContainerState.EXITED:
-        return
-    if status:
+        if status in ("created", "running"):  # Its record cannot be read.
+            await sandbox.around.running().client.delete_container(record.id)
+    elif status:
         await container.take_back(ContainerState.CREATED if status == "created" else ContainerState.RUNNING)
     else:
         container.journal.lost("ContainerLost", "its machine does not have it any more")

@@ -1,6 +1,10 @@
-"""What cannot be asked of libvirt, CNI or the agent, kept on disk: one database of records (docs/on-disk.md)."""
+"""What cannot be asked of libvirt, CNI or the agent, kept on disk (docs/on-disk.md).
 
-from vmsandbox.state.database import State
+`State` is the database of one process. What is put there and comes back are the records that live; how they are stored,
+read by other versions and migrated is inside.
+"""
+
+from vmsandbox.state.database import Damaged, State
 from vmsandbox.state.records import ContainerRecord, SandboxRecord
 
-__all__ = ["ContainerRecord", "SandboxRecord", "State"]
+__all__ = ["ContainerRecord", "Damaged", "SandboxRecord", "State"]

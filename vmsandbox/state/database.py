@@ -1,96 +1,124 @@
 """What cannot be asked of libvirt, CNI or the agent, kept in one SQLite database (docs/on-disk.md).
 
-A record is a frozen dataclass under a kind and an id. Every write is one transaction in WAL mode: a process that is
-killed at any moment leaves the record before or after it, never half. `synchronous=NORMAL` skips the flush that
-only a power cut makes necessary; a power cut ends the machines too. A write takes some ten microseconds, so it is
-done in the event loop.
+Every write is one transaction in WAL mode: a process that is killed at any moment leaves the record before or after
+it, never half. `synchronous=NORMAL` skips the flush that only a power cut makes necessary; a power cut ends the
+machines too. A write takes some ten microseconds, so it is done in the event loop.
 """
 
 import contextlib
 import json
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 
 from vmsandbox import fs, log
 from vmsandbox.errors import FailedPrecondition, Internal, ResourceExhausted
-from vmsandbox.protocol import codec
+from vmsandbox.protocol.codec import encode
+from vmsandbox.state import salvage
+from vmsandbox.state.migrations import migrate
+from vmsandbox.state.reading import read
+from vmsandbox.state.records import ContainerRecord, SandboxRecord
+from vmsandbox.state.stored import StoredContainer, StoredSandbox, stored_container, stored_sandbox
 
 _log = log.get(__name__)
 
-SCHEMA = 1
-"""Version of the tables and of every record in them."""
+T = TypeVar("T", bound=SandboxRecord | ContainerRecord)
 
-T = TypeVar("T")
+_ID = re.compile(rb"[0-9a-f]{32}")
+"""Of a sandbox or a container. It becomes the name of a directory, so nothing else is ever given to anybody."""
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS record (
-    kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id)
-) WITHOUT ROWID;
-"""
+
+_ROWS = "SELECT CAST(id AS BLOB), CAST(body AS BLOB) FROM record WHERE kind = ? AND typeof(id) = 'text' ORDER BY id"
+
+_REASON = 300
+"""Characters of the reason why a record cannot be read, which clients of the CRI are told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged(Generic[T]):
+    """A record that cannot be read."""
+
+    error: Internal
+    """Why."""
+    salvaged: T | None
+    """What can still be said of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind(Generic[T]):
+    """How the records of a class are kept."""
+
+    name: str
+    stored: type[StoredSandbox] | type[StoredContainer]
+    store: Callable[[Any], StoredSandbox | StoredContainer]
+    salvage: Callable[[str, bytes, str], T | None]
+
+
+_SANDBOX = _Kind("sandbox", StoredSandbox, stored_sandbox, salvage.sandbox)
+_CONTAINER = _Kind("container", StoredContainer, stored_container, salvage.container)
 
 
 class State:
     """The database; the process that opened it owns it, and closes it with `close`."""
 
     def __init__(self, path: Path) -> None:
-        """Open the database at `path`, making it where there is none.
+        """Open the database at `path`, making it where there is none, and migrating it where an older version wrote it.
 
         Raises:
-            FailedPrecondition: another version of vmsandbox wrote it, or it is no database.
+            FailedPrecondition: a newer version of vmsandbox wrote it, or it is no database.
         """
         self._path = path
         fs.touch(path, 0o600)  # SQLite gives what it keeps beside it the same mode
         self._database = sqlite3.connect(path, isolation_level=None)
         try:
             self._prepare()
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             self._database.close()
-            raise FailedPrecondition(f"the state database {path} is not usable: {error}") from None
-        except FailedPrecondition:
+            raise FailedPrecondition(f"the state database {path} is not usable: {error}", hint=_BY_HAND) from None
+        except BaseException:
             self._database.close()
             raise
 
     def _prepare(self) -> None:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version not in (0, SCHEMA):
-            raise FailedPrecondition(
-                f"the state database has version {version}, this program reads version {SCHEMA}",
-                hint="use the version of vmsandbox that wrote it, or remove its sandboxes first",
-            )
-        self._database.executescript(f"{_TABLES} PRAGMA user_version={SCHEMA};")
+        migrate(self._database, self._path)
+        strangers = "typeof(id) <> 'text' OR length(id) <> 32 OR id GLOB '*[^0-9a-f]*'"
+        for (key,) in self._database.execute(f"SELECT hex(id) FROM record WHERE {strangers}"):  # noqa: S608
+            _log.error("a record in %s has the id %s (hexadecimal), which is not an id; it is ignored", self._path, key)
 
-    def put(self, key: str, record: Any) -> None:
-        """Write the record of that id, replacing the one before; its kind is its class.
+    def put(self, key: str, record: SandboxRecord | ContainerRecord) -> None:
+        """Write the record of that id, replacing the one before.
 
         Raises:
             ResourceExhausted: the disk is full, or does not take it.
         """
-        body = json.dumps(codec.encode(record))
+        kind = _kind(type(record))
+        body = json.dumps(encode(kind.store(record)))
         with self._writing():
-            self._database.execute("REPLACE INTO record VALUES (?, ?, ?)", (type(record).__name__, key, body))
+            self._database.execute("REPLACE INTO record VALUES (?, ?, ?)", (kind.name, key, body))
 
-    def note(self, key: str, record: Any) -> None:
+    def note(self, key: str, record: SandboxRecord | ContainerRecord) -> None:
         """As `put`, for what has happened already: where it cannot be written, that is logged, and life goes on."""
         try:
             self.put(key, record)
         except ResourceExhausted as error:
-            _log.error("%s %s is not recorded: %s", type(record).__name__, key, error)
+            _log.error("%s %s is not recorded: %s", _kind(type(record)).name, key, error)
 
-    def delete(self, kind: type, key: str) -> None:
+    def delete(self, kind: type[T], key: str) -> None:
         """Forget a record. Does nothing where there is none. Raises as `put`."""
         with self._writing():
-            self._database.execute("DELETE FROM record WHERE kind = ? AND id = ?", (kind.__name__, key))
+            self._database.execute("DELETE FROM record WHERE kind = ? AND id = ?", (_kind(kind).name, key))
 
-    def discard(self, kind: type, key: str) -> None:
+    def discard(self, kind: type[T], key: str) -> None:
         """As `delete`, for what nobody needs any more: where it stays, that is logged, and life goes on."""
         try:
             self.delete(kind, key)
         except ResourceExhausted as error:
-            _log.error("%s %s is still recorded: %s", kind.__name__, key, error)
+            _log.error("%s %s is still recorded: %s", _kind(kind).name, key, error)
 
     def all(self, kind: type[T]) -> tuple[T, ...]:
         """Every record of a kind that can be read, in the order of their ids; `damaged` has the others.
@@ -98,23 +126,25 @@ class State:
         Raises:
             FailedPrecondition: the database itself cannot be read.
         """
-        parsed = (_parse(kind, key, body) for key, body in self._rows(kind))
-        return tuple(record for record in parsed if not isinstance(record, Internal))
+        found = (_parse(_kind(kind), key, body) for key, body in self._rows(kind))
+        return tuple(record for record in found if not isinstance(record, Damaged))
 
-    def damaged(self, kind: type) -> dict[str, Internal]:
-        """Why the other records of a kind cannot be read, by their ids. Raises as `all`."""
-        parsed = {key: _parse(kind, key, body) for key, body in self._rows(kind)}
-        return {key: record for key, record in parsed.items() if isinstance(record, Internal)}
+    def damaged(self, kind: type[T]) -> dict[str, Damaged[T]]:
+        """The other records of a kind, by their ids. Raises as `all`."""
+        found = {key: _parse(_kind(kind), key, body) for key, body in self._rows(kind)}
+        return {key: record for key, record in found.items() if isinstance(record, Damaged)}
 
-    def _rows(self, kind: type) -> list[tuple[str, bytes]]:
-        query = "SELECT id, CAST(body AS BLOB) FROM record WHERE kind = ? ORDER BY id"
+    def _rows(self, kind: type[T]) -> list[tuple[str, bytes]]:
+        query = (
+            "SELECT CAST(id AS BLOB), CAST(body AS BLOB) FROM record WHERE kind = ? AND typeof(id) = 'text' ORDER BY id"
+        )
         try:
-            return self._database.execute(query, (kind.__name__,)).fetchall()
+            rows = self._database.execute(query, (_kind(kind).name,)).fetchall()
         except sqlite3.DatabaseError as error:
             raise FailedPrecondition(
-                f"the state database {self._path} cannot be read: {error}",
-                hint="move it away; machines that run have to be ended by hand then (docs/on-disk.md)",
+                f"the state database {self._path} cannot be read: {error}", hint=_BY_HAND
             ) from None
+        return [(key.decode(), body) for key, body in rows if _ID.fullmatch(key)]
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -138,8 +168,19 @@ class State:
         self.close()
 
 
-def _parse(kind: type[T], key: str, body: bytes) -> T | Internal:
+_BY_HAND = "move it away; machines that run have to be ended by hand then (docs/on-disk.md)"
+
+
+def _kind(live: type[T]) -> _Kind[T]:
+    return cast(_Kind[T], _SANDBOX if live is SandboxRecord else _CONTAINER)
+
+
+def _parse(kind: _Kind[T], key: str, body: bytes) -> T | Damaged[T]:
     try:
-        return codec.decode(kind, json.loads(body.decode()))
+        stored = read(kind.stored, json.loads(body.decode()), kind.name)
+        if stored.id != key:
+            raise ValueError(f"it says that it is of {stored.id!r}")
+        return cast(T, stored.restored())
     except Exception as error:  # Whatever stands there, it is not a record.
-        return Internal(f"the state record {kind.__name__} {key} is damaged: {error}")
+        reason = Internal(f"the state record of {kind.name} {key} cannot be read: {str(error)[:_REASON]}")
+        return Damaged(reason, kind.salvage(key, body, str(reason)))

@@ -1,0 +1,20 @@
+"""What earlier versions of vmsandbox have left on hosts, kept to be met by this one: their records and their agents.
+
+They are made from a commit of this repository:
+
+- `python -m tests.released records COMMIT`: `records-COMMIT.json`, every record of its state database, with all fields
+  set and with as few as there can be,
+- `python -m tests.released agent COMMIT`: `agent-COMMIT.zip`, the sources of its agent, and what runs them on a host.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RECORDS = sorted(HERE.glob("records-*.json"))
+
+
+def records(path: Path) -> dict[str, dict[str, Any]]:
+    """The bodies by their kinds and then `full` or `least`; beside them `schema`, the version of their database."""
+    return json.loads(path.read_text())

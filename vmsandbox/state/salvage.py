@@ -1,0 +1,75 @@
+"""What can still be said of a sandbox or a container whose record cannot be read, so that its pod can be ended.
+
+Each field is taken by itself, as far as it can be read. Nothing here raises.
+"""
+
+import contextlib
+import json
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from vmsandbox.model import (
+    ContainerConfig,
+    ContainerMetadata,
+    ContainerState,
+    ImageConfig,
+    PodSandboxConfig,
+    PodSandboxMetadata,
+    SandboxState,
+)
+from vmsandbox.protocol.codec import hints
+from vmsandbox.state.reading import read
+from vmsandbox.state.records import ContainerRecord, SandboxRecord
+from vmsandbox.state.stored import StoredContainer, StoredSandbox
+
+T = TypeVar("T")
+
+NAME = "unreadable"
+"""Name and namespace of a pod whose record does not tell them any more; its sandbox's id is its UID then."""
+
+REASON = "RecordUnreadable"
+"""Of a container's end."""
+
+EXIT_CODE = 255
+"""Of a container that ended nobody knows how."""
+
+
+def sandbox(key: str, body: bytes, reason: str) -> SandboxRecord:
+    """Return a NOTREADY sandbox with as much of its configuration as can be read, so that a kubelet knows its pod."""
+    data = _object(body)
+    config = _fields(PodSandboxConfig, data.get("config"), metadata=PodSandboxMetadata(NAME, key, NAME))
+    found = _fields(StoredSandbox, data, id=key, config=config, state="", created_at=0)
+    state = SandboxState.NOTREADY.value
+    return replace(found, id=key, state=state, secret="", message=reason).restored()
+
+
+def container(key: str, body: bytes, reason: str) -> ContainerRecord | None:
+    """Return an EXITED container, or None where the record does not tell its name and its sandbox any more."""
+    data = _object(body)
+    config = _fields(ContainerConfig, data.get("config"), metadata=ContainerMetadata(""), image="")
+    needed = {"id": key, "config": config, "image_config": ImageConfig(), "created_at": 0}
+    texts = dict.fromkeys(("sandbox_id", "image_id", "image_ref", "log_path"), "")
+    found = _fields(StoredContainer, data, **needed, **texts)
+    if not found.config.metadata.name or not found.sandbox_id:
+        return None
+    state = ContainerState.EXITED.value
+    at = found.finished_at or found.started_at or found.created_at or 1  # 0 would be: it still runs
+    ended = replace(found, id=key, state=state, exit_code=EXIT_CODE, reason=REASON, message=reason, finished_at=at)
+    return ended.restored()
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    with contextlib.suppress(Exception):
+        if isinstance(data := json.loads(body.decode()), dict):
+            return data
+    return {}
+
+
+def _fields(kind: type[T], data: object, **values: object) -> T:
+    """Return a `kind` of the fields that can be read; `values` are those that it cannot do without."""
+    fields = data if isinstance(data, dict) else {}
+    for name, hint in hints(cast(type, kind)).items():
+        if name in fields:
+            with contextlib.suppress(Exception):
+                values[name] = read(hint, fields[name], name)
+    return kind(**values)

@@ -1,0 +1,228 @@
+"""The records as they are on disk, and what lives made from them and back (docs/on-disk.md).
+
+The classes here change when the form on disk does, and for no other reason. Configurations (`config`, `image_config`)
+are written once and never changed; they are stored in the model's own encoded form, whose every field a golden file
+pins (tests/unit/state/test_schema.py): a copy of those twenty classes would say the same twice.
+
+A field that is added has a default, which stands for what an earlier version did without it. Nothing else may change
+without a new schema (`migrations`).
+"""
+
+from dataclasses import dataclass, field
+
+from vmsandbox.model import (
+    BootTimings,
+    ContainerConfig,
+    ContainerState,
+    ContainerUser,
+    ImageConfig,
+    PodNetwork,
+    PodSandboxConfig,
+    SandboxState,
+)
+from vmsandbox.protocol.bounds import Count
+from vmsandbox.protocol.messages import Dns, Interface, Route
+from vmsandbox.state.records import ContainerRecord, SandboxRecord
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRoute:
+    """`Route`."""
+
+    destination: str
+    gateway: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInterface:
+    """`Interface`."""
+
+    name: str
+    mac: str
+    mtu: int = 1500
+    addresses: tuple[str, ...] = ()
+    routes: tuple[StoredRoute, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDns:
+    """`Dns`."""
+
+    servers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNetwork:
+    """`PodNetwork`."""
+
+    netns: str
+    tap: str
+    interface: StoredInterface
+    dns: StoredDns = field(default_factory=StoredDns)
+
+    def restored(self) -> PodNetwork:
+        """Return the pod's network."""
+        it = self.interface
+        routes = tuple(Route(each.destination, each.gateway) for each in it.routes)
+        dns = Dns(self.dns.servers, self.dns.searches, self.dns.options)
+        return PodNetwork(self.netns, self.tap, Interface(it.name, it.mac, it.mtu, it.addresses, routes), dns)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTimings:
+    """`BootTimings`, in seconds."""
+
+    prepare: float = 0
+    machine: float = 0
+    kernel: float = 0
+    agent: float = 0
+    configure: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUser:
+    """`ContainerUser`."""
+
+    uid: int
+    gid: int
+    supplemental_groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSandbox:
+    """`SandboxRecord`."""
+
+    id: str
+    config: PodSandboxConfig
+    state: str
+    created_at: Count
+    memory: Count = 0
+    vcpus: int = 0
+    boots: int = 1
+    network: StoredNetwork | None = None
+    kernel: str = ""
+    boot_id: str = ""
+    secret: str = field(default="", repr=False)
+    timings: StoredTimings = field(default_factory=StoredTimings)
+    message: str = ""
+
+    def restored(self) -> SandboxRecord:
+        """Return the record. Raises ValueError where its state is none that this version knows."""
+        times = self.timings
+        return SandboxRecord(
+            id=self.id,
+            config=self.config,
+            state=SandboxState(self.state),
+            created_at=self.created_at,
+            memory=self.memory,
+            vcpus=self.vcpus,
+            boots=self.boots,
+            network=self.network.restored() if self.network else None,
+            kernel=self.kernel,
+            boot_id=self.boot_id,
+            secret=bytes.fromhex(self.secret).hex(),
+            timings=BootTimings(times.prepare, times.machine, times.kernel, times.agent, times.configure),
+            message=self.message,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContainer:
+    """`ContainerRecord`."""
+
+    id: str
+    sandbox_id: str
+    config: ContainerConfig
+    image_id: str
+    image_ref: str
+    image_config: ImageConfig
+    created_at: Count
+    log_path: str
+    disks: dict[str, str] = field(default_factory=dict)
+    blocks: tuple[str, ...] = ()
+    state: str = "unknown"
+    started_at: Count = 0
+    finished_at: Count = 0
+    exit_code: int = 0
+    reason: str = ""
+    message: str = ""
+    user: StoredUser | None = None
+
+    def restored(self) -> ContainerRecord:
+        """Return the record. One whose state this version does not know is RUNNING: its guest knows better."""
+        user = self.user
+        return ContainerRecord(
+            id=self.id,
+            sandbox_id=self.sandbox_id,
+            config=self.config,
+            image_id=self.image_id,
+            image_ref=self.image_ref,
+            image_config=self.image_config,
+            created_at=self.created_at,
+            log_path=self.log_path,
+            disks=self.disks,
+            blocks=self.blocks,
+            state=_STATES.get(self.state, ContainerState.RUNNING),
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            exit_code=self.exit_code,
+            reason=self.reason,
+            message=self.message,
+            user=ContainerUser(user.uid, user.gid, user.supplemental_groups) if user else None,
+        )
+
+
+_STATES = {state.value: state for state in ContainerState}
+
+
+def stored_sandbox(record: SandboxRecord) -> StoredSandbox:
+    """Return the form of a sandbox on disk."""
+    times = record.timings
+    return StoredSandbox(
+        id=record.id,
+        config=record.config,
+        state=record.state.value,
+        created_at=record.created_at,
+        memory=record.memory,
+        vcpus=record.vcpus,
+        boots=record.boots,
+        network=_stored_network(record.network) if record.network else None,
+        kernel=record.kernel,
+        boot_id=record.boot_id,
+        secret=record.secret,
+        timings=StoredTimings(times.prepare, times.machine, times.kernel, times.agent, times.configure),
+        message=record.message,
+    )
+
+
+def stored_container(record: ContainerRecord) -> StoredContainer:
+    """Return the form of a container on disk."""
+    user = record.user
+    return StoredContainer(
+        id=record.id,
+        sandbox_id=record.sandbox_id,
+        config=record.config,
+        image_id=record.image_id,
+        image_ref=record.image_ref,
+        image_config=record.image_config,
+        created_at=record.created_at,
+        log_path=record.log_path,
+        disks=record.disks,
+        blocks=record.blocks,
+        state=record.state.value,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        exit_code=record.exit_code,
+        reason=record.reason,
+        message=record.message,
+        user=StoredUser(user.uid, user.gid, user.supplemental_groups) if user else None,
+    )
+
+
+def _stored_network(network: PodNetwork) -> StoredNetwork:
+    it, dns = network.interface, network.dns
+    routes = tuple(StoredRoute(each.destination, each.gateway) for each in it.routes)
+    interface = StoredInterface(it.name, it.mac, it.mtu, it.addresses, routes)
+    return StoredNetwork(network.netns, network.tap, interface, StoredDns(dns.servers, dns.searches, dns.options))
