@@ -109,7 +109,7 @@ fetch_virtiofsd() {
     rm -rf "$building"
     mkdir -p "$building"
     tree=$building/tree
-    .venv/bin/python -m vmsandbox.guestimage.mirrors "$VIRTIOFSD_SUITE" |
+    .venv/bin/python -m vmsandbox.guestimage "$VIRTIOFSD_SUITE" |
         mmdebstrap --variant=extract --architectures=amd64 --include=virtiofsd "$VIRTIOFSD_SUITE" "$tree" -
     local libraries=$tree/usr/lib/x86_64-linux-gnu loader=ld-linux-x86-64.so.2
     cp "$tree/usr/libexec/virtiofsd" "$libraries/$loader" "$building"

@@ -9,10 +9,9 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from vmsandbox import typed_yaml
 from vmsandbox.errors import FailedPrecondition, NotFound
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
-from vmsandbox.typed_yaml import Node, Size
+from vmsandbox.typed_yaml import Node, Size, decode, read
 
 MACHINE_HANDLER = "vmsandbox"
 """The RuntimeClass handler that there is without configuration: pods of it are machines, made as `machine` says."""
@@ -228,12 +227,12 @@ def parse(text: str, source: str) -> Config:
     Raises:
         InvalidArgument: as `load`.
     """
-    documents = typed_yaml.read(text, source)
+    documents = read(text, source)
     if not documents:
         return Config()
     if len(documents) > 1:
         raise documents[1].error("a configuration is a single document")
-    config = typed_yaml.decode(Config, documents[0])
+    config = decode(Config, documents[0])
     _check(config, documents[0])
     return config
 

@@ -37,7 +37,7 @@ build() {
 
 # A root file system with busybox, its commands as links, and no package management.
 make_root() {
-    .venv/bin/python -m vmsandbox.guestimage.mirrors "$SUITE" |
+    .venv/bin/python -m vmsandbox.guestimage "$SUITE" |
         mmdebstrap --mode=root --variant=extract --include=base-files,busybox \
             --dpkgopt='path-exclude=/usr/share/*' --dpkgopt='path-exclude=/usr/lib/*/gconv/*' \
             "$SUITE" "$1" -

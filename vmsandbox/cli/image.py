@@ -13,8 +13,7 @@ from vmsandbox.cli.options import Global, output_option, size
 from vmsandbox.config import Config
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fs import USUAL
-from vmsandbox.guestimage.build import build_guest_image
-from vmsandbox.guestimage.manifest import DEFAULT_DIRECTORY, BuiltImage
+from vmsandbox.guestimage import DEFAULT_DIRECTORY, BuiltImage, build_guest_image
 from vmsandbox.images import ImageStore, PullProgress, Report
 from vmsandbox.model import Image, RegistryAuth
 from vmsandbox.node.images import open_images

@@ -1,7 +1,6 @@
 """Where packages come from: the mirrors that the host's own apt uses, or the one that was asked for."""
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +102,3 @@ def host_codename(os_release: Path = Path("/etc/os-release")) -> str:
 def sources_list(sources: tuple[Source, ...]) -> str:
     """The sources in the one-line style, signed by Debian's archive keys."""
     return "".join(f"deb [signed-by={KEYRING}] {s.uri} {s.suite} {' '.join(s.components)}\n" for s in sources)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(sources_list(choose_sources(sys.argv[1])))

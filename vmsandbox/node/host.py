@@ -10,7 +10,7 @@ from vmsandbox.config import Config, MachineConfig
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.transports import Transports, use_kernel
 from vmsandbox.guest.vhost_daemon import DEFAULT_PROGRAM
-from vmsandbox.guestimage.manifest import BuiltImage, load_image
+from vmsandbox.guestimage import BuiltImage, load_image
 from vmsandbox.hypervisor.base import GuestImage, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.network import BridgeSettings, Network, NetworkSettings

@@ -1,10 +1,10 @@
 """YAML files into frozen dataclasses, by their annotations; every error names the file, the line and the field.
 
-`tree` reads text into values that know where they stand, `decode` makes dataclasses of them. What a file may hold is
+`tree` reads text into values that know where they stand, `decoder` makes dataclasses of them. What a file may hold is
 what the dataclasses say: unknown and repeated keys are errors, and so is a value of another type.
 """
 
-from vmsandbox.typed_yaml.decode import Located, Size, decode
+from vmsandbox.typed_yaml.decoder import Located, Size, decode
 from vmsandbox.typed_yaml.tree import NOWHERE, Node, read
 
 __all__ = ["NOWHERE", "Located", "Node", "Size", "decode", "read"]

@@ -10,7 +10,7 @@ import pytest
 from tests.support.manifests import CHECKOUT
 from vmsandbox.pod import api
 from vmsandbox.typed_yaml import Located
-from vmsandbox.typed_yaml.decode import fields_of
+from vmsandbox.typed_yaml.decoder import fields_of
 
 
 def kinds() -> list[type[Located]]:

@@ -10,7 +10,7 @@ from vmsandbox.pod.api.references import KeySelector, ObjectFieldSelector, Objec
 from vmsandbox.pod.api.security import SecurityContext
 from vmsandbox.pod.api.volumes import PullPolicy, VolumeDevice, VolumeMount
 from vmsandbox.quantity import Quantity
-from vmsandbox.typed_yaml.decode import Located
+from vmsandbox.typed_yaml import Located
 
 
 class RestartPolicy(enum.Enum):

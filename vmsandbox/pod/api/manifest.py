@@ -7,8 +7,7 @@ from typing import TypeVar
 
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.pod.api.pod import ConfigMap, Pod, Secret
-from vmsandbox.typed_yaml.decode import decode
-from vmsandbox.typed_yaml.tree import Node, read
+from vmsandbox.typed_yaml import Node, decode, read
 
 T = TypeVar("T", ConfigMap, Secret)
 

@@ -9,7 +9,7 @@ from vmsandbox.pod.api.container import Container, ResourceRequirements, Restart
 from vmsandbox.pod.api.security import PodSecurityContext
 from vmsandbox.pod.api.volumes import Volume
 from vmsandbox.quantity import Quantity
-from vmsandbox.typed_yaml.decode import Located
+from vmsandbox.typed_yaml import Located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vmsandbox.typed_yaml.decode import Located
+from vmsandbox.typed_yaml import Located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

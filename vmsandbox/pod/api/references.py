@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vmsandbox.quantity import Quantity
-from vmsandbox.typed_yaml.decode import Located
+from vmsandbox.typed_yaml import Located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

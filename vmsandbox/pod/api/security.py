@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from vmsandbox.typed_yaml.decode import Located
+from vmsandbox.typed_yaml import Located
 
 _SELINUX = "the guest has no SELinux"
 _WINDOWS = "pods are Linux machines"

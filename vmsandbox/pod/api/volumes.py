@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from vmsandbox.pod.api.references import ObjectFieldSelector, ResourceFieldSelector
 from vmsandbox.quantity import Quantity
-from vmsandbox.typed_yaml.decode import Located
+from vmsandbox.typed_yaml import Located
 
 _CLUSTER = "it needs a cluster's storage; use hostPath, emptyDir or an image"
 _TOKENS = "there is no API server to issue it"

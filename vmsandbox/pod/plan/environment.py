@@ -9,7 +9,7 @@ from vmsandbox.pod.api.pod import ConfigMap, Secret
 from vmsandbox.pod.api.references import KeySelector, ObjectReference
 from vmsandbox.pod.plan.expansion import expand
 from vmsandbox.pod.plan.pod_facts import PodFacts
-from vmsandbox.typed_yaml.tree import Node
+from vmsandbox.typed_yaml import Node
 
 _NAME = re.compile(r"[ -<>-~]+")
 """Printable ASCII but `=`, as Kubernetes has it since 1.30."""

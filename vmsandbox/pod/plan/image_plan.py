@@ -10,7 +10,7 @@ from vmsandbox.pod.api.manifest import Manifest
 from vmsandbox.pod.api.pod import Secret
 from vmsandbox.pod.api.volumes import PullPolicy
 from vmsandbox.pod.plan.environment import missing
-from vmsandbox.typed_yaml.tree import Node
+from vmsandbox.typed_yaml import Node
 
 _TYPES = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
 _DOCKER_HUB = "index.docker.io"

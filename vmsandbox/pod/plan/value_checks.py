@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from vmsandbox.pod.api.container import ResourceRequirements
 from vmsandbox.quantity import ZERO, Quantity
-from vmsandbox.typed_yaml.tree import Node
+from vmsandbox.typed_yaml import Node
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 SUBDOMAIN = re.compile(rf"(?=.{{1,253}}$){LABEL.pattern}(\.{LABEL.pattern})*")

@@ -19,7 +19,7 @@ from vmsandbox.pod.api.volumes import (
 from vmsandbox.pod.plan.environment import missing
 from vmsandbox.pod.plan.expansion import expand, unknown_names
 from vmsandbox.pod.plan.pod_facts import PodFacts
-from vmsandbox.typed_yaml.tree import Node
+from vmsandbox.typed_yaml import Node
 
 DEFAULT_MODE = 0o644
 

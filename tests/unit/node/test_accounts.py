@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.config import UsersConfig
-from vmsandbox.node import accounts
+from vmsandbox.node.check import accounts
 
 USERS = UsersConfig(first=200_000, count=100)
 

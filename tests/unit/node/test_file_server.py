@@ -7,7 +7,8 @@ import pytest
 
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.node import check, file_server
+from vmsandbox.node import file_server
+from vmsandbox.node.check import findings
 from vmsandbox.node.file_server import OPTIONS, FileServer, find, launcher
 
 RUST = "virtiofsd 1.13.2"
@@ -105,11 +106,11 @@ def test_qemus_is_started_by_libvirt_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("says", "lacks"), [(RUST, False), (C, True)])
 async def test_check_says_what_qemus_lacks(places: tuple[Path, ...], says: str, lacks: bool) -> None:
     program(places[0], says)
-    finding = await check._volumes(Config())
+    finding = await findings._volumes(Config())
     assert finding.ok and str(places[0]) in finding.message
     assert ("supplementary groups (fsGroup) create no files" in finding.message) == lacks
     assert bool(finding.hint) == lacks
 
 
 async def test_check_fails_without_any(places: tuple[Path, ...]) -> None:
-    assert not (await check._volumes(Config())).ok
+    assert not (await findings._volumes(Config())).ok

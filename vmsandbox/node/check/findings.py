@@ -10,12 +10,13 @@ from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest.transports import use_kernel
 from vmsandbox.guest.vhost_daemon import installed
-from vmsandbox.guestimage.manifest import load_image
+from vmsandbox.guestimage import load_image
 from vmsandbox.hypervisor.base import Accelerator, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
 from vmsandbox.network import Network
-from vmsandbox.node import accounts, advice, file_server
+from vmsandbox.node import file_server
+from vmsandbox.node.check import accounts, advice
 from vmsandbox.node.host import boot_image, network_settings, open_transports, open_users, vhost_device_vsock
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim

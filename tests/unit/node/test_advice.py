@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.model import Finding
-from vmsandbox.node import advice, versions
-from vmsandbox.node.versions import judge, parse
+from vmsandbox.node.check import advice, versions
+from vmsandbox.node.check.versions import judge, parse
 
 SWAPS = "Filename Type Size Used Priority\n"
 

@@ -17,7 +17,7 @@ from vmsandbox.node.modes import KEPT, OF_SANDBOXES, Entry, Place
 from vmsandbox.sandbox.attempts import AttemptCache, Circumstances
 from vmsandbox.state import State
 
-DOCUMENT = Path(__file__).parents[2] / "docs/on-disk.md"
+DOCUMENT = Path(__file__).parents[3] / "docs/on-disk.md"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.model import Finding
-from vmsandbox.node.versions import look_at_versions
+from vmsandbox.node.check.versions import look_at_versions
 
 _VULNERABILITIES = "sys/devices/system/cpu/vulnerabilities"
 
