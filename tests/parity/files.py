@@ -21,7 +21,8 @@ FILES_OF_VOLUMES = (
         "",
         exec="probe collapsing f",
         volumes=_V,
-        differs="refused (EOPNOTSUPP): FUSE has neither this nor FALLOC_FL_INSERT_RANGE; holes and zeroes it has",
+        differs="refused (EOPNOTSUPP): FUSE supports neither this nor FALLOC_FL_INSERT_RANGE. It supports holes and "
+        "zeroes",
     ),
     Behaviour(
         "a rename and a link to another volume",
@@ -142,7 +143,7 @@ FILES_OF_VOLUMES = (
         "",
         exec="stat -f -c %T .",
         volumes=_V,
-        differs="a volume is of virtio-fs, a kind of FUSE, whatever the host's file system is",
+        differs="the type is virtio-fs, a kind of FUSE, whatever the host's file system is",
     ),
     Behaviour(
         "a volume that is read-only",

@@ -28,8 +28,8 @@ def updated(text: str, behaviours: Sequence[Behaviour]) -> str:
 def _section(behaviours: Sequence[Behaviour]) -> str:
     items = (_item(f"- *{behaviour.name}*: {behaviour.differs}") for behaviour in behaviours if behaviour.differs)
     head = (
-        "Of the behaviours that tests ask of both (`python -m tests.parity --list`), these have another answer, and no "
-        "others:"
+        "The tests ask vmsandbox and containerd the same questions (`python -m tests.parity --list`). These answers "
+        "differ, and no others:"
     )
     return "\n".join((textwrap.fill(head, _WIDTH), "", *items, ""))
 

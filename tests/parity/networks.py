@@ -19,7 +19,7 @@ NETWORKS = (
         "icmp(7), ping_group_range; ip(7), ip_unprivileged_port_start",
         "",
         exec="probe kinds | grep -E 'ping|443'; cd /proc/sys/net/ipv4; cat ip_unprivileged_port_start ping_group_range",
-        differs="allowed, as by the defaults of Docker and of containerd 2; containerd 1.6 leaves the kernel's",
+        differs="allowed, as in the defaults of Docker and of containerd 2; containerd 1.6 keeps the kernel's default",
     ),
     Behaviour("sockets of root", "raw(7), packet(7)", "", exec="probe kinds | grep -v ping", security=ROOT),
     Behaviour(

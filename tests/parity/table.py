@@ -183,28 +183,28 @@ SYSTEM_CALLS = (
     Behaviour(
         "new namespaces under RuntimeDefault", _PROFILE, "/syscalls unshare=0x10000000 clone=0x10000011,0,0,0,0 clone3",
         security=_DEFAULT,
-        differs="allowed; the profile of containers-common leaves them to the kernel",
+        differs="allowed: the profile of containers-common lets the kernel decide",
     ),
     Behaviour(
         "keys, memory policies and other processes under RuntimeDefault", _PROFILE,
         "/syscalls keyctl get_mempolicy set_mempolicy mbind name_to_handle_at pidfd_getfd process_vm_readv",
         security=_DEFAULT,
-        differs="allowed; the profile of containers-common leaves them to the kernel",
+        differs="allowed: the profile of containers-common lets the kernel decide",
     ),
     Behaviour(
         "io_uring and vmsplice under RuntimeDefault", _PROFILE,
         "/syscalls io_uring_setup io_uring_enter io_uring_register vmsplice io_pgetevents", security=_DEFAULT,
-        differs="refused; newer profiles of containerd refuse io_uring, too",
+        differs="refused; newer profiles of containerd also refuse io_uring",
     ),
     Behaviour(
         "system calls that RuntimeDefault does not list", _PROFILE, "/syscalls add_key request_key",
         security=_DEFAULT,
-        differs="refused with ENOSYS, by which programs take them for unknown to the kernel, instead of EPERM",
+        differs="refused with ENOSYS instead of EPERM; programs conclude that the kernel does not know the call",
     ),
     Behaviour(
         "bpf and perf_event_open with CAP_BPF and CAP_PERFMON under RuntimeDefault", _PROFILE,
         "/syscalls bpf perf_event_open", security=_granted("BPF", "PERFMON"),
-        differs="refused; the profile of containers-common asks for CAP_SYS_ADMIN",
+        differs="refused: the profile of containers-common requires CAP_SYS_ADMIN",
     ),
 )  # fmt: skip
 
@@ -236,7 +236,8 @@ FILES = (
     ),
     Behaviour(
         "shared memory", _CRI, "stat -c '%F %u:%g %a' /dev/shm; df -k /dev/shm | tail -1 | awk '{print $1, $2}'",
-        differs="its file system is called tmpfs, not shm: it is a mount of the guest that all containers share",
+        differs="the file system is called tmpfs, not shm, because it is a mount of the guest that all containers "
+        "share",
     ),
     Behaviour(
         "a volume's file can be replaced", "rename(2)", "", exec="echo new >.f; mv .f file; cat file", volumes=("/v",),

@@ -34,7 +34,7 @@ VIEWS = (
         "mount(8), relatime",
         "",
         exec="awk '$5 == \"/srv/missing\" {print $6}' /proc/self/mountinfo",
-        differs="it is on the machine's scratch disk, where reading a file does not change its time of access "
+        differs="the volume is on the machine's scratch disk, where reading a file does not change its access time "
         "(noatime)",
     ),
     Behaviour("paths that are hidden", "CRI masked_paths; CVE-2016-9962", "", exec=_HIDDEN, security=ROOT),
@@ -180,15 +180,15 @@ VIEWS = (
         "design: each pod has one of its own",
         "",
         exec="uname -r; cat /proc/sys/kernel/random/boot_id",
-        differs="it is the guest's, which boots with the pod: its release, its boot id and its uptime are other ones",
+        differs="the kernel is the guest's, which boots with the pod: release, boot id and uptime are not the node's",
     ),
     Behaviour(
         "the memory",
         "proc(5), /proc/meminfo",
         "",
         exec="grep MemTotal /proc/meminfo",
-        differs="/proc/meminfo, free and nproc tell what the machine has, which is sized for the pod, and not the "
-        "node's",
+        differs="/proc/meminfo, free and nproc show the size of the machine, which is made for the pod, not that of "
+        "the node",
     ),
     Behaviour(
         "the devices of a privileged container",
@@ -196,6 +196,6 @@ VIEWS = (
         "",
         exec="ls /dev | sort",
         security=PRIVILEGED,
-        differs="they are the machine's, not the node's",
+        differs="the devices are those of the machine, not those of the node",
     ),
 )

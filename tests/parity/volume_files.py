@@ -75,22 +75,22 @@ ATTRIBUTES = (
         "names of the administrator's attributes", "listxattr(2), ext4",
         "", exec=f"setfattr -n trusted.a -v 1 file; {_USER} getfattr -d -m - file", volumes=("/v",),
         security=PRIVILEGED,
-        differs="every user is told the names of trusted.* attributes, and the values to the administrator alone: FUSE "
-        "does not leave names out",
+        differs="every user can list the names of trusted.* attributes, because FUSE does not filter names; only the "
+        "administrator can read the values",
     ),
     Behaviour(
         "attributes of the administrator on links", "xattr(7)",
         "", exec="ln -s file l; setfattr -h -n trusted.a -v 1 l; getfattr -h -d -m - l", volumes=("/v",),
         security=PRIVILEGED,
-        differs="trusted.* is kept as user.* on the host, which only files and directories have; setting it on a "
-        "symbolic link, a device or a FIFO is refused (EPERM)",
+        differs="refused (EPERM) on a symbolic link, a device or a FIFO: trusted.* is stored as user.* on the host, "
+        "and there only files and directories can have user.*",
     ),
     Behaviour(
         "attributes below user.virtiofs", _ITEM_4,
         "", exec="setfattr -n user.virtiofs.trusted.a -v 1 file; getfattr -d -m - file", volumes=("/v",),
         security=ROOT,
-        differs="names below user.virtiofs. are refused (EPERM): what a guest keeps there as trusted.* and security.* "
-        "could else be made by users who may not",
+        differs="refused (EPERM): virtiofsd stores trusted.* and security.* under these names, and an ordinary user "
+        "must not be able to create those",
     ),
 )  # fmt: skip
 
@@ -138,8 +138,8 @@ ACLS = (
         "an ACL lets a supplementary group make files", "acl(5); FUSE_CREATE_SUPP_GROUP of the kernel",
         "", exec="mkdir -m 700 d; setfacl -m g:1001:rwx d; as-user --reuid=1002 --regid=1002 --groups=1001 touch d/f",
         volumes=("/v",), security=ROOT,
-        differs="of a process's supplementary groups the host is told the one that owns the directory: "
-        "a group that only an ACL of the directory names makes no files in it",
+        differs="refused: the host learns only one of a process's supplementary groups, the one that owns the "
+        "directory. A group that only an ACL of the directory names cannot create files there",
     ),
 )  # fmt: skip
 
@@ -163,8 +163,8 @@ OVERLAYS = (
         "a file with capabilities is copied up in an overlay on a volume", _OVERLAY,
         "", exec=f"{_LAYERS} cd lower; {_CAPABLE} cd ..; {_MERGE} cd merged; chmod 755 grep; getcap grep; {_TELL}"
         "cd ..; umount merged", volumes=("/v",), security=PRIVILEGED,
-        differs="a file of a lower layer whose mode, owner or name is changed loses its capabilities: the overlay sets "
-        "the owner of its copy after the capabilities, and over virtio-fs that is a chown, which takes them",
+        differs="a file of a lower layer loses its capabilities when its mode, owner or name changes: the overlay "
+        "sets the owner of its copy after the capabilities. Over virtio-fs that is a chown, which removes them",
     ),
     Behaviour(
         "a rename can leave a whiteout, and exchange two files", "rename(2): RENAME_WHITEOUT, RENAME_EXCHANGE",
@@ -174,8 +174,8 @@ OVERLAYS = (
     Behaviour(
         "a file without a name", f"{_ITEM_4}; open(2), O_TMPFILE",
         "", exec="files tmpfile . f && cat f; stat -c '%a %h' f", volumes=("/v",), security=ROOT,
-        differs="O_TMPFILE in a volume is EOPNOTSUPP, at which programs make a file with a name: virtiofsd (1.14) has "
-        "no such call. A volume of medium Memory is a tmpfs, which has it",
+        differs="O_TMPFILE in a volume fails with EOPNOTSUPP, because virtiofsd (1.14) does not support it; programs "
+        "then create a file with a name. A volume of medium Memory is a tmpfs, which supports it",
     ),
 )  # fmt: skip
 

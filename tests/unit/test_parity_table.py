@@ -41,6 +41,6 @@ def test_a_page_without_the_generated_section_is_refused() -> None:
 def test_what_stands_around_the_generated_section_is_kept() -> None:
     [first, *_] = (behaviour for behaviour in BEHAVIOURS if behaviour.differs)
     page = updated(f"before\n{BEGIN}of another table\n{END}after\n", [first])
-    assert page.startswith(f"before\n{BEGIN}Of the behaviours")
+    assert page.startswith(f"before\n{BEGIN}The tests ask")
     assert page.endswith(f"{END}after\n")
     assert "of another table" not in page
