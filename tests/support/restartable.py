@@ -4,7 +4,7 @@ import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -19,14 +19,23 @@ from tests.support.libvirt import OwnLibvirtd
 class Node:
     """A daemon that can be killed, and started again on what it left."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, under: Sequence[str] = ()) -> None:
         self.directory = directory
+        self.under = under
         self.process: subprocess.Popen[bytes] | None = None
         self.stack = contextlib.ExitStack()
         self.cri: Cri
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "vmsandbox", "--config", str(self.directory / "config.yaml"), "serve"]
+        command = [
+            *self.under,
+            sys.executable,
+            "-m",
+            "vmsandbox",
+            "--config",
+            str(self.directory / "config.yaml"),
+            "serve",
+        ]
         with (self.directory / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.cri = self.stack.enter_context(Cri.connect(self.directory / "cri.sock", self.directory / "logs"))
@@ -60,8 +69,11 @@ def _shared_mount(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def restartable_node() -> Iterator[Node]:
-    """A node with a libvirtd of its own, whose daemon runs; every pod is removed in the end."""
+def restartable_node(under: Sequence[str] = ()) -> Iterator[Node]:
+    """A node with a libvirtd of its own, whose daemon runs; every pod is removed in the end.
+
+    `under` is a command that runs the daemon's, which is appended to it.
+    """
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(conformance._private_directory())
         stack.enter_context(_shared_mount(directory))
@@ -76,7 +88,7 @@ def restartable_node() -> Iterator[Node]:
         settings = {**conformance.configuration(directory), "libvirt": libvirtd.uri}
         (directory / "config.yaml").write_text(yaml.safe_dump(settings))
         stack.callback(subprocess.run, ["ip", "link", "delete", settings["network"]["default"]["bridge"]], check=False)
-        node = Node(directory)
+        node = Node(directory, under)
         eventually((directory / "libvirtd/run/libvirt-sock").exists)
         node.start()
         yield node

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.unit import UNIT, values
+from tests.support.unit import EMBEDDED, UNIT, remove_devices, values
 
-HIGHEST_EXPOSURE = 7.1
+HIGHEST_EXPOSURE = 6.1
 """docs/security.md, "The unit", says what keeps it from being lower."""
 
 MOUNT_NAMESPACE = (
@@ -47,6 +47,46 @@ def test_the_units_exposure_is_as_low_as_its_work_allows() -> None:
 @pytest.mark.parametrize("key", MOUNT_NAMESPACE)
 def test_the_unit_stays_in_the_namespaces_of_the_host(key: str) -> None:
     assert values(key) == []
+    assert values(key, EMBEDDED) == []
+
+
+def test_the_drop_in_for_an_embedded_libvirt_is_sound_and_takes_back_what_qemu_needs(tmp_path: Path) -> None:
+    (tmp_path / UNIT.name).write_text(UNIT.read_text().replace("/usr/bin/vmsandbox", "/usr/bin/true"))
+    drop_ins = tmp_path / f"{UNIT.name}.d"
+    drop_ins.mkdir()
+    (drop_ins / EMBEDDED.name).write_text(EMBEDDED.read_text())
+    verified = analyze("verify", "--man=no", tmp_path / UNIT.name)
+    assert (verified.stdout, verified.stderr, verified.returncode) == ("", "", 0)
+    for key in ("MemoryDenyWriteExecute", "RestrictSUIDSGID", "RestrictNamespaces", "ProtectClock"):
+        assert values(key) and values(key, EMBEDDED)[-1] == "no"
+    assert values("DevicePolicy", EMBEDDED)[-1] == "auto" and values("DeviceAllow", EMBEDDED) == []
+    assert {"CAP_MKNOD", "CAP_SYS_ADMIN"} <= set(values("CapabilityBoundingSet", EMBEDDED))
+
+
+_PREPARE = """
+import asyncio, pathlib, sys
+from vmsandbox.errors import FailedPrecondition
+from vmsandbox.hypervisor import embedded
+async def prepare():
+    async with embedded.prepared(pathlib.Path(sys.argv[1])):
+        print("prepared")
+try:
+    asyncio.run(prepare())
+except FailedPrecondition as error:
+    print(error.hint)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="capabilities are given up by root")
+@pytest.mark.parametrize(("options", "heard"), [([], "embedded-libvirt.conf"), (["--embedded"], "prepared")])
+def test_a_libvirt_inside_the_daemon_needs_the_drop_in_and_says_so(
+    tmp_path: Path, options: list[str], heard: str
+) -> None:
+    command = [sys.executable, "-m", "tests.support.unit", *options, sys.executable, "-c", _PREPARE, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        said, _ = process.communicate()
+    remove_devices(process.pid)
+    assert heard in said
 
 
 def test_a_file_of_the_service_is_roots_alone() -> None:

@@ -6,6 +6,7 @@ twenty.
 
 import asyncio
 import contextlib
+import mmap
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -52,12 +53,13 @@ async def prepared(root: Path) -> AsyncIterator[None]:
     QEMU's user passes through it to its own files. The logs of machines that ended earlier are removed.
 
     Raises:
-        FailedPrecondition: this process has an embedded libvirt elsewhere.
+        FailedPrecondition: this process has an embedded libvirt elsewhere, or QEMU, its child, could not run.
     """
     if other := _opened.keys() - {root}:
         raise FailedPrecondition(
             f"this process has an embedded libvirt at {other.pop()}, and cannot have one at {root}"
         )
+    _check_written_code()
     _make(root)
     with reaping():
         async with aio.attendant(_keep_cutting(root), f"logs of {root}"):
@@ -70,6 +72,17 @@ def connection(root: Path) -> "libvirt.virConnect":
         if root not in _opened:
             _opened[root] = libvirt.open(f"qemu:///embed?root={quote(str(root))}")
         return _opened[root]
+
+
+def _check_written_code() -> None:
+    """Look whether this process, and so QEMU, may write the code that it executes, as emulation does."""
+    try:
+        mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC).close()
+    except PermissionError:
+        raise FailedPrecondition(
+            "this process may not execute memory that it writes, and neither could a QEMU that it starts",
+            hint="with the systemd unit, an embedded libvirt needs the drop-in packaging/systemd/embedded-libvirt.conf",
+        ) from None
 
 
 def _make(root: Path) -> None:

@@ -5,7 +5,7 @@ What the kernel refuses raises FailedPrecondition, with its reason.
 
 import ctypes
 import os
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition
 
@@ -18,11 +18,10 @@ READONLY, NOSUID, NODEV, IDMAP = 1, 2, 4, 0x00100000
 _MS_NOSUID, _MS_NOEXEC = 2, 8
 _MNT_DETACH, _UMOUNT_NOFOLLOW = 2, 8
 
-_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 428, 429, 437, 442
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH, _MOVE_MOUNT_SET_GROUP = 4, 0x40, 0x100
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 2, 4, 8
 
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
 
@@ -35,12 +34,6 @@ class _MountAttr(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
 
 
-class _OpenHow(ctypes.Structure):
-    """Of openat2(2)."""
-
-    _fields_ = tuple((name, ctypes.c_uint64) for name in ("flags", "mode", "resolve"))
-
-
 def copy_of(source: Path, *, recursive: bool = True) -> int:
     """A copy of the mounts at and below `source`, following links, attached nowhere (open_tree(2)); the caller's.
 
@@ -50,23 +43,6 @@ def copy_of(source: Path, *, recursive: bool = True) -> int:
     tree = _call(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags)
     _check(tree, f"cannot open the volume {source}")
     return tree
-
-
-def open_beneath(directory: int, path: PurePath) -> int:
-    """A descriptor, of no use but as a place, of what is at a path below another (openat2(2)); the caller's.
-
-    Mounts are entered, and links are not followed.
-
-    Raises:
-        OSError: nothing is there, a link is on the way (ELOOP), or it leads out of `directory` (EXDEV).
-    """
-    resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
-    how = _OpenHow(os.O_PATH | os.O_CLOEXEC, 0, resolve)  # With O_NOFOLLOW a link itself would be opened.
-    size = ctypes.c_size_t(ctypes.sizeof(how))
-    fd = _call(_SYS_OPENAT2, directory, os.fsencode(path), ctypes.byref(how), size)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
-    return fd
 
 
 def attach(tree: int, source: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from vmsandbox.errors import FailedPrecondition
+from vmsandbox.fs.below import place_below
 from vmsandbox.process import name_of
 from vmsandbox.sandbox import mount_calls as calls
 from vmsandbox.sandbox import mountinfo
@@ -39,7 +40,7 @@ class ShareServer:
 
     def open(self, path: PurePath) -> int:
         """A descriptor of what is at a path of its, links not followed. Its file system may hang. Raises OSError."""
-        return self.keep(calls.open_beneath(self.root, path.relative_to("/")))
+        return self.keep(place_below(self.root, path.relative_to("/").parts))
 
     def keep(self, fd: int) -> int:
         """Close a descriptor with the context."""
