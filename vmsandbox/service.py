@@ -31,20 +31,22 @@ from vmsandbox.model import (
     SandboxUsage,
 )
 from vmsandbox.protocol.secret import random_bytes
-from vmsandbox.sandbox.admission import Admission, available_memory, default_boots
-from vmsandbox.sandbox.attach import Attachment
-from vmsandbox.sandbox.broadcast import Broadcast
-from vmsandbox.sandbox.container import Container
-from vmsandbox.sandbox.domain import size_of
-from vmsandbox.sandbox.exec_process import ExecProcess
-from vmsandbox.sandbox.host import Host
-from vmsandbox.sandbox.possible import check_pod
-from vmsandbox.sandbox.recovery import Recovery
-from vmsandbox.sandbox.sandbox import Sandbox
-from vmsandbox.sandbox.sandboxes import Sandboxes
-from vmsandbox.sandbox.states import ContainerCall, SandboxCall, require_container, require_sandbox
-from vmsandbox.sandbox.taking_back import reclaim
-from vmsandbox.sandbox.usage import measured, sandbox_usage
+from vmsandbox.sandbox.containers import Container
+from vmsandbox.sandbox.lifecycle import (
+    Admission,
+    Broadcast,
+    Recovery,
+    Sandbox,
+    Sandboxes,
+    available_memory,
+    default_boots,
+    measured,
+    reclaim,
+    sandbox_usage,
+)
+from vmsandbox.sandbox.machines import Host
+from vmsandbox.sandbox.spec import ContainerCall, SandboxCall, check_pod, require_container, require_sandbox
+from vmsandbox.sandbox.streams import AttachedClient, ExecProcess
 from vmsandbox.state import ContainerRecord, SandboxRecord
 
 _log = log.get(__name__)
@@ -87,23 +89,23 @@ class RuntimeService:
             VmsandboxError: what failed; nothing is left of it then.
         """
         check_pod(config)
-        size = size_of(self._host.profile(config.runtime_handler), config)
+        plan = self._host.plan(uuid.uuid4().hex, config)
         same = self._sandboxes.named(config.metadata)
         if same is not None and same.record.state is SandboxState.STARTING:
             await self._recovery.wait_for(same.record.id)  # It is given back, if an earlier process was making it.
         self._sandboxes.check_is_new(config.metadata)
         record = SandboxRecord(
-            uuid.uuid4().hex,
+            plan.sandbox_id,
             config,
             SandboxState.STARTING,
             time.time_ns(),
-            size.memory,
-            size.vcpus,
+            plan.size.memory,
+            plan.size.vcpus,
             secret=random_bytes().hex(),
         )
         sandbox = self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, self._broadcast.publish)
         try:
-            await sandbox.start()
+            await sandbox.start(plan)
         except BaseException:
             if sandbox.is_gone:  # Else something of it is left, for a stop to give back.
                 self._sandboxes.pop(record.id, None)
@@ -209,7 +211,7 @@ class RuntimeService:
             yield process
 
     @contextlib.asynccontextmanager
-    async def attach(self, request: AttachRequest) -> AsyncIterator[Attachment]:
+    async def attach(self, request: AttachRequest) -> AsyncIterator[AttachedClient]:
         """Join the streams of a running container (CRI Attach). Raises NotFound, FailedPrecondition."""
         container = await self._container(request.container_id)
         async with container.attach(stdin=request.stdin) as attachment:

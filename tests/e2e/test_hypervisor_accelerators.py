@@ -9,8 +9,8 @@ import pytest
 from tests.support.libvirt import Workshop, embedded_uri, workshop
 from vmsandbox.hypervisor.base import Accelerator, GuestImage
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
-from vmsandbox.sandbox.attempts import Attempt
-from vmsandbox.sandbox.probe import Prober
+from vmsandbox.node.accelerators.attempts import Attempt
+from vmsandbox.node.accelerators.probe import Prober
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ import pytest
 from tests.support.binding import bound, inside, mount_at, share_served
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.process import Account
-from vmsandbox.sandbox import mountinfo, mounts
-from vmsandbox.sandbox.layout import SandboxLayout
-from vmsandbox.sandbox.shared_volumes import SharedVolumes
+from vmsandbox.sandbox.files import mountinfo, mounts
+from vmsandbox.sandbox.files.directories import SandboxDirectories
+from vmsandbox.sandbox.files.shared_volumes import SharedVolumes
 
 
 @pytest.fixture
 def layout(tmp_path):
-    layout = SandboxLayout(tmp_path / "runtime" / "s", tmp_path / "persistent" / "s")
+    layout = SandboxDirectories(tmp_path / "runtime" / "s", tmp_path / "persistent" / "s")
     yield layout
     asyncio.run(layout.remove())
     assert mountinfo.mounts_below(tmp_path) == []
@@ -63,7 +63,7 @@ def test_a_place_made_later_appears_in_what_is_served(layout):
 
 
 def test_a_read_only_volume_cannot_be_written_on_the_host_either(layout, served, volume):
-    place = bound(layout, volume, access=mounts.Access(readonly=True)).place
+    place = bound(layout, volume, access=mounts.MountAccess(readonly=True)).place
     with inside(layout, place) as path, pytest.raises(OSError, match="Read-only"):
         (path / "file").write_text("changed")
 
@@ -88,7 +88,7 @@ def test_what_is_mounted_below_a_volume_is_part_of_it(layout, served, volume, mo
 def test_only_a_recursively_read_only_volume_is_read_only_all_the_way_down(
     layout, served, volume, mounted_on, recursive
 ):
-    place = bound(layout, volume, access=mounts.Access(readonly=True, recursive=recursive)).place
+    place = bound(layout, volume, access=mounts.MountAccess(readonly=True, recursive=recursive)).place
     with inside(layout, place) as path, contextlib.ExitStack() as stack:
         if recursive:
             stack.enter_context(pytest.raises(OSError, match="Read-only"))

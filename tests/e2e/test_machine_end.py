@@ -36,7 +36,9 @@ from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import claim
 from vmsandbox.process import stat_of
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.sandbox import execs, sandbox, stopping
+from vmsandbox.sandbox.containers import stopping
+from vmsandbox.sandbox.lifecycle import sandbox
+from vmsandbox.sandbox.streams import execs
 from vmsandbox.service import RuntimeService
 
 if os.geteuid() != 0:

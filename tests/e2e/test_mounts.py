@@ -11,21 +11,21 @@ import pytest
 
 from tests.support.binding import Listing, bound, inside, key, mount_at, share_served
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.sandbox import mountinfo, mounts
-from vmsandbox.sandbox.host_volume import looked_at
-from vmsandbox.sandbox.layout import SandboxLayout
-from vmsandbox.sandbox.share_server import server_of
-from vmsandbox.sandbox.shared_volumes import SharedVolumes
+from vmsandbox.sandbox.files import mountinfo, mounts
+from vmsandbox.sandbox.files.directories import SandboxDirectories
+from vmsandbox.sandbox.files.host_volume import looked_at
+from vmsandbox.sandbox.files.share_server import server_of
+from vmsandbox.sandbox.files.shared_volumes import SharedVolumes
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
 
-READ_ONLY = mounts.Access(readonly=True)
-FOLLOWS = mounts.Access(follows=True)
+READ_ONLY = mounts.MountAccess(readonly=True)
+FOLLOWS = mounts.MountAccess(follows=True)
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Iterator[SandboxLayout]:
-    layout = SandboxLayout(tmp_path / "runtime", tmp_path / "persistent")
+def layout(tmp_path: Path) -> Iterator[SandboxDirectories]:
+    layout = SandboxDirectories(tmp_path / "runtime", tmp_path / "persistent")
     layout.make()
     yield layout
     asyncio.run(layout.remove())
@@ -33,7 +33,7 @@ def layout(tmp_path: Path) -> Iterator[SandboxLayout]:
 
 
 @pytest.fixture
-def listing(layout: SandboxLayout) -> Iterator[Listing]:
+def listing(layout: SandboxDirectories) -> Iterator[Listing]:
     with share_served(layout) as listing:
         yield listing
 
@@ -62,7 +62,7 @@ def bind_mount(source: Path, target: Path) -> Iterator[Path]:
 
 
 def test_a_volume_is_seen_by_virtiofsd_and_not_by_the_host(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     place = bound(layout, source).place
     assert listing(place) == ["a", "file", "inner"]
@@ -71,7 +71,9 @@ def test_a_volume_is_seen_by_virtiofsd_and_not_by_the_host(
     assert mountinfo.mounts_below(layout.served / place) == []
 
 
-def test_what_a_volume_holds_can_be_removed_on_the_host(layout: SandboxLayout, listing: Listing, source: Path) -> None:
+def test_what_a_volume_holds_can_be_removed_on_the_host(
+    layout: SandboxDirectories, listing: Listing, source: Path
+) -> None:
     place = bound(layout, source).place
     subprocess.run(["umount", source / "inner"], check=True)
     (source / "inner").rmdir()
@@ -79,7 +81,7 @@ def test_what_a_volume_holds_can_be_removed_on_the_host(layout: SandboxLayout, l
 
 
 def test_a_volume_goes_with_the_last_container_that_has_it(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     place = bound(layout, source, "c").place
     assert bound(layout, source, "d").place == place
@@ -93,7 +95,7 @@ def test_a_volume_goes_with_the_last_container_that_has_it(
     assert (source / "inner" / "deep").exists()
 
 
-def test_a_volume_that_is_one_file_is_seen_too(layout: SandboxLayout, listing: Listing, source: Path) -> None:
+def test_a_volume_that_is_one_file_is_seen_too(layout: SandboxDirectories, listing: Listing, source: Path) -> None:
     place = bound(layout, source / "file").place
     assert listing("") == [str(place)]
     SharedVolumes(layout).release("c")
@@ -102,7 +104,7 @@ def test_a_volume_that_is_one_file_is_seen_too(layout: SandboxLayout, listing: L
 
 
 def test_a_part_of_a_volume_is_used_from_where_the_volume_is(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     whole = bound(layout, source).place
     assert bound(layout, source / "a/b", "d").place == whole / "a/b"
@@ -113,7 +115,7 @@ def test_a_part_of_a_volume_is_used_from_where_the_volume_is(
 
 
 def test_a_bind_mount_of_the_host_is_what_it_shows(
-    layout: SandboxLayout, listing: Listing, source: Path, tmp_path: Path
+    layout: SandboxDirectories, listing: Listing, source: Path, tmp_path: Path
 ) -> None:
     whole = bound(layout, source).place
     with bind_mount(source / "a", tmp_path / "sub-path") as part:
@@ -122,7 +124,7 @@ def test_a_bind_mount_of_the_host_is_what_it_shows(
 
 
 def test_a_bind_mount_of_the_host_that_comes_first_is_taken_in_as_what_it_shows(
-    layout: SandboxLayout, listing: Listing, source: Path, tmp_path: Path
+    layout: SandboxDirectories, listing: Listing, source: Path, tmp_path: Path
 ) -> None:
     with bind_mount(source / "a", tmp_path / "sub-path") as part:
         alone = bound(layout, part).place
@@ -134,7 +136,7 @@ def test_a_bind_mount_of_the_host_that_comes_first_is_taken_in_as_what_it_shows(
 
 
 def test_a_volume_that_comes_later_takes_its_parts_in_and_they_stay_what_they_were(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     parts = [source / "a/b", source / "file", source / "inner"]
     before = [key(layout, bound(layout, part, f"c{number}").place) for number, part in enumerate(parts)]
@@ -152,7 +154,7 @@ def test_a_volume_that_comes_later_takes_its_parts_in_and_they_stay_what_they_we
 
 
 def test_what_was_renamed_or_replaced_on_the_host_is_not_taken_for_what_it_was(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     old = bound(layout, source / "a").place
     (source / "a").rename(source / "moved")
@@ -168,7 +170,7 @@ def test_what_was_renamed_or_replaced_on_the_host_is_not_taken_for_what_it_was(
 
 
 def test_a_directory_that_something_is_mounted_on_is_not_what_is_mounted(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     whole = bound(layout, source).place
     subprocess.run(["mount", "-t", "tmpfs", "none", source / "a"], check=True)
@@ -181,7 +183,7 @@ def test_a_directory_that_something_is_mounted_on_is_not_what_is_mounted(
 
 
 def test_what_the_host_has_mounted_meanwhile_is_there_for_who_comes_later(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     whole = bound(layout, source).place
     subprocess.run(["mount", "-t", "tmpfs", "none", source / "a"], check=True)
@@ -197,7 +199,7 @@ def test_what_the_host_has_mounted_meanwhile_is_there_for_who_comes_later(
 
 
 def test_a_place_is_writable_as_soon_as_one_may_write_there_and_not_before(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     reader = bound(layout, source, "c", READ_ONLY)
     assert reader.readonly
@@ -210,7 +212,7 @@ def test_a_place_is_writable_as_soon_as_one_may_write_there_and_not_before(
 
 
 def test_what_one_container_writes_in_what_it_only_reads_leaves_the_rest_read_only_on_the_host(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     whole = bound(layout, source, "c", READ_ONLY).place
     assert bound(layout, source / "a", "c").place == whole / "a"
@@ -223,10 +225,10 @@ def test_what_one_container_writes_in_what_it_only_reads_leaves_the_rest_read_on
 
 
 def test_a_volume_that_comes_later_to_be_written_has_its_read_only_parts_writable(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     bound(layout, source / "a", "c", READ_ONLY)
-    bound(layout, source / "inner", "c", mounts.Access(readonly=True, recursive=True))
+    bound(layout, source / "inner", "c", mounts.MountAccess(readonly=True, recursive=True))
     whole = bound(layout, source, "d").place
     for part in ("a", "inner"):
         with inside(layout, whole / part) as path:
@@ -234,7 +236,7 @@ def test_a_volume_that_comes_later_to_be_written_has_its_read_only_parts_writabl
 
 
 def test_what_the_host_has_read_only_stays_so(
-    layout: SandboxLayout, listing: Listing, source: Path, tmp_path: Path
+    layout: SandboxDirectories, listing: Listing, source: Path, tmp_path: Path
 ) -> None:
     with bind_mount(source, tmp_path / "bound") as other:
         subprocess.run(["mount", "-o", "remount,bind,ro", other], check=True)
@@ -248,15 +250,15 @@ def test_what_the_host_has_read_only_stays_so(
 
 
 def test_what_is_mounted_below_a_read_only_volume_is_named_where_it_is_not(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     assert [str(path) for path in bound(layout, source, "c", READ_ONLY).writable] == ["inner"]
     assert bound(layout, source, "c").writable == ()
-    assert bound(layout, source, "c", mounts.Access(readonly=True, recursive=True)).writable == ()
+    assert bound(layout, source, "c", mounts.MountAccess(readonly=True, recursive=True)).writable == ()
 
 
 def test_owners_that_are_mapped_differently_are_places_of_their_own(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     plain = bound(layout, source).place
     mapped = bound(layout, source, "d", mapping="0123").place
@@ -266,14 +268,16 @@ def test_owners_that_are_mapped_differently_are_places_of_their_own(
 
 
 def test_an_agent_that_follows_links_gets_no_place_below_another_volume(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     whole = bound(layout, source).place
     assert bound(layout, source, "d", deep=False).place == whole
     assert len(bound(layout, source / "a", "d", deep=False).place.parts) == 1
 
 
-def test_the_places_of_an_older_version_are_left_alone(layout: SandboxLayout, listing: Listing, source: Path) -> None:
+def test_the_places_of_an_older_version_are_left_alone(
+    layout: SandboxDirectories, listing: Listing, source: Path
+) -> None:
     container = "5" * 32
     old = layout.share / container / "0"
     old.mkdir(parents=True)
@@ -289,7 +293,7 @@ def test_the_places_of_an_older_version_are_left_alone(layout: SandboxLayout, li
 
 
 def test_what_a_killed_process_has_noted_and_not_made_costs_nothing(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     (layout.uses / "0000").mkdir(parents=True)
     (layout.uses / "0000" / "c").touch()
@@ -303,9 +307,9 @@ def test_what_a_killed_process_has_noted_and_not_made_costs_nothing(
     assert not list(layout.uses.iterdir())
 
 
-@pytest.mark.parametrize("first", [FOLLOWS, mounts.Access()], ids=["from the start", "once asked for"])
+@pytest.mark.parametrize("first", [FOLLOWS, mounts.MountAccess()], ids=["from the start", "once asked for"])
 def test_a_volume_follows_what_is_mounted_on_the_host_later(
-    layout: SandboxLayout, listing: Listing, source: Path, first: mounts.Access
+    layout: SandboxDirectories, listing: Listing, source: Path, first: mounts.MountAccess
 ) -> None:
     with bind_mount(source, source):
         subprocess.run(["mount", "--make-shared", source], check=True)
@@ -322,7 +326,7 @@ def test_a_volume_follows_what_is_mounted_on_the_host_later(
 
 
 def test_what_is_private_does_not_follow_and_nothing_goes_to_the_host(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     with bind_mount(source, source):
         subprocess.run(["mount", "--make-shared", source], check=True)
@@ -335,7 +339,7 @@ def test_what_is_private_does_not_follow_and_nothing_goes_to_the_host(
 
 
 def test_a_part_that_was_moved_away_is_found_where_it_is_and_a_link_in_its_place_is_not_followed(
-    layout: SandboxLayout, listing: Listing, source: Path
+    layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     part = key(layout, bound(layout, source / "a/b").place)
     (source / "a").rename(source / "kept")
@@ -348,19 +352,19 @@ def test_a_part_that_was_moved_away_is_found_where_it_is_and_a_link_in_its_place
             key(layout, whole / link)
 
 
-def test_without_virtiofsd_there_are_no_volumes(layout: SandboxLayout, source: Path) -> None:
+def test_without_virtiofsd_there_are_no_volumes(layout: SandboxDirectories, source: Path) -> None:
     with pytest.raises(FailedPrecondition, match="no virtiofsd serves"):
         bound(layout, source)
 
 
-def test_the_process_itself_stays_where_it_was(layout: SandboxLayout, listing: Listing, source: Path) -> None:
+def test_the_process_itself_stays_where_it_was(layout: SandboxDirectories, listing: Listing, source: Path) -> None:
     before = os.stat("/proc/self/ns/mnt").st_ino, os.stat("/").st_ino
     bound(layout, source)
     assert (os.stat("/proc/self/ns/mnt").st_ino, os.stat("/").st_ino) == before
 
 
 def test_a_machine_of_a_version_whose_guests_wrote_in_the_share_takes_no_more_volumes(
-    layout: SandboxLayout, source: Path
+    layout: SandboxDirectories, source: Path
 ) -> None:
     mounts.unmount_below(layout.served)
     layout.served.rmdir()

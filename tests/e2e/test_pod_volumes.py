@@ -10,7 +10,7 @@ from tests.support.manifests import plan
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.pod.run.mounting import PodMounts
 from vmsandbox.pod.run.volumes import PodDirectories, PodVolumes
-from vmsandbox.sandbox.mountinfo import mounts_below
+from vmsandbox.sandbox.files.mountinfo import mounts_below
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts and changes owners: run as root")
 

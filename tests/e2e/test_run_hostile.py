@@ -22,7 +22,7 @@ deep=n/n/n/n/n/n/n/n/n/n/n/n/n/n/n/n
 i=0; while [ $i -lt 1200 ]; do mkdir -p $deep && cd -P $deep || exit 1; i=$((i+16)); done
 echo nested $i
 """
-"""Levels beyond Python's stack; those beyond the kernel's longest path are in `tests/unit/test_teardown.py`."""
+"""Levels beyond Python's stack. tests/unit/sandbox/machines/test_teardown.py has those beyond the longest path."""
 
 
 def test_a_volume_full_of_traps_is_removed_with_its_pod(node: Node) -> None:

@@ -13,11 +13,12 @@ from vmsandbox.errors import InvalidArgument
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.model import IdMapping, Mount, PropagationMode
 from vmsandbox.protocol.messages import MakeTmpfs
-from vmsandbox.sandbox import mountinfo
-from vmsandbox.sandbox.layout import SandboxLayout
-from vmsandbox.sandbox.shared_volumes import SharedVolumes
-from vmsandbox.sandbox.synced_volumes import SyncedVolumes
-from vmsandbox.sandbox.volumes import Source, Volumes
+from vmsandbox.sandbox.files import mountinfo
+from vmsandbox.sandbox.files.directories import SandboxDirectories
+from vmsandbox.sandbox.files.shared_volumes import SharedVolumes
+from vmsandbox.sandbox.files.synced_volumes import SyncedVolumes
+from vmsandbox.sandbox.files.volumes import Volumes
+from vmsandbox.sandbox.spec.container_mounts import MountSource
 
 if os.geteuid() != 0:
     pytest.skip("mounts need root", allow_module_level=True)
@@ -34,8 +35,8 @@ class Client:
 
 
 @pytest.fixture
-def layout(tmp_path) -> Iterator[SandboxLayout]:
-    layout = SandboxLayout(tmp_path / "runtime" / "s", tmp_path / "persistent" / "s")
+def layout(tmp_path) -> Iterator[SandboxDirectories]:
+    layout = SandboxDirectories(tmp_path / "runtime" / "s", tmp_path / "persistent" / "s")
     layout.make()
     with share_served(layout):
         yield layout
@@ -54,7 +55,7 @@ def volumes(layout, client) -> Volumes:
     return Volumes(SharedVolumes(layout), paths, client, None, SyncedVolumes("s", client, paths, None))
 
 
-def place_of(source: Source) -> Path:
+def place_of(source: MountSource) -> Path:
     return Path(source.path).relative_to("/run/vmsandbox/share")
 
 
@@ -86,7 +87,7 @@ async def test_volumes_of_one_container_are_bound_parents_first(volumes, layout,
 async def test_an_empty_dir_in_memory_is_a_tmpfs_of_the_guest(volumes, client, pods):
     path = str(pods / "volumes/kubernetes.io~empty-dir/cache")
     (source,) = await volumes.prepare("c", [Mount("/cache", path, readonly=True)])
-    assert source == Source("/run/vmsandbox/tmpfs/emptydir.cache", readonly=True)
+    assert source == MountSource("/run/vmsandbox/tmpfs/emptydir.cache", readonly=True)
     assert client.made == [MakeTmpfs("emptydir.cache", SIZE, 0o2770, 1000)]
 
 

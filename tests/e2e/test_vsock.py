@@ -61,7 +61,7 @@ asyncio.run(main())
 
 JUMPS_IN_GUEST = """
 import asyncio, time
-from vmsandbox.sandbox.clock_jumps import clock_jumps
+from vmsandbox.sandbox.lifecycle.clock_jumps import clock_jumps
 
 async def main():
     jumps = clock_jumps()

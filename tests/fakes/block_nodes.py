@@ -6,8 +6,8 @@ from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.fs.block import Geometry
-from vmsandbox.sandbox.block_node import BlockNode, Found, Made
-from vmsandbox.sandbox.block_nodes import BlockNodes
+from vmsandbox.sandbox.blocks.node import BlockNode, FoundDevice, MadeNode
+from vmsandbox.sandbox.blocks.nodes import BlockNodes
 
 
 class FakeBlockNodes(BlockNodes):
@@ -16,11 +16,11 @@ class FakeBlockNodes(BlockNodes):
     def all(self) -> tuple[BlockNode, ...]:
         return self._read(self._directory)
 
-    def existing(self, found: Found, *, write: bool) -> BlockNode | None:
+    def existing(self, found: FoundDevice, *, write: bool) -> BlockNode | None:
         nodes = [node for node in self.all() if node.number == found.status.st_ino and node.writable >= write]
         return max(nodes, key=lambda node: node.writable, default=None)
 
-    def make(self, found: Found, serial: str, *, write: bool) -> Made:
+    def make(self, found: FoundDevice, serial: str, *, write: bool) -> MadeNode:
         for directory in self._everyone():
             others = self._read(directory) if directory != self._directory else ()
             if write and any(self._clashes(node, found.status.st_ino) for node in others):
@@ -29,7 +29,7 @@ class FakeBlockNodes(BlockNodes):
         path = self._directory / serial
         path.write_text(json.dumps([found.status.st_ino, write, self._shared, str(found.path)]))
         node = BlockNode(serial, path, found.status.st_ino, write, self._shared)
-        return Made(node, Geometry(found.status.st_size, 512, 512))
+        return MadeNode(node, Geometry(found.status.st_size, 512, 512))
 
     @staticmethod
     def size(node: BlockNode) -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.sandbox.block_node import Found, look
-from vmsandbox.sandbox.block_nodes import BlockNodes
+from vmsandbox.sandbox.blocks.node import FoundDevice, look
+from vmsandbox.sandbox.blocks.nodes import BlockNodes
 
 NewNodes = Callable[..., BlockNodes]
 SIZE = 1024 * 1024
@@ -28,7 +28,7 @@ class BlockNodesContract:
         with contextlib.closing(found):
             yield found
 
-    def test_a_node_is_found_until_it_is_removed(self, nodes: BlockNodes, found: Found) -> None:
+    def test_a_node_is_found_until_it_is_removed(self, nodes: BlockNodes, found: FoundDevice) -> None:
         assert (nodes.all(), nodes.existing(found, write=True)) == ((), None)
         with contextlib.closing(nodes.make(found, "one", write=True)) as made:
             assert (made.node.serial, made.node.writable, made.geometry.size) == ("one", True, SIZE)
@@ -39,13 +39,13 @@ class BlockNodesContract:
         nodes.remove("one")
         assert nodes.all() == ()
 
-    def test_what_is_only_read_does_not_serve_for_writing(self, nodes: BlockNodes, found: Found) -> None:
+    def test_what_is_only_read_does_not_serve_for_writing(self, nodes: BlockNodes, found: FoundDevice) -> None:
         with contextlib.closing(nodes.make(found, "one", write=False)) as made:
             assert not made.node.writable
             assert nodes.existing(found, write=False) == made.node
             assert nodes.existing(found, write=True) is None
 
-    def test_one_pod_writes_and_others_read(self, nodes: BlockNodes, new: NewNodes, found: Found) -> None:
+    def test_one_pod_writes_and_others_read(self, nodes: BlockNodes, new: NewNodes, found: FoundDevice) -> None:
         other, third = new(), new()
         with contextlib.closing(nodes.make(found, "one", write=True)):
             for directory in (other, third):
@@ -56,7 +56,7 @@ class BlockNodesContract:
         nodes.remove("one")
         other.make(found, "three", write=True).close()
 
-    def test_what_could_not_be_plugged_in_is_undone(self, nodes: BlockNodes, new: NewNodes, found: Found) -> None:
+    def test_what_could_not_be_plugged_in_is_undone(self, nodes: BlockNodes, new: NewNodes, found: FoundDevice) -> None:
         nodes.make(found, "one", write=True).undo()
         assert nodes.all() == ()
         new().make(found, "one", write=True).close()

@@ -22,11 +22,12 @@ from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.images import RootImage
 from vmsandbox.model import ContainerConfig, ContainerMetadata, Image, ImageConfig, PodSandboxConfig, PodSandboxMetadata
 from vmsandbox.process import Account
-from vmsandbox.sandbox.block_nodes import SHARE, BlockNodes
-from vmsandbox.sandbox.cgroup import MachineCgroups
-from vmsandbox.sandbox.host import Host, MachineDefaults
-from vmsandbox.sandbox.layout import SandboxLayout
-from vmsandbox.sandbox.sizing import MachineSize
+from vmsandbox.sandbox.blocks.nodes import SHARE, BlockNodes
+from vmsandbox.sandbox.files.directories import SandboxDirectories
+from vmsandbox.sandbox.machines.cgroup import MachineCgroups
+from vmsandbox.sandbox.machines.host import Host
+from vmsandbox.sandbox.spec.machine_plan import MachineProfile
+from vmsandbox.sandbox.spec.sizing import MachineSize
 from vmsandbox.state import State
 
 MIB = 1024 * 1024
@@ -129,7 +130,7 @@ class FakeCgroups(MachineCgroups):
 
 
 @dataclass(frozen=True, slots=True)
-class FakeLayout(SandboxLayout):
+class FakeLayout(SandboxDirectories):
     """Files without mounts. The fake agent takes the secret, on a socket with a short name."""
 
     transports: FakeTransports
@@ -161,7 +162,7 @@ class FakeHost(Host):
             shared=shared,
         )
 
-    def layout(self, sandbox_id: str) -> SandboxLayout:
+    def layout(self, sandbox_id: str) -> SandboxDirectories:
         transports: FakeTransports = self.transports  # type: ignore[assignment]
         return FakeLayout(self.runtime_directory / sandbox_id, self.persistent_directory / sandbox_id, transports)
 
@@ -185,7 +186,7 @@ class FakeWorld:
 
     def host(self, state: State, *, memory_budget: int = 0, boots_in_parallel: int = 0) -> Host:
         image = self.guest_image
-        profile = MachineDefaults(MachineSize(1, 64 * MIB), 32 * MIB, 1, 10, Accelerator.TCG)
+        profile = MachineProfile(MachineSize(1, 64 * MIB), 32 * MIB, 1, 10, Accelerator.TCG)
         return FakeHost(
             state=state,
             hypervisor=self.hypervisor,

@@ -9,7 +9,7 @@ import pytest
 
 from tests.guest.client import CONTAINER, Client
 from tests.support.waiting import until
-from tests.unit.test_agent_cgroup import FILES
+from tests.unit.agent.test_cgroup import FILES
 from vmsandbox.protocol.messages import (
     DeleteContainer,
     ListContainers,

@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support import share_server
-from vmsandbox.sandbox import mountinfo, mounts
-from vmsandbox.sandbox.host_volume import looked_at
-from vmsandbox.sandbox.layout import SandboxLayout
-from vmsandbox.sandbox.share_server import server_of
-from vmsandbox.sandbox.shared_volumes import Served, SharedVolumes
+from vmsandbox.sandbox.files import mountinfo, mounts
+from vmsandbox.sandbox.files.directories import SandboxDirectories
+from vmsandbox.sandbox.files.host_volume import looked_at
+from vmsandbox.sandbox.files.share_server import server_of
+from vmsandbox.sandbox.files.shared_volumes import Served, SharedVolumes
 
-_PLAIN = mounts.Access()
+_PLAIN = mounts.MountAccess()
 
 Listing = Callable[[Path | str], list[str]]
 
 
 @contextlib.contextmanager
-def share_served(layout: SandboxLayout) -> Iterator[Listing]:
+def share_served(layout: SandboxDirectories) -> Iterator[Listing]:
     """A stand-in for the sandbox's virtiofsd; what it has in a directory, by its path below the share."""
     command = [sys.executable, share_server.__file__, os.fspath(layout.served)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -38,10 +38,10 @@ def share_served(layout: SandboxLayout) -> Iterator[Listing]:
 
 
 def bound(
-    layout: SandboxLayout,
+    layout: SandboxDirectories,
     source: Path,
     container: str = "c",
-    access: mounts.Access = _PLAIN,
+    access: mounts.MountAccess = _PLAIN,
     mapping: str = "",
     *,
     deep: bool = True,
@@ -51,7 +51,7 @@ def bound(
         return SharedVolumes(layout).serve(container, volume, access, mapping, deep=deep)
 
 
-def key(layout: SandboxLayout, place: Path) -> tuple[int, int, int]:
+def key(layout: SandboxDirectories, place: Path) -> tuple[int, int, int]:
     """What virtiofsd knows a file by: file system, inode and mount."""
     with server_of(layout.share, layout.served) as server:
         fd = server.open(Path("/") / place)
@@ -59,7 +59,7 @@ def key(layout: SandboxLayout, place: Path) -> tuple[int, int, int]:
         return status.st_dev, status.st_ino, mountinfo.mount_id(fd)
 
 
-def mount_at(layout: SandboxLayout, place: Path) -> mountinfo.MountPoint:
+def mount_at(layout: SandboxDirectories, place: Path) -> mountinfo.MountPoint:
     """The mount that a place is on."""
     at = key(layout, place)[2]
     with server_of(layout.share, layout.served) as server:
@@ -67,7 +67,7 @@ def mount_at(layout: SandboxLayout, place: Path) -> mountinfo.MountPoint:
 
 
 @contextlib.contextmanager
-def inside(layout: SandboxLayout, place: Path) -> Iterator[Path]:
+def inside(layout: SandboxDirectories, place: Path) -> Iterator[Path]:
     """A path of the host by which what virtiofsd has at a place can be used."""
     with server_of(layout.share, layout.served) as server:
         yield Path(f"/proc/self/fd/{server.open(Path('/') / place)}")

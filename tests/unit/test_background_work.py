@@ -7,17 +7,17 @@ import pytest
 
 from tests.fakes.host import pod
 from tests.support.waiting import until
+from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from tests.unit.test_service import running
-from tests.unit.test_service_recovery import daemon
 from vmsandbox import aio
 from vmsandbox.guest.stdin import InputStream
 from vmsandbox.hypervisor import bindings, embedded, resync
 from vmsandbox.hypervisor.events import EventHub
 from vmsandbox.model import SandboxState
-from vmsandbox.sandbox.execs import Execs
-from vmsandbox.sandbox.machine import Machine
-from vmsandbox.sandbox.output import OutputPump
-from vmsandbox.sandbox.sandbox import Sandbox
+from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
+from vmsandbox.sandbox.machines.machine import Machine
+from vmsandbox.sandbox.streams.execs import Execs
+from vmsandbox.sandbox.streams.output import OutputPump
 
 
 async def test_an_error_that_ends_work_nobody_waits_for_is_logged_at_once(caplog):
@@ -59,7 +59,7 @@ async def test_an_event_that_cannot_be_handled_ends_its_sandbox_alone(world, mon
             raise RecursionError("unexpected")
 
         monkeypatch.setattr(service._sandboxes[other].containers, "exited", lambda _: failing(None, None))
-        await service._sandboxes[other]._around.running().client.signal_container(container, 9)
+        await service._sandboxes[other].context.running().client.signal_container(container, 9)
         await until(lambda: service.pod_sandbox_status(other).state is SandboxState.NOTREADY)
         assert "RecursionError" in service.pod_sandbox_status(other).message
         assert service.pod_sandbox_status(quiet).state is SandboxState.READY

@@ -11,13 +11,14 @@ from tests.fakes.hostile_agent import MISBEHAVIOURS, HybridAgent, misbehave
 from tests.fakes.processes import FakeProcess
 from tests.fakes.transport import UnixTransport
 from tests.unit.guest.test_session import hang
-from tests.unit.test_service_recovery import daemon
+from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.guest import hybrid_vsock
 from vmsandbox.guest.session import Session
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import Containers, ListContainers
-from vmsandbox.sandbox import machine, sandbox
+from vmsandbox.sandbox.lifecycle import sandbox
+from vmsandbox.sandbox.machines import machine
 
 
 @pytest.fixture(autouse=True)

@@ -42,7 +42,7 @@ from vmsandbox.model import (
     UserNamespace,
 )
 from vmsandbox.protocol.messages import CreateContainer, MakeTmpfs, UpdateResources
-from vmsandbox.sandbox import containers
+from vmsandbox.sandbox.containers import containers
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import ContainerRecord, SandboxRecord, State
 

@@ -14,7 +14,7 @@ from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.model import ContainerStatus
 from vmsandbox.protocol.messages import Stream
-from vmsandbox.sandbox.log_reader import LogEntry, follow
+from vmsandbox.sandbox.streams import LogEntry, follow_log
 
 
 @click.command()
@@ -32,7 +32,7 @@ def logs(options: Global, name: str, following: bool, tail: int | None, timestam
             raise FailedPrecondition(f"container {name} was made without a log")
         path = Path(container.log_path)
         skipped = 0 if tail is None else max(0, await _count(path) - tail)
-        async with _ending(client, container, following) as ended, aclosing(follow(path, ended=ended)) as entries:
+        async with _ending(client, container, following) as ended, aclosing(follow_log(path, ended=ended)) as entries:
             async for entry in entries:
                 if skipped:
                     skipped -= 1
@@ -45,7 +45,7 @@ def logs(options: Global, name: str, following: bool, tail: int | None, timestam
 async def _count(path: Path) -> int:
     """How many entries the log has now."""
     count = 0
-    async with aclosing(follow(path, ended=lambda: True)) as entries:
+    async with aclosing(follow_log(path, ended=lambda: True)) as entries:
         async for _ in entries:
             count += 1
     return count

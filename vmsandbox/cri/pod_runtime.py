@@ -18,7 +18,7 @@ from vmsandbox.model import (
     SandboxStatus,
 )
 from vmsandbox.protocol import codec
-from vmsandbox.sandbox.log_reader import follow
+from vmsandbox.sandbox.streams import follow_log
 
 
 class DaemonRuntime:
@@ -67,6 +67,6 @@ class DaemonRuntime:
         """See `PodRuntime`."""
         async with aio.background(self.wait_container(container_id), f"end of {container_id}") as waiting:
             log = Path((await self.container_status(container_id)).log_path)
-            async with aclosing(follow(log, ended=waiting.done)) as entries:
+            async with aclosing(follow_log(log, ended=waiting.done)) as entries:
                 async for entry in entries:
                     yield Output(entry.stream, entry.content + (b"\n" if entry.complete else b""))

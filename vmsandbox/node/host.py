@@ -15,12 +15,11 @@ from vmsandbox.hypervisor.base import GuestImage, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.network import BridgeSettings, Network, NetworkSettings
 from vmsandbox.node import file_server, modes
+from vmsandbox.node.accelerators import Prober
 from vmsandbox.node.images import open_images, qemu_group
 from vmsandbox.node.instance import Instance
-from vmsandbox.sandbox.cgroup import MachineCgroups
-from vmsandbox.sandbox.host import Host, MachineDefaults
-from vmsandbox.sandbox.probe import Prober
-from vmsandbox.sandbox.sizing import MachineSize
+from vmsandbox.sandbox.machines import Host, MachineCgroups
+from vmsandbox.sandbox.spec import MachineProfile, MachineSize
 from vmsandbox.state import State
 
 
@@ -103,14 +102,14 @@ def network_settings(config: Config, *, tap_in_pod: bool = False) -> NetworkSett
     )
 
 
-async def _profiles(config: Config, prober: Prober, hypervisor: Hypervisor) -> dict[str, MachineDefaults]:
+async def _profiles(config: Config, prober: Prober, hypervisor: Hypervisor) -> dict[str, MachineProfile]:
     machines = {handler: config.machine_of(handler) for handler in config.machine_handlers}
     return {handler: await _defaults(machine, prober, hypervisor) for handler, machine in machines.items()}
 
 
-async def _defaults(machine: MachineConfig, prober: Prober, hypervisor: Hypervisor) -> MachineDefaults:
+async def _defaults(machine: MachineConfig, prober: Prober, hypervisor: Hypervisor) -> MachineProfile:
     accelerator = await prober.choose(machine.accelerator.value)
-    return MachineDefaults(
+    return MachineProfile(
         size=MachineSize(machine.vcpus, machine.memory),
         overhead=machine.overhead,
         scratch_size=machine.scratch_size,

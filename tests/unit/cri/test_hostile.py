@@ -8,12 +8,13 @@ from cri_api.v1 import api_pb2_grpc
 from tests.fakes.host import FakeWorld, app, pod
 from tests.fakes.hostile_agent import HUGE, misbehave
 from tests.support.waiting import until
-from tests.unit.test_service_recovery import daemon
+from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from vmsandbox.cri.server import serving
 from vmsandbox.cri.servicer.base import Node
 from vmsandbox.errors import Unavailable
 from vmsandbox.protocol.messages import Created, ProcessUser
-from vmsandbox.sandbox import machine, sandbox
+from vmsandbox.sandbox.lifecycle import sandbox
+from vmsandbox.sandbox.machines import machine
 
 
 @pytest.fixture(autouse=True)

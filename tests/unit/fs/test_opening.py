@@ -18,9 +18,9 @@ from vmsandbox.images.manifest import Descriptor
 from vmsandbox.model import ContainerSecurity, SecurityProfile
 from vmsandbox.network import config as network_config
 from vmsandbox.network.attachment import AttachmentStore
-from vmsandbox.sandbox import seccomp
-from vmsandbox.sandbox.log_reader import follow
-from vmsandbox.sandbox.logs import ContainerLog
+from vmsandbox.sandbox.spec import seccomp
+from vmsandbox.sandbox.streams.log_reader import follow_log
+from vmsandbox.sandbox.streams.logs import ContainerLog
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -196,7 +196,7 @@ def test_a_log_position_is_not_opened_there(place: Path, tmp_path: Path, kind: s
 async def test_a_log_is_not_read_there(place: Path, kind: str) -> None:
     KINDS[kind](place)
     with pytest.raises(FailedPrecondition, match="cannot be read"):
-        async for _ in follow(place, ended=lambda: True):
+        async for _ in follow_log(place, ended=lambda: True):
             pass
 
 
@@ -205,7 +205,7 @@ def test_a_seccomp_profile_is_not_read_there(place: Path, kind: str) -> None:
     KINDS[kind](place)
     security = ContainerSecurity(seccomp=SecurityProfile("localhost", str(place)))
     with pytest.raises(InvalidArgument, match="not a regular file"):
-        seccomp.build(security, machine="x86_64", kernel="6.12")
+        seccomp.build_seccomp(security, machine="x86_64", kernel="6.12")
 
 
 @never_a_file

@@ -12,9 +12,9 @@ from vmsandbox.config import Config, ImagesConfig
 from vmsandbox.images.parts import Parts
 from vmsandbox.images.settings import ImageSettings
 from vmsandbox.node import modes
+from vmsandbox.node.accelerators.attempts import AttemptCache, Circumstances
 from vmsandbox.node.instance import claim, claim_daemon
 from vmsandbox.node.modes import KEPT, OF_SANDBOXES, Entry, Place
-from vmsandbox.sandbox.attempts import AttemptCache, Circumstances
 from vmsandbox.state import State
 
 DOCUMENT = Path(__file__).parents[3] / "docs/on-disk.md"

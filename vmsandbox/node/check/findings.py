@@ -16,15 +16,14 @@ from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
 from vmsandbox.network import Network
 from vmsandbox.node import file_server
+from vmsandbox.node.accelerators import Attempt, Prober
 from vmsandbox.node.check import accounts, advice
 from vmsandbox.node.host import boot_image, network_settings, open_transports, open_users, vhost_device_vsock
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
 from vmsandbox.process import confinement
-from vmsandbox.sandbox import seccomp
-from vmsandbox.sandbox.attempts import Attempt
-from vmsandbox.sandbox.cgroup import MachineCgroups
-from vmsandbox.sandbox.probe import Prober
+from vmsandbox.sandbox.machines import MachineCgroups
+from vmsandbox.sandbox.spec import find_default_seccomp
 
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -59,7 +58,7 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     yield Section("vsock", (_attempt(lambda: _vsock(config)),))
     yield Section("volumes", (await _volumes(config),))
     yield Section("images", (_attempt(lambda: _images(config)),))
-    yield Section("containers", (_attempt(seccomp.look),))
+    yield Section("containers", (_attempt(find_default_seccomp),))
     yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
     yield Section("host", await advice.look())
     yield Section("network", await Network(network_settings(config)).check())

@@ -32,7 +32,7 @@ from vmsandbox.pod.plan.pod_facts import PlanSettings, PodFacts
 from vmsandbox.pod.plan.pod_resources import pod_resources
 from vmsandbox.pod.plan.volume_plan import VolumePlan, check_sub_path, plan_volumes
 from vmsandbox.quantity import ZERO
-from vmsandbox.sandbox.limits import check_resources
+from vmsandbox.sandbox.spec import check_resources
 from vmsandbox.typed_yaml import Node
 
 

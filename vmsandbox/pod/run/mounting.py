@@ -17,7 +17,7 @@ from vmsandbox.pod.plan.volume_plan import Files, sub_path_of
 from vmsandbox.pod.run.subpath import copy_below
 from vmsandbox.pod.run.volumes import PodVolumes
 from vmsandbox.process.removal import remove_tree
-from vmsandbox.sandbox import mounts
+from vmsandbox.sandbox.files import MountAccess, MountTree, bind_tree, unmount_below
 
 _PROPAGATION = {
     Propagation.NONE: PropagationMode.PRIVATE,
@@ -92,15 +92,15 @@ class PodMounts:
         target = self._subpaths(container) / str(index)
         writable = not isinstance(self.volumes.plan.volumes[mount.name], Files)
 
-        def copied() -> mounts.Tree:
+        def copied() -> MountTree:
             return copy_below(root, sub_path, create=writable)
 
         try:
-            tree = await self.volumes.paths.call(root, copied, late=mounts.Tree.close)
+            tree = await self.volumes.paths.call(root, copied, late=MountTree.close)
         except InvalidArgument as error:
             raise mount.at.of("subPathExpr" if mount.sub_path_expr else "subPath").error(error.message) from None
         with contextlib.closing(tree):
-            mounts.bind(tree, target, mounts.Access(follows=True))
+            bind_tree(tree, target, MountAccess(follows=True))
         return target
 
     def _hosts(self) -> tuple[Mount, ...]:
@@ -129,7 +129,7 @@ class PodMounts:
 
     async def _remove_subpaths(self, container: Container) -> None:
         """Those of the attempt before."""
-        mounts.unmount_below(self._subpaths(container))
+        unmount_below(self._subpaths(container))
         await remove_tree(self._subpaths(container))
 
     def _subpaths(self, container: Container) -> Path:

@@ -10,10 +10,10 @@ import stat
 from pathlib import Path, PurePosixPath
 
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.sandbox import mounts
+from vmsandbox.sandbox.files import MountTree, copy_tree
 
 
-def copy_below(root: Path, sub_path: str, *, create: bool) -> mounts.Tree:
+def copy_below(root: Path, sub_path: str, *, create: bool) -> MountTree:
     """The mounts at and below what `sub_path` is below `root`; the caller closes it. Their file system may hang.
 
     Args:
@@ -23,11 +23,11 @@ def copy_below(root: Path, sub_path: str, *, create: bool) -> mounts.Tree:
 
     Raises:
         InvalidArgument: it leads out of the volume, is missing, or is in the way of a directory.
-        FailedPrecondition: as `mounts.copy`.
+        FailedPrecondition: as `copy_tree`.
     """
     opened = open_below(root, sub_path, create=create)
     try:
-        return mounts.copy(Path(f"/proc/self/fd/{opened}"), root / sub_path)
+        return copy_tree(Path(f"/proc/self/fd/{opened}"), root / sub_path)
     finally:
         os.close(opened)
 

@@ -24,7 +24,7 @@ from vmsandbox.pod.run.host_paths import check_host_path
 from vmsandbox.pod.run.ownership import Owner
 from vmsandbox.process import run
 from vmsandbox.process.removal import remove_tree
-from vmsandbox.sandbox import mounts
+from vmsandbox.sandbox.files import unmount_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class PodDirectories:
             VmsandboxError: as `remove_tree`.
         """
         for directory in (self.runtime, self.persistent):
-            await asyncio.to_thread(mounts.unmount_below, directory)
+            await asyncio.to_thread(unmount_below, directory)
             await remove_tree(directory)
 
 

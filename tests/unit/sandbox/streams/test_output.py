@@ -1,0 +1,79 @@
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from vmsandbox.fairness import Share
+from vmsandbox.model import Output
+from vmsandbox.protocol.messages import Stream
+from vmsandbox.sandbox.streams.log_writer import LogWriter
+from vmsandbox.sandbox.streams.logs import ContainerLog
+from vmsandbox.sandbox.streams.output import OutputPump
+
+
+@dataclass
+class Source:
+    """A stream that hands out its chunks from an offset and remembers what was acknowledged."""
+
+    chunks: list[bytes]
+    acknowledged: list[int] = field(default_factory=list)
+
+    async def __aiter__(self):
+        for chunk in self.chunks:
+            await asyncio.sleep(0)
+            yield chunk
+
+    def acknowledge(self, offset):
+        self.acknowledged.append(offset)
+
+
+@pytest.fixture
+def sources():
+    return {Stream.STDOUT: Source([b"one\n", b"two"]), Stream.STDERR: Source([b"oops\n"])}
+
+
+@pytest.fixture
+def pump(tmp_path, sources):
+    @asynccontextmanager
+    async def open_source(stream, offset):
+        assert offset == 0
+        yield sources[stream]
+
+    log = LogWriter(ContainerLog(tmp_path / "log", tmp_path / "position"), Share())
+    return OutputPump(log, list(sources), open_source)
+
+
+async def test_what_the_log_holds_is_acknowledged(pump, sources, tmp_path):
+    await pump.run()
+    assert sources[Stream.STDOUT].acknowledged == [4, 4, 7]
+    assert (tmp_path / "log").read_bytes().count(b"\n") == 3
+
+
+async def test_a_reader_gets_everything_from_the_first_byte(pump):
+    output = pump.readers.read()
+    pumping = asyncio.create_task(pump.run())
+    pieces = [piece async for piece in output]
+    await pumping
+    assert [p.data for p in pieces if p.stream is Stream.STDOUT] == [b"one\n", b"two"]
+    assert Output(Stream.STDERR, b"oops\n") in pieces
+
+
+async def test_a_reader_who_stops_reading_holds_the_container_back_until_it_leaves(pump, sources):
+    sources[Stream.STDOUT].chunks = [b"x\n"] * 100
+    output = pump.readers.read()
+    pumping = asyncio.create_task(pump.run())
+    await anext(output)
+    while len(sources[Stream.STDOUT].acknowledged) < 10:
+        await asyncio.sleep(0)
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert len(sources[Stream.STDOUT].acknowledged) < 30
+    await output.aclose()
+    await asyncio.wait_for(pumping, 5)
+    assert sources[Stream.STDOUT].acknowledged[-1] == 200
+
+
+async def test_a_reader_who_comes_after_the_end_gets_nothing_and_ends(pump):
+    await pump.run()
+    assert [piece async for piece in pump.readers.read()] == []

@@ -1,0 +1,213 @@
+"""The life of one container, from its record to its removal."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from vmsandbox import aio, log
+from vmsandbox.errors import Unavailable, VmsandboxError
+from vmsandbox.model import ContainerEventKind, ContainerState, ContainerStatus, ContainerUser, Output, Resources
+from vmsandbox.sandbox.containers import container_factory, stopping
+from vmsandbox.sandbox.containers.context import ContainerContext
+from vmsandbox.sandbox.containers.record_keeper import RecordKeeper
+from vmsandbox.sandbox.spec import ContainerCall, build_resources, check_resources, require_container, updated_resources
+from vmsandbox.sandbox.streams import AttachedClient, ContainerLog, OutputTask, Readers, open_log
+from vmsandbox.state import ContainerRecord
+
+_log = log.get(__name__)
+
+START_FAILED = 128
+"""Exit code of a container whose process could not be started, as containerd has it."""
+
+
+class Container:
+    """One container. Calls that change it take a lock; its keeper is written before and after each step."""
+
+    def __init__(self, context: ContainerContext, record: ContainerRecord) -> None:
+        """Make it known; `create` makes it in the guest, `take_back` finds it there."""
+        self.keeper = RecordKeeper(context, record)
+        """Who learns that it has ended writes that down there."""
+        self._context = context
+        self._lock = asyncio.Lock()
+        self._output_task: OutputTask | None = None
+        self._finishing: asyncio.Task[None] | None = None
+
+    @property
+    def record(self) -> ContainerRecord:
+        """What is known of it."""
+        return self.keeper.record
+
+    @property
+    def status(self) -> ContainerStatus:
+        """What the CRI tells of it."""
+        return self.record.status()
+
+    async def create(self) -> None:
+        """Make the container in the guest; its process waits for `start`. On failure nothing of it is left."""
+        self.keeper.save()
+        try:
+            async with self._lock:
+                await self._create()
+        except BaseException:
+            await aio.to_its_end(self.forget())
+            raise
+
+    async def start(self) -> None:
+        """Let its process run; goes on to its end when the caller gives up.
+
+        Raises:
+            FailedPrecondition: it is not just created.
+            VmsandboxError: it could not be started; it is EXITED then, with the reason.
+        """
+        await aio.to_its_end(self._start())
+
+    async def stop(self, timeout: float) -> None:
+        """Ask its process to end; after `timeout` seconds (0: at once) kill all of it. Succeeds when it has ended.
+
+        Raises:
+            DeadlineExceeded: it does not end although it was killed.
+        """
+        await stopping.stop(self._context, self.keeper, timeout)
+
+    async def remove(self) -> None:
+        """End it if it runs, and remove all of it but its log. Succeeds when that was done before.
+
+        Raises:
+            VmsandboxError: its guest, which runs, does not let it go; the call may be repeated.
+        """
+        await self.stop(0)
+        async with self._lock:
+            await aio.to_its_end(self._remove())
+
+    async def wait(self) -> ContainerStatus:
+        """Its status, when it has ended and its output is in the log."""
+        await self.keeper.ended.wait()
+        return self.status
+
+    async def settled(self) -> None:
+        """Return when no call is changing it."""
+        async with self._lock:
+            pass
+
+    def output(self) -> AsyncGenerator[Output, None]:
+        """Its output from now on, to its end; see `output.Readers`."""
+        if self._output_task is None:
+            return Readers(ended=True).read()
+        return self._output_task.pump.readers.read()
+
+    def attach(self, *, stdin: bool) -> AbstractAsyncContextManager[AttachedClient]:
+        """Join its streams; see `attach.AttachedClients`. Raises FailedPrecondition unless it runs."""
+        require_container(ContainerCall.ATTACH, self.record.id, self.record.state)
+        assert self._output_task is not None
+        return self._output_task.attachments.attach(stdin=stdin)
+
+    async def update(self, resources: Resources) -> None:
+        """Change its limits (CRI UpdateContainerResources); those that are not set stay.
+
+        Raises:
+            FailedPrecondition: it has ended.
+            InvalidArgument: limits that cannot be.
+        """
+        async with self._lock:
+            require_container(ContainerCall.UPDATE, self.record.id, self.record.state)
+            wanted = updated_resources(self.record.config.resources, resources)
+            check_resources(wanted, f"container {self.record.config.metadata.name}")
+            await self._context.running().client.update_resources(self.record.id, build_resources(wanted))
+            self.keeper.save(config=replace(self.record.config, resources=wanted))
+
+    async def reopen_log(self) -> None:
+        """Go on in a new log file (CRI ReopenContainerLog).
+
+        Raises:
+            FailedPrecondition: it does not run.
+            VmsandboxError: as `open_log`.
+        """
+        require_container(ContainerCall.REOPEN_LOG, self.record.id, self.record.state)
+        if self._output_task is not None:
+            await self._output_task.pump.log.reopen()
+
+    async def take_back(self, state: ContainerState) -> None:
+        """Follow it again, after this process was restarted; `state` is what it is in the guest.
+
+        Raises:
+            VmsandboxError: as `open_log`.
+        """
+        if state is ContainerState.RUNNING and self.record.state is ContainerState.CREATED:
+            self.keeper.tell(ContainerEventKind.STARTED, state=state, started_at=time.time_ns())
+        await self._follow()
+
+    async def close(self) -> None:
+        """End what this process does for it; it goes on in the guest."""
+        if self._finishing is not None:
+            await aio.cancel(self._finishing)
+        if self._output_task is not None:
+            await self._output_task.close()
+
+    async def forget(self) -> None:
+        """Remove all traces. What cannot be removed is logged, and given back with its machine."""
+        try:
+            await self._give_back()
+        except Exception as error:
+            _log.warning("container %s is given back with its machine: %s", self.record.id, error)
+        self.keeper.discard()
+
+    async def _create(self) -> None:
+        request = await container_factory.prepare(self._context, self.record)
+        guest = self._context.running()
+        self.keeper.save(disks=guest.disks.of(self.record.id), blocks=guest.blocks.of(self.record.id))
+        user = await self._context.running().client.create_container(request)
+        await self._follow()
+        self._context.running()  # It may have died meanwhile, when this was no container yet.
+        self.keeper.tell(
+            ContainerEventKind.CREATED,
+            state=ContainerState.CREATED,
+            user=ContainerUser(user.uid, user.gid, user.groups),
+        )
+
+    async def _start(self) -> None:
+        async with self._lock:
+            require_container(ContainerCall.START, self.record.id, self.record.state)
+            try:
+                await self._context.running().client.start_container(self.record.id)
+            except Unavailable:
+                if not await self._runs():  # The connection was lost, perhaps after it was done.
+                    raise
+            except VmsandboxError as error:
+                now = time.time_ns()
+                self.keeper.end(exit_code=START_FAILED, reason="StartError", message=str(error), finished_at=now)
+                raise
+            self.keeper.tell(ContainerEventKind.STARTED, state=ContainerState.RUNNING, started_at=time.time_ns())
+
+    async def _runs(self) -> bool:
+        """Whether it was started, as the agent has it."""
+        listed = await self._context.running().client.list_containers()
+        return any(state.container_id == self.record.id and state.status != "created" for state in listed)
+
+    async def _remove(self) -> None:
+        await self._give_back()
+        self.keeper.removed()
+
+    async def _give_back(self) -> None:
+        await self.close()
+        await container_factory.give_back(self._context, self.record.id)
+
+    async def _follow(self) -> None:
+        client = self._context.running().client
+        self._output_task = OutputTask(self.record, await self._open_log(), client)
+        self._finishing = asyncio.create_task(self._finish(self._output_task), name=f"end of {self.record.id}")
+        self._finishing.add_done_callback(aio.report)
+
+    async def _open_log(self) -> ContainerLog:
+        context = self._context
+        position, directory = context.layout.position(self.record.id), Path(context.config.log_directory)
+        return await open_log(self.record, position, directory, context.paths)
+
+    async def _finish(self, output_task: OutputTask) -> None:
+        """Note the end when both have come: that of the process, and that of its output."""
+        await self.keeper.exit.wait()
+        await output_task.drained()
+        async with self._lock:
+            self.keeper.end()

@@ -1,0 +1,101 @@
+"""What is known of one container: its record, on disk and told of at every change, and how it ended."""
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+from vmsandbox.errors import VmsandboxError
+from vmsandbox.model import ContainerEvent, ContainerEventKind, ContainerState
+from vmsandbox.protocol.messages import Exit
+from vmsandbox.sandbox.containers.context import ContainerContext
+from vmsandbox.state import ContainerRecord
+
+EXIT_UNKNOWN = 255
+"""Exit code of a container whose machine died, as containerd has it for a task whose shim died."""
+
+
+class RecordKeeper:
+    """The record of a container, which changes here alone.
+
+    It ends twice: its process does, which the agent tells; and it is EXITED when its output is in the log, too.
+    """
+
+    def __init__(self, context: ContainerContext, record: ContainerRecord) -> None:
+        """Begin with `record`, wherever it comes from."""
+        self.record = record
+        self.exit = asyncio.Event()
+        """Its process has ended."""
+        self.ended = asyncio.Event()
+        """It is EXITED."""
+        self._context = context
+        self._exit_recorded = bool(record.finished_at)
+        """A repeated exit is then nothing new; a guest may say it as often as it likes."""
+        if record.finished_at:
+            self.exit.set()
+        if record.state is ContainerState.EXITED:
+            self.ended.set()
+
+    def save(self, **changes: Any) -> None:
+        """Change the record. Raises ResourceExhausted where it is not on disk."""
+        self.record = replace(self.record, **changes)
+        self._context.state.put(self.record.id, self.record)
+
+    def tell(self, kind: ContainerEventKind, **changes: Any) -> None:
+        """Change the record for what has happened already, and tell everybody."""
+        self.record = replace(self.record, **changes)
+        self._context.state.note(self.record.id, self.record)
+        self._publish(kind)
+
+    def exited(self, event: Exit) -> None:
+        """The agent says that its process has ended; it may say so again.
+
+        Raises:
+            ResourceExhausted: it is not recorded, and so must not be acknowledged; the call may be repeated.
+        """
+        if self._exit_recorded:
+            return
+        if not self.exit.is_set():
+            reason = "OOMKilled" if event.oom_killed else "Error" if event.exit_code else "Completed"
+            self.record = replace(self.record, exit_code=event.exit_code, reason=reason, finished_at=event.at)
+            self.exit.set()
+        if self.record.state is not ContainerState.UNKNOWN:  # It is being made, or was removed.
+            self.save()
+            self._exit_recorded = True
+
+    def machine_died(self, error: BaseException) -> None:
+        """Its machine is gone, and so is what of its output had not arrived. One that is being made fails by itself."""
+        if self.record.state is not ContainerState.UNKNOWN:
+            message = error.report() if isinstance(error, VmsandboxError) else str(error)
+            self.lost("SandboxDied", message)
+
+    def lost(self, reason: str, message: str) -> None:
+        """It is gone, and how it ended is not known, unless the agent has said so before."""
+        if not self.exit.is_set() and not self.ended.is_set():
+            self.record = replace(self.record, exit_code=EXIT_UNKNOWN, reason=reason, finished_at=time.time_ns())
+        self.end(message=message)
+
+    def end(self, **changes: Any) -> None:
+        """It is EXITED, unless it was before."""
+        if not self.ended.is_set():
+            self.tell(ContainerEventKind.STOPPED, state=ContainerState.EXITED, **changes)
+            self.ended.set()
+
+    def delete(self) -> None:
+        """Take the record off the disk. Raises ResourceExhausted where it stays."""
+        self._context.state.delete(ContainerRecord, self.record.id)
+
+    def discard(self) -> None:
+        """As `delete`; where the record stays, that is logged, and the next process removes it."""
+        self._context.state.discard(ContainerRecord, self.record.id)
+
+    def removed(self) -> None:
+        """All of it is gone, and is told so once."""
+        self.delete()
+        told = self.record.state is ContainerState.UNKNOWN
+        self.record = replace(self.record, state=ContainerState.UNKNOWN)
+        if not told:
+            self._publish(ContainerEventKind.DELETED)
+
+    def _publish(self, kind: ContainerEventKind) -> None:
+        self._context.publish(ContainerEvent(self.record.id, self.record.sandbox_id, kind, time.time_ns()))

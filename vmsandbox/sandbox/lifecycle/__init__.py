@@ -1,0 +1,26 @@
+"""The life of sandboxes: started when there is room, watched, stopped, and taken back after a restart of the daemon.
+
+`sandbox` is one, `sandboxes` all of a process. `admission` says which may start; `recovery` and `taking_back` find
+again what an earlier process has left.
+"""
+
+from vmsandbox.sandbox.lifecycle.admission import Admission, available_memory, default_boots
+from vmsandbox.sandbox.lifecycle.broadcast import Broadcast
+from vmsandbox.sandbox.lifecycle.recovery import Recovery
+from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
+from vmsandbox.sandbox.lifecycle.sandboxes import Sandboxes
+from vmsandbox.sandbox.lifecycle.taking_back import reclaim
+from vmsandbox.sandbox.lifecycle.usage import measured, sandbox_usage
+
+__all__ = [
+    "Admission",
+    "Broadcast",
+    "Recovery",
+    "Sandbox",
+    "Sandboxes",
+    "available_memory",
+    "default_boots",
+    "measured",
+    "reclaim",
+    "sandbox_usage",
+]

@@ -1,0 +1,327 @@
+"""The life of one PodSandbox: its machine, its containers, and what is left to give back."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Any
+
+from vmsandbox import aio, log
+from vmsandbox.errors import Cancelled, Unavailable, VmsandboxError, explained
+from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest.streams import PortStream
+from vmsandbox.hypervisor.base import MachineEvent
+from vmsandbox.model import (
+    ContainerConfig,
+    ContainerEvent,
+    ContainerEventKind,
+    ExecRequest,
+    ExecResult,
+    SandboxState,
+    SandboxStatus,
+)
+from vmsandbox.protocol.messages import SOURCES_BY_DESCRIPTOR, Event
+from vmsandbox.sandbox.blocks import BlockDisks
+from vmsandbox.sandbox.containers import ContainerContext, Guest, SandboxContainers
+from vmsandbox.sandbox.files import ImageDisks, SyncedVolumes, Volumes
+from vmsandbox.sandbox.lifecycle.admission import Admission
+from vmsandbox.sandbox.machines import Host, Machine, give_back
+from vmsandbox.sandbox.spec import (
+    ContainerCall,
+    MachinePlan,
+    SandboxCall,
+    domain_name,
+    require_container,
+    require_sandbox,
+)
+from vmsandbox.sandbox.streams import ExecProcess, Execs
+from vmsandbox.state import SandboxRecord
+
+_log = log.get(__name__)
+
+_END_DEADLINE = 15.0
+"""Seconds that killed containers have to end; after them the machine ends, and how they ended stays unknown."""
+
+
+class Sandbox:
+    """One sandbox. Calls that change it as a whole take its lock; those on one container take that one's."""
+
+    def __init__(
+        self, host: Host, admission: Admission, record: SandboxRecord, publish: Callable[[ContainerEvent], None]
+    ) -> None:
+        """Make it known; `start` makes its machine. `publish` takes the events of it and its containers."""
+        self.record = record
+        self._host = host
+        self._admission = admission
+        self._publish = publish
+        self._lock = asyncio.Lock()
+        self._context = ContainerContext(record.id, record.config, host.layout(record.id), host.state, publish)
+        self.containers = SandboxContainers(self._context, host.images)
+        self._removed = False
+        self._starting: asyncio.Task[None] | None = None
+        self._machine: Machine | None = None
+        self._disks: ImageDisks | None = None
+        self._blocks: BlockDisks | None = None
+        self._execs: Execs | None = None
+        self.synced: SyncedVolumes | None = None
+        """The volumes that its guest keeps as they are on the host, while it has a machine."""
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def status(self) -> SandboxStatus:
+        """What the CRI tells of it."""
+        return self.record.status()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing of it is left: its boot has failed, or it was removed."""
+        return self._removed or (self.record.state is SandboxState.STARTING and self._starting is None)
+
+    @property
+    def context(self) -> ContainerContext:
+        """What its containers have in common."""
+        return self._context
+
+    async def start(self, plan: MachinePlan) -> None:
+        """Boot its machine, when its turn has come.
+
+        On failure nothing of it is left, and it is STARTING for ever; where something cannot be given back, it is
+        NOTREADY instead, so that it can be stopped again.
+
+        Raises:
+            Cancelled: it was stopped meanwhile.
+        """
+        self._starting = asyncio.ensure_future(self._start(plan))
+        try:
+            await asyncio.shield(self._starting)
+        except asyncio.CancelledError:
+            stopped = self._starting.cancelled()
+            self._starting.cancel()
+            await aio.to_its_end(asyncio.wait([self._starting]))
+            if stopped:
+                raise Cancelled(f"sandbox {self.record.id} was stopped before it was ready") from None
+            if self.record.state is SandboxState.READY:  # It was quicker.
+                self._starting = None
+                await self.remove()
+            raise
+        finally:
+            self._starting = None
+
+    def machine_ended(self, event: MachineEvent) -> None:
+        """The hypervisor says that its machine has ended, by whatever hand."""
+        if self._machine is not None:
+            self._machine.failed(event)
+
+    def check_clock(self) -> None:
+        """Its guest's clock is probably wrong."""
+        if self._machine is not None:
+            self._machine.check_clock()
+
+    async def create_container(self, config: ContainerConfig) -> str:
+        """Make a container, and return its id.
+
+        Raises:
+            FailedPrecondition: the sandbox is not READY.
+            VmsandboxError: as `SandboxContainers.create`.
+        """
+        require_sandbox(SandboxCall.CREATE_CONTAINER, self.record.id, self.record.state)
+        return await self.containers.create(config, self.record)
+
+    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
+        """Run a command in a container to its end; see `Execs.run`."""
+        container = self.containers[container_id]
+        require_container(ContainerCall.EXEC, container_id, container.record.state)
+        return await self.execs().run(container.record, self._context.hostname, command, timeout)
+
+    def execs(self) -> Execs:
+        """The commands that run in it. Raises Unavailable when its machine is gone."""
+        self._context.running()
+        assert self._execs is not None
+        return self._execs
+
+    def exec(self, request: ExecRequest) -> AbstractAsyncContextManager[ExecProcess]:
+        """Run a command with a client; see `Execs.open`. Raises FailedPrecondition, Unavailable."""
+        record = self.containers[request.container_id].record
+        require_container(ContainerCall.EXEC, record.id, record.state)
+        return self.execs().open(record, self._context.hostname, request.command, stdin=request.stdin, tty=request.tty)
+
+    def port(self, port: int) -> AbstractAsyncContextManager[PortStream]:
+        """Connect to a port on the pod's localhost; see `GuestClient.port`. Raises FailedPrecondition, Unavailable."""
+        require_sandbox(SandboxCall.PORT_FORWARD, self.record.id, self.record.state)
+        return self._context.running().client.port(port)
+
+    async def stop(self) -> None:
+        """Kill its containers, end its machine and give everything back but its records. Succeeds when done before.
+
+        It goes on to its end when the caller gives up.
+        """
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        if self.record.state is not SandboxState.STARTING:  # Then nothing of it is left.
+            await aio.to_its_end(self._stop())
+
+    async def remove(self) -> None:
+        """Stop it, and remove its containers and its record."""
+        await self.stop()
+        await aio.to_its_end(self._remove())
+
+    async def close(self) -> None:
+        """Let go of what this process holds of it; the machine goes on."""
+        await self._cancel_watch()
+        await self.containers.close()
+        if self._execs is not None:
+            await self._execs.close()
+        if self.synced is not None:
+            await self.synced.close()
+        if self._machine is not None:
+            await self._machine.close()
+        if self._disks is not None:
+            await self._disks.close()
+        if self._blocks is not None:
+            await self._blocks.close()
+
+    def adopt(self, machine: Machine, client: GuestClient) -> None:
+        """From now on the machine is ours, and its death our containers'."""
+        self._machine = machine
+        self._execs = Execs(client)
+        name = domain_name(self.record.id)
+        disks = self._disks = ImageDisks(self._host.images, self._host.hypervisor, name, client)
+        self.synced = SyncedVolumes(self.record.id, client, self._context.paths, self._host.watcher)
+        deep = machine.peer.version >= SOURCES_BY_DESCRIPTOR
+        volumes = Volumes(self._context.volumes, self._context.paths, client, disks, self.synced, deep=deep)
+        nodes = self._host.block_nodes(self.record.id, self.record.config)
+        blocks = self._blocks = BlockDisks(nodes, self._context.paths, self._host.hypervisor, name, client)
+        self._context.guest = Guest(client, disks, volumes, blocks, machine.peer.kernel)
+        self._watch = asyncio.create_task(self._watch_machine(machine), name=f"machine of {self.record.id}")
+        self._watch.add_done_callback(aio.report)
+
+    def new_machine(self) -> Machine:
+        """Its machine, not booted nor taken back yet; from now on it is told of its end, and hands us its events."""
+        secret = bytes.fromhex(self.record.secret)
+        self._machine = Machine(self._host, self.record.id, self.record.config, secret, self._on_event)
+        return self._machine
+
+    def fail(self, error: BaseException) -> None:
+        """Its machine is of no use any more; what it holds is given back by `stop`. The first reason counts."""
+        message = explained(error).report()
+        _log.error("sandbox %s: %s", self.record.id, message, exc_info=error.__cause__)
+        was_of_use = self.record.state is not SandboxState.NOTREADY
+        if was_of_use:
+            self._change(state=SandboxState.NOTREADY, message=message)
+        self._end_all(error)
+        if self._machine is not None:
+            self._machine.hang_up(Unavailable(str(error)))
+        if was_of_use:
+            self._announce(ContainerEventKind.STOPPED)
+
+    async def _start(self, plan: MachinePlan) -> None:
+        try:
+            await self._admission.admit(self.record.id, self.record.memory)
+            async with self._admission.booting():
+                await self._boot(plan)
+        except BaseException:
+            self._admission.release(self.record.id)
+            raise
+
+    async def _boot(self, plan: MachinePlan) -> None:
+        self._host.state.put(self.record.id, self.record)
+        try:
+            machine, client = await self._boot_machine(plan)
+        except BaseException as error:
+            failed, self._machine = self._machine, None
+            if failed is not None and failed.left_something:
+                self._change(state=SandboxState.NOTREADY, message=str(error))
+            else:
+                self._host.state.delete(SandboxRecord, self.record.id)
+            raise
+        self.adopt(machine, client)
+        self._change(
+            state=SandboxState.READY,
+            network=machine.network,
+            kernel=machine.peer.kernel,
+            boot_id=machine.peer.boot_id,
+            timings=machine.timings,
+        )
+        self._announce(ContainerEventKind.STARTED)
+
+    async def _boot_machine(self, plan: MachinePlan) -> tuple[Machine, GuestClient]:
+        """Its machine, booted; once more, from nothing, where guest or QEMU die before the agent's first answer."""
+        machine = self.new_machine()
+        try:
+            return machine, await machine.boot(plan)
+        except VmsandboxError as error:
+            if not machine.died_early or machine.left_something:
+                raise
+            _log.warning("sandbox %s is booted once more: %s", self.record.id, error.report())
+        machine = self.new_machine()
+        self._change(boots=self.record.boots + 1)
+        return machine, await machine.boot(plan)
+
+    async def _stop(self) -> None:
+        async with self._lock:
+            was_ready = self.record.state is SandboxState.READY
+            if self.record.state is not SandboxState.NOTREADY:
+                self._change(state=SandboxState.NOTREADY)
+            if self._machine is not None:
+                await self._stop_machine(self._machine)
+            await give_back(self._host, self.record.id)
+            self._admission.release(self.record.id)
+            if was_ready:
+                self._announce(ContainerEventKind.STOPPED)
+
+    async def _remove(self) -> None:
+        async with self._lock:
+            for container_id in tuple(self.containers):
+                await self.containers.remove(container_id)
+            self._host.state.delete(SandboxRecord, self.record.id)
+            if not self._removed:
+                self._removed = True
+                self._announce(ContainerEventKind.DELETED)
+
+    async def _watch_machine(self, machine: Machine) -> None:
+        self.fail(await asyncio.shield(machine.failure))
+
+    async def _cancel_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            await aio.cancel(watch)
+
+    def _end_all(self, error: BaseException) -> None:
+        self._context.guest, self._context.gone = None, str(error)
+        self.containers.machine_died(error)
+        if self._execs is not None:
+            self._execs.fail(error)
+
+    async def _stop_machine(self, machine: Machine) -> None:
+        """Containers first, so that their ends and their output are known; then the guest itself."""
+        await self._cancel_watch()
+        guest = self._context.guest
+        if guest is not None and not machine.failure.done():
+            with contextlib.suppress(VmsandboxError, TimeoutError):
+                async with asyncio.timeout(_END_DEADLINE):
+                    await aio.unless(self.containers.kill(), machine.failure)
+            with contextlib.suppress(VmsandboxError):
+                await aio.unless(guest.blocks.write_back(), machine.failure)
+            await machine.shut_down(guest.client)
+        self._end_all(Unavailable("the sandbox was stopped"))
+        await machine.close()
+        await self.containers.settled()
+        await self.close()
+        self._machine = None
+
+    async def _on_event(self, event: Event) -> None:
+        if event.exec_id:
+            if self._execs is not None:
+                self._execs.exited(event)
+        else:
+            await self.containers.exited(event)
+
+    def _announce(self, kind: ContainerEventKind) -> None:
+        self._publish(ContainerEvent(self.record.id, self.record.id, kind, time.time_ns()))
+
+    def _change(self, **changes: Any) -> None:
+        self.record = replace(self.record, **changes)
+        self._host.state.note(self.record.id, self.record)

@@ -1,0 +1,102 @@
+"""All sandboxes of a process, and what befalls them together."""
+
+import contextlib
+from collections.abc import AsyncIterator, Collection
+
+from vmsandbox import aio, log
+from vmsandbox.errors import AlreadyExists, NotFound
+from vmsandbox.hypervisor.base import Hypervisor, MachineEvent
+from vmsandbox.model import ContainerUsage, PodSandboxMetadata
+from vmsandbox.sandbox.containers import Container
+from vmsandbox.sandbox.lifecycle.clock_jumps import clock_jumps
+from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
+from vmsandbox.sandbox.lifecycle.usage import measured
+from vmsandbox.sandbox.spec import domain_name
+
+_log = log.get(__name__)
+
+
+class Sandboxes(dict[str, Sandbox]):
+    """The sandboxes by their ids, also those that are STARTING."""
+
+    def find(self, sandbox_id: str) -> Sandbox:
+        """The sandbox of an id. Raises NotFound."""
+        try:
+            return self[sandbox_id]
+        except KeyError:
+            raise NotFound(f"there is no sandbox {sandbox_id}") from None
+
+    def owner(self, container_id: str) -> Sandbox | None:
+        """The sandbox of a container, where there is such a container."""
+        return next((sandbox for sandbox in self.values() if container_id in sandbox.containers), None)
+
+    def container(self, container_id: str) -> Container:
+        """The container of an id. Raises NotFound."""
+        if sandbox := self.owner(container_id):
+            return sandbox.containers[container_id]
+        raise NotFound(f"there is no container {container_id}")
+
+    def named(self, metadata: PodSandboxMetadata) -> Sandbox | None:
+        """The sandbox of this name, namespace, uid and attempt, where there is one."""
+        return next((sandbox for sandbox in self.values() if sandbox.record.config.metadata == metadata), None)
+
+    def check_is_new(self, metadata: PodSandboxMetadata) -> None:
+        """Raise AlreadyExists where there is a sandbox of this name, namespace, uid and attempt."""
+        if sandbox := self.named(metadata):
+            raise AlreadyExists(f"pod {metadata.namespace}/{metadata.name} has a sandbox: {sandbox.record.id}")
+
+    async def measure(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
+        """What the running containers of some use, by id; a guest that does not answer is left out."""
+        asked = {sandbox_id: self[sandbox_id].containers.measure() for sandbox_id in self.keys() & set(sandbox_ids)}
+        found = await measured(asked)
+        return {container_id: usage for containers in found.values() for container_id, usage in containers.items()}
+
+    @contextlib.asynccontextmanager
+    async def watched(self, hypervisor: Hypervisor) -> AsyncIterator[None]:
+        """Tell them what befalls their machines while the context lasts; then let go of them. Machines go on."""
+        try:
+            async with (
+                aio.attendant(self._watch(hypervisor.events()), "machine events"),
+                aio.attendant(self._watch_pauses(hypervisor.resumed()), "machines that go on"),
+                aio.attendant(self._watch_clock(), "the host's clock"),
+            ):
+                yield
+        finally:
+            await let_go(tuple(self.values()))
+
+    async def _watch(self, events: AsyncIterator[MachineEvent]) -> None:
+        async for event in events:
+            for sandbox in tuple(self.values()):
+                if domain_name(sandbox.record.id) == event.name:
+                    _tell(sandbox, event)
+
+    async def _watch_pauses(self, resumed: AsyncIterator[str]) -> None:
+        """The clock of a machine that was paused is behind."""
+        async for name in resumed:
+            for sandbox in tuple(self.values()):
+                if domain_name(sandbox.record.id) == name:
+                    sandbox.check_clock()
+
+    async def _watch_clock(self) -> None:
+        async for _ in clock_jumps():
+            _log.info("this host's clock was set: those of the guests follow")
+            for sandbox in tuple(self.values()):
+                sandbox.check_clock()
+
+
+def _tell(sandbox: Sandbox, event: MachineEvent) -> None:
+    """Whatever goes wrong with one sandbox, the others are to learn of their machines' ends, too."""
+    try:
+        sandbox.machine_ended(event)
+    except Exception as error:
+        sandbox.fail(error)
+
+
+async def let_go(sandboxes: Collection[Sandbox]) -> None:
+    """End what this process holds of each, however often the caller is cancelled meanwhile; their machines go on."""
+
+    async def close_all() -> None:
+        for sandbox in sandboxes:
+            await sandbox.close()
+
+    await aio.to_its_end(close_all())

@@ -1,0 +1,44 @@
+"""What sandboxes use, as the host measures it, of many at the same time."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
+
+from vmsandbox import log
+from vmsandbox.errors import NotFound, Unavailable, explained
+from vmsandbox.model import SandboxUsage
+from vmsandbox.sandbox.machines import Host
+from vmsandbox.sandbox.spec import SandboxCall, domain_name, require_sandbox
+from vmsandbox.state import SandboxRecord
+
+_log = log.get(__name__)
+
+T = TypeVar("T")
+
+
+async def sandbox_usage(host: Host, sandbox: SandboxRecord) -> SandboxUsage:
+    """What a sandbox's machine and network interface use, by what the host has counted.
+
+    Raises:
+        FailedPrecondition: it is not READY.
+        Unavailable: its machine ends, or has lost its network.
+    """
+    require_sandbox(SandboxCall.MEASURE, sandbox.id, sandbox.state)
+    assert sandbox.network is not None
+    try:
+        machine = await host.hypervisor.usage(domain_name(sandbox.id))
+        return SandboxUsage(machine, await host.network.usage(sandbox.network))
+    except NotFound as error:
+        raise Unavailable(f"sandbox {sandbox.id} cannot be measured: {error}", hint=error.hint) from None
+
+
+async def measured(measuring: Mapping[str, Coroutine[Any, Any, T]]) -> dict[str, T]:
+    """What measuring sandboxes at the same time gives, by their ids; one that cannot be measured is left out."""
+    results = await asyncio.gather(*measuring.values(), return_exceptions=True)
+    found = dict(zip(measuring, results, strict=True))
+    for sandbox_id, result in found.items():
+        if isinstance(result, Exception):
+            _log.warning("sandbox %s is not measured: %s", sandbox_id, explained(result))
+        elif isinstance(result, BaseException):
+            raise result
+    return {sandbox_id: result for sandbox_id, result in found.items() if not isinstance(result, BaseException)}

@@ -1,0 +1,95 @@
+"""What all sandboxes of a process are made with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vmsandbox.claims import UserRange
+from vmsandbox.errors import InvalidArgument
+from vmsandbox.fairness import Fairness
+from vmsandbox.fs.watching import Watcher
+from vmsandbox.guest.transports import Transports
+from vmsandbox.hypervisor.base import GuestImage, Hypervisor
+from vmsandbox.images import ImageStore
+from vmsandbox.model import PodSandboxConfig
+from vmsandbox.network import Network
+from vmsandbox.sandbox.blocks import SHARE, BlockNodes
+from vmsandbox.sandbox.files import SandboxDirectories
+from vmsandbox.sandbox.machines.cgroup import MachineCgroups
+from vmsandbox.sandbox.spec import MachinePlan, MachineProfile, machine_size
+from vmsandbox.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The brothers below this layer, opened; the service owns them and outlives every sandbox."""
+
+    state: State
+    hypervisor: Hypervisor
+    network: Network
+    transports: Transports
+    images: ImageStore
+    guest_image: GuestImage
+    profiles: Mapping[str, MachineProfile]
+    """By RuntimeClass handler; the empty key is the default one, and always there."""
+    runtime_directory: Path
+    persistent_directory: Path
+    users: UserRange
+    """The users of the sandboxes' processes."""
+    cgroups: MachineCgroups
+    """Their cgroups."""
+    run_directory: Path
+    """The directory above `runtime_directory` that all processes of this node have in common."""
+    file_server: Path | None = None
+    """The virtiofsd that serves their volumes; None: the one that libvirt finds."""
+    memory_budget: int = 0
+    """Bytes that all guests may have together; 0: what the host has available at the start of the service."""
+    boots_in_parallel: int = 0
+    """Machines that boot at the same time; 0: twice the number of CPUs."""
+    fairness: Fairness = field(default_factory=Fairness)
+    """Divides the time of the event loop among the guests."""
+    watcher: Watcher = field(default_factory=Watcher)
+    """Watches directories of volumes."""
+
+    def profile(self, handler: str) -> MachineProfile:
+        """How machines are made for a handler (CRI RunPodSandboxRequest.runtime_handler). Raises InvalidArgument."""
+        try:
+            return self.profiles[handler]
+        except KeyError:
+            known = ", ".join(sorted(name for name in self.profiles if name)) or "none"
+            raise InvalidArgument(
+                f"there is no runtime handler {handler!r}", hint=f"handlers are profiles in config.yaml: {known}"
+            ) from None
+
+    def plan(self, sandbox_id: str, config: PodSandboxConfig) -> MachinePlan:
+        """Return how a pod's machine is going to be made. Raises InvalidArgument as `profile` and `machine_size`."""
+        profile = self.profile(config.runtime_handler)
+        size = machine_size(config, profile.size, profile.overhead, profile.most_vcpus)
+        return MachinePlan(
+            sandbox_id, config, profile, size, self.layout(sandbox_id), self.guest_image, self.file_server
+        )
+
+    def device_directories(self) -> list[Path]:
+        """Where all sandboxes of this node, those of other processes among them, have the nodes of block volumes."""
+        return [
+            path
+            for pattern in ("serve/sandboxes/*/devices", "run/*/sandboxes/*/devices")
+            for path in self.run_directory.glob(pattern)
+        ]
+
+    def block_nodes(self, sandbox_id: str, config: PodSandboxConfig) -> BlockNodes:
+        """The nodes of a sandbox's raw block volumes."""
+        directory, shared = self.layout(sandbox_id).devices, config.annotations.get(SHARE) == "true"
+        return BlockNodes(
+            directory,
+            lambda: self.users.of(sandbox_id).qemu,
+            self.device_directories,
+            self.run_directory / "devices.lock",
+            shared=shared,
+        )
+
+    def layout(self, sandbox_id: str) -> SandboxDirectories:
+        """The directories of a sandbox."""
+        return SandboxDirectories(
+            self.runtime_directory / "sandboxes" / sandbox_id, self.persistent_directory / "sandboxes" / sandbox_id
+        )

@@ -1,0 +1,77 @@
+"""What a sandbox's machine and guest are made from: pure functions of the pod, its profile, and what was acquired."""
+
+import time
+import uuid
+from pathlib import Path
+
+from vmsandbox.guest.transport import Transport
+from vmsandbox.hypervisor.base import Disk, MachineSpec, NetworkDevice, Share
+from vmsandbox.model import PodNetwork, PodSandboxConfig
+from vmsandbox.process import Account
+from vmsandbox.protocol.messages import ConfigureGuest, Dns
+from vmsandbox.sandbox.spec.machine_plan import MachinePlan
+from vmsandbox.sandbox.spec.rules import LONGEST_HOSTNAME, user_namespace
+
+SHARE_TAG = "vmsandbox"
+"""The name of the virtio-fs share, by which the guest mounts it."""
+
+SCRATCH_SERIAL = "vmsandbox-scratch"
+"""The serial of the disk that holds the writable layers."""
+
+_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+"""What a pod gets where it does not say: low ports and ping need no privilege in it, as containerd has it."""
+
+
+def domain_name(sandbox_id: str) -> str:
+    """The name of a sandbox's domain."""
+    return f"vmsandbox-{sandbox_id}"
+
+
+def hostname_of(config: PodSandboxConfig) -> str:
+    """The pod's hostname; where none is given its name, cut to what Kubernetes lets a hostname have."""
+    return config.hostname or config.metadata.name[:LONGEST_HOSTNAME].rstrip("-.")
+
+
+def build_machine_spec(
+    plan: MachinePlan, *, account: Account, transport: Transport, network: PodNetwork
+) -> MachineSpec:
+    """Return the machine of a pod, whose QEMU runs as `account`."""
+    profile, pod, layout = plan.profile, plan.config.metadata, plan.layout
+    return MachineSpec(
+        name=domain_name(plan.sandbox_id),
+        uuid=str(uuid.UUID(plan.sandbox_id)),
+        title=f"{pod.namespace}/{pod.name}",
+        image=plan.image,
+        vcpus=plan.size.vcpus,
+        memory=plan.size.memory,
+        accelerator=profile.accelerator,
+        account=account,
+        vsock=transport.device,
+        console=layout.console,
+        secret=layout.secret,
+        scratch=Disk(
+            SCRATCH_SERIAL,
+            layout.scratch,
+            readonly=False,
+            bandwidth=profile.scratch_bandwidth,
+            iops=profile.scratch_iops,
+        ),
+        share=Share(SHARE_TAG, layout.served, plan.file_server),
+        network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu, Path(network.netns)),
+        kernel_parameters=profile.kernel_parameters,
+    )
+
+
+def guest_configuration(config: PodSandboxConfig, network: PodNetwork) -> ConfigureGuest:
+    """What makes the booted machine the pod."""
+    dns = config.dns if config.dns is not None and config.dns != Dns() else network.dns
+    return ConfigureGuest(
+        hostname=hostname_of(config),
+        clock=time.time_ns(),
+        interfaces=(network.interface,),
+        dns=dns,
+        sysctls={**_SYSCTLS, **config.sysctls},
+        share_tag=SHARE_TAG,
+        scratch_serial=SCRATCH_SERIAL,
+        user_namespace=user_namespace(config),
+    )
