@@ -1,4 +1,4 @@
-"""What asyncio itself does not offer."""
+"""Helpers for tasks that asyncio does not have."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,7 @@ async def background(work: Coroutine[Any, Any, T], name: str | None = None) -> A
 
 @contextlib.asynccontextmanager
 async def attendant(work: Coroutine[Any, Any, T], name: str) -> AsyncIterator["asyncio.Task[T]"]:
-    """As `background`, for work that nobody waits for: when an error ends it, that is logged at once."""
+    """Run work that nobody waits for, like `background`; an error that ends it is logged at once."""
     async with background(work, name) as task:
         task.add_done_callback(report)
         yield task

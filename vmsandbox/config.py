@@ -19,7 +19,7 @@ MACHINE_HANDLER = "vmsandbox"
 DEFAULT_FILE = Path("/etc/vmsandbox/config.yaml")
 
 MOST_VCPUS = 240
-"""Of any machine: with more, x86 machines need an IOMMU with interrupt remapping, which a domain here does not have."""
+"""vCPUs of a machine at most. With more, x86 needs an IOMMU with interrupt remapping; our domains have none."""
 MOST_MEMORY = 1 << 52
 """Bytes that an x86 processor can address (52 bits of physical addresses)."""
 
@@ -28,7 +28,7 @@ _LARGEST_FILE = 1 << 44
 """Bytes of a file on ext4."""
 _MOST_BOOTS = 1024
 _MOST_IOPS = 1_000_000_000
-"""Of QEMU's throttle groups."""
+"""The largest number of operations a second in QEMU's throttle groups."""
 
 
 class AcceleratorChoice(enum.Enum):
@@ -40,7 +40,7 @@ class AcceleratorChoice(enum.Enum):
 
 
 class Mitigations(enum.Enum):
-    """What a guest's kernel does against flaws of the CPU (the kernel's parameter of this name)."""
+    """The measures of a guest's kernel against flaws of the CPU (the kernel's parameter of this name)."""
 
     AUTO = "auto"
     OFF = "off"
@@ -88,7 +88,7 @@ class HandlerConfig:
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    """What all machines may take together."""
+    """Limits for all machines together."""
 
     memory: Size | None = None
     parallel_boots: int | None = None

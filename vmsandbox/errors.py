@@ -50,13 +50,13 @@ class VmsandboxError(Exception):
 
 
 class NotFound(VmsandboxError):
-    """What was named does not exist."""
+    """An error: the named object does not exist."""
 
     code = "not_found"
 
 
 class AlreadyExists(VmsandboxError):
-    """What was to be made exists, and differs from what was asked for."""
+    """An error: the object exists already, and differs from the request."""
 
     code = "already_exists"
 

@@ -41,7 +41,7 @@ class Fairness:
 
 
 class Share:
-    """What one guest may ask for. It has one for what its containers print, and one for all else."""
+    """The loop's time for one guest. A guest has one share for output of containers, and one for everything else."""
 
     def __init__(self, among: Fairness | None = None) -> None:
         """Begin with `AHEAD`. Without `among` nobody else shares the time."""

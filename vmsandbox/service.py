@@ -126,7 +126,7 @@ class RuntimeService:
             self._sandboxes.pop(sandbox_id, None)
 
     def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
-        """What is known of a sandbox. Raises NotFound."""
+        """Return the status of a sandbox. Raises NotFound."""
         return self._sandboxes.find(sandbox_id).status
 
     def list_pod_sandboxes(self) -> tuple[SandboxStatus, ...]:
@@ -153,7 +153,7 @@ class RuntimeService:
             await sandbox.containers.remove(container_id)
 
     def container_status(self, container_id: str) -> ContainerStatus:
-        """What is known of a container. Raises NotFound."""
+        """Return the status of a container. Raises NotFound."""
         return self._sandboxes.container(container_id).status
 
     def list_containers(self) -> tuple[ContainerStatus, ...]:
@@ -235,19 +235,19 @@ class RuntimeService:
         await (await self._container(container_id)).update(resources)
 
     async def measure_pod_sandbox(self, sandbox_id: str) -> SandboxUsage:
-        """What a sandbox uses, as this host measures it (CRI PodSandboxStats). Raises NotFound, and as `sandbox_usage`.
+        """Return the usage of a sandbox (CRI PodSandboxStats). Raises NotFound, and like `sandbox_usage`.
 
         The guest is not asked: it cannot lie, nor hold the call up.
         """
         return await sandbox_usage(self._host, self._sandboxes.find(sandbox_id).record)
 
     async def measure_pod_sandboxes(self, sandbox_ids: Collection[str]) -> dict[str, SandboxUsage]:
-        """As `measure_pod_sandbox`, by id; one that is not READY, or cannot be measured, is left out."""
+        """Return the usage of sandboxes by id, without those that are not READY or cannot be measured."""
         ready = (each.record for each in self._sandboxes.values() if each.record.state is SandboxState.READY)
         return await measured({each.id: sandbox_usage(self._host, each) for each in ready if each.id in sandbox_ids})
 
     async def measure_containers(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
-        """What the running containers of these sandboxes use, by id; a guest that does not answer is left out."""
+        """Return the usage of the running containers of these sandboxes, by id, without guests that do not answer."""
         return await self._sandboxes.measure(sandbox_ids)
 
     async def reopen_container_log(self, container_id: str) -> None:
@@ -255,7 +255,7 @@ class RuntimeService:
         await self._sandboxes.container(container_id).reopen_log()
 
     def events(self) -> AsyncGenerator[ContainerEvent, None]:
-        """What happens to sandboxes and containers from now on (CRI GetContainerEvents)."""
+        """Yield events of sandboxes and containers from now on (CRI GetContainerEvents)."""
         return self._broadcast.listen()
 
     def recover(self) -> None:

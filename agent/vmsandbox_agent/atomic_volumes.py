@@ -22,7 +22,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class AtomicVolumes:
-    """Those of the guest, each a tmpfs below one directory."""
+    """The atomic volumes of the guest, each a tmpfs below one directory."""
 
     def __init__(self, root: Path, pod: PodNamespaces) -> None:
         """Keep them below `root`; `pod` says who their owners are."""

@@ -1,4 +1,4 @@
-"""What crun reads of a container: its root (an overlay of the image and the scratch disk) and its config.json."""
+"""The bundle that crun reads: a root (an overlay of the image and the scratch disk) and a config.json."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ class Bundle:
 
     @property
     def upper(self) -> Path:
-        """What the container has written over its image."""
+        """The directory with the container's changes to its image."""
         return self.layer / "upper"
 
     @property
@@ -41,7 +41,7 @@ class Bundle:
 
     @property
     def null(self) -> Path:
-        """What its processes without input read: a /dev/null of its own, since crun gives it to their user."""
+        """The input of processes without input: the container's own /dev/null, because crun changes its owner."""
         return self.layer / "null"
 
     def mount_root(self, image: Path, users: Path | None = None) -> None:

@@ -15,13 +15,13 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """What is left of a cgroup's memory for files, among them its programs; all but the last in bytes."""
+    """The part of a cgroup's memory that holds files, including programs; all fields but the last are bytes."""
 
     limit: int
-    """Of its memory as a whole; 0: none."""
+    """The limit on the cgroup's whole memory; 0: none."""
     size: int
     read_again: int
-    """What was read after it had been in the cache before, ever."""
+    """Pages that were read again after they had left the cache."""
     major_faults: int
     """Page faults that waited for a read, ever."""
 
@@ -52,7 +52,7 @@ class Cgroup:
         return killed
 
     def cache(self) -> Cache | None:
-        """What is left for files in it; None where there is no such cgroup."""
+        """Return the cgroup's memory of files; None if the cgroup does not exist."""
         try:
             memory = counters(self._path / "memory.stat")
             return Cache(
@@ -65,7 +65,7 @@ class Cgroup:
             return None
 
     def measure(self, container_id: str, first: int) -> Measures | None:
-        """What it uses, as the container whose first process is `first`; None where there is no such cgroup."""
+        """Return the usage of the container whose first process is `first`; None if the cgroup does not exist."""
         try:
             return Measures(
                 container_id,

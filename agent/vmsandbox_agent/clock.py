@@ -47,13 +47,13 @@ class Timex(ctypes.Structure):
 
 
 def slewing(nanoseconds: int) -> Timex:
-    """What has the kernel make up for a difference by running faster or slower."""
+    """Return the argument that has the kernel correct a difference by running faster or slower."""
     offset = max(-_MOST_SLEWED, min(_MOST_SLEWED, nanoseconds))
     return Timex(modes=_LOOP, offset=offset, maxerror=_ERROR, esterror=_ERROR, status=_STA_PLL, constant=_TIME_CONSTANT)
 
 
 def stepping(nanoseconds: int) -> Timex:
-    """What has the kernel add to its time, and make up for nothing else any more."""
+    """Return the argument that has the kernel add to its time, and end an earlier correction."""
     order = slewing(0)
     order.modes |= _ADJ_SETOFFSET
     order.seconds, order.nanoseconds = divmod(nanoseconds, _SECOND)

@@ -1,4 +1,4 @@
-"""What the guest adds to a container's runtime-spec: its namespaces that are there already, and its devices."""
+"""The guest's additions to a container's runtime-spec: namespaces that exist already, and devices."""
 
 from pathlib import Path
 

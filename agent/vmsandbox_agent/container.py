@@ -56,14 +56,14 @@ class Container:
 
     @property
     def process(self) -> Process:
-        """Its first process. Raises AgentError until it is created."""
+        """The first process of the container. Raises AgentError until it is created."""
         if self._process is None:
             raise AgentError("failed_precondition", f"container {self.id} is not created yet")
         return self._process
 
     @property
     def state(self) -> ContainerState:
-        """What the host may know of it."""
+        """The container's state for the host."""
         process = self.process
         if process.exit_code is not None:
             return ContainerState(self.id, "stopped", process.pid, process.exit_code)
@@ -133,7 +133,7 @@ class Container:
             self.process.signal(number)
 
     async def measure(self) -> Measures | None:
-        """What it uses; None when it has ended."""
+        """Return the usage of the container; None after its end."""
         measures = await asyncio.to_thread(self._cgroup.measure, self.id, self.process.pid)
         if measures is None:
             return None

@@ -51,7 +51,7 @@ class ContainerTable:
         return Containers(tuple(known.state for known in self._containers.values() if known.exists))
 
     async def measure(self) -> tuple[Measures, ...]:
-        """What each uses that exists."""
+        """Return the usage of each container that exists."""
         measuring = (known.measure() for known in self._containers.values() if known.exists)
         measured = await asyncio.gather(*measuring)
         return tuple(measures for measures in measured if measures is not None)
@@ -111,7 +111,7 @@ class ContainerTable:
         await asyncio.gather(*(container.process.abandon() for container in existing))
 
     def _pid_namespace(self, of: str) -> Path | None:
-        """That of another container. Raises AgentError when that has none to join."""
+        """Return the PID namespace of another container. Raises AgentError if it has none to join."""
         if of in ("", POD_NAMESPACE):
             return None
         process = self.get(of).process

@@ -13,7 +13,7 @@ from vmsandbox_agent.setup.disks import wait_for_disk
 from vmsandbox_agent.syscalls import open_in_root, opened
 
 _PROVIDED = {"null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"}
-"""What every container has already (OCI runtime-spec, default devices)."""
+"""The devices that every container has (OCI runtime-spec, default devices)."""
 
 _NO_DEVICES = {"pts", "shm", "mqueue", "fd"}
 """Directories below /dev that are file systems of their own, or links."""

@@ -21,12 +21,12 @@ class Launch:
     container_id: str
     cgroup: Cgroup
     null: Path
-    """What the process reads where it has neither input nor a terminal."""
+    """The input of a process that has neither input nor a terminal."""
     stdin: bool
     tty: bool
     exec_id: str = ""
     ends_all: bool = False
-    """Its end is that of all in the cgroup (see `Process`)."""
+    """Whether its end ends everything in the cgroup (see `Process`)."""
 
     async def run(self, machinery: Machinery, start: Start) -> Process:
         """The process, watched. On failure or cancellation none is left."""

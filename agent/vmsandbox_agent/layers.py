@@ -80,7 +80,7 @@ class Counter:
 
 
 class Layer:
-    """What is known of one writable layer."""
+    """The size of one writable layer."""
 
     def __init__(self, counter: Counter, directory: Path) -> None:
         """Nothing yet."""

@@ -1,4 +1,4 @@
-"""What every container of the guest works with."""
+"""The context that all containers of the guest share."""
 
 from dataclasses import dataclass
 

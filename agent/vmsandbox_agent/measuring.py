@@ -1,4 +1,4 @@
-"""What the kernel tells of a container in the files of its cgroup (v2)."""
+"""Measures of a container, from the files of its cgroup (v2)."""
 
 import contextlib
 import itertools
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def cpu(cgroup: Path) -> CpuMeasures:
-    """Its CPU time. Raises OSError."""
+    """Read the CPU time. Raises OSError."""
     times = counters(cgroup / "cpu.stat")
     usage, user, system = (times[f"{name}_usec"] * _MICROSECOND for name in ("usage", "user", "system"))
     throttling = None
@@ -27,7 +27,7 @@ def cpu(cgroup: Path) -> CpuMeasures:
 
 
 def memory(cgroup: Path, oom_kills: int) -> MemoryMeasures:
-    """Its memory. Raises OSError."""
+    """Read the memory. Raises OSError."""
     parts = counters(cgroup / "memory.stat")
     return MemoryMeasures(
         current=number(cgroup / "memory.current"),
@@ -45,7 +45,7 @@ def memory(cgroup: Path, oom_kills: int) -> MemoryMeasures:
 
 
 def pressure(cgroup: Path) -> dict[str, Pressure]:
-    """What it has waited for; nothing where the kernel keeps no account of it."""
+    """Read the pressure; empty if the kernel does not record it."""
     found = {}
     for resource in ("cpu", "memory", "io"):
         with contextlib.suppress(OSError):
@@ -56,7 +56,7 @@ def pressure(cgroup: Path) -> dict[str, Pressure]:
 
 
 def disks(cgroup: Path) -> dict[str, DiskMeasures]:
-    """What it has read and written of each device; nothing where there is no such controller."""
+    """Read the requests to each device; empty if the cgroup controller is missing."""
     told = ((device, counts) for device, counts in (_where_told(table, cgroup / "io.stat") or {}).items() if counts)
     return {device_name(device): _disk(device, counts) for device, counts in itertools.islice(told, MAX_DISKS)}
 
@@ -78,7 +78,7 @@ def _disk(device: str, counts: dict[str, str]) -> DiskMeasures:
 
 
 def device_name(device: str) -> str:
-    """Of a block device by its numbers (`8:0`): `/dev/sda`; the numbers where there is none."""
+    """Return the name of a block device by its numbers (`8:0`): `/dev/sda`; the numbers if it has no name."""
     try:
         return f"/dev/{Path(f'/sys/dev/block/{device}').readlink().name}"
     except OSError:

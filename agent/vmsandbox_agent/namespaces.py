@@ -40,11 +40,11 @@ class PodNamespaces:
         return self._path("user") if self.users is not None else None
 
     def owner(self, gid: int) -> tuple[int, int]:
-        """Who, in the guest's numbers, root and that group of the pod's containers are."""
+        """Return the guest's numbers of root and a group of the pod's containers."""
         return self.user_and_group(0, gid)
 
     def user_and_group(self, uid: int, gid: int) -> tuple[int, int]:
-        """Who, in the guest's numbers, a user and a group of the pod's containers are."""
+        """Return the guest's numbers of a user and a group of the pod's containers."""
         return (uid, gid) if self.users is None else (self.users.first_uid + uid, self.users.first_gid + gid)
 
     def _path(self, kind: str) -> Path:

@@ -25,7 +25,7 @@ def members(cgroup: Path) -> list[int]:
 
 
 def measure(cgroup: Path, first: int) -> ProcessMeasures | None:
-    """What is in a cgroup whose container has the first process `first`; None where the kernel does not count it."""
+    """Count processes, threads and files of the container of `first`; None if the kernel does not count them."""
     try:
         pids = members(cgroup)
         threads, threads_max = number(cgroup / "pids.current"), limit(cgroup / "pids.max")
@@ -43,7 +43,7 @@ def measure(cgroup: Path, first: int) -> ProcessMeasures | None:
 
 
 def _opened(pids: Sequence[int]) -> Iterator[str]:
-    """What each descriptor stands for, as /proc tells it: `socket:[4711]`, a path."""
+    """Yield the target of each descriptor, from /proc: `socket:[4711]`, a path."""
     for pid in pids:
         with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as descriptors:
             for descriptor in descriptors:
@@ -52,7 +52,7 @@ def _opened(pids: Sequence[int]) -> Iterator[str]:
 
 
 def _files_max(pid: int) -> int | None:
-    """Its soft limit of open files (proc(5)); None where it has none or has ended."""
+    """Return the soft limit of open files (proc(5)); None if the process has no limit or has ended."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/limits").read_text().splitlines():
             if line.startswith("Max open files "):

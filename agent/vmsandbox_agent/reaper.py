@@ -47,7 +47,7 @@ class Reaper:
                 self._strangers.clear()
 
     def watch(self, pid: int) -> asyncio.Future[int]:
-        """What becomes the exit code of an adopted child; call it inside the `adopting` that got it."""
+        """Return a future of an adopted child's exit code; call it inside the `adopting` that got the child."""
         future = self._future(pid)
         if pid in self._strangers:
             del self._waiting[pid]

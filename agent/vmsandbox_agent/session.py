@@ -60,7 +60,7 @@ async def _first(connection: Connection, kind: type[T]) -> T:
 
 
 def reply_to(hello: Hello, settings: Settings, started: float) -> HelloReply:
-    """What the agent says of itself; `started` is the uptime at which it began to run.
+    """Build the agent's hello; `started` is the uptime at which the agent began to run.
 
     Raises:
         ProtocolError: the machine has a secret, and the host does not ask for a proof of it.
@@ -101,7 +101,7 @@ async def say_goodbye(connection: Connection, reason: str) -> None:
 
 
 class Session:
-    """What one controller has asked for. Ends with its connection, and cancels then what still runs."""
+    """The requests of one controller. It ends with the connection, and then cancels requests that still run."""
 
     def __init__(self, connection: Connection, handlers: Mapping[str, Handler], events: EventLog) -> None:
         """Serve the requests in `handlers` on a connection whose hello is done."""

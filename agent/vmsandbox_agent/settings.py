@@ -70,7 +70,7 @@ class Settings:
 
     @property
     def sources(self) -> Path:
-        """What is mounted for a container that is being made."""
+        """The directory for mounts of a container that is being made."""
         return self.state / "sources"
 
     @property
@@ -85,7 +85,7 @@ class Settings:
 
 
 def build_id() -> str:
-    """What the guest image's build calls itself; empty where the agent does not run from one."""
+    """Return the build id of the guest image; empty if the agent does not run from one."""
     try:
         return Path(paths.BUILD_ID).read_text(encoding="ascii").strip()
     except OSError:

@@ -15,7 +15,7 @@ from vmsandbox_agent.syscalls import open_in_root, opened
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What the guest knows of a container that is about to be made."""
+    """The guest's facts about a container that is about to be made."""
 
     root: Path
     user: ProcessUser

@@ -22,7 +22,7 @@ Serve = Callable[[Connection], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """What a token opens, and what gives that up when nobody comes for it."""
+    """A token's offer: the function that serves the connection, and the one that gives the offer up."""
 
     serve: Serve
     void: Callable[[], None]

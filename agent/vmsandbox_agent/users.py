@@ -1,4 +1,4 @@
-"""Who runs a process: names looked up in the container's own /etc/passwd and /etc/group.
+"""The user of a process: names are looked up in the container's own /etc/passwd and /etc/group.
 
 The container's root is hostile: no link leads out of it, nothing but a regular file is read, and not much of it.
 """
@@ -16,7 +16,7 @@ _MAX_ID = 2**32 - 2
 
 
 def resolve_user(root: Path, user: User) -> ProcessUser:
-    """Who `user` is in the container root `root`.
+    """Look up `user` in the container root `root`.
 
     The primary group is among the additional ones, as if a login had set them (CVE-2023-25173). Where the image's USER
     names a group, the groups that the image's /etc/group has the user in are left out, as containerd does.

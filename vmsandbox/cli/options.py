@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Global:
-    """What stands before the command's name."""
+    """The options before the command's name."""
 
     config_file: Path | None
     log_level: str | None

@@ -1,4 +1,4 @@
-"""What `vmsandbox run` shows of its pod: what is going on, and output with the container's name before each line."""
+"""The output of `vmsandbox run`: progress, and lines of the containers, each after the container's name."""
 
 import contextlib
 import sys
@@ -25,7 +25,7 @@ class PodView:
     """Implements `pod.observer.PodObserver`. Standard error of a container goes to ours, all else to stdout."""
 
     names: tuple[str, ...]
-    """Of the containers, for the width of the column."""
+    """The names of the containers; they decide how wide the column is."""
     timings: bool
     """Whether to say where the time of the cold start went."""
     _step: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)

@@ -100,7 +100,7 @@ def _names(plan: PodPlan) -> tuple[str, ...]:
 
 
 def _read(path: Path) -> tuple[str, str]:
-    """What to call a document, and its text. Ends the process where it cannot be read."""
+    """Return a document's name for messages, and its text. End the process if it cannot be read."""
     try:
         if str(path) == "-":
             return "standard input", sys.stdin.read()

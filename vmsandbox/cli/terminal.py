@@ -1,4 +1,4 @@
-"""What a person sees: results on stdout, everything else on stderr; plain lines where that is no terminal."""
+"""The output of commands: results on stdout, everything else on stderr; plain lines where stderr is not a terminal."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ _QUIET = 2.0
 """Seconds after which something that goes on is worth a line where nothing can be drawn."""
 
 Update = Callable[[str, int, int], None]
-"""What is being done, and how much of how much; 0 of 0 where that is not known."""
+"""A report of progress: the current step, the amount done, the total; 0 of 0 if they are unknown."""
 
 
 def error(text: str) -> None:

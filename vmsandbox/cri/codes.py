@@ -42,7 +42,7 @@ def in_a_line(error: VmsandboxError) -> str:
 
 
 def details_of(error: VmsandboxError) -> str:
-    """What the client's user reads: message and hint on the first line, then the evidence."""
+    """Return the text for the client's user: message and hint on the first line, then the evidence."""
     lines = [in_a_line(error)]
     for title, text in error.evidence.items():
         lines += [f"{title}:", *(f"  {line}" for line in _end_of(text.rstrip()).splitlines())]

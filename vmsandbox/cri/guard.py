@@ -1,4 +1,4 @@
-"""What stands between gRPC and every call: errors become statuses, nothing else gets out, each call is logged."""
+"""The guard around every call of gRPC: it turns errors into statuses and logs each call."""
 
 import asyncio
 import contextlib

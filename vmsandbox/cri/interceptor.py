@@ -1,4 +1,4 @@
-"""What stands in front of the calls: it gets each method's behaviour, and gives the one that gRPC is to call."""
+"""The base of interceptors. An interceptor wraps each method's behaviour in the one that gRPC calls."""
 
 import abc
 from collections.abc import Awaitable, Callable
@@ -16,11 +16,11 @@ class Interceptor(grpc.aio.ServerInterceptor, abc.ABC):
 
     @abc.abstractmethod
     def around_call(self, method: str, behaviour: Any) -> Any:
-        """What is called instead, with the request and the context."""
+        """Return the behaviour to call instead, with the request and the context."""
 
     @abc.abstractmethod
     def around_stream(self, method: str, behaviour: Any) -> Any:
-        """As `around_call`, where the behaviour gives an asynchronous generator of responses."""
+        """Return the behaviour to call instead of one that yields responses."""
 
     async def intercept_service(
         self,

@@ -26,7 +26,7 @@ from vmsandbox.service import RuntimeService
 _log = log.get(__name__)
 
 _LONGEST_PATH = 107
-"""Of a Unix socket's address (unix(7), sun_path), without its final NUL."""
+"""Bytes of a Unix socket's address at most (unix(7), sun_path), without the final NUL."""
 
 
 @contextlib.asynccontextmanager

@@ -32,7 +32,7 @@ def opened_below(trusted: Path, names: Iterable[str]) -> Iterator[int]:
 
 @contextlib.contextmanager
 def made_below(trusted: Path, names: Iterable[str], mode: int) -> Iterator[int]:
-    """As `opened_below`; each directory that is missing is made with exactly this mode, whatever the umask is.
+    """Open a directory like `opened_below`; make missing directories with exactly this mode, whatever the umask is.
 
     Raises:
         OSError: as `opened_below`; one cannot be made.

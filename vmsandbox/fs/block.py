@@ -29,17 +29,17 @@ _ATTEMPTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What a device is like; sizes are bytes."""
+    """The geometry of a block device; sizes are in bytes."""
 
     size: int
     logical_block: int
-    """What is addressed: nothing smaller is read or written."""
+    """The unit of addresses: nothing smaller can be read or written."""
     physical_block: int
-    """What the device writes at once."""
+    """The unit that the device writes at once."""
 
 
 def geometry(device: int) -> Geometry:
-    """What the opened block device is like."""
+    """Return the geometry of an opened block device."""
     size, logical, physical = (
         int.from_bytes(fcntl.ioctl(device, request, bytes(width)), "little")
         for request, width in ((_BLKGETSIZE64, 8), (_BLKSSZGET, 4), (_BLKPBSZGET, 4))

@@ -77,7 +77,7 @@ class ForeignPaths:
         return call.result()
 
     def _check(self, path: Path) -> None:
-        """Of an owner whose calls hang, those that have not come back yet count as well."""
+        """Refuse a call if too many hang. For an owner with a call that hangs, unfinished calls count as well."""
         for left, most in ((self._left, MOST_OF_ONE - self._running), (self._left_by_all, MOST_OF_ALL)):
             left[:] = [thread for thread in left if thread.is_alive()]
             if left and len(left) >= most:
@@ -109,7 +109,7 @@ class _Call(threading.Thread, Generic[T]):
             self._give_back()
 
     def result(self) -> T:
-        """What the work has returned; raises what it has raised."""
+        """Return the result of the work, or raise its error."""
         assert self._outcome is not None
         return self._outcome()
 

@@ -38,7 +38,7 @@ def open_regular(
 
 
 def open_or_make(path: str | Path, flags: int, mode: int, *, directory: int | None = None) -> int:
-    """As `open_regular`, without following a link; where nothing is there, an empty file is made with exactly `mode`.
+    """Open a file like `open_regular`, following no link. If it is missing, make an empty one with exactly `mode`.
 
     Raises:
         OSError: it is not a regular file; it cannot be opened, or not be made.

@@ -100,7 +100,7 @@ def _add(fd: int, directory: Path) -> int:
 
 
 def _remove(fd: int, number: int) -> None:
-    """It fails where the directory is gone, and the watch with it."""
+    """Remove a watch. This fails if the directory is gone, and the watch with it."""
     _libc.inotify_rm_watch(fd, number)
 
 

@@ -54,7 +54,7 @@ WRITE_BACK = 60.0
 
 
 class GuestClient:
-    """What the host can ask of a guest. Holds nothing itself: the session is its owner's.
+    """The requests that the host can send to a guest. It owns nothing: the session belongs to the caller.
 
     Every method raises what the agent answered (as the class of `errors` with its code), DeadlineExceeded, or
     Unavailable when the connection is lost meanwhile or the session is closed.
@@ -143,7 +143,7 @@ class GuestClient:
         return cast(Containers, await self._ask(ListContainers(), deadline)).containers
 
     async def measure_containers(self, *, deadline: float = QUICK) -> Measured:
-        """What the containers use."""
+        """Return the usage of the containers."""
         return cast(Measured, await self._ask(MeasureContainers(), deadline))
 
     async def shutdown(self, *, deadline: float = LONG) -> None:

@@ -50,14 +50,14 @@ class Sample:
     """One reading of the guest's clock, in nanoseconds."""
 
     behind: int
-    """By how much the guest's clock was behind the host's, if it was read half-way through the round trip."""
+    """Nanoseconds that the guest's clock was behind the host's, if it was read half-way through the round trip."""
     round_trip: int
     """The truth is within half of it from `behind`, on either side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a guest is told to add to its clock."""
+    """The difference that a guest adds to its clock."""
 
     nanoseconds: int
     step: bool
@@ -84,7 +84,7 @@ def best(samples: Collection[Sample]) -> Sample:
 
 
 def correction(found: Sample) -> Correction | None:
-    """What is to be done about a sample; None where it does not show surely enough that the clock is wrong.
+    """Return the correction for a sample; None if the sample is too uncertain to show that the clock is wrong.
 
     A clock is stepped where it is certain to be `STEP_FROM` away. Less is slewed, so that time never goes back.
     """

@@ -22,10 +22,10 @@ DIAL_TIMEOUT = 10.0
 """Seconds for one dial; a guest whose kernel has no vsock driver yet leaves it unanswered."""
 
 _SECONDS_PER_EVENT = 1e-3
-"""What an event is taken to cost: somebody handles it, records it and acknowledges it."""
+"""The assumed cost of an event: it is handled, recorded and acknowledged."""
 
 _SECONDS_PER_LARGE_FRAME = 0.05
-"""What a frame of more than `AGENT_FRAME` bytes is taken to cost."""
+"""The assumed cost of a frame of more than `AGENT_FRAME` bytes."""
 
 MAX_BRACKETS = 10 * 1024
 """Arrays and objects in such a frame, more than the fullest measures have. The JSON parser lets no other thread run

@@ -22,7 +22,7 @@ class Waiting:
     number: int
     request: Request
     frame: bytes
-    """What is sent to the agent."""
+    """The frame for the agent."""
     answer: asyncio.Future[Envelope]
 
 
@@ -77,7 +77,7 @@ class Requests:
         return max(due, default=0) or AGENT_FRAME
 
     def leave(self, waiting: Waiting) -> bool:
-        """Its caller does not wait any more. Whether the agent has yet to answer, which frees its slot."""
+        """Note that the caller does not wait any more. Return whether an answer of the agent is still to come."""
         if waiting.number in self._unanswered:
             waiting.answer.cancel()
             return True

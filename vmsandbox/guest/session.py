@@ -43,7 +43,7 @@ Explain = Callable[[VmsandboxError], Awaitable[VmsandboxError]]
 
 
 class RunState(enum.Enum):
-    """What a session is doing."""
+    """The states of a session."""
 
     IDLE = "idle"
     CONNECTING = "connecting"
@@ -105,12 +105,12 @@ class Session:
 
     @property
     def state(self) -> RunState:
-        """What the session is doing now."""
+        """The state of the session."""
         return self._state
 
     @property
     def peer(self) -> HelloReply | None:
-        """What the agent said of itself when it was last connected to."""
+        """The agent's description of itself in the last hello."""
         return self._peer
 
     @property

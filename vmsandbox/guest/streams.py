@@ -123,7 +123,7 @@ class OutputStream:
         return bytes(data)
 
     def _new(self, chunk: bytes) -> bytes:
-        """What of a chunk was not given before. An empty one is the stream's end."""
+        """Return the part of a chunk that was not delivered before. An empty chunk is the end of the stream."""
         if not chunk:
             self._check_nothing_missing()
             self._ended = True

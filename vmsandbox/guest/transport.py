@@ -15,7 +15,7 @@ from vmsandbox.protocol.framing import MAX_FRAME, FrameReader, ProtocolError
 
 _RECEIVE = 64 * 1024
 _SECONDS_PER_FRAME, _SECONDS_PER_BYTE = 20e-6, 2.5e-9
-"""What a frame from the guest is taken to cost, whatever it is for; who knows better charges more."""
+"""The assumed cost of any frame from the guest. Code that knows a higher cost charges the rest."""
 _FAREWELL = 1.0
 """Seconds in which the guest has to take in what was sent last."""
 
@@ -32,7 +32,7 @@ class Transport(Protocol):
 
     @property
     def device(self) -> Vsock:
-        """What the guest's domain needs for it."""
+        """The device of the domain that this transport needs."""
         ...
 
     async def ready(self) -> None:

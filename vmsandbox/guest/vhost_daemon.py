@@ -81,7 +81,7 @@ def listen_at(path: Path, account: Account) -> socket.socket:
 
 
 def log_file(directory: Path) -> Path:
-    """What the daemon prints."""
+    """Return the file with the daemon's output."""
     return directory / "vsock.log"
 
 
@@ -103,7 +103,7 @@ def confinement(account: Account) -> Confinement:
 
 
 def arguments(directory: Path, cid: int) -> list[str]:
-    """Its command line, by which it is found again."""
+    """Return the daemon's command line; a later process finds the daemon by it."""
     return [
         f"--guest-cid={cid}",
         f"--socket={vhost_socket(directory)}",

@@ -98,7 +98,7 @@ class VhostDevice:
         return device
 
     async def ready(self) -> None:
-        """As `Transport.ready`: the guest connects when it listens. At once for a daemon that was taken up."""
+        """Wait until the guest connects to say that it listens. Return at once for a daemon that was taken over."""
         if self._announcement is None:
             return
         accept = asyncio.get_running_loop().sock_accept(self._announcement)
@@ -110,7 +110,7 @@ class VhostDevice:
         self._let_go()
 
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """As `Transport.dial`."""
+        """Dial a port of the guest; see `Transport.dial`."""
         try:
             return await hybrid_vsock.connect(self._dial_socket, port)
         except (OSError, ValueError, asyncio.LimitOverrunError) as error:
@@ -119,7 +119,7 @@ class VhostDevice:
             raise Unavailable(f"vsock port {port}: {_seen(error)}") from None
 
     async def diagnose(self) -> TransportBroken | None:
-        """As `Transport.diagnose`: whether the daemon has died, or is just dying."""
+        """Return an error if the daemon has died or is dying; see `Transport.diagnose`."""
         if not is_ending(self.identity):
             return None
         await self.wait_ended()

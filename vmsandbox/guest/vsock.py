@@ -33,10 +33,10 @@ class KernelVsock:
         self.device = Vsock(cid)
 
     async def ready(self) -> None:
-        """As `Transport.ready`: the kernel answers for a guest that does not listen yet."""
+        """Return at once: the kernel answers for a guest that does not listen yet."""
 
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """As `Transport.dial`."""
+        """Dial a port of the guest; see `Transport.dial`."""
         try:
             return await self._dial(port)
         except OSError as error:
@@ -53,7 +53,7 @@ class KernelVsock:
             raise
 
     async def diagnose(self) -> TransportBroken | None:
-        """As `Transport.diagnose`: the kernel does not break."""
+        """Return None: the kernel's transport does not break."""
         return None
 
     def _socket(self) -> socket.socket:

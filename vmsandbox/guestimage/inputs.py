@@ -1,4 +1,4 @@
-"""What a guest image is made from, and the keys that change when any of it changes.
+"""The inputs of a guest image, and the keys that change when an input changes.
 
 Two layers: the base (root file system and kernel: packages, half a minute) and the boot layer on top of it (initramfs
 with modules and agent: seconds). Package versions are no input: a mirror's new versions do not rebuild an image by
@@ -22,7 +22,7 @@ _EPOCH = 1735689600  # 2025-01-01; SOURCE_DATE_EPOCH overrides it
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What was asked for."""
+    """The options of a build."""
 
     suite: str
     sources: tuple[Source, ...]

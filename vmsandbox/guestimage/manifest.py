@@ -15,7 +15,7 @@ _HINT = "build it with `vmsandbox image build-guest`"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What manifest.json holds."""
+    """The content of manifest.json."""
 
     key: str
     """Names the inputs that the image was built from."""

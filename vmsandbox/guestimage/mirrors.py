@@ -68,7 +68,7 @@ def read_host_sources(apt: Path = Path("/etc/apt")) -> tuple[Source, ...]:
 
 
 def sources_for(suite: str, host: tuple[Source, ...], codename: str) -> tuple[Source, ...]:
-    """What to build `suite` from: the mirrors from which a host of release `codename` has its own packages.
+    """Return the mirrors to build `suite` from: those that a host of release `codename` uses itself.
 
     The guest gets the suite's security updates where the host gets those of its release.
 

@@ -1,4 +1,4 @@
-"""What a hypervisor is to the rest: `MachineSpec` in, a running machine and its events out.
+"""The interface of a hypervisor: it turns a `MachineSpec` into a running machine, and reports events.
 
 Implementations: `libvirt.LibvirtHypervisor`, and `tests.fakes.hypervisor.FakeHypervisor`, held to one test suite.
 """
@@ -49,7 +49,7 @@ class NetworkDevice:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """That a disk is a block device of the host, and so outlives its machine; sizes in bytes, as that device has them.
+    """The mark of a disk that is a block device of the host and outlives its machine; sizes in bytes.
 
     What the guest has flushed is on the device, what it discards is discarded there, and an error of the device is one
     in the guest.
@@ -117,7 +117,7 @@ DESTROYED = "destroyed"
 
 
 class MachineState(enum.Enum):
-    """What libvirt says of a domain; GONE where it knows none of that name."""
+    """The state of a domain; GONE if libvirt does not know the name."""
 
     RUNNING = "running"
     CRASHED = "crashed"
@@ -159,11 +159,11 @@ class Hypervisor(Protocol):
         ...
 
     async def state(self, name: str) -> MachineState:
-        """What the machine does now."""
+        """Return the state of the machine."""
         ...
 
     async def usage(self, name: str) -> MachineUsage:
-        """What the machine costs this host. Neither its guest nor its QEMU is asked: one that hangs is measured too.
+        """Return the machine's usage of this host. It asks neither guest nor QEMU, so one that hangs is measured too.
 
         Raises:
             NotFound: there is no such machine, or none whose QEMU this process can see.
@@ -199,7 +199,7 @@ class Hypervisor(Protocol):
         ...
 
     async def version(self) -> str:
-        """What runs the machines, for people and for telling one host's state from another's: names and versions."""
+        """Return the names and versions of the programs that run machines."""
         ...
 
     def events(self) -> AsyncIterator[MachineEvent]:

@@ -200,7 +200,7 @@ class Connection:
 
 
 def _log_unexpected(state: RetryCallState) -> None:
-    """That the daemon is not there (yet) is told to those who call it."""
+    """Log the end of a connection attempt, unless libvirtd is just not there: callers get that as an error."""
     error = state.outcome.exception() if state.outcome is not None else None
     if not isinstance(error, VmsandboxError):
         _log.error("opening libvirt", exc_info=error)

@@ -15,7 +15,7 @@ from vmsandbox.model import Vsock
 from vmsandbox.protocol.secret import PORT_NAME
 
 ROOT_SERIAL = "vmsandbox-root"
-"""Of the disk on which the guest finds its root."""
+"""The serial of the disk with the guest's root file system."""
 METADATA = "urn:vmsandbox:machine:1"
 """Namespace of the element that marks a domain as ours."""
 
@@ -176,7 +176,7 @@ def _vhost_user_vsock(domain: ET.Element, socket: str) -> None:
 
 
 def _security(domain: ET.Element, spec: MachineSpec, models: Collection[str]) -> None:
-    """Who may open what.
+    """Build the elements that set the user of QEMU and the labels.
 
     QEMU runs as the machine's own user (`dac`). The files of a machine keep their owners: libvirt shall not give
     shared, read-only images to that user, as a QEMU that its guest has taken over could then write them. The other

@@ -1,4 +1,4 @@
-"""What is asked of libvirt about domains: functions that block, for `Connection.call`; they may raise its errors."""
+"""Questions to libvirt about domains: functions that block, for `Connection.call`; they may raise its errors."""
 
 import contextlib
 import re
@@ -13,7 +13,7 @@ from vmsandbox.hypervisor.domain import METADATA
 from vmsandbox.hypervisor.faults import code_of
 
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
-"""What calls on a domain that ends at this moment raise: it is not known, or not running, any more."""
+"""The errors of calls on a domain that ends at this moment: it is unknown, or not running."""
 
 _LIBVIRT_PREFIX = re.compile(r"^(internal error: )?(.* monitor: )?")
 _QEMU_PREFIX = re.compile(r"^(\S+Z )?(qemu-system-\S+: )?(error: )?")
@@ -50,7 +50,7 @@ def destroy(connection: "libvirt.virConnect", name: str, uuid: str = "") -> None
 
 
 def state(connection: "libvirt.virConnect", name: str) -> MachineState:
-    """What a domain does now. One that is paused still has its guest, and runs for whoever owns it."""
+    """Return the state of a domain. A paused domain still has its guest and counts as running."""
     domain = find(connection, name)
     if domain is not None:
         with _unless_gone():
@@ -144,7 +144,7 @@ def _unless_gone() -> Iterator[None]:
 
 
 def _of_qemu(error: Any, failure: str) -> Exception:
-    """What QEMU says, which is all in words, its first line being the cause; the error itself where it is libvirt's."""
+    """Return the first line of QEMU's message, which is the cause; for an error of libvirt, the error itself."""
     if code_of(error) != libvirt.VIR_ERR_INTERNAL_ERROR or error.get_error_domain() != libvirt.VIR_FROM_QEMU:
         return cast(Exception, error)
     said = _LIBVIRT_PREFIX.sub("", error.get_error_message())

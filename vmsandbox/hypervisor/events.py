@@ -35,7 +35,7 @@ class EventHub:
         """The machines that were asked for, and whether they have started."""
         self._listeners: set[asyncio.Queue[MachineEvent]] = set()
         self._awaiting: set[asyncio.Queue[str]] = set()
-        """Who is told of machines that go on after a pause."""
+        """The listeners for machines that go on after a pause."""
         self._removals: dict[tuple[str, str], asyncio.Future[None]] = {}
 
     def subscribe(self, connection: "libvirt.virConnect") -> list[int]:

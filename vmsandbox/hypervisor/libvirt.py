@@ -58,7 +58,7 @@ class LibvirtHypervisor:
                 yield hypervisor
 
     async def create(self, spec: MachineSpec) -> None:
-        """As `Hypervisor.create`."""
+        """Define and start a machine; see `Hypervisor.create`."""
         xml = domain_xml(spec, self._models)
         self._hub.expect(spec.name)
         try:
@@ -76,27 +76,27 @@ class LibvirtHypervisor:
         self._hub.started(spec.name)
 
     async def destroy(self, name: str) -> None:
-        """As `Hypervisor.destroy`."""
+        """End a machine; see `Hypervisor.destroy`."""
         await self._connection.call(f"libvirt cannot end machine {name}", lambda opened: domains.destroy(opened, name))
         await self._hub.destroyed(name, DYING)
         self._plugging.pop(name, None)
 
     async def state(self, name: str) -> MachineState:
-        """As `Hypervisor.state`."""
+        """Return the state of a machine; see `Hypervisor.state`."""
         return await self._connection.call(
             f"libvirt cannot tell what machine {name} does", lambda opened: domains.state(opened, name)
         )
 
     async def usage(self, name: str) -> MachineUsage:
-        """As `Hypervisor.usage`."""
+        """Return the usage of a machine; see `Hypervisor.usage`."""
         return await asyncio.to_thread(self._processes.usage, name)
 
     async def list_names(self) -> tuple[str, ...]:
-        """As `Hypervisor.list_names`."""
+        """Return the names of our machines; see `Hypervisor.list_names`."""
         return await self._connection.call("libvirt cannot list machines", domains.names)
 
     async def attach_disk(self, name: str, disk: Disk) -> None:
-        """As `Hypervisor.attach_disk`."""
+        """Plug in a disk; see `Hypervisor.attach_disk`."""
         async with self._plugging[name]:
             await self._connection.call(
                 f"libvirt cannot plug disk {disk.serial} into machine {name}",
@@ -104,14 +104,14 @@ class LibvirtHypervisor:
             )
 
     async def detach_disk(self, name: str, serial: str) -> None:
-        """As `Hypervisor.detach_disk`."""
+        """Unplug a disk; see `Hypervisor.detach_disk`."""
         async with self._plugging[name]:
             disk = await self._find_disk(name, serial)
             if disk is not None:
                 await self._detach(name, disk)
 
     async def resize_disk(self, name: str, serial: str, size: int) -> None:
-        """As `Hypervisor.resize_disk`."""
+        """Change the size of a disk; see `Hypervisor.resize_disk`."""
         async with self._plugging[name]:
             await self._connection.call(
                 f"libvirt cannot resize disk {serial} of machine {name}",
@@ -119,20 +119,20 @@ class LibvirtHypervisor:
             )
 
     async def most_vcpus(self, accelerator: Accelerator) -> int:
-        """As `Hypervisor.most_vcpus`."""
+        """Return the largest number of vCPUs; see `Hypervisor.most_vcpus`."""
         version = await self._connection.call("libvirt cannot tell QEMU's version", domains.qemu_version)
         return vcpus.most_vcpus(accelerator, version)
 
     async def version(self) -> str:
-        """As `Hypervisor.version`."""
+        """Return the versions of libvirt and QEMU; see `Hypervisor.version`."""
         return await self._connection.call("libvirt cannot tell its version", domains.version)
 
     def events(self) -> AsyncIterator[MachineEvent]:
-        """As `Hypervisor.events`."""
+        """Yield events of machines; see `Hypervisor.events`."""
         return self._hub.listen()
 
     def resumed(self) -> AsyncIterator[str]:
-        """As `Hypervisor.resumed`."""
+        """Yield the names of machines that go on after a pause; see `Hypervisor.resumed`."""
         return self._hub.resumed()
 
     def _create(self, opened: "libvirt.virConnect", spec: MachineSpec, xml: str) -> None:

@@ -1,4 +1,4 @@
-"""What machines cost their host: their QEMUs, as its kernel accounts for them (proc(5)).
+"""The usage of machines: that of their QEMUs, from the host's kernel (proc(5)).
 
 Libvirt is not asked. How much memory is resident it tells only when QEMU has told it of the balloon, and a QEMU that
 hangs then keeps the domain, and one of the few threads that call libvirt.
@@ -35,7 +35,7 @@ class QemuProcesses:
         self._looking = threading.Lock()
 
     def usage(self, name: str) -> MachineUsage:
-        """What a machine costs the host now. Raises NotFound where none of that name is seen."""
+        """Return the current usage of a machine. Raises NotFound if no process of that name exists."""
         try:
             return _usage(self._find(name).pid)
         except (KeyError, OSError):

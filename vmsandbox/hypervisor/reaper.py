@@ -62,7 +62,7 @@ def _children() -> Iterator[int]:
 
 
 def _is_dead_daemon(pid: int, session: int) -> bool:
-    """By name and session: a QEMU that libvirt has started and waits for itself is still in our session."""
+    """Tell a dead daemon by name and session: a QEMU that libvirt itself waits for is still in our session."""
     try:
         fields = stat_of(pid)
         return fields[0] == "Z" and int(fields[3]) != session and name_of(pid).startswith(_DAEMONS)

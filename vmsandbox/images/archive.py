@@ -45,7 +45,7 @@ class Found:
     """Whether the blobs may be moved away; else they are the user's, and are copied."""
     names: tuple[Reference, ...]
     digest: str = ""
-    """By which the archive knows the image; empty where its format keeps no manifest."""
+    """The digest of the image in the archive; empty if the format has no manifest."""
 
     def named(self, name: Reference) -> "Found":
         """The same image under this name alone."""

@@ -45,7 +45,7 @@ class Catalogue:
         return self._described(record, self._configs[record.id])
 
     def forget(self, image_id: str) -> None:
-        """It is not held any more."""
+        """Note that the image is not held any more."""
         self._configs.pop(image_id, None)
 
     def _listed(self, record: ImageRecord) -> Image:

@@ -1,4 +1,4 @@
-"""What skopeo prints when it fails, translated into the project's errors.
+"""Translate the error messages of skopeo into our errors.
 
 skopeo tells failures apart in text only, so one table of patterns is unavoidable; it is here, and the tests hold
 it against the real program. Only the last line counts; of a pull through mirrors, what the registry itself said.
@@ -22,7 +22,7 @@ from vmsandbox.errors import (
 )
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What a disk answers that has no room."""
+"""The messages of a full disk."""
 NO_SPACE_HINT = "free space where the image store is, e.g. with `vmsandbox image remove`"
 
 

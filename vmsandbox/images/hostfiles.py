@@ -1,4 +1,4 @@
-"""What the host's administrator says of registries, copied for skopeo: some of it is root's alone.
+"""The administrator's settings of registries, copied for skopeo, because only root may read some of them.
 
 That is registries.conf (containers-registries.conf(5)), policy.json (containers-policy.json(5)), and the certificates
 and keys of registries (containers-certs.d(5)). skopeo looks for the latter below its HOME first. It gets those of the

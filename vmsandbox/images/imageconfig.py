@@ -14,7 +14,7 @@ _WHAT = "the image's configuration"
 
 @dataclass(frozen=True, slots=True)
 class ParsedConfig:
-    """What a configuration says: how to run the image, for what it is built, and what its layers unpack to."""
+    """The content of a configuration: how to run the image, its platform, and the digests of its unpacked layers."""
 
     run: ImageConfig
     platform: Platform | None

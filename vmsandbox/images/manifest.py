@@ -34,7 +34,7 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What one image for one platform is made of; layers from the lowest up."""
+    """The parts of one image for one platform; layers from the lowest up."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]

@@ -20,7 +20,7 @@ _MOST_PARTS = 64
 
 
 class PullPhase(enum.Enum):
-    """What a pull or a load is doing."""
+    """The steps of a pull or a load."""
 
     RESOLVING = "resolving"
     WAITING = "waiting"

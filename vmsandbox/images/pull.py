@@ -23,10 +23,10 @@ _NESTED = 3
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a name stands for in its registry."""
+    """The image that a name stands for in its registry."""
 
     digest: str
-    """What the registry has under the name: that of the index, where it is one."""
+    """The digest that the registry has under the name: that of the index, if it is an index."""
     manifest: Reference
     """The manifest for our platform, by digest."""
     raw: bytes

@@ -20,7 +20,7 @@ from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 
 FILESYSTEM = "squashfs"
 FORMAT = 2
-"""Of the root images; one of an older format is made anew."""
+"""The format of root images. A root image of an older format is built again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class RootImage:
 
 @dataclass(frozen=True, slots=True)
 class _Seal:
-    """What is known of a root image that was finished: its digest, and the file's state when it was computed."""
+    """The seal of a finished root image: its digest, and the file's state when the digest was computed."""
 
     format: int
     digest: str

@@ -1,4 +1,4 @@
-"""What a user can set of images."""
+"""Settings of the image store."""
 
 import platform as host
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64", "
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What an image is built for (OCI image-index, `platform`); an empty variant asks for none."""
+    """The platform of an image (OCI image-index, `platform`); an empty variant matches all."""
 
     architecture: str
     os: str = "linux"
@@ -32,7 +32,7 @@ class Platform:
         return cls(_ARCHITECTURES[machine])
 
     def __str__(self) -> str:
-        """As docker writes it: os/architecture[/variant]."""
+        """Return the platform in docker's form: os/architecture[/variant]."""
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 

@@ -145,7 +145,7 @@ class Skopeo:
         ]
 
     def _with_real_names(self, stderr: str) -> str:
-        """What skopeo says of a copy is true of the file that was copied."""
+        """Replace the names of copies in skopeo's messages by the names of the files that were copied."""
         for source, copy in HostFiles.of(self.settings).copies(self.directory).items():
             stderr = stderr.replace(str(copy), str(source))
         return stderr

@@ -168,7 +168,7 @@ class ImageStore:
         return self._catalogue.image(record) if record else None
 
     def inspect(self, name_or_id: str) -> Image:
-        """As `find`.
+        """Return an image with its configuration; see `find` for the name.
 
         Raises:
             NotFound: it is not held.
@@ -198,7 +198,7 @@ class ImageStore:
             await self._parts.index.update(lambda index: index.removing(record.id))
 
     def usage(self) -> Usage:
-        """What the store takes from its file system, counted anew: blocks and inodes, as du(1) does.
+        """Count the blocks and inodes that the store uses, like du(1).
 
         Work under way does not count: skopeo may have made a tree there that is too deep or large to be walked.
         """

@@ -1,4 +1,4 @@
-"""What frames all work on a store: a directory of its own, a deadline, errors with their step, and tidying up."""
+"""The frame of all work on a store: a directory, a deadline, errors that name the step, and tidying up."""
 
 import asyncio
 import contextlib

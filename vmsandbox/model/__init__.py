@@ -1,4 +1,4 @@
-"""What the layers between the CRI's protobuf, libvirt's XML and the agent's frames speak: frozen dataclasses.
+"""The frozen dataclasses between the CRI's protobuf, libvirt's XML and the agent's frames.
 
 Names and meanings are those of CRI v1 (runtime.v1 api.proto), whose message is named in each docstring. Times are
 nanoseconds since the epoch, 0 where the moment has not come; sizes are bytes.

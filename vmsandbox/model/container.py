@@ -1,4 +1,4 @@
-"""What a container is made from."""
+"""The configuration of a container."""
 
 import enum
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Mount:
     image: str = ""
     """An image whose root is mounted read-only (CRI image volume)."""
     user_specified_image: str = ""
-    """As in `ContainerConfig`."""
+    """The name of the image in the request, as in `ContainerConfig`."""
     image_sub_path: str = ""
     tmpfs: str = ""
     """Name of a tmpfs that lives in the guest, shared by the pod's containers (emptyDir, medium Memory)."""

@@ -39,6 +39,6 @@ class Namespaces:
     pid: NamespaceMode = NamespaceMode.CONTAINER
     ipc: NamespaceMode = NamespaceMode.POD
     target_id: str = ""
-    """Of the container whose PID namespace is shared, where `pid` is TARGET."""
+    """The id of the container whose PID namespace is shared, if `pid` is TARGET."""
     user: UserNamespace | None = None
-    """Of the sandbox; None, like NODE: its users are the guest's own."""
+    """The user namespace of the sandbox; with None or NODE, its users are those of the guest."""

@@ -14,6 +14,6 @@ class PodNetwork:
     tap: str
     """The tap that the hypervisor opens: in `netns`, or until `connect_tap` in the host's namespace."""
     interface: Interface
-    """What the guest takes over: MAC, MTU, addresses (the pod's first address first) and routes."""
+    """The settings that the guest takes over: MAC, MTU, addresses (the pod's first address first) and routes."""
     dns: Dns = field(default_factory=Dns)
-    """What the plugins said of DNS; empty with most of them."""
+    """The DNS settings of the plugins; empty with most plugins."""

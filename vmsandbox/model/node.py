@@ -1,4 +1,4 @@
-"""What is said of the host."""
+"""Findings about the host."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,4 +22,4 @@ class Finding:
     ok: bool
     message: str
     hint: str = ""
-    """What to do where it is not ok."""
+    """The advice if the finding is not ok."""

@@ -1,4 +1,4 @@
-"""What a sandbox is made from."""
+"""The configuration of a sandbox."""
 
 from dataclasses import dataclass, field
 
@@ -43,7 +43,7 @@ class PodSandboxConfig:
     namespaces: Namespaces = field(default_factory=Namespaces)
     privileged: bool = False
     resources: Resources = field(default_factory=Resources)
-    """What the pod's containers may use together (CRI `resources`); the machine is sized for it."""
+    """The limits of all containers together (CRI `resources`); they decide the size of the machine."""
     overhead: Resources = field(default_factory=Resources)
     runtime_handler: str = ""
-    """Of RunPodSandboxRequest: the profile in config.yaml that shapes the machine; empty is the default one."""
+    """The handler of RunPodSandboxRequest: a profile in config.yaml. Empty means the default profile."""

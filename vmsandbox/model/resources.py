@@ -1,4 +1,4 @@
-"""What containers may use, and what they and their sandboxes use."""
+"""Limits of containers, and the usage of containers and sandboxes."""
 
 from dataclasses import dataclass, field
 
@@ -24,7 +24,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class ContainerUsage:
-    """What a container uses (CRI ContainerStats), by the word of its guest."""
+    """The usage of a container (CRI ContainerStats), measured by its guest."""
 
     at: int
     """Nanoseconds since the epoch, by the guest's clock."""
@@ -44,7 +44,7 @@ class ContainerUsage:
 
 @dataclass(frozen=True, slots=True)
 class MachineUsage:
-    """What a virtual machine costs its host: CPU time in nanoseconds since it began, memory in bytes.
+    """The usage of a machine: CPU time in nanoseconds since its start, memory in bytes.
 
     It is what the host's kernel has counted of the machine's QEMU: the guest's memory as far as it was touched and not
     given back, and QEMU's own. Helpers that have processes of their own (virtiofsd, the vsock daemon) are not in it.
@@ -58,26 +58,26 @@ class MachineUsage:
     working_set: int
     """`memory` without pages of files: QEMU's program, which all machines share and the host can read again."""
     page_faults: int
-    """Of the host; what the guest's kernel does by itself is not seen."""
+    """Page faults of the host's kernel, without those of the guest's kernel."""
     major_page_faults: int
 
 
 @dataclass(frozen=True, slots=True)
 class InterfaceUsage:
-    """What a pod's interface has carried since it was made (CRI NetworkInterfaceUsage), as the host counts it."""
+    """The host's counters of a pod's interface since it was made (CRI NetworkInterfaceUsage)."""
 
     at: int
     """Nanoseconds since the epoch."""
     name: str
-    """As the pod knows it."""
+    """The name of the interface in the pod."""
     rx_bytes: int
-    """What came to the pod."""
+    """Bytes that the pod received."""
     rx_packets: int
     rx_errors: int
     rx_dropped: int
     """Packets; of those that came, above all what the guest did not take in time."""
     tx_bytes: int
-    """What the pod sent."""
+    """Bytes that the pod sent."""
     tx_packets: int
     tx_errors: int
     tx_dropped: int
@@ -85,7 +85,7 @@ class InterfaceUsage:
 
 @dataclass(frozen=True, slots=True)
 class SandboxUsage:
-    """What a sandbox uses (CRI LinuxPodSandboxStats) apart from its containers, whom their guest measures."""
+    """The usage of a sandbox (CRI LinuxPodSandboxStats) without its containers, which their guest measures."""
 
     machine: MachineUsage
     interface: InterfaceUsage

@@ -52,7 +52,7 @@ class SandboxStatus:
     memory: int = 0
     """Bytes of its machine."""
     vcpus: int = 0
-    """Of its machine; fewer than the pod declares where `hypervisor.vcpus` says so."""
+    """vCPUs of the machine; fewer than the pod declares if `hypervisor.vcpus` limits them."""
     boots: int = 1
     """How often its machine was started until its agent answered; 2 where the guest died in its first boot."""
     kernel: str = ""

@@ -1,4 +1,4 @@
-"""What goes into and comes out of containers."""
+"""Input and output of containers."""
 
 from dataclasses import dataclass
 

@@ -33,7 +33,7 @@ class Attachment:
     arguments: JSON
     """Capability arguments, by capability."""
     result: JSON = None
-    """Of the last plugin; None until ADD has succeeded."""
+    """The result of the last plugin; None until ADD has succeeded."""
 
     def parameters(self, netns: str) -> dict[str, str]:
         """The CNI_ variables of the attachment; `netns` is empty where the namespace is gone (DEL allows that)."""

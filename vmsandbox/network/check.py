@@ -1,4 +1,4 @@
-"""What `vmsandbox check` says of the network."""
+"""The findings of `vmsandbox check` about the network."""
 
 from collections.abc import Callable
 

@@ -103,7 +103,7 @@ def _version(data: Mapping[str, Any]) -> str:
 
 
 def invocation(network: NetworkList, plugin: JSON, previous: JSON, arguments: Mapping[str, JSON]) -> dict[str, JSON]:
-    """What a plugin reads from its standard input (CNI spec, "Deriving execution configuration").
+    """Return the standard input of a plugin (CNI spec, "Deriving execution configuration").
 
     Args:
         network: the list that the plugin is of.

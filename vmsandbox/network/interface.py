@@ -1,4 +1,4 @@
-"""What the guest takes over from the pod's interface, read from the kernel.
+"""The settings of the pod's interface that the guest takes over, read from the kernel.
 
 The kernel is asked rather than the CNI result, since plugins set up more than they report (ptp's and calico's on-link
 gateways, an MTU, a MAC). Not taken over: permanent neighbour entries, policy routing rules, and the metrics, MTU and

@@ -84,7 +84,7 @@ class Network:
         await namespace.run(step, lambda ipr: tap.connect(ipr, network.tap, name), path)
 
     async def usage(self, network: PodNetwork) -> InterfaceUsage:
-        """What a pod whose tap is connected has received and sent, as this host counts it.
+        """Return the host's counters of a pod whose tap is connected.
 
         Raises:
             NotFound: tap or namespace is gone.
@@ -116,7 +116,7 @@ class Network:
         return self._attachments.list()
 
     async def check(self) -> tuple[Finding, ...]:
-        """What `vmsandbox check` says of the network: the list that applies and each of its plugins."""
+        """Return the findings about the network: the list that applies and each of its plugins."""
         return await check.findings(self.network_list, self._cni)
 
     async def ready(self) -> None:

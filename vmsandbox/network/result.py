@@ -1,4 +1,4 @@
-"""What is used of a CNI ADD result: the pod's addresses in their order, and DNS (CNI spec 1.1, section 5)."""
+"""The used part of a CNI ADD result: the pod's addresses in their order, and DNS (CNI spec 1.1, section 5)."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from vmsandbox.protocol.messages import Dns
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Of the last plugin of a list."""
+    """The result of the last plugin of a list."""
 
     addresses: tuple[str, ...] = ()
     """With their prefix length; the first is the pod's first address."""

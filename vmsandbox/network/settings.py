@@ -1,4 +1,4 @@
-"""What the network is told: settings, and the pod's identity."""
+"""The input of the network: settings, and the pod's identity."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

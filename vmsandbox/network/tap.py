@@ -19,7 +19,7 @@ from vmsandbox.errors import AlreadyExists, NotFound
 from vmsandbox.model import InterfaceUsage
 
 _COUNTED = ("bytes", "packets", "errors", "dropped")
-"""Of each direction (rtnl_link_stats64)."""
+"""The counters of each direction (rtnl_link_stats64)."""
 
 _INGRESS = 0xFFFF0000
 _ETH_P_ALL = 0x0003
@@ -82,7 +82,7 @@ def connect(ipr: IPRoute, tap: str, interface: str) -> None:
 
 
 def usage(ipr: IPRoute, tap: str, interface: str) -> InterfaceUsage:
-    """What a tap has carried, told as the pod's `interface` sees it: what the tap received is what the guest sent.
+    """Return a tap's counters from the pod's view: bytes that the tap received are bytes that the guest sent.
 
     Raises:
         NotFound: there is no such tap.

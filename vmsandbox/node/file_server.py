@@ -21,7 +21,7 @@ PLACES = (
 """Where one is looked for, the best first: `make setup` and Debian 13 have the one in Rust, Debian 12 QEMU's."""
 
 OLDEST = (1, 13)
-"""Of the one in Rust: it has all `OPTIONS`."""
+"""The oldest version of the virtiofsd in Rust that has all `OPTIONS`."""
 
 ATTRIBUTES = (
     (":bad:client:user.virtiofs.::", "What is kept under this prefix is not to be had by its name there."),
@@ -45,7 +45,7 @@ OPTIONS = (
     # A file system that hangs below one volume holds up the others only when this many calls wait for it.
     "--thread-pool-size=64",
 )
-"""What the one in Rust is started with, beside what libvirt says."""
+"""The options of the virtiofsd in Rust, in addition to libvirt's."""
 
 _RUST = re.compile(r"virtiofsd (?P<version>\d+\.\d+\S*)\s*")
 _C = re.compile(r"virtiofsd version (?P<version>\S+)")
@@ -59,7 +59,7 @@ class FileServer:
     program: Path
     version: str
     is_rust: bool
-    """It is the one written in Rust."""
+    """Whether it is the virtiofsd written in Rust."""
 
 
 async def find(config: Config) -> FileServer:

@@ -33,12 +33,12 @@ class Instance:
 
     @property
     def database(self) -> Path:
-        """Its state database."""
+        """The state database of the process."""
         return self.persistent / _STATE
 
     @property
     def logs(self) -> Path:
-        """Of the containers of a pod that the daemon runs for this process."""
+        """The directory for logs of a pod that the daemon runs for this process."""
         return self.persistent / "logs"
 
     @property

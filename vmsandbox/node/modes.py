@@ -1,4 +1,4 @@
-"""Who may open what vmsandbox keeps on this host: one table, which docs/on-disk.md prints and a test holds to.
+"""The access rights of the files on this host: one table, which docs/on-disk.md prints and a test enforces.
 
 Everything is root's. A directory of mode 0700 closes all that is below it. The others can be passed through, but not
 listed, by users who have to reach something in them: QEMU's, and the members of `socket_group`.
@@ -48,7 +48,7 @@ class Entry:
     """A pattern (pathlib), below the place; empty: the place itself."""
     mode: int
     why: str = ""
-    """Who else than root has to reach it."""
+    """The user other than root that has to reach it."""
     owner: Owner = Owner.ROOT
 
     def found(self, places: Mapping[Place, tuple[Path, ...]]) -> Iterator[Path]:
@@ -111,7 +111,7 @@ OF_SANDBOXES = (
     Entry(Place.PROCESS_STATE, "sandboxes/*/scratch.img", _PRIVATE, "QEMU writes it", Owner.QEMU),
     Entry(Place.PROCESS_STATE, "sandboxes/*/*.position", _PRIVATE),
 )
-"""What is made for a sandbox, with these modes and owners, and goes with it."""
+"""The files of a sandbox, with their modes and owners; they are removed with it."""
 
 
 def places(config: Config) -> dict[Place, tuple[Path, ...]]:

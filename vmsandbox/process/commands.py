@@ -31,7 +31,7 @@ _DYING = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a command that succeeded printed."""
+    """The output of a command that succeeded."""
 
     stdout: bytes
     stderr: bytes
@@ -87,7 +87,7 @@ async def run(
 
 
 async def _communicate(process: asyncio.subprocess.Process, program: str, stdin: bytes) -> tuple[bytes, bytes]:
-    """As asyncio's own, but bounded: a program that its input has taken over may print without end."""
+    """Communicate like asyncio, with bounds: a program that was taken over by its input may print without end."""
     stdout, stderr, _ = await asyncio.gather(
         _read(process, process.stdout), _read(process, process.stderr), _feed(process, stdin)
     )

@@ -71,7 +71,7 @@ class Confinement:
     """
 
     account: Account | None = None
-    """Its user; None: root, for a program that changes its user by itself."""
+    """The user of the process; None: root, for a program that changes its user itself."""
     capabilities: tuple[str, ...] = ()
     """Capabilities (capabilities(7), in small letters, without `cap_`) that it keeps as root. Other users have none."""
     namespaces: tuple[str, ...] = ("net", "ipc", "uts")
@@ -82,7 +82,7 @@ class Confinement:
     """
     limits: Limits = field(default_factory=Limits)
     oom_score: int = 500
-    """What the kernel adds to its score when it looks for a process to kill (proc(5), oom_score_adj)."""
+    """The number that the OOM killer adds to the score of the process (proc(5), oom_score_adj)."""
     dies_with_parent: bool = False
     """Whether it is killed when the thread that started it ends."""
 

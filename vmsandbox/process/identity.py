@@ -15,7 +15,7 @@ def stat_of(pid: int) -> list[str]:
 
 
 def name_of(pid: int) -> str:
-    """What a process calls itself, 15 bytes at most (proc(5), comm). Raises OSError where there is no process."""
+    """Return the name of a process, 15 bytes at most (proc(5), comm). Raises OSError if the process is gone."""
     return Path(f"/proc/{pid}/comm").read_text(errors="replace").removesuffix("\n")
 
 

@@ -33,7 +33,7 @@ async def remove_tree(path: Path, deadline: float = DEADLINE) -> None:
 
 
 def remove_tree_blocking(path: Path, deadline: float = DEADLINE) -> bool:
-    """As `remove_tree`, for a thread that has to have done it before it goes on. Return whether all is gone."""
+    """Remove a tree like `remove_tree`, in the calling thread. Return whether everything is gone."""
     command = unprotected(_removal(path), oom_score_of("self"))
     try:
         subprocess.run(command, timeout=deadline, check=True, capture_output=True)

@@ -1,1 +1,1 @@
-"""What crosses vsock between the host and the agent, defined once; the standard library only."""
+"""The messages that cross vsock between the host and the agent; they need only the standard library."""

@@ -1,4 +1,4 @@
-"""What an annotation demands of a value beside its type: `Annotated[int, Between(1, 5)]`, and the bounded types."""
+"""The bounds that an annotation adds to a type: `Annotated[int, Between(1, 5)]`, and the bounded types."""
 
 import dataclasses
 import math
@@ -108,7 +108,7 @@ Difference = Annotated[int, Between(-(2**63) + 1, 2**63 - 1)]
 Seconds = Annotated[float, Between(0, 10.0**9)]
 
 Id = Annotated[str, Matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")]
-"""Of a container or an exec; also the serial of a disk, and the name of a volume."""
+"""The id of a container or an exec, the serial of a disk, or the name of a volume."""
 
 OptionalId = Annotated[str, Matching(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,127})?")]
 
@@ -122,7 +122,7 @@ LongText = Annotated[str, AtMost(1024 * 1024), Unicode()]
 """The content of a small file."""
 
 UserId = Annotated[int, Between(0, 2**32 - 2)]
-"""Of a user or group; the highest number means none (setuid(2))."""
+"""The id of a user or group; the highest number means none (setuid(2))."""
 
 ExitCode = Annotated[int, Between(0, 255)]
 """128 + N after signal N."""

@@ -19,7 +19,7 @@ from vmsandbox.protocol.bounds import JSON as JSON  # noqa: PLC0414 - those who 
 T = TypeVar("T")
 
 _COLLECTIONS: Mapping[Any, type] = {tuple: list, dict: dict}
-"""What annotations call them, and what JSON does."""
+"""The types of collections in annotations, and those in JSON."""
 
 
 class MalformedMessage(ValueError):

@@ -10,7 +10,7 @@ import os
 
 SECRET_BYTES = 32
 PORT_NAME = "vmsandbox.secret"
-"""Of the virtio-serial port on which the guest reads its secret, once."""
+"""The name of the virtio-serial port from which the guest reads its secret, once."""
 
 
 class End(enum.Enum):

@@ -1,4 +1,4 @@
-"""What cannot be asked of libvirt, CNI or the agent, kept on disk (docs/on-disk.md).
+"""State that libvirt, CNI and the agent cannot tell, stored on disk (docs/on-disk.md).
 
 `State` is the database of one process. What is put there and comes back are the records that live; how they are stored,
 read by other versions and migrated is inside.

@@ -1,4 +1,4 @@
-"""What cannot be asked of libvirt, CNI or the agent, kept in one SQLite database (docs/on-disk.md).
+"""The SQLite database of state that libvirt, CNI and the agent cannot tell (docs/on-disk.md).
 
 Every write is one transaction in WAL mode: a process that is killed at any moment leaves the record before or after
 it, never half. `synchronous=NORMAL` skips the flush that only a power cut makes necessary; a power cut ends the
@@ -28,7 +28,7 @@ _log = log.get(__name__)
 T = TypeVar("T", bound=SandboxRecord | ContainerRecord)
 
 _ID = re.compile(rb"[0-9a-f]{32}")
-"""Of a sandbox or a container. It becomes the name of a directory, so nothing else is ever given to anybody."""
+"""The form of an id. An id becomes the name of a directory, so no other value is ever returned."""
 
 
 _ROWS = "SELECT CAST(id AS BLOB), CAST(body AS BLOB) FROM record WHERE kind = ? AND typeof(id) = 'text' ORDER BY id"
@@ -44,7 +44,7 @@ class Damaged(Generic[T]):
     error: Internal
     """Why."""
     salvaged: T | None
-    """What can still be said of it."""
+    """The part of the record that could be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class State:
             self._database.execute("REPLACE INTO record VALUES (?, ?, ?)", (kind.name, key, body))
 
     def note(self, key: str, record: SandboxRecord | ContainerRecord) -> None:
-        """As `put`, for what has happened already: where it cannot be written, that is logged, and life goes on."""
+        """Store a record of something that has happened already; log an error instead of raising it."""
         try:
             self.put(key, record)
         except ResourceExhausted as error:
@@ -114,7 +114,7 @@ class State:
             self._database.execute("DELETE FROM record WHERE kind = ? AND id = ?", (_kind(kind).name, key))
 
     def discard(self, kind: type[T], key: str) -> None:
-        """As `delete`, for what nobody needs any more: where it stays, that is logged, and life goes on."""
+        """Delete a record that nobody needs any more; log an error instead of raising it."""
         try:
             self.delete(kind, key)
         except ResourceExhausted as error:

@@ -36,7 +36,7 @@ def _name_kinds(database: sqlite3.Connection) -> None:
 
 
 STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _name_kinds}
-"""By the version that each step begins with; it ends with the next."""
+"""The steps by the version that each one begins with; it ends with the next version."""
 
 
 def migrate(database: sqlite3.Connection, path: Path) -> None:

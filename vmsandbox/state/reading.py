@@ -18,7 +18,7 @@ from vmsandbox.protocol.codec import JSON, decode, hints
 T = TypeVar("T")
 
 UNKNOWN: Mapping[type[enum.Enum], enum.Enum] = {PropagationMode: PropagationMode.PRIVATE}
-"""What a value that is not known stands for. An enumeration that is not in here makes its record unreadable: a guess
+"""The meaning of an unknown value. An enumeration that is not listed here makes its record unreadable: a guess
 could give a container more than it was made with."""
 
 

@@ -1,4 +1,4 @@
-"""What the state database keeps of sandboxes and containers (docs/on-disk.md).
+"""The records of sandboxes and containers in the state database (docs/on-disk.md).
 
 What a sandbox acquires is named after its id: its domain, namespace, tap, directories and CID claim. So the record
 that is written before the first step tells a teardown after a crash all that may exist.
@@ -31,20 +31,20 @@ class SandboxRecord:
     memory: int = 0
     """Bytes of its machine."""
     vcpus: int = 0
-    """Of its machine."""
+    """vCPUs of the machine."""
     boots: int = 1
     """How often its machine was started until the agent answered."""
     network: PodNetwork | None = None
     kernel: str = ""
     boot_id: str = ""
-    """Of its guest's kernel, which tells whether it is still the same boot."""
+    """The boot id of the guest's kernel: it shows whether the guest was restarted."""
     secret: str = field(default="", repr=False)
-    """Its machine's, in hexadecimal digits; empty where a version before secrets has started it."""
+    """The machine's secret in hexadecimal digits; empty if a version before secrets has started it."""
     timings: BootTimings = field(default_factory=BootTimings)
     message: str = ""
 
     def status(self) -> SandboxStatus:
-        """What the CRI tells of it."""
+        """The status for the CRI."""
         addresses = self.network.interface.addresses if self.network else ()
         return SandboxStatus(
             id=self.id,
@@ -87,7 +87,7 @@ class ContainerRecord:
     user: ContainerUser | None = None
 
     def status(self) -> ContainerStatus:
-        """What the CRI tells of it; how it ended, only when it has."""
+        """Return the status for the CRI; it says how the container ended only after the end."""
         ended = self.state is ContainerState.EXITED
         return ContainerStatus(
             id=self.id,

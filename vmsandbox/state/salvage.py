@@ -1,4 +1,4 @@
-"""What can still be said of a sandbox or a container whose record cannot be read, so that its pod can be ended.
+"""The readable part of a damaged record of a sandbox or a container, so that its pod can be ended.
 
 Each field is taken by itself, as far as it can be read. Nothing here raises.
 """
@@ -28,10 +28,10 @@ NAME = "unreadable"
 """Name and namespace of a pod whose record does not tell them any more; its sandbox's id is its UID then."""
 
 REASON = "RecordUnreadable"
-"""Of a container's end."""
+"""The reason of a container's end."""
 
 EXIT_CODE = 255
-"""Of a container that ended nobody knows how."""
+"""The exit code of a container whose end is unknown."""
 
 
 def sandbox(key: str, body: bytes, reason: str) -> SandboxRecord:

@@ -1,4 +1,4 @@
-"""What plain scalars of YAML mean to Kubernetes, which is not quite what they mean to pyyaml.
+"""The meaning of plain YAML scalars in Kubernetes, which differs a little from pyyaml's.
 
 As to kubectl (YAML 1.1), `yes` is a boolean and 0644 is octal; but there are no sexagesimal integers and no timestamps,
 which Kubernetes takes for strings.

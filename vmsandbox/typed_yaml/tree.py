@@ -27,7 +27,7 @@ class Node:
 
     value: "Scalar | tuple[Node, ...] | dict[str, Node]"
     text: str
-    """Of a scalar, as it is written: `0.10` is not 0.1."""
+    """The text of a scalar, as it is written: `0.10` is not 0.1."""
     source: str
     line: int
     path: str

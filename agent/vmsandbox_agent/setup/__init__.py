@@ -1,1 +1,1 @@
-"""What makes a booted kernel a pod's machine: file systems, disks, network, names."""
+"""The setup that turns a booted kernel into a pod's machine: file systems, disks, network, names."""

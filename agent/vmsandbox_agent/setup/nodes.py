@@ -15,7 +15,7 @@ _LINE = re.compile(r"(?P<module>\S+) (?P<name>\S+) (?P<kind>[bc])(?P<major>\d+):
 _LOOP_MAJOR, _LOOPS = 7, 8
 """Loop devices have no line of their own; the kernel makes eight when their module is loaded."""
 _MODE, _MODES = 0o600, {"net/tun": 0o666}
-"""As devtmpfs makes a node, and as udev's rules change it."""
+"""The mode that devtmpfs gives to a node, and the changes of udev's rules."""
 
 
 def make_nodes(devices: Path = Path("/dev"), modules: Path | None = None) -> None:

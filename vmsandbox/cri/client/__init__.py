@@ -51,7 +51,7 @@ def _patience(path: Path) -> float:
 
 @contextlib.asynccontextmanager
 async def connected_if_served(path: Path) -> AsyncIterator["CriClient | None"]:
-    """As `connected`; None where no daemon listens on the socket."""
+    """Connect to the daemon, like `connected`; yield None if no daemon listens on the socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         if probe.connect_ex(os.fspath(path)) != 0:
             yield None

@@ -1,4 +1,4 @@
-"""What the calls of the client have in common."""
+"""The base of the client's calls."""
 
 import json
 

@@ -39,7 +39,7 @@ class ContainerClient(Client):
             await self._runtime.RemoveContainer(api.RemoveContainerRequest(container_id=container_id))
 
     async def container_status(self, container_id: str) -> ContainerStatus:
-        """What the daemon tells of a container (see `convert.from_cri`)."""
+        """Return the daemon's status of a container (see `convert.from_cri`)."""
         request = api.ContainerStatusRequest(container_id=container_id, verbose=True)
         with translated():
             response = await self._runtime.ContainerStatus(request)

@@ -1,4 +1,4 @@
-"""What happens in the daemon, as its client hears of it."""
+"""Events of the daemon, received by its client."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ class EventClient(ContainerClient):
     """See the package."""
 
     async def events(self) -> AsyncGenerator[ContainerEvent, None]:
-        """What happens to sandboxes and containers from now on, until the daemon ends: then Unavailable is raised."""
+        """Yield events of sandboxes and containers from now on. Raises Unavailable when the daemon ends."""
         async with self._subscribed() as events:
             async for event in events:
                 yield event

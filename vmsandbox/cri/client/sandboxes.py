@@ -32,7 +32,7 @@ class SandboxClient(Client):
             await self._runtime.RemovePodSandbox(api.RemovePodSandboxRequest(pod_sandbox_id=sandbox_id))
 
     async def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
-        """What the daemon tells of a sandbox (see `convert.from_cri`)."""
+        """Return the daemon's status of a sandbox (see `convert.from_cri`)."""
         with translated():
             response = await self._runtime.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id))
         return from_cri.sandbox_of_status(response.status)

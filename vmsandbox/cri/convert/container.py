@@ -72,7 +72,7 @@ def container_config_to_wire(model: ContainerConfig) -> api.ContainerConfig:
 
 
 def container_metadata(wire: api.ContainerMetadata) -> ContainerMetadata:
-    """What names a container in its sandbox."""
+    """Convert the names of a container."""
     return ContainerMetadata(wire.name, wire.attempt)
 
 

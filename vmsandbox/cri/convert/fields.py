@@ -1,4 +1,4 @@
-"""What of the CRI's configuration is not converted, and why: the two lists of it.
+"""The two lists of fields of the CRI's configuration that are not converted, with the reasons.
 
 A test walks the bindings' descriptors and fails for a field that is neither converted nor named here. Fields of a CRI
 newer than the bindings are unknown to protobuf, which drops them as its compatibility rules say.
@@ -26,13 +26,13 @@ IGNORED: dict[str, str] = {
     "ImageSpec.annotations": "they help to choose among platforms, and the guest's platform is the host's",
     "ImageSpec.runtime_handler": "all handlers share one image store; PullImage refuses an unknown one",
 }
-"""By message and field: why it changes nothing."""
+"""The reasons why a field changes nothing, by message and field."""
 
 REFUSED: dict[str, str] = {
     "PodSandboxConfig.windows": "a sandbox runs Linux",
     "ContainerConfig.windows": "a sandbox runs Linux",
 }
-"""By message and field: why it is an error to set it. `sandbox` refuses what is Linux's but no machine can give."""
+"""The reasons why setting a field is an error. (`sandbox` refuses fields of Linux that no machine can provide.)"""
 
 
 def refuse(message: Message) -> None:

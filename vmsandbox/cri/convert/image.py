@@ -26,7 +26,7 @@ def image_to_wire(model: Image) -> api.Image:
 
 
 def image(wire: api.Image) -> Image:
-    """What a runtime tells of an image; of its configuration that is the user alone."""
+    """Convert a runtime's description of an image; of the configuration it contains only the user."""
     user = str(wire.uid.value) if wire.HasField("uid") else wire.username
     return Image(
         id=wire.id,

@@ -70,7 +70,7 @@ def sandbox_config_to_wire(model: PodSandboxConfig) -> api.PodSandboxConfig:
 
 
 def sandbox_metadata(wire: api.PodSandboxMetadata) -> PodSandboxMetadata:
-    """What names a sandbox."""
+    """Convert the names of a sandbox."""
     return PodSandboxMetadata(wire.name, wire.uid, wire.namespace, wire.attempt)
 
 

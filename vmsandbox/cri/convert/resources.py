@@ -8,7 +8,7 @@ from vmsandbox.model import Resources
 
 
 def resources(wire: api.LinuxContainerResources) -> Resources:
-    """What a container, a pod or its overhead may use."""
+    """Convert the limits of a container, of a pod or of its overhead."""
     return Resources(
         cpu_period=wire.cpu_period,
         cpu_quota=wire.cpu_quota,

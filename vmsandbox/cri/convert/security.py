@@ -9,7 +9,7 @@ from vmsandbox.model import ContainerSecurity, SecurityProfile
 
 
 def security(wire: api.LinuxContainerSecurityContext) -> ContainerSecurity:
-    """What a container may do, and who it is. Raises InvalidArgument: it contradicts itself."""
+    """Convert the rights and the user of a container. Raises InvalidArgument if they contradict each other."""
     if wire.HasField("run_as_user") and wire.run_as_username:
         raise InvalidArgument("both run_as_user and run_as_username are set")
     if wire.HasField("run_as_group") and not (wire.HasField("run_as_user") or wire.run_as_username):

@@ -1,4 +1,4 @@
-"""What is told of sandboxes and containers: PodSandbox, PodSandboxStatus, Container, ContainerStatus, their events."""
+"""Messages about sandboxes and containers: PodSandbox, PodSandboxStatus, Container, ContainerStatus, events."""
 
 from collections.abc import Iterable, Mapping
 

@@ -17,7 +17,7 @@ from vmsandbox.protocol.messages import LayerMeasures
 def sandbox_stats(
     status: SandboxStatus, usage: SandboxUsage, containers: Sequence[api.ContainerStats]
 ) -> api.PodSandboxStats:
-    """What a sandbox uses: all of its machine, the share of its containers in it as their guest tells it.
+    """Convert the usage of a sandbox: that of its whole machine, and the guest's figures for its containers.
 
     `process` is not told, since nobody counts the guest's processes.
     """
@@ -39,7 +39,7 @@ def sandbox_stats(
 
 
 def container_stats(status: ContainerStatus, usage: ContainerUsage | None, layers: Path) -> api.ContainerStats:
-    """What a container uses; its attributes alone where it does not run.
+    """Convert the usage of a container; a container that does not run has only attributes.
 
     `layers` is the mount point of the host's file system that the scratch disks are on, which hold the writable layers.
     """

@@ -1,4 +1,4 @@
-"""What `vmsandbox check` says of the delegate."""
+"""The findings of `vmsandbox check` about the delegate."""
 
 from cri_api.v1 import api_pb2 as api
 

@@ -34,7 +34,7 @@ class Delegate:
             return await self._stub(method)(request, timeout=timeout)
 
     async def events(self, request: api.GetEventsRequest) -> AsyncGenerator[api.ContainerEventResponse, None]:
-        """What happens in the delegate (GetContainerEvents), until it ends; closing it ends the call."""
+        """Yield the delegate's events (GetContainerEvents) until it ends; closing the iterator ends the call."""
         subscription = self._runtime.GetContainerEvents(request)
         try:
             with self._explained(), translated():

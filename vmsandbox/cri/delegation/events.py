@@ -16,7 +16,7 @@ T = TypeVar("T")
 async def both(
     ours: AsyncGenerator[api.ContainerEventResponse, None], delegate: Delegate, request: api.GetEventsRequest
 ) -> AsyncGenerator[api.ContainerEventResponse, None]:
-    """What happens in either runtime; the stream fails when one of them does, for the kubelet to list and ask anew.
+    """Yield the events of both runtimes. The stream fails when one of them fails, so that the kubelet lists again.
 
     Raises:
         Unimplemented: the delegate gives none (containerd before 1.7). Ours alone would have a kubelet that goes by
@@ -32,7 +32,7 @@ async def both(
 
 
 async def interleaved(*sources: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-    """What the sources give, as it comes, until all have ended; they stay the caller's to close.
+    """Yield the items of all sources as they arrive, until all have ended; the caller closes the sources.
 
     Raises:
         Exception: what the first source raised that failed.

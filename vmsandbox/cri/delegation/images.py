@@ -12,7 +12,7 @@ async def pull(runtimes: Runtimes, call: Call[api.PullImageResponse]) -> api.Pul
 
 
 async def status(runtimes: Runtimes, call: Call[api.ImageStatusResponse]) -> api.ImageStatusResponse:
-    """Of the runtime whose handler is named; else ours, and the delegate's where we do not hold it."""
+    """Return the status from the runtime of the named handler; without a name, ours or else the delegate's."""
     if handler := call.request.image.runtime_handler:
         return await answered(call, by_us=handler not in runtimes.policy.handlers)
     answer = await call.ours()
@@ -48,7 +48,7 @@ def _pulling(reference: str, pod: api.PodSandboxConfig) -> api.PullImageRequest:
 
 
 def _reference(name: str, image: api.Image | Image) -> str:
-    """What registries know an image by; where it was named by its id, one of its digests."""
+    """Return the name of an image in its registry; for an image that was named by its id, one of its digests."""
     by_id = image.id.removeprefix("sha256:").startswith(name.removeprefix("sha256:"))
     return next(iter([*image.repo_digests, *image.repo_tags]), name) if by_id else name
 
@@ -64,6 +64,6 @@ async def _is_for_delegate(runtimes: Runtimes, request: api.PullImageRequest) ->
 
 
 async def _uids(runtimes: Runtimes) -> set[str]:
-    """Of the delegate's pods."""
+    """Return the uids of the delegate's pods."""
     answer = await runtimes.delegate.call("ListPodSandbox", api.ListPodSandboxRequest())
     return {sandbox.metadata.uid for sandbox in answer.items}

@@ -36,7 +36,7 @@ async def descriptors(_: Runtimes, call: Call[api.ListMetricDescriptorsResponse]
 async def pod_metrics(
     runtimes: Runtimes, call: Call[api.ListPodSandboxMetricsResponse]
 ) -> api.ListPodSandboxMetricsResponse:
-    """Those of both; none of the delegate's where it gives none."""
+    """Return the metrics of both runtimes; only ours if the delegate has none."""
     answer = await call.ours()
     theirs = await _told(call.theirs(), api.ListPodSandboxMetricsResponse())
     if theirs.pod_metrics:
@@ -76,7 +76,7 @@ def _keys(told: api.ListMetricDescriptorsResponse) -> Keys:
 
 
 async def _told(answer: Awaitable[Answer], nothing: Answer) -> Answer:
-    """What the delegate answers, or nothing: metrics of its pods are missed, where ours are of use without them."""
+    """Return the delegate's answer, or an empty one: our metrics are useful without those of its pods."""
     try:
         async with asyncio.timeout(_PATIENCE):
             return await answer

@@ -23,7 +23,7 @@ class Policy:
 
     @classmethod
     def of(cls, config: DelegateConfig) -> Self:
-        """As the configuration says."""
+        """Return the policy of the configuration."""
         return cls(frozenset(config.handlers), frozenset(config.host_namespaces))
 
     def delegates(self, handler: str, config: api.PodSandboxConfig) -> bool:

@@ -86,7 +86,7 @@ ROUTES: Mapping[str, Route] = {
 
 @contextlib.asynccontextmanager
 async def delegating(config: DelegateConfig, service: RuntimeService) -> AsyncIterator["Router | None"]:
-    """What hands calls on to the configured delegate while the context lasts; None where none is configured."""
+    """Yield the router to the configured delegate while the context lasts; None if no delegate is configured."""
     if config.socket is None:
         yield None
         return
@@ -102,7 +102,7 @@ class Router(Interceptor):
         self._runtimes = runtimes
 
     def around_call(self, method: str, behaviour: Any) -> Any:
-        """As `ROUTES` says."""
+        """Route the call as `ROUTES` says."""
         if method not in ROUTES:
             return behaviour
 

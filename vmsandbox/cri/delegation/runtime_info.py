@@ -1,4 +1,4 @@
-"""What the node is, where it has two runtimes."""
+"""The description of a node that has two runtimes."""
 
 from cri_api.v1 import api_pb2 as api
 
@@ -44,7 +44,7 @@ def _judge(ours: api.RuntimeStatus, theirs: api.RuntimeStatus, wanted: set[str])
 
 
 def _handlers_of(runtimes: Runtimes, theirs: api.StatusResponse) -> list[api.RuntimeHandler]:
-    """Those that pods reach it by; what they can, where it says so (containerd 1.7 does not)."""
+    """Return the handlers that lead to the delegate, with their features if it lists them (containerd 1.7 does not)."""
     said = {handler.name: handler for handler in theirs.runtime_handlers}
     return [said.get(name, api.RuntimeHandler(name=name)) for name in sorted(runtimes.policy.handlers)]
 

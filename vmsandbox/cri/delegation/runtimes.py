@@ -27,7 +27,7 @@ class Runtimes:
         return not text or any(sandbox.id.startswith(text) for sandbox in self.service.list_pod_sandboxes())
 
     def owns_container(self, text: str) -> bool:
-        """As `owns_sandbox`."""
+        """Return whether the runtime has the container, like `owns_sandbox`."""
         return not text or any(container.id.startswith(text) for container in self.service.list_containers())
 
 
@@ -46,7 +46,7 @@ async def answered(call: Call[Answer], *, by_us: bool) -> Answer:
 
 
 async def ended(call: Call[Answer], *, by_us: bool) -> Answer:
-    """As `answered`, for calls that succeed for what is unknown (CRI StopContainer), which containerd 1.6 refuses."""
+    """Answer a call that succeeds for an unknown object (CRI StopContainer); containerd 1.6 refuses it."""
     try:
         return await answered(call, by_us=by_us)
     except NotFound:

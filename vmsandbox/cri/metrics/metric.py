@@ -10,7 +10,7 @@ from vmsandbox.model import ContainerStatus, ContainerUsage
 from vmsandbox.protocol.messages import Measures
 
 LABELS = ("id", "name", "image", "container", "pod", "namespace")
-"""Those that every metric has, before its own; `id` and `name` are both the id of the container or sandbox."""
+"""The labels of every metric, before its own; `id` and `name` are both the id of the container or sandbox."""
 
 COUNTER, GAUGE = api.COUNTER, api.GAUGE
 
@@ -18,7 +18,7 @@ Values: TypeAlias = Mapping[tuple[str, ...], int]
 """Each value under the values of the metric's own labels; none where nothing is known."""
 
 S = TypeVar("S")
-"""What is measured."""
+"""The type of the measured object."""
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Metric(Generic[S]):
     kind: "api.MetricType.ValueType"
     read: Callable[[S], Values]
     labels: tuple[str, ...] = ()
-    """Its own, behind `LABELS`."""
+    """The metric's own labels, after `LABELS`."""
     counted_at: Callable[[S], int] | None = None
     """When it was counted, in nanoseconds since the epoch (CRI Metric.timestamp); None: as it was asked for."""
 
@@ -46,7 +46,7 @@ class MeasuredContainer:
 
     @property
     def measures(self) -> Measures:
-        """What its guest says."""
+        """The figures of the guest."""
         return self.usage.measures
 
 
@@ -56,7 +56,7 @@ def one(value: int | None) -> Values:
 
 
 def of(part: T | None, number: Callable[[T], int | None]) -> Values:
-    """As `one`, a number of what perhaps is not there."""
+    """Read one number of an object that may be absent, like `one`."""
     return {} if part is None else one(number(part))
 
 

@@ -1,4 +1,4 @@
-"""What pods receive and send. Their containers share one interface, so that these are metrics of the sandbox."""
+"""Network metrics. The containers of a pod share one interface, so these are metrics of the sandbox."""
 
 from collections.abc import Callable, Iterator
 

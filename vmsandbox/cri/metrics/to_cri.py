@@ -29,7 +29,7 @@ def _descriptors(table: Iterable[Metric[S]]) -> Iterator[api.MetricDescriptor]:
 def pod_metrics(
     sandbox: SandboxStatus, interface: InterfaceUsage | None, containers: Iterable[MeasuredContainer]
 ) -> api.PodSandboxMetrics:
-    """What is measured of a sandbox, its interface (None where that is unknown) and its running containers."""
+    """Convert the metrics of a sandbox, its interface (None if it is unknown) and its running containers."""
     where = (sandbox.config.metadata.name, sandbox.config.metadata.namespace)
     mine = () if interface is None else _values(POD, interface, (sandbox.id, sandbox.id, "", "", *where))
     return api.PodSandboxMetrics(

@@ -1,4 +1,4 @@
-"""What the calls of the runtime service have in common."""
+"""The base of the servicers of RuntimeService."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ Status = TypeVar("Status", ContainerStatus, SandboxStatus)
 Wire = TypeVar("Wire")
 
 UNTELLABLE = (TypeError, ValueError, KeyError)
-"""What a conversion raises for a value that a message of the CRI cannot hold, such as a number of more than 64 bits.
+"""The errors of a conversion whose value does not fit into a message of the CRI, such as a too large number.
 
 The protocol's bounds keep such values out; a record that an older version wrote may have one.
 """
@@ -29,7 +29,7 @@ The protocol's bounds keep such values out; a record that an older version wrote
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What the node is and how it fares, as far as the CRI asks."""
+    """The node's description and state, as far as the CRI asks for them."""
 
     handlers: tuple[str, ...]
     """The RuntimeClass handlers; the empty one is the default."""
@@ -42,16 +42,16 @@ class Node:
 
 
 class StreamingUrls(Protocol):
-    """What the CRI needs of the streaming server, which says what is raised; each URL serves once and soon expires."""
+    """The part of the streaming server that the CRI needs. Each URL serves one request and soon expires."""
 
     def exec_url(self, request: ExecRequest) -> str:
-        """Of a command."""
+        """Return the URL of a command."""
 
     def attach_url(self, request: AttachRequest) -> str:
-        """Of a container's own process."""
+        """Return the URL of a container's own process."""
 
     def portforward_url(self, request: PortForwardRequest) -> str:
-        """Of ports of a sandbox."""
+        """Return the URL of ports of a sandbox."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,12 +40,12 @@ class ContainerServicer(Servicer):
         return api.RemoveContainerResponse()
 
     async def ListContainers(self, request: api.ListContainersRequest, _: Context) -> api.ListContainersResponse:
-        """Those that the filter lets through."""
+        """List the containers that match the filter."""
         found = told(to_cri.container_item, self.service.list_containers())
         return api.ListContainersResponse(containers=[item for item in found if _passes(request.filter, item)])
 
     async def ContainerStatus(self, request: api.ContainerStatusRequest, _: Context) -> api.ContainerStatusResponse:
-        """What is known of it."""
+        """Return the status of a container."""
         container = self.service.container_status(self.container_id(request.container_id))
         return api.ContainerStatusResponse(
             status=self.container_to_wire(container), info=_info(container) if request.verbose else {}
@@ -96,7 +96,7 @@ def _passes(wanted: api.ContainerFilter, item: api.Container) -> bool:
 
 
 def _info(container: ContainerStatus) -> dict[str, str]:
-    """What the verbose status adds, in JSON under `info` as containerd has it."""
+    """Return the additions of the verbose status, in JSON under `info`, as in containerd."""
     info = {
         "sandboxID": container.sandbox_id,
         "runtimeType": "vmsandbox",

@@ -1,4 +1,4 @@
-"""What directories take from their file systems (CRI FilesystemUsage)."""
+"""The disk usage of directories (CRI FilesystemUsage)."""
 
 import os
 import time
@@ -21,7 +21,7 @@ def usage(directory: Path) -> api.FilesystemUsage:
 
 
 def filesystem_usage(directory: Path, used: int, inodes: int) -> api.FilesystemUsage:
-    """What was counted, with the mount point of the directory's file system, by which the kubelet finds its size."""
+    """Convert a count, with the mount point of the directory's file system; the kubelet needs it to find the size."""
     return api.FilesystemUsage(
         timestamp=time.time_ns(),
         fs_id=api.FilesystemIdentifier(mountpoint=str(mount_point(directory))),

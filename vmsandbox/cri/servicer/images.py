@@ -61,7 +61,7 @@ class ImageServicer(api_pb2_grpc.ImageServiceServicer):
         return api.RemoveImageResponse()
 
     async def ImageFsInfo(self, request: api.ImageFsInfoRequest, _: Context) -> api.ImageFsInfoResponse:
-        """What images take, and what the writable layers of containers take."""
+        """Return the disk usage of images, and that of the writable layers of containers."""
         containers = self._node.containers_directory
         return api.ImageFsInfoResponse(
             image_filesystems=[await self._paths.call(self._images.directory, self._usage_of_images)],
@@ -88,5 +88,5 @@ def _auth(wire: api.AuthConfig, name: str) -> RegistryAuth | None:
 
 
 def _info(image: Image) -> dict[str, str]:
-    """What the verbose status adds, in JSON under `info` as containerd has it."""
+    """Return the additions of the verbose status, in JSON under `info`, as in containerd."""
     return {"info": json.dumps({"imageSpec": image_spec_document(image.config)})}

@@ -14,7 +14,7 @@ from vmsandbox.model import SandboxState
 
 
 class MetricServicer(Servicer):
-    """What the table of `metrics` says. What cannot be measured is left out, and fails nobody else's."""
+    """The calls about metrics. A sandbox that cannot be measured is left out, and does not fail the others."""
 
     async def ListMetricDescriptors(
         self, request: api.ListMetricDescriptorsRequest, _: Context

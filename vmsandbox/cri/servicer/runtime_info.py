@@ -20,14 +20,14 @@ from vmsandbox.model import ContainerEvent, SandboxStatus
 _log = log.get(__name__)
 
 KUBELET_API_VERSION = "0.1.0"
-"""What the kubelet and critest expect in VersionResponse.version, as every runtime gives it."""
+"""The value that the kubelet and critest expect in VersionResponse.version; every runtime returns it."""
 
 
 class RuntimeInfoServicer(Servicer):
     """Version, Status, RuntimeConfig, UpdateRuntimeConfig and GetContainerEvents."""
 
     async def Version(self, request: api.VersionRequest, _: Context) -> api.VersionResponse:
-        """Who this is."""
+        """Return the name and the version of this runtime."""
         return api.VersionResponse(
             version=KUBELET_API_VERSION,
             runtime_name="vmsandbox",
@@ -73,7 +73,7 @@ class RuntimeInfoServicer(Servicer):
     async def GetContainerEvents(
         self, request: api.GetEventsRequest, context: Context
     ) -> AsyncIterator[api.ContainerEventResponse]:
-        """What happens from now on; the headers say that the subscription stands.
+        """Yield events from now on. The headers are sent when the subscription has begun.
 
         An event that cannot be told is left out, and logged: it is one sandbox's, and the stream is everybody's.
         """
@@ -106,5 +106,5 @@ class RuntimeInfoServicer(Servicer):
 
 
 def _plain(value: object) -> object:
-    """What JSON has no word for: enumerations and paths."""
+    """Return a value of a type that JSON lacks, an enumeration or a path, as text."""
     return value.value if isinstance(value, enum.Enum) else str(value)

@@ -35,7 +35,7 @@ class SandboxServicer(Servicer):
         return api.RemovePodSandboxResponse()
 
     async def PodSandboxStatus(self, request: api.PodSandboxStatusRequest, _: Context) -> api.PodSandboxStatusResponse:
-        """What is known of it and of its containers."""
+        """Return the status of a sandbox, and those of its containers."""
         sandbox = self.service.pod_sandbox_status(self.sandbox_id(request.pod_sandbox_id))
         return api.PodSandboxStatusResponse(
             status=to_cri.sandbox_status(sandbox),
@@ -45,7 +45,7 @@ class SandboxServicer(Servicer):
         )
 
     async def ListPodSandbox(self, request: api.ListPodSandboxRequest, _: Context) -> api.ListPodSandboxResponse:
-        """Those that the filter lets through; one that is being made is not told before it is READY."""
+        """List the sandboxes that match the filter, without those that are not READY for the first time yet."""
         made = (each for each in self.service.list_pod_sandboxes() if each.state is not SandboxState.STARTING)
         items = told(to_cri.sandbox_item, made)
         return api.ListPodSandboxResponse(items=[item for item in items if _passes(request.filter, item)])
@@ -67,7 +67,7 @@ def _passes(wanted: api.PodSandboxFilter, item: api.PodSandbox) -> bool:
 
 
 def _info(sandbox: SandboxStatus) -> dict[str, str]:
-    """What the verbose status adds, in JSON under `info` as containerd has it."""
+    """Return the additions of the verbose status, in JSON under `info`, as in containerd."""
     info = {
         "runtimeHandler": sandbox.config.runtime_handler,
         "runtimeType": "vmsandbox",

@@ -14,10 +14,10 @@ from vmsandbox.model import ContainerStatus, SandboxStatus
 
 
 class StatisticsServicer(Servicer):
-    """What is not measured is left out, rather than to give zeros that an eviction would take for the truth."""
+    """The calls about statistics. A value that was not measured is absent: a zero could cause an eviction."""
 
     async def ContainerStats(self, request: api.ContainerStatsRequest, _: Context) -> api.ContainerStatsResponse:
-        """What a container uses, by its cgroup in the guest."""
+        """Return the usage of a container, from its cgroup in the guest."""
         status = self.service.container_status(self.container_id(request.container_id))
         measured = await self.service.measure_containers({status.sandbox_id})
         return api.ContainerStatsResponse(stats=container_stats(status, measured.get(status.id), self._layers))
@@ -25,12 +25,12 @@ class StatisticsServicer(Servicer):
     async def ListContainerStats(
         self, request: api.ListContainerStatsRequest, _: Context
     ) -> api.ListContainerStatsResponse:
-        """What the running containers use that the filter lets through."""
+        """Return the usage of the running containers that match the filter."""
         chosen = [status for status in self.service.list_containers() if _passes(request.filter, status)]
         return api.ListContainerStatsResponse(stats=(stats for _, stats in await self._measured(chosen)))
 
     async def PodSandboxStats(self, request: api.PodSandboxStatsRequest, _: Context) -> api.PodSandboxStatsResponse:
-        """What a sandbox uses, by its machine's process and tap, and its running containers in it."""
+        """Return the usage of a sandbox, from its machine's process and tap, and that of its running containers."""
         status = self.service.pod_sandbox_status(self.sandbox_id(request.pod_sandbox_id))
         usage = await self.service.measure_pod_sandbox(status.id)
         containers = await self._containers_of({status.id})
@@ -39,7 +39,7 @@ class StatisticsServicer(Servicer):
     async def ListPodSandboxStats(
         self, request: api.ListPodSandboxStatsRequest, _: Context
     ) -> api.ListPodSandboxStatsResponse:
-        """What the sandboxes use that are READY and that the filter lets through."""
+        """Return the usage of the READY sandboxes that match the filter."""
         every = self.service.list_pod_sandboxes()
         chosen = {status.id: status for status in every if _lets_through(request.filter, status)}
         usages = await self.service.measure_pod_sandboxes(chosen.keys())
@@ -53,7 +53,7 @@ class StatisticsServicer(Servicer):
         return filesystem.mount_point(self.node.containers_directory)
 
     async def _containers_of(self, sandbox_ids: Collection[str]) -> Mapping[str, Sequence[api.ContainerStats]]:
-        """What the running containers of sandboxes use, by sandbox."""
+        """Return the usage of the running containers of sandboxes, by sandbox."""
         found: defaultdict[str, list[api.ContainerStats]] = defaultdict(list)
         chosen = [status for status in self.service.list_containers() if status.sandbox_id in sandbox_ids]
         for status, stats in await self._measured(chosen):
@@ -61,7 +61,7 @@ class StatisticsServicer(Servicer):
         return found
 
     async def _measured(self, chosen: Sequence[ContainerStatus]) -> list[tuple[ContainerStatus, api.ContainerStats]]:
-        """What those of some containers use that run and whose guest answers."""
+        """Return the usage of those containers that run and whose guests answer."""
         measured = await self.service.measure_containers({status.sandbox_id for status in chosen})
         layers = self._layers
         return [(each, container_stats(each, measured[each.id], layers)) for each in chosen if each.id in measured]

@@ -20,7 +20,7 @@ _FIXED_MEMORY = 256 << 20
 """Bytes that the builder takes beside the tree: Python, and the history of a zstd stream (128 MiB)."""
 _OPEN_FILES = MAX_LAYERS + 64
 _PROCESSES = 4096
-"""Of all builders together; tar2sqfs has a few threads."""
+"""Processes of all builders together; tar2sqfs has a few threads."""
 
 
 async def build_root_image(

@@ -1,4 +1,4 @@
-"""What a tar archive says of one file, in bytes as it says it."""
+"""One entry of a tar archive, in bytes as the archive has them."""
 
 import enum
 from dataclasses import dataclass
@@ -48,5 +48,5 @@ class Entry:
     linkname: bytes = b""
     device: tuple[int, int] = (0, 0)
     content: Content | None = None
-    """Of regular files."""
+    """The content of a regular file."""
     xattrs: tuple[tuple[bytes, bytes], ...] = ()

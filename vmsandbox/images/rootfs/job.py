@@ -1,4 +1,4 @@
-"""What the program that builds a root image is told, and what it says when it fails."""
+"""The input of the program that builds a root image, and its error messages."""
 
 import json
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Job:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Job":
-        """What `to_bytes` made."""
+        """Decode the result of `to_bytes`."""
         return decode(cls, json.loads(data))
 
 

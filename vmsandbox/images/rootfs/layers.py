@@ -1,4 +1,4 @@
-"""What a root image is made of, and how much of the host it may take."""
+"""The parts of a root image, and the limits on its build."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class RootLimit:
 
 @dataclass(slots=True)
 class Budget:
-    """What is left of a limit; every layer of an image spends from the same."""
+    """The rest of a limit that all layers of an image share."""
 
     limit: RootLimit
     _size: int = field(default=0, init=False)

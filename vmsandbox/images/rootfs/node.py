@@ -22,13 +22,13 @@ class Node:
     mtime: int = 0
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
     target: bytes = b""
-    """Of symbolic links."""
+    """The target of a symbolic link."""
     device: tuple[int, int] = (0, 0)
     layer: int = 0
     """Which layer has the content."""
     content: Content | None = None
     children: "dict[bytes, Node] | None" = None
-    """Of directories."""
+    """The children of a directory."""
 
     @classmethod
     def directory(cls) -> "Node":

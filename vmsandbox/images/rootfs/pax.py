@@ -62,11 +62,11 @@ def integer(value: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SparseFile:
-    """What PAX records say of a sparse file."""
+    """The PAX records of a sparse file."""
 
     name: bytes
     size: int
-    """Of the file, with its holes."""
+    """Bytes of the file, with its holes."""
     map: tuple[int, ...] | None
     """Offsets and lengths of its pieces in turn; None: they are at the beginning of the file's data (format 1.0)."""
 

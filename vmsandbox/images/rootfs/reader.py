@@ -69,7 +69,7 @@ def _data(stream: Stream, size: int, left: int) -> bytes:
 
 
 def _extension(header: Header, data: bytes) -> dict[bytes, bytes]:
-    """What an extension says of the next entry; a global header says nothing, as in containerd."""
+    """Apply an extension to the next entry; a global header is ignored, as in containerd."""
     if header.flag == _PAX:
         return parse_records(data)
     if header.flag == _PAX_GLOBAL:

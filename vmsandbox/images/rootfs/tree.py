@@ -24,15 +24,15 @@ class Tree:
     budget: Budget
     root: Node = field(default_factory=Node.directory)
     _touched: dict[Node, set[bytes]] = field(default_factory=dict, init=False)
-    """By directory, the names that the present layer has made or passed through: whiteouts do not apply to them."""
+    """The names in each directory that the current layer has made or passed through: whiteouts do not remove them."""
     _pruned: set[Node] = field(default_factory=set, init=False)
     """Directories in which nothing is left that the present layer has not touched: to look once is enough."""
     _aside: dict[bytes, Node] = field(default_factory=dict, init=False)
-    """What the present layer has of aufs's own, by name."""
+    """The current layer's files of aufs itself, by name."""
     _layer: int = field(default=-1, init=False)
 
     def next_layer(self) -> None:
-        """What is applied from now on belongs to the layer above."""
+        """Begin with the next layer."""
         self._layer += 1
         self._touched.clear()
         self._pruned.clear()

@@ -65,5 +65,5 @@ def _block(name: bytes, node: Node, flag: bytes, linkname: bytes, size: int) -> 
 
 
 def _fitting(value: int, limit: int) -> int:
-    """What goes into the field: 0 where a PAX record has the number."""
+    """Return the number for the field; 0 if a PAX record has the number."""
     return value if value <= limit else 0

@@ -1,4 +1,4 @@
-"""What came of booting machines on this host, remembered for as long as nothing has changed that it hangs on."""
+"""The results of boot attempts on this host; they are remembered until something changes that they depend on."""
 
 import json
 import platform
@@ -18,7 +18,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of booting a machine under one accelerator."""
+    """The result of booting a machine under one accelerator."""
 
     accelerator: Accelerator
     works: bool
@@ -32,7 +32,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What the outcome hangs on; another value of any of these, and it is found out anew."""
+    """The conditions of a result; if one of them changes, a new attempt is made."""
 
     boot: str
     """This boot of the host: kernel modules, their parameters and the firmware's settings do not outlast it."""
@@ -45,7 +45,7 @@ class Circumstances:
 
     @classmethod
     def now(cls, hypervisor: str, image: GuestImage) -> "Circumstances":
-        """Those of this moment, with the hypervisor's version and the image that is booted."""
+        """Return the current conditions, with the hypervisor's version and the image that is booted."""
         return cls(
             boot=_BOOT_ID.read_text().strip(),
             kernel=platform.release(),
@@ -71,7 +71,7 @@ class AttemptCache:
         self._path = path
 
     def under(self, circumstances: Circumstances) -> tuple[Attempt, ...]:
-        """Those made under these circumstances; none where another version of this program wrote the file."""
+        """Return the attempts made under these conditions; none if another version of vmsandbox wrote the file."""
         try:
             content = codec.decode(_Content, json.loads(read_regular(self._path, MEBIBYTE)))
         except (OSError, ValueError, VmsandboxError):

@@ -1,4 +1,4 @@
-"""What `vmsandbox check` finds: whether this node can run pods, and what to do where it cannot.
+"""The findings of `vmsandbox check`: whether this node can run pods, and how to mend it.
 
 `sections` looks at everything. Beside it, `accounts` compares user ids, and `advice` (with `versions`) says what the
 host could do better.

@@ -1,4 +1,4 @@
-"""What `vmsandbox check` says the host could do better: advice for hosts whose pods do not trust each other.
+"""The advice of `vmsandbox check` for hosts whose pods do not trust each other.
 
 The list follows Firecracker's "Production Host Setup Recommendations"; docs/security.md says what each point is about.
 Nothing here keeps pods from running, so that every finding is one that is well (`Finding.ok`).
@@ -22,9 +22,9 @@ class Setting:
     bad: tuple[str, ...]
     """Contents of the file with which the host could do better."""
     message: str
-    """What is so then."""
+    """The message for this content."""
     otherwise: str
-    """What is so with any other content."""
+    """The message for any other content."""
     hint: str
 
 

@@ -1,4 +1,4 @@
-"""What `vmsandbox check` finds: whether this node can run pods, and what to do where it cannot."""
+"""The findings of `vmsandbox check`: whether this node can run pods, and how to mend it."""
 
 import contextlib
 import shutil
@@ -39,7 +39,7 @@ PROGRAMS = {
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What was found about one part of the node."""
+    """The findings about one part of the node."""
 
     title: str
     findings: tuple[Finding, ...]

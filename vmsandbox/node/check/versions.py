@@ -58,7 +58,7 @@ async def look_at_versions() -> tuple[Finding, ...]:
 
 
 def judge(program: str, version: Version) -> tuple[Finding, ...]:
-    """What is to be said of a program in a version."""
+    """Return the finding about a program in a version."""
     text = ".".join(map(str, version))
     found = tuple(
         Finding(True, f"{program} {text} may have {hole.name}: {hole.about}", hole.hint)

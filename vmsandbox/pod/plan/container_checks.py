@@ -1,4 +1,4 @@
-"""What Kubernetes' validation would refuse in a container."""
+"""Checks of a container that Kubernetes' validation would make."""
 
 from collections.abc import Mapping
 

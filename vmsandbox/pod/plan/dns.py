@@ -43,7 +43,7 @@ def _short(facts: PodFacts) -> str:
 
 
 def resolver(spec: PodSpec, host: Dns) -> Dns | None:
-    """What the pod's resolv.conf says; None: what its network says.
+    """Return the pod's resolv.conf; None means that of its network.
 
     There is no cluster whose DNS could come first, so ClusterFirst means the host's, as it does to a kubelet
     without clusterDNS.
@@ -75,7 +75,7 @@ def _joined(first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def parse_resolv_conf(text: str) -> Dns:
-    """What a resolv.conf(5) says; the last `search` counts, comments and what is malformed do not."""
+    """Parse a resolv.conf(5). The last `search` counts; comments and malformed lines do not."""
     servers: list[str] = []
     searches: tuple[str, ...] = ()
     options: list[str] = []

@@ -88,7 +88,7 @@ def _content(reference: ObjectReference, kind: str, found: ConfigMap | Secret | 
 
 
 def _values(found: ConfigMap | Secret | None) -> dict[str, bytes]:
-    """What can be a variable: binaryData of a ConfigMap is for files."""
+    """Return the values that can be variables; binaryData of a ConfigMap is only for files."""
     if isinstance(found, ConfigMap):
         return {key: value.encode() for key, value in found.data.items()}
     return found.content if found else {}

@@ -65,7 +65,7 @@ def _auth(reference: Reference, auths: dict[str, RegistryAuth]) -> RegistryAuth 
 
 
 def _credentials(manifest: Manifest) -> dict[str, RegistryAuth]:
-    """By registry, or registry and path; the first secret that has them wins."""
+    """Return credentials by registry, or registry and path; the first secret that has them wins."""
     found: dict[str, RegistryAuth] = {}
     for reference in manifest.pod.spec.image_pull_secrets:
         secret = manifest.secrets.get(reference.name)

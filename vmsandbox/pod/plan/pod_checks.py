@@ -1,4 +1,4 @@
-"""What Kubernetes' validation would refuse, and what a machine cannot give; found before anything starts."""
+"""Checks of a pod before anything starts: those of Kubernetes' validation, and features that no machine has."""
 
 from vmsandbox.pod.api.container import Container, RestartPolicy
 from vmsandbox.pod.api.pod import ConfigMap, Pod, PodSpec, Secret

@@ -19,10 +19,10 @@ _RESOURCES = ("limits.cpu", "limits.memory", "requests.cpu", "requests.memory")
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """What a plan takes from the host it is made for."""
+    """The settings of the host that a plan needs."""
 
     uid: str
-    """Of the pod, where its manifest gives none."""
+    """The uid of the pod, if its manifest has none."""
     dns: Dns = field(default_factory=Dns)
     """The host's resolv.conf(5), which pods inherit; empty: what the pod's network says."""
     log_directory: str = ""
@@ -33,7 +33,7 @@ class PlanSettings:
     handlers: tuple[str, ...] = ("",)
     """The RuntimeClass handlers whose pods are machines."""
     vcpus: int = 1
-    """Of a machine whose pod declares nothing."""
+    """vCPUs of a machine whose pod declares nothing."""
     memory: int = 256 * 1024 * 1024
     """Bytes for the containers of a machine whose pod declares nothing."""
     seccomp_directory: Path = Path("/var/lib/kubelet/seccomp")
@@ -51,12 +51,12 @@ class PodFacts:
 
     @property
     def pod(self) -> Pod:
-        """Its manifest's Pod."""
+        """The Pod of the manifest."""
         return self.manifest.pod
 
     @property
     def uid(self) -> str:
-        """Its uid: the manifest's, else the one it was given."""
+        """The uid of the pod: the manifest's, or else the given one."""
         return self.pod.metadata.uid or self.settings.uid
 
     def with_ips(self, ips: tuple[str, ...]) -> "PodFacts":
@@ -64,7 +64,7 @@ class PodFacts:
         return replace(self, ips=ips)
 
     def field(self, selector: ObjectFieldSelector, *, volume: bool = False) -> str:
-        """What a fieldRef says: of a variable, or of a file in a downwardAPI volume.
+        """Return the value of a fieldRef, in a variable or in a downwardAPI volume.
 
         Raises:
             InvalidArgument: there is no such field, or not there.
@@ -79,7 +79,7 @@ class PodFacts:
         return fields[path]
 
     def resource(self, selector: ResourceFieldSelector, container: Container) -> str:
-        """What a resourceFieldRef says of `container`, or of the one that it names.
+        """Return the value of a resourceFieldRef for `container`, or for the container that it names.
 
         A limit that is not set is the machine's.
 
@@ -128,11 +128,11 @@ class PodFacts:
 
 
 def _lines(values: dict[str, str]) -> str:
-    """As the kubelet writes them: a quoted value per line, sorted by key."""
+    """Format values like the kubelet: one quoted value per line, sorted by key."""
     return "\n".join(f"{key}={_quoted(value)}" for key, value in sorted(values.items()))
 
 
 def _quoted(text: str) -> str:
-    """As Go's %q has it, for the characters that matter in a label."""
+    """Quote like Go's %q, for the characters that can occur in a label."""
     escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
     return '"' + "".join(escapes.get(char, char) for char in text) + '"'

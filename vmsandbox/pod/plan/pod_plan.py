@@ -1,4 +1,4 @@
-"""What running a pod means in the words of the CRI: a pure function of its manifest and of the host's settings.
+"""The plan of a pod in the words of the CRI: a pure function of its manifest and of the host's settings.
 
 What is known only when the sandbox runs, the pod's addresses and where its volumes are, comes in later, through
 `PodPlan.container`; that too is pure. All that can be wrong with a manifest is found by `plan_pod`, before

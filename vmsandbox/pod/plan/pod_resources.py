@@ -1,4 +1,4 @@
-"""What containers may use, each and together, by the rules of Kubernetes for limits and requests."""
+"""The limits of containers, each and together, by the rules of Kubernetes for limits and requests."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def request(requirements: ResourceRequirements, name: str) -> Quantity:
 
 @dataclass(frozen=True, slots=True)
 class PodResources:
-    """What a pod may use in all: CPUs, and bytes of memory."""
+    """The limits of a whole pod: CPUs, and bytes of memory."""
 
     cpu: Quantity
     memory: Quantity
@@ -79,7 +79,7 @@ class PodResources:
 
 
 def pod_resources(spec: PodSpec, vcpus: int, memory: int) -> PodResources:
-    """What the containers of a pod may use together.
+    """Return the limits of all containers of a pod together.
 
     Init containers run one after the other, sidecars beside all that follow them: the pod may use the most that
     its limits add up to at any moment. Containers without a limit share a machine of the default size

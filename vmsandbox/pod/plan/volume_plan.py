@@ -1,4 +1,4 @@
-"""What the volumes of a pod hold: a pure function of its manifest. `volumes` makes them on the host."""
+"""The content of a pod's volumes: a pure function of its manifest. `volumes` makes them on the host."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

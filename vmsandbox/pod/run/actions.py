@@ -1,4 +1,4 @@
-"""What probes and hooks do: run a command in the container, make an HTTP request or a TCP connection to the pod.
+"""The actions of probes and hooks: a command in the container, an HTTP request or a TCP connection to the pod.
 
 Requests come from the host, as the kubelet's do, and follow no redirection; certificates are not verified.
 """

@@ -1,4 +1,4 @@
-"""What is mounted in the containers of a pod, as CRI mounts."""
+"""The mounts of a pod's containers, as CRI mounts."""
 
 import contextlib
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ class PodMounts:
     facts: PodFacts
     """The pod, with its addresses."""
     images: Mapping[str, Image]
-    """By the names that the pod has for them."""
+    """Images by their names in the pod."""
 
     async def of(self, container: Container, environment: Mapping[str, str]) -> tuple[Mount, ...]:
         """The mounts of one attempt at running a container: its volumes in their order, then the pod's files.
@@ -128,7 +128,7 @@ class PodMounts:
         return self.volumes.directories.runtime / "messages" / container.name
 
     async def _remove_subpaths(self, container: Container) -> None:
-        """Those of the attempt before."""
+        """Remove the sub-paths of the previous attempt."""
         unmount_below(self._subpaths(container))
         await remove_tree(self._subpaths(container))
 

@@ -1,4 +1,4 @@
-"""Who watches a pod run: the command line prints, tests assert."""
+"""The observer of a pod that runs: the command line prints, tests assert."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class OutputLine:
 
 
 class PodObserver(Protocol):
-    """What happens to one pod, in order. Only `output` may take its time: it holds the container back meanwhile."""
+    """Receives the events of one pod, in order. Only `output` may be slow: it holds the container back meanwhile."""
 
     def pulling(self, image: str, progress: PullProgress) -> None:
         """An image is being pulled; called several times a second."""

@@ -31,7 +31,7 @@ class LineSplitter:
             self._rest = self._rest[LONGEST:]
 
     def end(self) -> Iterator[OutputLine]:
-        """What is left, where the output does not end with the end of a line."""
+        """Return the rest of output that does not end with the end of a line."""
         if self._rest:
             yield self._line(self._rest, complete=False)
         self._rest = b""

@@ -1,4 +1,4 @@
-"""What the containers of a running sandbox have in common."""
+"""The context that the containers of a running sandbox share."""
 
 from dataclasses import dataclass, replace
 

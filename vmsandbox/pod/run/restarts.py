@@ -25,7 +25,7 @@ class Backoff:
     """
 
     def __init__(self, settings: BackoffSettings) -> None:
-        """It has not been restarted."""
+        """Begin without restarts."""
         self._settings = settings
         self._next = 0.0
 

@@ -65,7 +65,7 @@ class RunningContainer:
             await self._stop(deadline, begin, ended)
 
     async def _watch(self, started: asyncio.Event) -> ProbeFailure | None:
-        """Its postStart hook, then its probes; returns why it has to be ended, None where the hook failed."""
+        """Run the postStart hook, then the probes. Return why the container has to end; None if the hook failed."""
         container = self._container
         if container.lifecycle.post_start and not await self._post_start(container.lifecycle.post_start):
             return None

@@ -1,4 +1,4 @@
-"""What the runner of pods needs of a runtime, and no more than the CRI can say; the runtime in this process has it."""
+"""The interface of a runtime that the runner of pods needs. The CRI can express all of it."""
 
 from collections.abc import AsyncGenerator
 from typing import Protocol
@@ -38,7 +38,7 @@ class PodRuntime(Protocol):
         ...
 
     async def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
-        """What is known of a sandbox."""
+        """Return the status of a sandbox."""
         ...
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
@@ -66,7 +66,7 @@ class PodRuntime(Protocol):
         ...
 
     async def container_status(self, container_id: str) -> ContainerStatus:
-        """What is known of a container."""
+        """Return the status of a container."""
         ...
 
     async def wait_container(self, container_id: str) -> ContainerStatus:

@@ -63,7 +63,7 @@ def _open_below(root: Path, path: PurePosixPath, *, create: bool) -> int:
 
 
 def _inside(volume: int, path: PurePosixPath) -> int:
-    """What the kernel finds at a path from the volume's root. Raises OSError, EXDEV where that is not in the volume."""
+    """Open a path from the volume's root. Raises OSError; with EXDEV if it leads out of the volume."""
     found = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=volume)
     root, real = (Path(f"/proc/self/fd/{fd}").readlink() for fd in (volume, found))
     if real == root or root in real.parents:

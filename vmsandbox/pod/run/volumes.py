@@ -65,7 +65,7 @@ class PodVolumes:
         self._owner = Owner.of(plan.spec)
         self._guest_tmpfs = guest_tmpfs
         self.paths = ForeignPaths()
-        """Of hostPaths, which are not ours, and of what containers write to."""
+        """Calls on hostPaths and on files that containers write: they may hang."""
 
     async def make(self) -> None:
         """Make all volumes; what a killed process left in the directories goes before.

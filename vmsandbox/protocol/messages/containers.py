@@ -19,17 +19,17 @@ from vmsandbox.protocol.bounds import (
 from vmsandbox.protocol.messages.guest import Empty
 
 MAX_CONTAINERS = 256
-"""Of a guest."""
+"""Containers of a guest at most."""
 
 MAX_GROUPS = 4096
-"""Of a process."""
+"""Groups of a process at most."""
 
 Groups = Annotated[tuple[UserId, ...], AtMost(MAX_GROUPS)]
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who runs a process; names are looked up in the container's own /etc/passwd and /etc/group."""
+    """The user of a process; names are looked up in the container's /etc/passwd and /etc/group."""
 
     user: Text = ""
     """`user`, `uid`, `user:group` or `uid:gid`, as OCI image-spec `config.User`; empty is root."""
@@ -143,7 +143,7 @@ class UpdateResources:
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """What the agent knows of a container."""
+    """The agent's state of a container."""
 
     container_id: Id
     status: Annotated[str, Matching("created|running|stopped")]

@@ -21,7 +21,7 @@ CONTROL_PORT = 1024
 STREAM_PORT = 1025
 
 READY_PORT = 1026
-"""Of the host: the guest connects to it once, when it listens on the other two."""
+"""A port of the host: the guest connects to it once, when it listens on the other two ports."""
 
 
 Digits = Annotated[str, Matching(r"([0-9a-f]{64})?")]
@@ -29,7 +29,7 @@ Digits = Annotated[str, Matching(r"([0-9a-f]{64})?")]
 
 
 class Kind(enum.Enum):
-    """What an envelope is."""
+    """The kinds of envelopes."""
 
     REQUEST = "request"
     RESPONSE = "response"
@@ -42,11 +42,11 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What every control frame after the two hellos holds."""
+    """The content of every control frame after the two hellos."""
 
     kind: Kind
     id: Count = 0
-    """Of the request (REQUEST, RESPONSE, ERROR, CANCEL), or the number of the event (EVENT, ACKNOWLEDGE)."""
+    """The id of the request (REQUEST, RESPONSE, ERROR, CANCEL), or the number of the event (EVENT, ACKNOWLEDGE)."""
     method: Printable = ""
     """REQUEST: the method. EVENT: the event's name. ERROR: the code of the error tree (`not_found`, ...)."""
     body: Annotated[JSON, Framed()] = None
@@ -65,7 +65,7 @@ class Hello:
     acknowledged: Count = 0
     """The last event the host has dealt with; later ones are sent again."""
     nonce: Digits = ""
-    """Of this connection alone; empty where the machine was started without a secret."""
+    """A random number of this connection; empty if the machine was started without a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ class HelloReply:
     agent_started: Seconds
     """Uptime, in seconds, at which the agent began to run."""
     nonce: Digits = ""
-    """Of this connection alone; given where the host gives one."""
+    """A random number of this connection; present if the host sent one."""
     proof: Digits = ""
-    """That the agent knows the machine's secret."""
+    """The proof that the agent knows the machine's secret."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ class ConfigureGuest:
     shm_size: Count = 64 * 1024 * 1024
     """Bytes of the pod's /dev/shm, shared by its containers."""
     user_namespace: UserNamespace | None = None
-    """What the pod's containers live in; None: the guest's users are theirs."""
+    """The user namespace of the pod's containers; None: they have the guest's users."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the guest's kernel knows of a container's use of the machine.
+"""The usage of a container, from the guest's kernel.
 
 Names in small letters with dots are files of its cgroup (v2; the kernel's Documentation/admin-guide/cgroup-v2.rst) and
 words in them. Sizes are bytes, times nanoseconds; counters count since the container began. What is None the guest's
@@ -12,17 +12,17 @@ from vmsandbox.protocol.bounds import AtMost, Count, Id, Matching
 from vmsandbox.protocol.messages.containers import MAX_CONTAINERS
 
 Name = Annotated[str, Matching(r"[!-~]{1,64}")]
-"""What a guest calls a device or a size of pages: it becomes a label of a metric."""
+"""A guest's name of a device or of a page size: it becomes a label of a metric."""
 
 MAX_DISKS = 64
-"""Of a container; an agent leaves out what is beyond it."""
+"""Disks of a container at most; an agent leaves out the rest."""
 
 _MAX_KINDS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Throttling:
-    """What the limit on its CPU time did to it (cpu.stat)."""
+    """The effect of the limit on CPU time (cpu.stat)."""
 
     periods: Count
     """nr_periods: those that have passed while it wanted to run."""
@@ -57,7 +57,7 @@ class MemoryMeasures:
     current: Count
     """memory.current: all that is charged to it, file pages that could be dropped among it."""
     anon: Count
-    """Of memory.stat, as those up to `major_page_faults`."""
+    """From memory.stat, like the fields up to `major_page_faults`."""
     file: Count
     file_mapped: Count
     inactive_file: Count
@@ -65,7 +65,7 @@ class MemoryMeasures:
     page_faults: Count
     major_page_faults: Count
     limit_hits: Count
-    """Of memory.events, max: how often it was about to go beyond its limit."""
+    """From memory.events, max: how often the container was about to go beyond its limit."""
     oom_kills: Count
     """Processes that were killed for want of memory, by the kernel or by the agent."""
     reservation: Count = 0
@@ -81,7 +81,7 @@ class MemoryMeasures:
 
 @dataclass(frozen=True, slots=True)
 class DiskMeasures:
-    """What it read from a block device of the guest and wrote to it (io.stat): requests, and their bytes."""
+    """Requests to a block device of the guest, and their bytes (io.stat)."""
 
     major: Count
     minor: Count
@@ -116,12 +116,12 @@ class FileSystem:
     inodes: Count
     inodes_free: Count
     device: Name
-    """As among `Measures.disks`."""
+    """The name of the device in `Measures.disks`."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerMeasures:
-    """What its writable layer holds, as it was counted some time ago."""
+    """The size of the writable layer at its last count."""
 
     at: Count
     """When, in nanoseconds since the epoch by the guest's clock."""
@@ -131,15 +131,15 @@ class LayerMeasures:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What a container uses."""
+    """The usage of a container."""
 
     container_id: Id
     cpu: CpuMeasures
     memory: MemoryMeasures
     pressure: Annotated[dict[Name, Pressure], AtMost(_MAX_KINDS)] = field(default_factory=dict)
-    """By what they waited for: `cpu`, `memory`, `io`."""
+    """Pressure by its cause: `cpu`, `memory`, `io`."""
     disks: Annotated[dict[Name, DiskMeasures], AtMost(MAX_DISKS)] = field(default_factory=dict)
-    """By the names of the devices, `/dev/sda`."""
+    """Disks by the names of the devices, `/dev/sda`."""
     huge_pages: Annotated[dict[Name, Count], AtMost(_MAX_KINDS)] = field(default_factory=dict)
     """Bytes of huge pages, by their size as the kernel writes it: `2MB`."""
     processes: ProcessMeasures | None = None

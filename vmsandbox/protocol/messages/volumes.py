@@ -25,7 +25,7 @@ class VolumeEntry:
     modified: Count = 0
     """Nanoseconds since the epoch."""
     content: _Base64 | None = field(default=None, repr=False)
-    """Of a file, in base64 (RFC 4648); None: it is a directory."""
+    """The content of a file, in base64 (RFC 4648); None: it is a directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,5 +48,5 @@ class WriteVolume:
     size: Count = 0
     """Bytes that a volume which is made may hold, the old and the new version together."""
     mode: _Mode = 0o777
-    """Of the volume itself, as its group."""
+    """The mode of the volume itself."""
     gid: UserId = 0

@@ -26,7 +26,7 @@ class BlockDisks:
     def __init__(
         self, nodes: BlockNodes, paths: ForeignPaths, hypervisor: Hypervisor, domain: str, client: GuestClient
     ) -> None:
-        """Of the machine `domain`, whose agent `client` talks to; all stay the caller's."""
+        """Manage the disks of the machine `domain`; `client` talks to its agent. All arguments stay the caller's."""
         self._nodes = nodes
         self._paths = paths
         self._hypervisor = hypervisor
@@ -149,7 +149,7 @@ class BlockDisks:
         return node
 
     async def _take_back(self, serial: str) -> None:
-        """What was not quite plugged in: nothing of the guest's is on it."""
+        """Unplug a disk that was only half plugged in: the guest has written nothing to it."""
         with contextlib.suppress(VmsandboxError):
             await self._hypervisor.detach_disk(self._domain, serial)
         await asyncio.to_thread(self._nodes.remove, serial)

@@ -14,7 +14,7 @@ SHARED = stat.S_ISVTX
 
 @dataclass(frozen=True, slots=True)
 class FoundDevice:
-    """What is at a path of the host and becomes a disk: a block device, or a regular file. Its owner closes it."""
+    """A block device or a regular file of the host that becomes a disk. The owner of this object closes it."""
 
     path: Path
     fd: int
@@ -32,7 +32,7 @@ class FoundDevice:
 
 
 def look(path: Path) -> FoundDevice | None:
-    """What is at `path`, links followed; None where that is neither a block device nor a regular file."""
+    """Open `path`, following links; None if it is neither a block device nor a regular file."""
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -49,10 +49,10 @@ class BlockNode:
     """A node that is there."""
 
     serial: str
-    """Its name, and the serial of the disk."""
+    """The name of the node, and the serial of the disk."""
     path: Path
     number: int
-    """Of the device (`st_rdev`)."""
+    """The number of the device (`st_rdev`)."""
     writable: bool
     shared: bool = False
     """Whether its pod takes other pods that write to the device."""

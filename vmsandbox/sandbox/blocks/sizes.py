@@ -34,7 +34,7 @@ class PluggedDevice:
 
 
 class BlockSizes:
-    """Of the devices of one machine."""
+    """Keeps the sizes of one machine's disks equal to those of its devices."""
 
     def __init__(self, nodes: BlockNodes, paths: ForeignPaths, hypervisor: Hypervisor, domain: str) -> None:
         """Look at nothing before `follow`. All stay the caller's."""

@@ -29,7 +29,7 @@ class Container:
     def __init__(self, context: ContainerContext, record: ContainerRecord) -> None:
         """Make it known; `create` makes it in the guest, `take_back` finds it there."""
         self.keeper = RecordKeeper(context, record)
-        """Who learns that it has ended writes that down there."""
+        """The journal; code that learns of the container's end records it there."""
         self._context = context
         self._lock = asyncio.Lock()
         self._output_task: OutputTask | None = None
@@ -42,7 +42,7 @@ class Container:
 
     @property
     def status(self) -> ContainerStatus:
-        """What the CRI tells of it."""
+        """The status for the CRI."""
         return self.record.status()
 
     async def create(self) -> None:
@@ -83,7 +83,7 @@ class Container:
             await aio.to_its_end(self._remove())
 
     async def wait(self) -> ContainerStatus:
-        """Its status, when it has ended and its output is in the log."""
+        """Wait until the container has ended and its output is in the log; return its status."""
         await self.keeper.ended.wait()
         return self.status
 
@@ -93,7 +93,7 @@ class Container:
             pass
 
     def output(self) -> AsyncGenerator[Output, None]:
-        """Its output from now on, to its end; see `output.Readers`."""
+        """Yield the output from now on, to its end; see `output.Readers`."""
         if self._output_task is None:
             return Readers(ended=True).read()
         return self._output_task.pump.readers.read()

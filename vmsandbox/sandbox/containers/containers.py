@@ -60,7 +60,7 @@ class SandboxContainers(dict[str, Container]):
             await _recorded(container, event)
 
     async def measure(self) -> dict[str, ContainerUsage]:
-        """What those that run use, by id; nothing without a machine. Raises VmsandboxError where it does not answer."""
+        """Return the usage of running containers by id. Raises VmsandboxError if the guest does not answer."""
         if self._context.guest is None:
             return {}
         measured = await self._context.guest.client.measure_containers(deadline=_MEASURE_DEADLINE)

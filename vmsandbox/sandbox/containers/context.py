@@ -1,4 +1,4 @@
-"""What the containers of one sandbox have in common."""
+"""The context that the containers of one sandbox share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class ContainerContext:
     publish: Callable[[ContainerEvent], None]
     guest: Guest | None = None
     paths: ForeignPaths = field(default_factory=ForeignPaths)
-    """Of volumes, logs and profiles, which are not ours."""
+    """Calls on paths of volumes, logs and profiles: they may hang."""
     gone: str = ""
     """Why its machine is of no use any more."""
     volumes: SharedVolumes = field(init=False)
@@ -47,7 +47,7 @@ class ContainerContext:
 
     @property
     def hostname(self) -> str:
-        """Of the pod."""
+        """The hostname of the pod."""
         return hostname_of(self.config)
 
     def running(self) -> Guest:

@@ -1,4 +1,4 @@
-"""What is known of one container: its record, on disk and told of at every change, and how it ended."""
+"""The record of one container: it is stored and announced at every change."""
 
 import asyncio
 import time
@@ -25,9 +25,9 @@ class RecordKeeper:
         """Begin with `record`, wherever it comes from."""
         self.record = record
         self.exit = asyncio.Event()
-        """Its process has ended."""
+        """Set when the container's process has ended."""
         self.ended = asyncio.Event()
-        """It is EXITED."""
+        """Set when the container is EXITED."""
         self._context = context
         self._exit_recorded = bool(record.finished_at)
         """A repeated exit is then nothing new; a guest may say it as often as it likes."""
@@ -64,19 +64,19 @@ class RecordKeeper:
             self._exit_recorded = True
 
     def machine_died(self, error: BaseException) -> None:
-        """Its machine is gone, and so is what of its output had not arrived. One that is being made fails by itself."""
+        """Record that the machine is gone, with output that had not arrived. A container being made fails by itself."""
         if self.record.state is not ContainerState.UNKNOWN:
             message = error.report() if isinstance(error, VmsandboxError) else str(error)
             self.lost("SandboxDied", message)
 
     def lost(self, reason: str, message: str) -> None:
-        """It is gone, and how it ended is not known, unless the agent has said so before."""
+        """Record that the container is gone. Its exit code is unknown, unless the agent reported it before."""
         if not self.exit.is_set() and not self.ended.is_set():
             self.record = replace(self.record, exit_code=EXIT_UNKNOWN, reason=reason, finished_at=time.time_ns())
         self.end(message=message)
 
     def end(self, **changes: Any) -> None:
-        """It is EXITED, unless it was before."""
+        """Make the container EXITED, if it is not."""
         if not self.ended.is_set():
             self.tell(ContainerEventKind.STOPPED, state=ContainerState.EXITED, **changes)
             self.ended.set()
@@ -86,7 +86,7 @@ class RecordKeeper:
         self._context.state.delete(ContainerRecord, self.record.id)
 
     def discard(self) -> None:
-        """As `delete`; where the record stays, that is logged, and the next process removes it."""
+        """Delete the record; if that fails, log it: the next process removes the record."""
         self._context.state.discard(ContainerRecord, self.record.id)
 
     def removed(self) -> None:

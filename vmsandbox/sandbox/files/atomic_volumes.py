@@ -24,7 +24,7 @@ LARGEST = 2 * 1024 * 1024
 """Bytes of the guest's memory that a version may take; an object of Kubernetes is 1 MiB at most, in etcd."""
 
 _PAGE, _INODE = 4096, 1024
-"""What an entry takes in a tmpfs, beside whole pages of its content."""
+"""Bytes that an entry uses in a tmpfs, in addition to whole pages of its content."""
 
 _DEEPEST = 16
 
@@ -44,12 +44,12 @@ class Version:
     """All that a volume holds at one time."""
 
     name: str
-    """Of its directory."""
+    """The name of the version's directory."""
     entries: tuple[VolumeEntry, ...]
     weight: int
     """Bytes of memory that it takes."""
     mode: int
-    """Of the volume itself, as its group."""
+    """The mode of the volume itself."""
     gid: int
 
 

@@ -20,9 +20,9 @@ class HostVolume:
     path: Path
     """Without links."""
     mount: MountPoint
-    """That it is on."""
+    """The mount that contains the source."""
     nested: tuple[MountPoint, ...]
-    """What is mounted below it, parents first."""
+    """The mounts below the source, parents first."""
 
     @property
     def origin(self) -> Origin | None:
@@ -31,7 +31,7 @@ class HostVolume:
 
     @property
     def mounts(self) -> dict[PurePosixPath, MountPoint]:
-        """Its own mount (`.`) and those below it, by the path from its root."""
+        """The mount itself (`.`) and those below it, by the path from its root."""
         return {PurePosixPath(): self.mount} | {self.place(each): each for each in self.nested}
 
     @property

@@ -30,7 +30,7 @@ class ImageDisks:
     """Knows the users of each image; plugging and unplugging happen one at a time."""
 
     def __init__(self, images: ImageStore, hypervisor: Hypervisor, domain: str, client: GuestClient) -> None:
-        """Of the machine `domain`, whose agent `client` talks to; all stay the caller's."""
+        """Manage the disks of the machine `domain`; `client` talks to its agent. All arguments stay the caller's."""
         self._images = images
         self._hypervisor = hypervisor
         self._domain = domain
@@ -65,7 +65,7 @@ class ImageDisks:
             self._plugged[image_id].users.add(user)
 
     def of(self, user: str) -> dict[str, str]:
-        """What `user` has: serials by image ids."""
+        """Return the disks of `user`: serials by image ids."""
         return {image_id: plugged.serial for image_id, plugged in self._plugged.items() if user in plugged.users}
 
     async def release_all(self, user: str) -> None:

@@ -1,4 +1,4 @@
-"""What is mounted where, as a process sees it (proc(5), mountinfo)."""
+"""The mounts that a process sees (proc(5), mountinfo)."""
 
 import os
 import re
@@ -13,7 +13,7 @@ class MountPoint:
 
     path: Path = Path("/")
     root: str = "/"
-    """What of the file system is mounted."""
+    """The path within the file system that is mounted."""
     filesystem: str = ""
     id: int = 0
     parent: int = 0
@@ -21,7 +21,7 @@ class MountPoint:
     device: str = ""
     """The file system: its major and minor number."""
     options: frozenset[str] = frozenset()
-    """Of the mount (`ro`, `nosuid`); its file system has its own."""
+    """The options of the mount (`ro`, `nosuid`), not those of its file system."""
     propagates: bool = False
     """Whether it gets what is mounted somewhere else: it is shared, or a slave."""
 
@@ -49,13 +49,13 @@ def mounts_below(directory: Path) -> list[Path]:
 
 
 def find(path: Path) -> MountPoint | None:
-    """What is mounted at `path`, last; None where nothing is."""
+    """Return the topmost mount at `path`; None if there is none."""
     real = path.resolve()
     return next((each for each in reversed(read()) if each.path == real), None)
 
 
 def carried(mounts: Iterable[MountPoint], top: MountPoint, path: Path) -> list[MountPoint]:
-    """What a copy of the tree at `path`, which is on the mount `top`, has mounted below its root; parents first."""
+    """Return the mounts below `path`, which is on the mount `top`, that a copy of the tree contains; parents first."""
     found: list[MountPoint] = []
     parents = {top.id}
     waiting = [each for each in mounts if path in each.path.parents]

@@ -24,7 +24,7 @@ class MountAccess:
     recursive: bool = False
     """Read-only is also what is mounted below it."""
     follows: bool = False
-    """What is mounted below it on the host later appears (and disappears) in it; nothing ever goes the other way."""
+    """Whether later mounts of the host below it appear (and disappear) in it; nothing ever goes the other way."""
     owners: int | None = None
     """A user namespace, as a file descriptor, by which the owners of its files are mapped (see `idmap`)."""
 

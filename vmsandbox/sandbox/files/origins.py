@@ -19,7 +19,7 @@ class Origin:
     path: PurePosixPath
 
     def below(self, mount: MountPoint) -> PurePosixPath | None:
-        """Its path from the root of `mount`, `.` for the root itself; None where `mount` does not show it."""
+        """Return the path from the root of `mount`, `.` for the root itself; None if `mount` does not show it."""
         if mount.device != self.device or not self.path.is_relative_to(mount.root):
             return None
         return self.path.relative_to(mount.root)

@@ -20,7 +20,7 @@ from vmsandbox.sandbox.files import mountinfo
 from vmsandbox.sandbox.files.mountinfo import MountPoint
 
 _SERVER = "virtiofsd"
-"""What a virtiofsd calls itself."""
+"""The process name of virtiofsd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,14 @@ class ShareServer:
     """A virtiofsd that runs. Descriptors, and what is opened, are closed with the context that has made it."""
 
     process: Path
-    """Its directory in /proc, by a descriptor: a number that is somebody else's meanwhile is not looked at."""
+    """The process's directory in /proc, by a descriptor, so that a reused process number is not read."""
     root: int
     """The directory that it serves."""
     namespace: int
     opened: contextlib.ExitStack
 
     def mounts(self) -> list[MountPoint]:
-        """Its mounts; paths begin at what it serves."""
+        """Return the mounts of virtiofsd; paths begin at its root."""
         return mountinfo.read(self.process)
 
     def open(self, path: PurePath) -> int:

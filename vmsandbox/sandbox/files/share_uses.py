@@ -1,4 +1,4 @@
-"""Who uses which place below a share: an empty file for each, `NAME/CONTAINER`, so that it survives the daemon.
+"""The users of each place below a share: one empty file per user, `NAME/CONTAINER`, which survives the daemon.
 
 A use is noted before the place is made, and forgotten after it is gone: what a killed process leaves is found.
 """

@@ -52,14 +52,14 @@ class Served:
     readonly: bool
     """Whether the guest has to see to that: others of the pod may write there."""
     writable: tuple[PurePosixPath, ...]
-    """What is mounted below it on the host, and is not read-only with it."""
+    """Paths of mounts below it that stay writable although it is read-only."""
 
 
 class SharedVolumes:
     """The calls of one sandbox, one at a time; they look at volumes, whose file systems may hang."""
 
     def __init__(self, layout: SandboxLayout) -> None:
-        """What an earlier process has mounted is found as it is."""
+        """Begin with the mounts of an earlier process, if any."""
         self._layout = layout
         self._uses = ShareUses(layout.uses)
         self._lock = threading.Lock()

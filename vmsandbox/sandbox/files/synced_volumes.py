@@ -48,7 +48,7 @@ class _Volume:
 
 
 class SyncedVolumes:
-    """Those of one sandbox. What it has begun ends with `close`; the volumes go with the machine."""
+    """The synced volumes of one sandbox. `close` ends its tasks; the volumes end with the machine."""
 
     def __init__(self, sandbox_id: str, client: GuestClient, foreign: ForeignPaths, watcher: Watcher) -> None:
         """None yet. All stay the caller's."""
@@ -180,7 +180,7 @@ class SyncedVolumes:
             volume.pause = min(2 * volume.pause, _SELDOM)
 
     async def _read(self, path: Path) -> Version | None:
-        """As `read_version`; once more where the version was replaced while it was read."""
+        """Read a version; read once more if it was replaced while it was read."""
         with contextlib.suppress(FileNotFoundError):
             return await self._foreign.call(path, partial(read_version, path))
         return await self._foreign.call(path, partial(read_version, path))

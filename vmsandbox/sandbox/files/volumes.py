@@ -1,4 +1,4 @@
-"""What a container mounts, made ready for it: on the host below the share, in the guest's memory, or from an image."""
+"""Prepares a container's mounts: on the host below the share, in the guest's memory, or from an image."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""What happens to sandboxes and containers, told to everyone who listens (CRI GetContainerEvents)."""
+"""Events of sandboxes and containers for every listener (CRI GetContainerEvents)."""
 
 import asyncio
 import contextlib

@@ -71,7 +71,7 @@ class Sandbox:
 
     @property
     def status(self) -> SandboxStatus:
-        """What the CRI tells of it."""
+        """The status for the CRI."""
         return self.record.status()
 
     @property
@@ -81,7 +81,7 @@ class Sandbox:
 
     @property
     def context(self) -> ContainerContext:
-        """What its containers have in common."""
+        """The context that the containers share."""
         return self._context
 
     async def start(self, plan: MachinePlan) -> None:
@@ -115,7 +115,7 @@ class Sandbox:
             self._machine.failed(event)
 
     def check_clock(self) -> None:
-        """Its guest's clock is probably wrong."""
+        """Have the guest's clock checked soon: it is probably wrong."""
         if self._machine is not None:
             self._machine.check_clock()
 
@@ -199,13 +199,13 @@ class Sandbox:
         self._watch.add_done_callback(aio.report)
 
     def new_machine(self) -> Machine:
-        """Its machine, not booted nor taken back yet; from now on it is told of its end, and hands us its events."""
+        """Make the object of the machine, neither booted nor taken back yet. It hands its events to the sandbox."""
         secret = bytes.fromhex(self.record.secret)
         self._machine = Machine(self._host, self.record.id, self.record.config, secret, self._on_event)
         return self._machine
 
     def fail(self, error: BaseException) -> None:
-        """Its machine is of no use any more; what it holds is given back by `stop`. The first reason counts."""
+        """Record that the machine is of no use any more; the first reason counts. `stop` gives everything back."""
         message = explained(error).report()
         _log.error("sandbox %s: %s", self.record.id, message, exc_info=error.__cause__)
         was_of_use = self.record.state is not SandboxState.NOTREADY
@@ -248,7 +248,7 @@ class Sandbox:
         self._announce(ContainerEventKind.STARTED)
 
     async def _boot_machine(self, plan: MachinePlan) -> tuple[Machine, GuestClient]:
-        """Its machine, booted; once more, from nothing, where guest or QEMU die before the agent's first answer."""
+        """Boot the machine; if it dies before the agent answers, boot once more."""
         machine = self.new_machine()
         try:
             return machine, await machine.boot(plan)

@@ -46,7 +46,7 @@ class Sandboxes(dict[str, Sandbox]):
             raise AlreadyExists(f"pod {metadata.namespace}/{metadata.name} has a sandbox: {sandbox.record.id}")
 
     async def measure(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
-        """What the running containers of some use, by id; a guest that does not answer is left out."""
+        """Return the usage of running containers of some sandboxes, by id, without guests that do not answer."""
         asked = {sandbox_id: self[sandbox_id].containers.measure() for sandbox_id in self.keys() & set(sandbox_ids)}
         found = await measured(asked)
         return {container_id: usage for containers in found.values() for container_id, usage in containers.items()}

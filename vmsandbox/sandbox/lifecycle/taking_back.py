@@ -1,4 +1,4 @@
-"""What is done with the record of one sandbox that an earlier process has left."""
+"""Taking back one sandbox from the record that an earlier process has left."""
 
 from vmsandbox import aio, log
 from vmsandbox.model import ContainerState
@@ -54,7 +54,7 @@ async def forget(host: Host, sandbox_id: str) -> None:
 
 
 async def reclaim(host: Host, sandbox_id: str) -> None:
-    """As `forget`; what goes wrong is logged, and left to the next process that reads the record."""
+    """Forget a sandbox; log an error and leave the rest to the next process that reads the record."""
     try:
         await forget(host, sandbox_id)
     except Exception as error:

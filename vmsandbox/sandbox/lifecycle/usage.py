@@ -1,4 +1,4 @@
-"""What sandboxes use, as the host measures it, of many at the same time."""
+"""The usage of sandboxes, measured by the host, for many at the same time."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 async def sandbox_usage(host: Host, sandbox: SandboxRecord) -> SandboxUsage:
-    """What a sandbox's machine and network interface use, by what the host has counted.
+    """Return the usage of a sandbox's machine and network interface, from the host's counters.
 
     Raises:
         FailedPrecondition: it is not READY.
@@ -33,7 +33,7 @@ async def sandbox_usage(host: Host, sandbox: SandboxRecord) -> SandboxUsage:
 
 
 async def measured(measuring: Mapping[str, Coroutine[Any, Any, T]]) -> dict[str, T]:
-    """What measuring sandboxes at the same time gives, by their ids; one that cannot be measured is left out."""
+    """Measure sandboxes at the same time; return the results by id, without those that cannot be measured."""
     results = await asyncio.gather(*measuring.values(), return_exceptions=True)
     found = dict(zip(measuring, results, strict=True))
     for sandbox_id, result in found.items():

@@ -38,7 +38,7 @@ _END_DEADLINE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class CgroupLimits:
-    """What the processes of a machine may take together."""
+    """The limits for all processes of a machine together."""
 
     memory: int
     """Bytes, that of the guest included."""

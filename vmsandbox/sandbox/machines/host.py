@@ -1,4 +1,4 @@
-"""What all sandboxes of a process are made with."""
+"""The host: the objects that all sandboxes of a process share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class Host:
     images: ImageStore
     guest_image: GuestImage
     profiles: Mapping[str, MachineProfile]
-    """By RuntimeClass handler; the empty key is the default one, and always there."""
+    """The profiles by RuntimeClass handler. The empty key is the default profile and always exists."""
     runtime_directory: Path
     persistent_directory: Path
     users: UserRange

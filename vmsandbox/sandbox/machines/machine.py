@@ -90,7 +90,7 @@ class Machine:
 
     @property
     def peer(self) -> HelloReply:
-        """What the agent says of itself and its kernel, when the machine is ours."""
+        """The agent's description of itself and its kernel, after it has answered."""
         assert self._peer is not None
         return self._peer
 

@@ -19,7 +19,7 @@ class MountSource:
     path: str
     readonly: bool
     writable: tuple[str, ...] = ()
-    """What is below it, and is writable all the same: paths from it."""
+    """Paths below it that are writable although it is read-only."""
 
 
 def build_mounts(
@@ -90,7 +90,7 @@ def _defaults(config: ContainerConfig, mapped_users: bool) -> list[JSON]:
 
 
 def _of_guest(path: str, kind: str, mapped_users: bool, *more: str) -> JSON:
-    """What shows the guest's network or IPC. Root of a user namespace does not own these, and may only bind it."""
+    """Build mounts of the guest's network or IPC, which root of a user namespace does not own and may only bind."""
     options = ("nosuid", "noexec", "nodev", *more)
     # Private, or what is mounted on it in the container would be mounted in the guest.
     return (
@@ -114,7 +114,7 @@ def _volume(mount: Mount, source: MountSource) -> JSON:
 
 
 def _writable_below(mount: Mount, source: MountSource, taken: Collection[str]) -> list[dict[str, JSON]]:
-    """What stays writable below a read-only volume, but where another volume is mounted over it.
+    """Build mounts that stay writable below a read-only volume, unless another volume covers them.
 
     The guest sees one file system, which is read-only from the volume's root on.
     """

@@ -31,7 +31,7 @@ class SpecInputs:
     image: ImageConfig
     hostname: str
     volumes: Sequence[MountSource] = ()
-    """Of each of `config.mounts`, in their order."""
+    """The source of each of `config.mounts`, in their order."""
     seccomp: JSON = None
     """`linux.seccomp` (see `seccomp.build_seccomp`)."""
     mapped_users: bool = False
@@ -103,7 +103,7 @@ def command_line(config: ContainerConfig, image: ImageConfig) -> tuple[str, ...]
 
 
 def build_user(config: ContainerConfig, image: ImageConfig) -> messages.User:
-    """Who the container runs as; the agent resolves names in the container's own /etc/passwd."""
+    """Build the user of the container; the agent looks names up in the container's own /etc/passwd."""
     security = config.security
     chosen = security.run_as_username if security.run_as_user is None else str(security.run_as_user)
     if security.run_as_group is not None and not chosen and not image.user:

@@ -7,7 +7,7 @@ from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import Resources
 
 UNLIMITED = -1
-"""As quota or swap: what Kubernetes and the runtime-spec write for none, beside 0, which is: not set."""
+"""The quota or swap that means no limit in Kubernetes and the runtime-spec; 0 means not set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class _Bounds:
     """From `least` to `most`; 0 always, and `also` where it has a meaning of its own."""
 
     field: str
-    """Of the CRI's message."""
+    """The field of the CRI's message."""
     least: int
     most: int
     also: int = 0
@@ -39,7 +39,7 @@ _BOUNDS = {
     "cpu_shares": _Bounds("cpu_shares", 2, 1 << 18),
     "oom_score_adj": _Bounds("oom_score_adj", -1000, 1000),
 }
-"""By field of `Resources`."""
+"""The bounds by field of `Resources`."""
 
 
 def check_resources(resources: Resources, whose: str) -> None:

@@ -1,4 +1,4 @@
-"""What a sandbox's machine and guest are made from: pure functions of the pod, its profile, and what was acquired."""
+"""The specification of a sandbox's machine and guest: pure functions of the pod, its profile and its resources."""
 
 import time
 import uuid
@@ -19,7 +19,7 @@ SCRATCH_SERIAL = "vmsandbox-scratch"
 """The serial of the disk that holds the writable layers."""
 
 _SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
-"""What a pod gets where it does not say: low ports and ping need no privilege in it, as containerd has it."""
+"""The default sysctls of a pod: low ports and ping need no privilege, as in containerd."""
 
 
 def domain_name(sandbox_id: str) -> str:
@@ -63,7 +63,7 @@ def build_machine_spec(
 
 
 def guest_configuration(config: PodSandboxConfig, network: PodNetwork) -> ConfigureGuest:
-    """What makes the booted machine the pod."""
+    """Build the request that turns the booted machine into the pod."""
     dns = config.dns if config.dns is not None and config.dns != Dns() else network.dns
     return ConfigureGuest(
         hostname=hostname_of(config),

@@ -1,4 +1,4 @@
-"""What a machine cannot give, refused before anything is made: the one list of it."""
+"""The checks of features that no machine has; they are refused before anything is made."""
 
 from vmsandbox.errors import InvalidArgument, Unimplemented
 from vmsandbox.model import ContainerConfig, Mount, NamespaceMode, PodSandboxConfig, PropagationMode, UserNamespace

@@ -42,7 +42,7 @@ class Filtered:
     kernel: str
     """Release of the guest's kernel."""
     capabilities: frozenset[str]
-    """What the container may have at most."""
+    """The bounding set of the container."""
 
 
 def build_seccomp(security: ContainerSecurity, *, machine: str, kernel: str) -> JSON:
@@ -159,7 +159,7 @@ def _applies(rule: JSON, of: Filtered) -> bool:
 
 
 def _conditions(rule: dict[str, Any], key: str) -> list[tuple[str, JSON]]:
-    """Those that say something: an empty list is as good as none."""
+    """Return the conditions that are not empty."""
     return [(kind, value) for kind, value in (rule.get(key) or {}).items() if value]
 
 

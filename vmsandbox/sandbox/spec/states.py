@@ -7,7 +7,7 @@ from vmsandbox.model import ContainerState, SandboxState
 
 
 class SandboxCall(enum.Enum):
-    """What can be asked of a sandbox; stopping and removing are legal always, as the CRI has it."""
+    """The calls on a sandbox. Stopping and removing are always legal, as the CRI requires."""
 
     CREATE_CONTAINER = "create a container in"
     EXEC = "run a command in"
@@ -16,7 +16,7 @@ class SandboxCall(enum.Enum):
 
 
 class ContainerCall(enum.Enum):
-    """What can be asked of a container; stopping and removing are legal always, as the CRI has it."""
+    """The calls on a container. Stopping and removing are always legal, as the CRI requires."""
 
     START = "start"
     EXEC = "run a command in"

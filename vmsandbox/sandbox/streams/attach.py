@@ -32,7 +32,7 @@ class AttachedClient:
         self._detached = asyncio.Event()
 
     async def output(self, stream: Stream) -> AsyncGenerator[bytes, None]:
-        """What the container prints, until it ends or the client is detached.
+        """Yield the container's output until it ends or the client is detached.
 
         Raises:
             DeadlineExceeded: the client has held the container back for `PATIENCE`.

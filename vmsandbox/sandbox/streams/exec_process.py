@@ -20,7 +20,7 @@ class ExecProcess:
     def __init__(
         self, client: GuestClient, request: Exec, ended: "asyncio.Future[Exit]", stdin: InputStream | None
     ) -> None:
-        """Its streams are opened when they are first used."""
+        """Open nothing yet: a stream is opened when it is first used."""
         self.outputs = (Stream.STDOUT,) if request.tty else (Stream.STDOUT, Stream.STDERR)
         self._client = client
         self._request = request
@@ -35,7 +35,7 @@ class ExecProcess:
         return self._ended.done() and self._to_the_end.issuperset(self.outputs)
 
     async def output(self, stream: Stream) -> AsyncGenerator[bytes, None]:
-        """What it prints, to the end; it goes on only when the next piece is asked for. Raises Unavailable."""
+        """Yield the output to its end. The command waits until the next piece is requested. Raises Unavailable."""
         request = self._request
         offset = self._taken[stream]
         try:
@@ -72,5 +72,5 @@ class ExecProcess:
         await self._client.resize(request.container_id, columns, rows, exec_id=request.exec_id)
 
     async def wait(self) -> int:
-        """Its exit code. Raises Unavailable when the machine ends first."""
+        """Wait for the end and return the exit code. Raises Unavailable if the machine ends first."""
         return (await asyncio.shield(self._ended)).exit_code

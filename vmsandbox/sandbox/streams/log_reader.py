@@ -79,7 +79,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _lines(file: BinaryIO, rest: bytes) -> Iterator[bytes]:
-    """What can be read now; the last one may lack its end."""
+    """Yield the lines that can be read now; the last one may lack its end."""
     for line in file:
         yield rest + line
         rest = b""

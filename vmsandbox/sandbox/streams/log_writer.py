@@ -19,7 +19,7 @@ the disk until then.
 """
 
 _SECONDS_PER_CALL = 100e-6
-"""What a call is taken to cost the event loop, beside what is written."""
+"""The assumed cost of a call for the event loop, in addition to the bytes."""
 
 _LANE = lane.Lane("log")
 """One thread for all logs; a disk that hangs keeps the logs on it waiting, and the others for a moment alone."""

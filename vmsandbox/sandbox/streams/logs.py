@@ -27,7 +27,7 @@ LINE_LIMIT = 16 * 1024
 """Bytes of content in one log line, as containerd has it; a longer line is written in pieces."""
 
 _MODE = 0o640
-"""As containerd and CRI-O have it: collectors of logs are often members of root's group."""
+"""The mode of a log, as in containerd and CRI-O: collectors of logs are often members of root's group."""
 
 _DIRECTORY_MODE = 0o755
 

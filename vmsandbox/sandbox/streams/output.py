@@ -69,7 +69,7 @@ class Reader:
         return True
 
     async def pieces(self) -> AsyncGenerator[Output, None]:
-        """What it was handed, in order. Raises DeadlineExceeded when its patience with us came to its end."""
+        """Yield the pieces in order. Raises DeadlineExceeded if this reader was given up because it was too slow."""
         try:
             while (piece := await self._pieces.get()) is not None:
                 if isinstance(piece, VmsandboxError):
@@ -81,7 +81,7 @@ class Reader:
 
 
 class Readers:
-    """Those who read a container's output along, each at its own pace; the slowest sets the container's."""
+    """The clients that read a container's output, each at its own pace; the slowest holds the container back."""
 
     def __init__(self, *, ended: bool = False) -> None:
         """Nobody reads yet; `ended`: there is nothing to read any more."""
@@ -103,11 +103,11 @@ class Readers:
         return reader
 
     def drop(self, reader: Reader) -> None:
-        """It does not read any more."""
+        """Remove a reader."""
         self._readers.discard(reader)
 
     def read(self) -> AsyncGenerator[Output, None]:
-        """What is published from this call on (not from the first step of the iteration), to the end."""
+        """Yield everything published from this call on (not from the first step of the iteration), to the end."""
         return self._drain(self.join())
 
     async def publish(self, output: Output) -> None:

@@ -1,4 +1,4 @@
-"""What comes from a container by itself: its output, into the log and to readers, and its end."""
+"""A container's output, into the log and to readers, and its end."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager

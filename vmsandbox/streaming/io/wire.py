@@ -118,7 +118,7 @@ class Wire(Generic[P]):
             self._active = asyncio.get_running_loop().time()
 
     async def flush_answers(self) -> None:
-        """As `flush_soon`, but wait where a client lets our answers pile up. Raises ClientGone."""
+        """Flush soon, but wait if a client leaves many answers unread. Raises ClientGone."""
         self.flush_soon()
         if self._writer.transport.get_write_buffer_size() > _UNSENT_LIMIT:
             await self.hold(self.flush())

@@ -50,7 +50,7 @@ class Tokens(Generic[R]):
         return None if issued is None else issued.request
 
     def take(self, token: str) -> R | None:
-        """As `look`, and use the token up."""
+        """Look a token up and use it up."""
         request = self.look(token)
         self._issued.pop(token, None)
         return request
