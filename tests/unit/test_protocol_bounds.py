@@ -82,8 +82,8 @@ def test_a_document_is_bounded_in_values_and_depth() -> None:
 
 
 def told(container: ContainerStatus) -> None:
-    to_cri.container_item(container)
-    to_cri.container_status(container, None)
+    to_cri.container_item_to_cri(container)
+    to_cri.container_status_to_cri(container, None)
 
 
 @given(within(m.Exit), within(m.ProcessUser))

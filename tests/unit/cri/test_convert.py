@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tests.fakes.measures import measures
 from tests.support.golden import assert_golden
 from vmsandbox.cri.convert import fields, from_cri, to_cri
-from vmsandbox.cri.convert.container import container_config, container_config_to_wire
+from vmsandbox.cri.convert.container import container_config_from_cri, container_config_to_cri
 from vmsandbox.cri.convert.document import document
-from vmsandbox.cri.convert.image import image, image_to_wire, registry_auth, registry_auth_to_wire
-from vmsandbox.cri.convert.pod import sandbox_config, sandbox_config_to_wire
-from vmsandbox.cri.convert.resources import merged, resources, resources_to_wire
-from vmsandbox.cri.convert.signals import signal_name, signal_to_wire
-from vmsandbox.cri.convert.usage import container_stats, sandbox_stats
+from vmsandbox.cri.convert.image import image_from_cri, image_to_cri, registry_auth_from_cri, registry_auth_to_cri
+from vmsandbox.cri.convert.pod import sandbox_config_from_cri, sandbox_config_to_cri
+from vmsandbox.cri.convert.resources import merged, resources_from_cri, resources_to_cri
+from vmsandbox.cri.convert.signals import signal_from_cri, signal_to_cri
+from vmsandbox.cri.convert.usage import container_stats_to_cri, sandbox_stats_to_cri
 from vmsandbox.errors import InvalidArgument, Unimplemented
 from vmsandbox.model import (
     ContainerConfig,
@@ -164,19 +164,19 @@ config = made_of(
 
 @given(pod_config)
 def test_a_sandbox_configuration_comes_back(model):
-    wire = api.PodSandboxConfig.FromString(sandbox_config_to_wire(model).SerializeToString())
-    assert sandbox_config(wire, model.runtime_handler) == model
+    wire = api.PodSandboxConfig.FromString(sandbox_config_to_cri(model).SerializeToString())
+    assert sandbox_config_from_cri(wire, model.runtime_handler) == model
 
 
 @given(config)
 def test_a_container_configuration_comes_back(model):
-    wire = api.ContainerConfig.FromString(container_config_to_wire(model).SerializeToString())
-    assert container_config(wire) == model
+    wire = api.ContainerConfig.FromString(container_config_to_cri(model).SerializeToString())
+    assert container_config_from_cri(wire) == model
 
 
 @given(config)
 def test_the_document_of_a_message_is_the_message(model):
-    wire = container_config_to_wire(model)
+    wire = container_config_to_cri(model)
     assert json_format.ParseDict(document(wire), api.ContainerConfig()) == wire
 
 
@@ -199,9 +199,9 @@ def test_the_document_of_a_message_is_the_message(model):
 )
 def test_the_status_of_a_sandbox_comes_back(status, ips):
     status = dataclasses.replace(status, ips=ips if status.state is SandboxState.READY else ())
-    assert from_cri.sandbox_of_status(to_cri.sandbox_status(status)) == status
+    assert from_cri.sandbox_status_from_cri(to_cri.sandbox_status_to_cri(status)) == status
     listed = dataclasses.replace(status, ips=(), config=dataclasses.replace(status.config, namespaces=Namespaces()))
-    assert from_cri.sandbox_of_item(to_cri.sandbox_item(status)) == listed
+    assert from_cri.sandbox_item_from_cri(to_cri.sandbox_item_to_cri(status)) == listed
 
 
 @given(
@@ -224,8 +224,8 @@ def test_the_status_of_a_sandbox_comes_back(status, ips):
     )
 )
 def test_the_status_of_a_container_comes_back(status):
-    assert from_cri.container_of_status(to_cri.container_status(status, None), status.sandbox_id) == status
-    item = from_cri.container_of_item(to_cri.container_item(status))
+    assert from_cri.container_status_from_cri(to_cri.container_status_to_cri(status, None), status.sandbox_id) == status
+    item = from_cri.container_item_from_cri(to_cri.container_item_to_cri(status))
     assert (item.id, item.sandbox_id, item.state, item.image_id) == (
         status.id,
         status.sandbox_id,
@@ -242,12 +242,12 @@ def test_an_event_comes_back(event):
     sandbox = SandboxStatus(
         event.sandbox_id, PodSandboxConfig(PodSandboxMetadata("n", "u", "s")), SandboxState.READY, 1
     )
-    assert from_cri.event_of(to_cri.event(event, sandbox, [])) == event
+    assert from_cri.event_from_cri(to_cri.event_to_cri(event, sandbox, [])) == event
 
 
 @given(made_of(RegistryAuth))
 def test_credentials_come_back(auth):
-    assert registry_auth(registry_auth_to_wire(auth)) == auth
+    assert registry_auth_from_cri(registry_auth_to_cri(auth)) == auth
 
 
 def _fields_of(message, seen=()):
@@ -320,7 +320,7 @@ CASES = [
     for kind in (api.PodSandboxConfig, api.ContainerConfig)
     for path in _fields_of(kind.DESCRIPTOR)
 ]
-CONVERT = {api.PodSandboxConfig: sandbox_config, api.ContainerConfig: container_config}
+CONVERT = {api.PodSandboxConfig: sandbox_config_from_cri, api.ContainerConfig: container_config_from_cri}
 
 
 @pytest.mark.parametrize(("kind", "path"), CASES)
@@ -393,7 +393,7 @@ one = api.Int64Value(value=1)
 )
 def test_a_container_that_contradicts_itself_is_refused(wire, said):
     with pytest.raises(InvalidArgument, match=said):
-        container_config(wire)
+        container_config_from_cri(wire)
 
 
 @pytest.mark.parametrize("missing", ["name", "uid", "namespace"])
@@ -401,18 +401,18 @@ def test_a_sandbox_without_a_whole_name_is_refused(missing):
     wire = api.PodSandboxConfig(metadata=api.PodSandboxMetadata(name="n", uid="u", namespace="s"))
     wire.metadata.ClearField(missing)
     with pytest.raises(InvalidArgument, match="metadata"):
-        sandbox_config(wire)
+        sandbox_config_from_cri(wire)
 
 
 def test_a_sandbox_with_a_group_and_no_user_is_refused():
     wire = api.PodSandboxConfig(metadata=api.PodSandboxMetadata(name="n", uid="u", namespace="s"))
     wire.linux.security_context.run_as_group.value = 5
     with pytest.raises(InvalidArgument, match="run_as_group"):
-        sandbox_config(wire)
+        sandbox_config_from_cri(wire)
 
 
 def test_devices_by_cdi_are_found_in_the_field_and_in_annotations():
-    model = container_config(
+    model = container_config_from_cri(
         container(
             CDI_devices=[api.CDIDevice(name="a.example/gpu=0")],
             annotations={"cdi.k8s.io/x": "b.example/gpu=1,b.example/gpu=2", "other": "c.example/gpu=3"},
@@ -423,7 +423,7 @@ def test_devices_by_cdi_are_found_in_the_field_and_in_annotations():
 
 
 def test_absent_namespaces_are_the_pods_as_the_cri_has_it():
-    model = container_config(container()).security.namespaces
+    model = container_config_from_cri(container()).security.namespaces
     assert (model.pid, model.ipc, model.network) == (NamespaceMode.POD, NamespaceMode.POD, NamespaceMode.POD)
 
 
@@ -443,12 +443,12 @@ def test_absent_namespaces_are_the_pods_as_the_cri_has_it():
     ],
 )
 def test_seccomp_is_read_from_the_new_field_then_from_the_old(wire, profile_):
-    assert container_config(secured(**wire)).security.seccomp == profile_
+    assert container_config_from_cri(secured(**wire)).security.seccomp == profile_
 
 
 @pytest.mark.parametrize("wire", api.Signal.values())
 def test_every_signal_comes_back(wire):
-    assert signal_to_wire(signal_name(wire)) == wire or wire == api.RUNTIME_DEFAULT
+    assert signal_to_cri(signal_from_cri(wire)) == wire or wire == api.RUNTIME_DEFAULT
 
 
 @pytest.mark.parametrize(
@@ -467,7 +467,7 @@ def test_every_signal_comes_back(wire):
     ],
 )
 def test_signals_are_found_as_images_write_them(text_, wire):
-    assert signal_to_wire(text_) == wire
+    assert signal_to_cri(text_) == wire
 
 
 @given(made_of(Resources), made_of(Resources))
@@ -477,7 +477,7 @@ def test_an_update_leaves_what_it_does_not_name(old, update):
     assert after.cpuset_mems == (update.cpuset_mems or old.cpuset_mems)
     assert after.unified == old.unified | update.unified
     assert merged(old, Resources()) == old
-    assert resources(resources_to_wire(after)) == after
+    assert resources_from_cri(resources_to_cri(after)) == after
 
 
 @pytest.mark.parametrize(
@@ -494,22 +494,22 @@ def test_an_update_leaves_what_it_does_not_name(old, update):
     ],
 )
 def test_the_user_of_an_image_is_a_number_or_a_name(user, uid, username):
-    wire = image_to_wire(Image("sha256:1", config=ImageConfig(user=user)))
+    wire = image_to_cri(Image("sha256:1", config=ImageConfig(user=user)))
     assert (wire.uid.value if wire.HasField("uid") else None, wire.username) == (uid, username)
-    assert image(wire).config.user == user.partition(":")[0]
+    assert image_from_cri(wire).config.user == user.partition(":")[0]
 
 
 def test_the_kubelets_container_is_converted_as_recorded():
     """A whole configuration as a kubelet sends it, beside the model that it becomes."""
     source = Path(__file__).parents[1] / "golden/cri/container.json"
     wire = json_format.Parse(source.read_text(), api.ContainerConfig())
-    assert_golden(GOLDEN / "container.model.json", _lines(container_config(wire)))
+    assert_golden(GOLDEN / "container.model.json", _lines(container_config_from_cri(wire)))
 
 
 def test_the_kubelets_sandbox_is_converted_as_recorded():
     source = Path(__file__).parents[1] / "golden/cri/sandbox.json"
     wire = json_format.Parse(source.read_text(), api.PodSandboxConfig())
-    assert_golden(GOLDEN / "sandbox.model.json", _lines(sandbox_config(wire, "small")))
+    assert_golden(GOLDEN / "sandbox.model.json", _lines(sandbox_config_from_cri(wire, "small")))
 
 
 def test_what_a_sandbox_uses_is_converted_as_recorded():
@@ -534,8 +534,8 @@ def test_what_a_sandbox_uses_is_converted_as_recorded():
             tx_dropped=4,
         ),
     )
-    containers = [container_stats(container, ContainerUsage(30, measures("c1")), Path("/var/lib/layers"))]
-    wire = sandbox_stats(status, usage, containers)
+    containers = [container_stats_to_cri(container, ContainerUsage(30, measures("c1")), Path("/var/lib/layers"))]
+    wire = sandbox_stats_to_cri(status, usage, containers)
     assert_golden(GOLDEN / "sandbox.stats.json", json_format.MessageToJson(wire, indent=1, sort_keys=True) + "\n")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.measures import measures
-from vmsandbox.cri.convert.usage import container_stats
+from vmsandbox.cri.convert.usage import container_stats_to_cri
 from vmsandbox.cri.metrics.metric import MeasuredContainer
 from vmsandbox.cri.metrics.to_cri import descriptors, pod_metrics
 from vmsandbox.model import (
@@ -231,7 +231,7 @@ def with_numbers(value: JSON, data: st.DataObject) -> JSON:
 def test_whatever_numbers_the_protocol_lets_through_of_a_guest_can_be_told(data: st.DataObject) -> None:
     one = container(decode(Measures, with_numbers(encode(measures("c1")), data)))
     assert pod_metrics(sandbox(), None, [one]).SerializeToString()
-    assert container_stats(one.status, one.usage, Path("/")).SerializeToString()
+    assert container_stats_to_cri(one.status, one.usage, Path("/")).SerializeToString()
 
 
 @pytest.mark.parametrize("device", ["", "\ud800", "a b", "x" * 65, "\n"])

@@ -7,8 +7,8 @@ from cri_api.v1 import api_pb2 as api
 from vmsandbox.cri.client.base import Client, inspected
 from vmsandbox.cri.codes import translated
 from vmsandbox.cri.convert import from_cri
-from vmsandbox.cri.convert.container import container_config_to_wire
-from vmsandbox.cri.convert.resources import resources_to_wire
+from vmsandbox.cri.convert.container import container_config_to_cri
+from vmsandbox.cri.convert.resources import resources_to_cri
 from vmsandbox.model import ContainerConfig, ContainerStatus, ExecResult, Resources
 from vmsandbox.protocol.codec import JSON
 
@@ -18,7 +18,7 @@ class ContainerClient(Client):
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
         """Make a container; returns its id."""
-        request = api.CreateContainerRequest(pod_sandbox_id=sandbox_id, config=container_config_to_wire(config))
+        request = api.CreateContainerRequest(pod_sandbox_id=sandbox_id, config=container_config_to_cri(config))
         with translated():
             return str((await self._runtime.CreateContainer(request)).container_id)
 
@@ -44,7 +44,7 @@ class ContainerClient(Client):
         with translated():
             response = await self._runtime.ContainerStatus(request)
         info = json.loads(response.info.get("info", "{}"))
-        return from_cri.container_of_status(response.status, str(info.get("sandboxID", "")))
+        return from_cri.container_status_from_cri(response.status, str(info.get("sandboxID", "")))
 
     async def inspect_container(self, container_id: str) -> JSON:
         """All that the daemon tells of a container, as a JSON document."""
@@ -56,7 +56,7 @@ class ContainerClient(Client):
         """All containers."""
         with translated():
             response = await self._runtime.ListContainers(api.ListContainersRequest())
-        return tuple(map(from_cri.container_of_item, response.containers))
+        return tuple(map(from_cri.container_item_from_cri, response.containers))
 
     async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
         """Run a command in a container to its end; `timeout` in seconds, 0 for none."""
@@ -67,7 +67,7 @@ class ContainerClient(Client):
 
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
         """Change those of a container's limits that are set."""
-        request = api.UpdateContainerResourcesRequest(container_id=container_id, linux=resources_to_wire(resources))
+        request = api.UpdateContainerResourcesRequest(container_id=container_id, linux=resources_to_cri(resources))
         with translated():
             await self._runtime.UpdateContainerResources(request)
 

@@ -63,5 +63,5 @@ async def _events(
 ) -> AsyncIterator[ContainerEvent]:
     with translated():
         async for wire in call:
-            yield from_cri.event_of(wire)
+            yield from_cri.event_from_cri(wire)
     raise Unavailable("the daemon ended the stream of events")

@@ -5,7 +5,7 @@ from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
 from vmsandbox.cri.codes import translated
-from vmsandbox.cri.convert.image import image, registry_auth_to_wire
+from vmsandbox.cri.convert.image import image_from_cri, registry_auth_to_cri
 from vmsandbox.errors import NotFound
 from vmsandbox.model import Image, RegistryAuth
 
@@ -21,20 +21,20 @@ class ImageClient:
         """All images."""
         with translated():
             response = await self._images.ListImages(api.ListImagesRequest())
-        return tuple(map(image, response.images))
+        return tuple(map(image_from_cri, response.images))
 
     async def find(self, name_or_id: str, handler: str = "") -> Image | None:
         """An image; None: not held. With a RuntimeClass handler, held by the runtime that serves it."""
         request = api.ImageStatusRequest(image=api.ImageSpec(image=name_or_id, runtime_handler=handler))
         with translated():
             response = await self._images.ImageStatus(request)
-        return image(response.image) if response.HasField("image") else None
+        return image_from_cri(response.image) if response.HasField("image") else None
 
     async def pull(self, name: str, auth: RegistryAuth | None = None, handler: str = "") -> Image:
         """Pull an image, for the runtime that serves a RuntimeClass handler."""
         request = api.PullImageRequest(image=api.ImageSpec(image=name, runtime_handler=handler))
         if auth is not None:
-            request.auth.CopyFrom(registry_auth_to_wire(auth))
+            request.auth.CopyFrom(registry_auth_to_cri(auth))
         with translated():
             response = await self._images.PullImage(request)
         pulled = await self.find(response.image_ref, handler)

@@ -5,7 +5,7 @@ from cri_api.v1 import api_pb2 as api
 from vmsandbox.cri.client.base import Client, inspected
 from vmsandbox.cri.codes import translated
 from vmsandbox.cri.convert import from_cri
-from vmsandbox.cri.convert.pod import sandbox_config_to_wire
+from vmsandbox.cri.convert.pod import sandbox_config_to_cri
 from vmsandbox.model import PodSandboxConfig, SandboxStatus
 from vmsandbox.protocol.codec import JSON
 
@@ -15,9 +15,7 @@ class SandboxClient(Client):
 
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
         """Make a sandbox; returns its id when it is READY."""
-        request = api.RunPodSandboxRequest(
-            config=sandbox_config_to_wire(config), runtime_handler=config.runtime_handler
-        )
+        request = api.RunPodSandboxRequest(config=sandbox_config_to_cri(config), runtime_handler=config.runtime_handler)
         with translated():
             return str((await self._runtime.RunPodSandbox(request)).pod_sandbox_id)
 
@@ -35,7 +33,7 @@ class SandboxClient(Client):
         """Return the daemon's status of a sandbox (see `convert.from_cri`)."""
         with translated():
             response = await self._runtime.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id))
-        return from_cri.sandbox_of_status(response.status)
+        return from_cri.sandbox_status_from_cri(response.status)
 
     async def inspect_pod_sandbox(self, sandbox_id: str) -> JSON:
         """All that the daemon tells of a sandbox, as a JSON document."""
@@ -47,4 +45,4 @@ class SandboxClient(Client):
         """All sandboxes."""
         with translated():
             response = await self._runtime.ListPodSandbox(api.ListPodSandboxRequest())
-        return tuple(map(from_cri.sandbox_of_item, response.items))
+        return tuple(map(from_cri.sandbox_item_from_cri, response.items))

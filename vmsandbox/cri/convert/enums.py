@@ -51,7 +51,7 @@ EVENT_KIND = {
 }
 
 
-def to_model(table: Mapping[Wire, Member], value: Wire, what: str) -> Member:
+def from_cri(table: Mapping[Wire, Member], value: Wire, what: str) -> Member:
     """The model's member for a value of the wire. Raises InvalidArgument: a newer client's value, or a wrong one."""
     try:
         return table[value]
@@ -59,7 +59,7 @@ def to_model(table: Mapping[Wire, Member], value: Wire, what: str) -> Member:
         raise InvalidArgument(f"{what} has a value that this version does not know: {value}") from None
 
 
-def to_wire(table: Mapping[Wire, Member], member: Member) -> Wire:
+def to_cri(table: Mapping[Wire, Member], member: Member) -> Wire:
     """The wire's value for a member of the model. Raises KeyError: the CRI has none for it."""
     for value, candidate in table.items():
         if candidate == member:

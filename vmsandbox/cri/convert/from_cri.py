@@ -7,12 +7,12 @@ metadata, labels, annotations and the like, not the command.
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import enums
-from vmsandbox.cri.convert.container import container_metadata
-from vmsandbox.cri.convert.mounts import mount
-from vmsandbox.cri.convert.namespaces import namespaces
-from vmsandbox.cri.convert.pod import sandbox_metadata
-from vmsandbox.cri.convert.resources import resources
-from vmsandbox.cri.convert.signals import signal_name
+from vmsandbox.cri.convert.container import container_metadata_from_cri
+from vmsandbox.cri.convert.mounts import mount_from_cri
+from vmsandbox.cri.convert.namespaces import namespaces_from_cri
+from vmsandbox.cri.convert.pod import sandbox_metadata_from_cri
+from vmsandbox.cri.convert.resources import resources_from_cri
+from vmsandbox.cri.convert.signals import signal_from_cri
 from vmsandbox.model import (
     ContainerConfig,
     ContainerEvent,
@@ -23,41 +23,41 @@ from vmsandbox.model import (
 )
 
 
-def sandbox_of_item(wire: api.PodSandbox) -> SandboxStatus:
+def sandbox_item_from_cri(wire: api.PodSandbox) -> SandboxStatus:
     """A line of ListPodSandbox."""
     config = PodSandboxConfig(
-        metadata=sandbox_metadata(wire.metadata),
+        metadata=sandbox_metadata_from_cri(wire.metadata),
         labels=dict(wire.labels),
         annotations=dict(wire.annotations),
         runtime_handler=wire.runtime_handler,
     )
-    state = enums.to_model(enums.SANDBOX_STATE, wire.state, "PodSandbox.state")
+    state = enums.from_cri(enums.SANDBOX_STATE, wire.state, "PodSandbox.state")
     return SandboxStatus(wire.id, config, state, wire.created_at)
 
 
-def sandbox_of_status(wire: api.PodSandboxStatus) -> SandboxStatus:
+def sandbox_status_from_cri(wire: api.PodSandboxStatus) -> SandboxStatus:
     """A PodSandboxStatus."""
     config = PodSandboxConfig(
-        metadata=sandbox_metadata(wire.metadata),
+        metadata=sandbox_metadata_from_cri(wire.metadata),
         labels=dict(wire.labels),
         annotations=dict(wire.annotations),
-        namespaces=namespaces(wire.linux.namespaces.options),
+        namespaces=namespaces_from_cri(wire.linux.namespaces.options),
         runtime_handler=wire.runtime_handler,
     )
     first = (wire.network.ip,) if wire.network.ip else ()
     return SandboxStatus(
         id=wire.id,
         config=config,
-        state=enums.to_model(enums.SANDBOX_STATE, wire.state, "PodSandboxStatus.state"),
+        state=enums.from_cri(enums.SANDBOX_STATE, wire.state, "PodSandboxStatus.state"),
         created_at=wire.created_at,
         ips=(*first, *(item.ip for item in wire.network.additional_ips)),
     )
 
 
-def container_of_item(wire: api.Container) -> ContainerStatus:
+def container_item_from_cri(wire: api.Container) -> ContainerStatus:
     """A line of ListContainers."""
     config = ContainerConfig(
-        metadata=container_metadata(wire.metadata),
+        metadata=container_metadata_from_cri(wire.metadata),
         image=wire.image.image,
         user_specified_image=wire.image.user_specified_image,
         labels=dict(wire.labels),
@@ -67,30 +67,30 @@ def container_of_item(wire: api.Container) -> ContainerStatus:
         id=wire.id,
         sandbox_id=wire.pod_sandbox_id,
         config=config,
-        state=enums.to_model(enums.CONTAINER_STATE, wire.state, "Container.state"),
+        state=enums.from_cri(enums.CONTAINER_STATE, wire.state, "Container.state"),
         created_at=wire.created_at,
         image_id=wire.image_id,
         image_ref=wire.image_ref,
     )
 
 
-def container_of_status(wire: api.ContainerStatus, sandbox_id: str = "") -> ContainerStatus:
+def container_status_from_cri(wire: api.ContainerStatus, sandbox_id: str = "") -> ContainerStatus:
     """A ContainerStatus, which does not tell the sandbox."""
     config = ContainerConfig(
-        metadata=container_metadata(wire.metadata),
+        metadata=container_metadata_from_cri(wire.metadata),
         image=wire.image.image,
         user_specified_image=wire.image.user_specified_image,
-        mounts=tuple(map(mount, wire.mounts)),
+        mounts=tuple(map(mount_from_cri, wire.mounts)),
         labels=dict(wire.labels),
         annotations=dict(wire.annotations),
-        resources=resources(wire.resources.linux),
-        stop_signal=signal_name(wire.stop_signal),
+        resources=resources_from_cri(wire.resources.linux),
+        stop_signal=signal_from_cri(wire.stop_signal),
     )
     return ContainerStatus(
         id=wire.id,
         sandbox_id=sandbox_id,
         config=config,
-        state=enums.to_model(enums.CONTAINER_STATE, wire.state, "ContainerStatus.state"),
+        state=enums.from_cri(enums.CONTAINER_STATE, wire.state, "ContainerStatus.state"),
         created_at=wire.created_at,
         image_id=wire.image_id,
         image_ref=wire.image_ref,
@@ -104,12 +104,12 @@ def container_of_status(wire: api.ContainerStatus, sandbox_id: str = "") -> Cont
     )
 
 
-def event_of(wire: api.ContainerEventResponse) -> ContainerEvent:
+def event_from_cri(wire: api.ContainerEventResponse) -> ContainerEvent:
     """A ContainerEventResponse."""
     return ContainerEvent(
         container_id=wire.container_id,
         sandbox_id=wire.pod_sandbox_status.id,
-        kind=enums.to_model(enums.EVENT_KIND, wire.container_event_type, "ContainerEventResponse"),
+        kind=enums.from_cri(enums.EVENT_KIND, wire.container_event_type, "ContainerEventResponse"),
         at=wire.created_at,
     )
 

@@ -7,7 +7,7 @@ from vmsandbox.model import Image, ImageConfig, RegistryAuth
 _MAX_UID = 2**32
 
 
-def image_to_wire(model: Image) -> api.Image:
+def image_to_cri(model: Image) -> api.Image:
     """An image; the user of its configuration is told as a number or as a name, without the group."""
     wire = api.Image(
         id=model.id,
@@ -25,7 +25,7 @@ def image_to_wire(model: Image) -> api.Image:
     return wire
 
 
-def image(wire: api.Image) -> Image:
+def image_from_cri(wire: api.Image) -> Image:
     """Convert a runtime's description of an image; of the configuration it contains only the user."""
     user = str(wire.uid.value) if wire.HasField("uid") else wire.username
     return Image(
@@ -38,7 +38,7 @@ def image(wire: api.Image) -> Image:
     )
 
 
-def registry_auth(wire: api.AuthConfig) -> RegistryAuth:
+def registry_auth_from_cri(wire: api.AuthConfig) -> RegistryAuth:
     """The credentials of a pull, all but the server that they are for."""
     return RegistryAuth(
         username=wire.username,
@@ -49,8 +49,8 @@ def registry_auth(wire: api.AuthConfig) -> RegistryAuth:
     )
 
 
-def registry_auth_to_wire(model: RegistryAuth) -> api.AuthConfig:
-    """The inverse of `registry_auth`."""
+def registry_auth_to_cri(model: RegistryAuth) -> api.AuthConfig:
+    """The inverse of `registry_auth_from_cri`."""
     return api.AuthConfig(
         username=model.username,
         password=model.password,

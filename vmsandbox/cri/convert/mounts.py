@@ -3,12 +3,12 @@
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import enums
-from vmsandbox.cri.convert.namespaces import id_mappings, id_mappings_to_wire
+from vmsandbox.cri.convert.namespaces import id_mappings_from_cri, id_mappings_to_cri
 from vmsandbox.errors import InvalidArgument, Unimplemented
 from vmsandbox.model import Device, Mount, PropagationMode
 
 
-def mount(wire: api.Mount) -> Mount:
+def mount_from_cri(wire: api.Mount) -> Mount:
     """A volume, or an image's root, in a container.
 
     Raises:
@@ -16,7 +16,7 @@ def mount(wire: api.Mount) -> Mount:
     """
     if bool(wire.host_path) == bool(wire.image.image):
         raise InvalidArgument(f"the mount at {wire.container_path!r} needs either a host_path or an image")
-    propagation = enums.to_model(enums.PROPAGATION, wire.propagation, "Mount.propagation")
+    propagation = enums.from_cri(enums.PROPAGATION, wire.propagation, "Mount.propagation")
     if wire.recursive_read_only and not (wire.readonly and propagation is PropagationMode.PRIVATE):
         raise InvalidArgument(
             f"the mount at {wire.container_path!r} is recursive_read_only, so it has to be readonly and private"
@@ -30,13 +30,13 @@ def mount(wire: api.Mount) -> Mount:
         readonly=wire.readonly,
         recursive_read_only=wire.recursive_read_only,
         propagation=propagation,
-        uid_mappings=id_mappings(wire.uidMappings),
-        gid_mappings=id_mappings(wire.gidMappings),
+        uid_mappings=id_mappings_from_cri(wire.uidMappings),
+        gid_mappings=id_mappings_from_cri(wire.gidMappings),
     )
 
 
-def mount_to_wire(model: Mount) -> api.Mount:
-    """The inverse of `mount`. Raises Unimplemented: a tmpfs in the guest, which the CRI cannot say."""
+def mount_to_cri(model: Mount) -> api.Mount:
+    """The inverse of `mount_from_cri`. Raises Unimplemented: a tmpfs in the guest, which the CRI cannot say."""
     if model.tmpfs:
         raise Unimplemented(f"the mount at {model.container_path}: the CRI has no volumes in the guest's memory")
     wire = api.Mount(
@@ -45,9 +45,9 @@ def mount_to_wire(model: Mount) -> api.Mount:
         image_sub_path=model.image_sub_path,
         readonly=model.readonly,
         recursive_read_only=model.recursive_read_only,
-        propagation=enums.to_wire(enums.PROPAGATION, model.propagation),
-        uidMappings=id_mappings_to_wire(model.uid_mappings),
-        gidMappings=id_mappings_to_wire(model.gid_mappings),
+        propagation=enums.to_cri(enums.PROPAGATION, model.propagation),
+        uidMappings=id_mappings_to_cri(model.uid_mappings),
+        gidMappings=id_mappings_to_cri(model.gid_mappings),
     )
     if model.image:
         wire.image.image = model.image
@@ -55,11 +55,11 @@ def mount_to_wire(model: Mount) -> api.Mount:
     return wire
 
 
-def device(wire: api.Device) -> Device:
+def device_from_cri(wire: api.Device) -> Device:
     """A device node."""
     return Device(wire.container_path, wire.host_path, wire.permissions)
 
 
-def device_to_wire(model: Device) -> api.Device:
-    """The inverse of `device`."""
+def device_to_cri(model: Device) -> api.Device:
+    """The inverse of `device_from_cri`."""
     return api.Device(container_path=model.container_path, host_path=model.host_path, permissions=model.permissions)

@@ -7,7 +7,7 @@ from cri_api.v1 import api_pb2 as api
 from vmsandbox.model import Resources
 
 
-def resources(wire: api.LinuxContainerResources) -> Resources:
+def resources_from_cri(wire: api.LinuxContainerResources) -> Resources:
     """Convert the limits of a container, of a pod or of its overhead."""
     return Resources(
         cpu_period=wire.cpu_period,
@@ -23,8 +23,8 @@ def resources(wire: api.LinuxContainerResources) -> Resources:
     )
 
 
-def resources_to_wire(model: Resources) -> api.LinuxContainerResources:
-    """The inverse of `resources`."""
+def resources_to_cri(model: Resources) -> api.LinuxContainerResources:
+    """The inverse of `resources_from_cri`."""
     return api.LinuxContainerResources(
         cpu_period=model.cpu_period,
         cpu_quota=model.cpu_quota,

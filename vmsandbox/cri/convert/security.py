@@ -3,12 +3,12 @@
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import enums
-from vmsandbox.cri.convert.namespaces import namespaces, namespaces_to_wire
+from vmsandbox.cri.convert.namespaces import namespaces_from_cri, namespaces_to_cri
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import ContainerSecurity, SecurityProfile
 
 
-def security(wire: api.LinuxContainerSecurityContext) -> ContainerSecurity:
+def security_from_cri(wire: api.LinuxContainerSecurityContext) -> ContainerSecurity:
     """Convert the rights and the user of a container. Raises InvalidArgument if they contradict each other."""
     if wire.HasField("run_as_user") and wire.run_as_username:
         raise InvalidArgument("both run_as_user and run_as_username are set")
@@ -19,12 +19,12 @@ def security(wire: api.LinuxContainerSecurityContext) -> ContainerSecurity:
         add_capabilities=tuple(wire.capabilities.add_capabilities),
         drop_capabilities=tuple(wire.capabilities.drop_capabilities),
         add_ambient_capabilities=tuple(wire.capabilities.add_ambient_capabilities),
-        namespaces=namespaces(wire.namespace_options),
+        namespaces=namespaces_from_cri(wire.namespace_options),
         run_as_user=wire.run_as_user.value if wire.HasField("run_as_user") else None,
         run_as_username=wire.run_as_username,
         run_as_group=wire.run_as_group.value if wire.HasField("run_as_group") else None,
         supplemental_groups=tuple(wire.supplemental_groups),
-        supplemental_groups_policy=enums.to_model(
+        supplemental_groups_policy=enums.from_cri(
             enums.GROUPS_POLICY, wire.supplemental_groups_policy, "supplemental_groups_policy"
         ),
         readonly_rootfs=wire.readonly_rootfs,
@@ -36,8 +36,8 @@ def security(wire: api.LinuxContainerSecurityContext) -> ContainerSecurity:
     )
 
 
-def security_to_wire(model: ContainerSecurity) -> api.LinuxContainerSecurityContext:
-    """The inverse of `security`."""
+def security_to_cri(model: ContainerSecurity) -> api.LinuxContainerSecurityContext:
+    """The inverse of `security_from_cri`."""
     wire = api.LinuxContainerSecurityContext(
         privileged=model.privileged,
         capabilities=api.Capability(
@@ -45,16 +45,16 @@ def security_to_wire(model: ContainerSecurity) -> api.LinuxContainerSecurityCont
             drop_capabilities=model.drop_capabilities,
             add_ambient_capabilities=model.add_ambient_capabilities,
         ),
-        namespace_options=namespaces_to_wire(model.namespaces),
+        namespace_options=namespaces_to_cri(model.namespaces),
         run_as_username=model.run_as_username,
         supplemental_groups=model.supplemental_groups,
-        supplemental_groups_policy=enums.to_wire(enums.GROUPS_POLICY, model.supplemental_groups_policy),
+        supplemental_groups_policy=enums.to_cri(enums.GROUPS_POLICY, model.supplemental_groups_policy),
         readonly_rootfs=model.readonly_rootfs,
         no_new_privs=model.no_new_privs,
         masked_paths=model.masked_paths,
         readonly_paths=model.readonly_paths,
-        seccomp=_profile_to_wire(model.seccomp),
-        apparmor=_profile_to_wire(model.apparmor),
+        seccomp=_profile_to_cri(model.seccomp),
+        apparmor=_profile_to_cri(model.apparmor),
     )
     if model.run_as_user is not None:
         wire.run_as_user.value = model.run_as_user
@@ -67,7 +67,7 @@ def _profile(wire: api.SecurityProfile | None, deprecated: str) -> SecurityProfi
     """The profile, or the one that the deprecated text names; unconfined where neither is there."""
     if wire is None:
         return _profile_of_text(deprecated)
-    kind = enums.to_model(enums.PROFILE_KIND, wire.profile_type, "SecurityProfile.profile_type")
+    kind = enums.from_cri(enums.PROFILE_KIND, wire.profile_type, "SecurityProfile.profile_type")
     if (kind == "localhost") != bool(wire.localhost_ref):
         raise InvalidArgument("a security profile has a localhost_ref if and only if its type is Localhost")
     return SecurityProfile(kind, wire.localhost_ref)
@@ -84,5 +84,5 @@ def _profile_of_text(text: str) -> SecurityProfile:
     return SecurityProfile("localhost", path)
 
 
-def _profile_to_wire(model: SecurityProfile) -> api.SecurityProfile:
-    return api.SecurityProfile(profile_type=enums.to_wire(enums.PROFILE_KIND, model.kind), localhost_ref=model.path)
+def _profile_to_cri(model: SecurityProfile) -> api.SecurityProfile:
+    return api.SecurityProfile(profile_type=enums.to_cri(enums.PROFILE_KIND, model.kind), localhost_ref=model.path)

@@ -9,7 +9,7 @@ _PLUS = re.compile(r"SIGRT(MIN|MAX)(?:PLUS|MINUS)(\d+)")
 _NAMED = re.compile(r"SIGRT(MIN|MAX)[+-](\d+)")
 
 
-def signal_name(wire: api.Signal.ValueType) -> str:
+def signal_from_cri(wire: api.Signal.ValueType) -> str:
     """The name, e.g. SIGTERM or SIGRTMIN+3 (as docker and systemd write it); empty for RUNTIME_DEFAULT."""
     if wire == api.RUNTIME_DEFAULT:
         return ""
@@ -17,7 +17,7 @@ def signal_name(wire: api.Signal.ValueType) -> str:
     return _PLUS.sub(lambda m: f"SIGRT{m[1]}{'+' if m[1] == 'MIN' else '-'}{m[2]}", name)
 
 
-def signal_to_wire(name: str) -> api.Signal.ValueType:
+def signal_to_cri(name: str) -> api.Signal.ValueType:
     """The signal of a name, with or without SIG, or of a number; RUNTIME_DEFAULT for one that the CRI does not have."""
     full = _of_number(int(name)) if name.isdecimal() else name.upper()
     full = full if full.startswith("SIG") else f"SIG{full}"

@@ -5,21 +5,21 @@ from collections.abc import Iterable, Mapping
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import enums
-from vmsandbox.cri.convert.container import container_metadata_to_wire, image_spec
+from vmsandbox.cri.convert.container import container_metadata_to_cri, image_spec
 from vmsandbox.cri.convert.image import set_image_ref
-from vmsandbox.cri.convert.mounts import mount_to_wire
-from vmsandbox.cri.convert.namespaces import namespaces_to_wire
-from vmsandbox.cri.convert.pod import sandbox_metadata_to_wire
-from vmsandbox.cri.convert.resources import resources_to_wire
-from vmsandbox.cri.convert.signals import signal_to_wire
+from vmsandbox.cri.convert.mounts import mount_to_cri
+from vmsandbox.cri.convert.namespaces import namespaces_to_cri
+from vmsandbox.cri.convert.pod import sandbox_metadata_to_cri
+from vmsandbox.cri.convert.resources import resources_to_cri
+from vmsandbox.cri.convert.signals import signal_to_cri
 from vmsandbox.model import ContainerEvent, ContainerStatus, ContainerUser, Image, Mount, SandboxState, SandboxStatus
 
 
-def sandbox_item(status: SandboxStatus) -> api.PodSandbox:
+def sandbox_item_to_cri(status: SandboxStatus) -> api.PodSandbox:
     """A line of ListPodSandbox."""
     return api.PodSandbox(
         id=status.id,
-        metadata=sandbox_metadata_to_wire(status.config.metadata),
+        metadata=sandbox_metadata_to_cri(status.config.metadata),
         state=_sandbox_state(status),
         created_at=status.created_at,
         labels=status.config.labels,
@@ -28,41 +28,41 @@ def sandbox_item(status: SandboxStatus) -> api.PodSandbox:
     )
 
 
-def sandbox_status(status: SandboxStatus) -> api.PodSandboxStatus:
+def sandbox_status_to_cri(status: SandboxStatus) -> api.PodSandboxStatus:
     """PodSandboxStatus; a sandbox that is not ready has no address any more."""
     ips = status.ips if status.state is SandboxState.READY else ()
     return api.PodSandboxStatus(
         id=status.id,
-        metadata=sandbox_metadata_to_wire(status.config.metadata),
+        metadata=sandbox_metadata_to_cri(status.config.metadata),
         state=_sandbox_state(status),
         created_at=status.created_at,
         network=api.PodSandboxNetworkStatus(
             ip=ips[0] if ips else "", additional_ips=[api.PodIP(ip=address) for address in ips[1:]]
         ),
-        linux=api.LinuxPodSandboxStatus(namespaces=api.Namespace(options=namespaces_to_wire(status.config.namespaces))),
+        linux=api.LinuxPodSandboxStatus(namespaces=api.Namespace(options=namespaces_to_cri(status.config.namespaces))),
         labels=status.config.labels,
         annotations=status.config.annotations,
         runtime_handler=status.config.runtime_handler,
     )
 
 
-def container_item(status: ContainerStatus) -> api.Container:
+def container_item_to_cri(status: ContainerStatus) -> api.Container:
     """A line of ListContainers; its image_ref is the image's id, which older kubelets look up to spare the image."""
     return api.Container(
         id=status.id,
         pod_sandbox_id=status.sandbox_id,
-        metadata=container_metadata_to_wire(status.config.metadata),
+        metadata=container_metadata_to_cri(status.config.metadata),
         image=image_spec(status.config),
         image_ref=status.image_id,
         image_id=status.image_id,
-        state=enums.to_wire(enums.CONTAINER_STATE, status.state),
+        state=enums.to_cri(enums.CONTAINER_STATE, status.state),
         created_at=status.created_at,
         labels=status.config.labels,
         annotations=status.config.annotations,
     )
 
 
-def container_status(
+def container_status_to_cri(
     status: ContainerStatus, image: Image | None, volumes: Mapping[str, str] | None = None
 ) -> api.ContainerStatus:
     """ContainerStatus.
@@ -79,8 +79,8 @@ def container_status(
     stop_signal = config.stop_signal or (image.config.stop_signal if image is not None else "") or "SIGTERM"
     wire = api.ContainerStatus(
         id=status.id,
-        metadata=container_metadata_to_wire(config.metadata),
-        state=enums.to_wire(enums.CONTAINER_STATE, status.state),
+        metadata=container_metadata_to_cri(config.metadata),
+        state=enums.to_cri(enums.CONTAINER_STATE, status.state),
         created_at=status.created_at,
         started_at=status.started_at,
         finished_at=status.finished_at,
@@ -94,29 +94,29 @@ def container_status(
         annotations=config.annotations,
         mounts=[_mount(mount, volumes or {}) for mount in config.mounts if not mount.tmpfs],
         log_path=status.log_path,
-        resources=api.ContainerResources(linux=resources_to_wire(config.resources)),
-        stop_signal=signal_to_wire(stop_signal),
+        resources=api.ContainerResources(linux=resources_to_cri(config.resources)),
+        stop_signal=signal_to_cri(stop_signal),
     )
     if status.user is not None:
         wire.user.linux.CopyFrom(_user(status.user))
     return wire
 
 
-def event(
+def event_to_cri(
     model: ContainerEvent, sandbox: SandboxStatus | None, containers: Iterable[api.ContainerStatus]
 ) -> api.ContainerEventResponse:
     """ContainerEventResponse; the sandbox is None once it is removed."""
     return api.ContainerEventResponse(
         container_id=model.container_id,
-        container_event_type=enums.to_wire(enums.EVENT_KIND, model.kind),
+        container_event_type=enums.to_cri(enums.EVENT_KIND, model.kind),
         created_at=model.at,
-        pod_sandbox_status=sandbox_status(sandbox) if sandbox is not None else None,
+        pod_sandbox_status=sandbox_status_to_cri(sandbox) if sandbox is not None else None,
         containers_statuses=containers,
     )
 
 
 def _mount(mount: Mount, volumes: Mapping[str, str]) -> api.Mount:
-    wire = mount_to_wire(mount)
+    wire = mount_to_cri(mount)
     if mount.image in volumes:
         set_image_ref(wire.image, volumes[mount.image])
     return wire

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri.convert.container import container_metadata_to_wire
-from vmsandbox.cri.convert.pod import sandbox_metadata_to_wire
+from vmsandbox.cri.convert.container import container_metadata_to_cri
+from vmsandbox.cri.convert.pod import sandbox_metadata_to_cri
 from vmsandbox.model import ContainerStatus, ContainerUsage, InterfaceUsage, MachineUsage, SandboxStatus, SandboxUsage
 from vmsandbox.protocol.messages import LayerMeasures
 
 
-def sandbox_stats(
+def sandbox_stats_to_cri(
     status: SandboxStatus, usage: SandboxUsage, containers: Sequence[api.ContainerStats]
 ) -> api.PodSandboxStats:
     """Convert the usage of a sandbox: that of its whole machine, and the guest's figures for its containers.
@@ -25,7 +25,7 @@ def sandbox_stats(
     return api.PodSandboxStats(
         attributes=api.PodSandboxAttributes(
             id=status.id,
-            metadata=sandbox_metadata_to_wire(config.metadata),
+            metadata=sandbox_metadata_to_cri(config.metadata),
             labels=config.labels,
             annotations=config.annotations,
         ),
@@ -38,7 +38,7 @@ def sandbox_stats(
     )
 
 
-def container_stats(status: ContainerStatus, usage: ContainerUsage | None, layers: Path) -> api.ContainerStats:
+def container_stats_to_cri(status: ContainerStatus, usage: ContainerUsage | None, layers: Path) -> api.ContainerStats:
     """Convert the usage of a container; a container that does not run has only attributes.
 
     `layers` is the mount point of the host's file system that the scratch disks are on, which hold the writable layers.
@@ -47,7 +47,7 @@ def container_stats(status: ContainerStatus, usage: ContainerUsage | None, layer
     wire = api.ContainerStats(
         attributes=api.ContainerAttributes(
             id=status.id,
-            metadata=container_metadata_to_wire(config.metadata),
+            metadata=container_metadata_to_cri(config.metadata),
             labels=config.labels,
             annotations=config.annotations,
         )

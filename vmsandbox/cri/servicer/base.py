@@ -72,25 +72,25 @@ class Servicer:
         """See `ids.resolve`."""
         return ids.resolve(text, (status.id for status in self.service.list_containers()), "container")
 
-    def container_to_wire(self, container: ContainerStatus) -> api.ContainerStatus:
+    def container_to_cri(self, container: ContainerStatus) -> api.ContainerStatus:
         """A container's status, with what its images add."""
         find = self.service.images.find
         names = {mount.image for mount in container.config.mounts if mount.image}
         volumes = {name: image.id for name in names if (image := find(name))}
-        return to_cri.container_status(container, find(container.image_id), volumes)
+        return to_cri.container_status_to_cri(container, find(container.image_id), volumes)
 
     def statuses_in(self, sandbox_id: str) -> list[api.ContainerStatus]:
         """The statuses of a sandbox's containers, as far as they can be told."""
         containers = self.service.list_containers()
-        return told(self.container_to_wire, (one for one in containers if one.sandbox_id == sandbox_id))
+        return told(self.container_to_cri, (one for one in containers if one.sandbox_id == sandbox_id))
 
 
-def told(to_wire: Callable[[Status], Wire], statuses: Iterable[Status]) -> list[Wire]:
+def told(to_cri: Callable[[Status], Wire], statuses: Iterable[Status]) -> list[Wire]:
     """Convert each status; leave out, and log, one that the CRI's messages cannot hold: the others are to be told."""
     wires = []
     for each in statuses:
         try:
-            wires.append(to_wire(each))
+            wires.append(to_cri(each))
         except UNTELLABLE as error:
             _log.error("the status of %s is left out, since it cannot be told: %s", each.id, error)
     return wires

@@ -5,9 +5,9 @@ import json
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import fields, to_cri
-from vmsandbox.cri.convert.container import container_config, container_config_to_wire
+from vmsandbox.cri.convert.container import container_config_from_cri, container_config_to_cri
 from vmsandbox.cri.convert.document import document
-from vmsandbox.cri.convert.resources import merged, resources
+from vmsandbox.cri.convert.resources import merged, resources_from_cri
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import ids
 from vmsandbox.cri.servicer.base import Servicer, told
@@ -20,7 +20,7 @@ class ContainerServicer(Servicer):
 
     async def CreateContainer(self, request: api.CreateContainerRequest, _: Context) -> api.CreateContainerResponse:
         """Make a container; `sandbox_config` repeats what RunPodSandbox was given, and is not looked at."""
-        config = container_config(request.config)
+        config = container_config_from_cri(request.config)
         container_id = await self.service.create_container(self.sandbox_id(request.pod_sandbox_id), config)
         return api.CreateContainerResponse(container_id=container_id)
 
@@ -41,14 +41,14 @@ class ContainerServicer(Servicer):
 
     async def ListContainers(self, request: api.ListContainersRequest, _: Context) -> api.ListContainersResponse:
         """List the containers that match the filter."""
-        found = told(to_cri.container_item, self.service.list_containers())
+        found = told(to_cri.container_item_to_cri, self.service.list_containers())
         return api.ListContainersResponse(containers=[item for item in found if _passes(request.filter, item)])
 
     async def ContainerStatus(self, request: api.ContainerStatusRequest, _: Context) -> api.ContainerStatusResponse:
         """Return the status of a container."""
         container = self.service.container_status(self.container_id(request.container_id))
         return api.ContainerStatusResponse(
-            status=self.container_to_wire(container), info=_info(container) if request.verbose else {}
+            status=self.container_to_cri(container), info=_info(container) if request.verbose else {}
         )
 
     async def UpdateContainerResources(
@@ -59,7 +59,7 @@ class ContainerServicer(Servicer):
             raise Unimplemented("a sandbox runs Linux")
         fields.refuse(request.linux)
         container = self.service.container_status(self.container_id(request.container_id))
-        changed = merged(container.config.resources, resources(request.linux))
+        changed = merged(container.config.resources, resources_from_cri(request.linux))
         await self.service.update_container_resources(container.id, changed)
         return api.UpdateContainerResourcesResponse()
 
@@ -100,6 +100,6 @@ def _info(container: ContainerStatus) -> dict[str, str]:
     info = {
         "sandboxID": container.sandbox_id,
         "runtimeType": "vmsandbox",
-        "config": document(container_config_to_wire(container.config)),
+        "config": document(container_config_to_cri(container.config)),
     }
     return {"info": json.dumps(info)}

@@ -5,7 +5,7 @@ import json
 from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
-from vmsandbox.cri.convert.image import image_spec_document, image_to_wire, registry_auth
+from vmsandbox.cri.convert.image import image_spec_document, image_to_cri, registry_auth_from_cri
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import filesystem
 from vmsandbox.cri.servicer.base import Node
@@ -32,15 +32,15 @@ class ImageServicer(api_pb2_grpc.ImageServiceServicer):
         """All images, or the one that the filter names."""
         if name := request.filter.image.image:
             found = self._images.find(name)
-            return api.ListImagesResponse(images=[image_to_wire(found)] if found else [])
-        return api.ListImagesResponse(images=map(image_to_wire, self._images.list()))
+            return api.ListImagesResponse(images=[image_to_cri(found)] if found else [])
+        return api.ListImagesResponse(images=map(image_to_cri, self._images.list()))
 
     async def ImageStatus(self, request: api.ImageStatusRequest, _: Context) -> api.ImageStatusResponse:
         """An image; the response is empty where it is not held."""
         found = self._images.find(_named(request.image))
         if found is None:
             return api.ImageStatusResponse()
-        return api.ImageStatusResponse(image=image_to_wire(found), info=_info(found) if request.verbose else {})
+        return api.ImageStatusResponse(image=image_to_cri(found), info=_info(found) if request.verbose else {})
 
     async def PullImage(self, request: api.PullImageRequest, _: Context) -> api.PullImageResponse:
         """Pull an image; its id is the reference by which containers are made from it."""
@@ -84,7 +84,7 @@ def _auth(wire: api.AuthConfig, name: str) -> RegistryAuth | None:
     server = wire.server_address.partition("://")[2] or wire.server_address
     host = server.partition("/")[0]
     host = "docker.io" if host in _DOCKER_HUB else host
-    return registry_auth(wire) if not host or host == Reference.parse(name).registry else None
+    return registry_auth_from_cri(wire) if not host or host == Reference.parse(name).registry else None
 
 
 def _info(image: Image) -> dict[str, str]:

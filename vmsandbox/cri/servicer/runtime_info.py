@@ -82,7 +82,7 @@ class RuntimeInfoServicer(Servicer):
             while True:
                 event = await aio.unless(anext(events), self.ending)
                 try:
-                    response = to_cri.event(event, self._sandbox_of(event), self.statuses_in(event.sandbox_id))
+                    response = to_cri.event_to_cri(event, self._sandbox_of(event), self.statuses_in(event.sandbox_id))
                 except UNTELLABLE as error:
                     _log.error("an event of %s is left out, since it cannot be told: %s", event.container_id, error)
                 else:

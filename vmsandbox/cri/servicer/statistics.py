@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri.convert.usage import container_stats, sandbox_stats
+from vmsandbox.cri.convert.usage import container_stats_to_cri, sandbox_stats_to_cri
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import filesystem, ids
 from vmsandbox.cri.servicer.base import Servicer
@@ -20,7 +20,7 @@ class StatisticsServicer(Servicer):
         """Return the usage of a container, from its cgroup in the guest."""
         status = self.service.container_status(self.container_id(request.container_id))
         measured = await self.service.measure_containers({status.sandbox_id})
-        return api.ContainerStatsResponse(stats=container_stats(status, measured.get(status.id), self._layers))
+        return api.ContainerStatsResponse(stats=container_stats_to_cri(status, measured.get(status.id), self._layers))
 
     async def ListContainerStats(
         self, request: api.ListContainerStatsRequest, _: Context
@@ -34,7 +34,7 @@ class StatisticsServicer(Servicer):
         status = self.service.pod_sandbox_status(self.sandbox_id(request.pod_sandbox_id))
         usage = await self.service.measure_pod_sandbox(status.id)
         containers = await self._containers_of({status.id})
-        return api.PodSandboxStatsResponse(stats=sandbox_stats(status, usage, containers.get(status.id, ())))
+        return api.PodSandboxStatsResponse(stats=sandbox_stats_to_cri(status, usage, containers.get(status.id, ())))
 
     async def ListPodSandboxStats(
         self, request: api.ListPodSandboxStatsRequest, _: Context
@@ -44,7 +44,7 @@ class StatisticsServicer(Servicer):
         chosen = {status.id: status for status in every if _lets_through(request.filter, status)}
         usages = await self.service.measure_pod_sandboxes(chosen.keys())
         containers = await self._containers_of(usages.keys())
-        stats = (sandbox_stats(chosen[each], usage, containers.get(each, ())) for each, usage in usages.items())
+        stats = (sandbox_stats_to_cri(chosen[each], usage, containers.get(each, ())) for each, usage in usages.items())
         return api.ListPodSandboxStatsResponse(stats=stats)
 
     @property
@@ -64,7 +64,9 @@ class StatisticsServicer(Servicer):
         """Return the usage of those containers that run and whose guests answer."""
         measured = await self.service.measure_containers({status.sandbox_id for status in chosen})
         layers = self._layers
-        return [(each, container_stats(each, measured[each.id], layers)) for each in chosen if each.id in measured]
+        return [
+            (each, container_stats_to_cri(each, measured[each.id], layers)) for each in chosen if each.id in measured
+        ]
 
 
 def _lets_through(wanted: api.PodSandboxStatsFilter, status: SandboxStatus) -> bool:
