@@ -17,8 +17,7 @@ from pathlib import Path
 
 from tests.fakes.host import MIB, FakeTransports, FakeWorld, app, pod
 from tests.fakes.transport import UnixTransport
-from vmsandbox.cri.server import serving
-from vmsandbox.cri.servicer.base import Node
+from vmsandbox.cri.server import Node, serving
 from vmsandbox.model import PodSandboxConfig
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State

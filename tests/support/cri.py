@@ -13,8 +13,7 @@ from tests.fakes.runtime import FakeImages, FakeRuntime
 from vmsandbox.config import MACHINE_HANDLER, DelegateConfig
 from vmsandbox.cri.client import CriClient
 from vmsandbox.cri.delegation.router import delegating
-from vmsandbox.cri.server import serving
-from vmsandbox.cri.servicer.base import Node, StreamingUrls
+from vmsandbox.cri.server import Node, StreamingUrls, serving
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import Image, ImageConfig
 

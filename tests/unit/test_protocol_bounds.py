@@ -114,7 +114,7 @@ def test_all_that_is_measured_can_be_told(measured: m.Measured) -> None:
     )
     used = [ContainerUsage(measured.at, measures) for measures in measured.containers]
     for each in used:
-        usage.container_stats(container, each, Path("/"))
+        usage.container_stats_to_cri(container, each, Path("/"))
     pod_metrics(sandbox, None, [MeasuredContainer(container, each) for each in used])
 
 

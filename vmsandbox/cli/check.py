@@ -9,7 +9,7 @@ from rich.markup import escape
 from vmsandbox.cli import execution, terminal
 from vmsandbox.cli.options import Global, output_option
 from vmsandbox.config import Config
-from vmsandbox.cri.delegation import check as delegate
+from vmsandbox.cri.delegation import look_at_delegate
 from vmsandbox.model import Finding
 from vmsandbox.node.check import Section, sections
 
@@ -43,7 +43,7 @@ async def _look(config: Config, output: str) -> list[Section]:
 
 
 async def _sections(config: Config) -> AsyncIterator[Section]:
-    yield Section("delegate", await delegate.look(config.delegate))
+    yield Section("delegate", await look_at_delegate(config.delegate))
     async for section in sections(config):
         yield section
 

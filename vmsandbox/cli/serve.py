@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import grp
+import os
+import socket
 from dataclasses import asdict
 
 import click
@@ -10,10 +12,8 @@ import click
 from vmsandbox.cli import execution
 from vmsandbox.cli.options import Global
 from vmsandbox.config import Config
-from vmsandbox.cri.delegation.router import delegating
-from vmsandbox.cri.notify import notify
-from vmsandbox.cri.server import serving
-from vmsandbox.cri.servicer.base import Node
+from vmsandbox.cri.delegation import delegating
+from vmsandbox.cri.server import Node, serving
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import claim_daemon
@@ -68,3 +68,13 @@ def _group(name: str) -> int:
         return grp.getgrnam(name).gr_gid if name else -1
     except KeyError:
         raise FailedPrecondition(f"socket_group: there is no group {name}") from None
+
+
+def notify(state: str) -> None:
+    """Tell the service manager how the daemon fares, e.g. `READY=1` (sd_notify(3)); nothing where none listens."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.connect("\0" + address[1:] if address.startswith("@") else address)
+        sender.sendall(state.encode())

@@ -1,4 +1,8 @@
-"""The CRI server: the kubelet's runtime and image services (runtime.v1) over gRPC on a Unix socket."""
+"""The CRI (runtime.v1), which is gRPC on a Unix socket: the server that kubelets speak to, and our own client of it.
+
+For others are `server`, `client`, `delegation` (pods of another runtime behind the same socket) and `pod_runtime` (the
+daemon, for `vmsandbox run`). They are faces of their own, so that a command that asks the daemon loads no server.
+"""
 
 import os
 
@@ -10,3 +14,9 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # What it says below errors is of no use to whom reads our log, or runs our commands: every client that goes away is
 # a line, and so is every daemon that ends.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+MESSAGE_LIMIT = 16 * 1024 * 1024
+"""Bytes of one message, as the kubelet has it for its own end."""
+
+CHANNEL_OPTIONS = (("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.max_send_message_length", MESSAGE_LIMIT))
+"""The options of gRPC for servers and channels."""

@@ -13,15 +13,15 @@ import grpc.aio
 from cri_api.v1 import api_pb2_grpc
 
 from vmsandbox import log
-from vmsandbox.cri.channel import OPTIONS
+from vmsandbox.cri import CHANNEL_OPTIONS
 from vmsandbox.cri.guard import Guard
-from vmsandbox.cri.servicer.base import Node, StreamingUrls
-from vmsandbox.cri.servicer.images import ImageServicer
-from vmsandbox.cri.servicer.runtime import RuntimeServicer
+from vmsandbox.cri.servicer import ImageServicer, Node, RuntimeServicer, StreamingUrls
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vmsandbox.fs import PASSABLE, make_missing, set_mode
 from vmsandbox.fs.locks import try_locked
 from vmsandbox.service import RuntimeService
+
+__all__ = ["Node", "StreamingUrls", "serving"]
 
 _log = log.get(__name__)
 
@@ -63,7 +63,7 @@ async def serving(
         guard = Guard()
         server = grpc.aio.server(
             interceptors=[guard] if delegation is None else [guard, delegation],
-            options=OPTIONS,
+            options=CHANNEL_OPTIONS,
         )
         ending: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         runtime = RuntimeServicer(service, node, streaming, ending)

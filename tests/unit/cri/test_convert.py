@@ -15,10 +15,10 @@ from tests.fakes.measures import measures
 from tests.support.golden import assert_golden
 from vmsandbox.cri.convert import fields, from_cri, to_cri
 from vmsandbox.cri.convert.container import container_config_from_cri, container_config_to_cri
-from vmsandbox.cri.convert.document import document
 from vmsandbox.cri.convert.image import image_from_cri, image_to_cri, registry_auth_from_cri, registry_auth_to_cri
+from vmsandbox.cri.convert.json_document import document
 from vmsandbox.cri.convert.pod import sandbox_config_from_cri, sandbox_config_to_cri
-from vmsandbox.cri.convert.resources import merged, resources_from_cri, resources_to_cri
+from vmsandbox.cri.convert.resources import merge_resources, resources_from_cri, resources_to_cri
 from vmsandbox.cri.convert.signals import signal_from_cri, signal_to_cri
 from vmsandbox.cri.convert.usage import container_stats_to_cri, sandbox_stats_to_cri
 from vmsandbox.errors import InvalidArgument, Unimplemented
@@ -472,11 +472,11 @@ def test_signals_are_found_as_images_write_them(text_, wire):
 
 @given(made_of(Resources), made_of(Resources))
 def test_an_update_leaves_what_it_does_not_name(old, update):
-    after = merged(old, update)
+    after = merge_resources(old, update)
     assert after.memory_limit == (update.memory_limit or old.memory_limit)
     assert after.cpuset_mems == (update.cpuset_mems or old.cpuset_mems)
     assert after.unified == old.unified | update.unified
-    assert merged(old, Resources()) == old
+    assert merge_resources(old, Resources()) == old
     assert resources_from_cri(resources_to_cri(after)) == after
 
 

@@ -13,11 +13,10 @@ from tests.support.cri import IMAGE, Served, served
 from tests.support.waiting import until
 from vmsandbox.config import DelegateConfig, HostNamespace
 from vmsandbox.cri.delegation import metrics
-from vmsandbox.cri.delegation.check import look
-from vmsandbox.cri.delegation.delegate import Delegate
-from vmsandbox.cri.delegation.events import interleaved
-from vmsandbox.cri.delegation.policy import Policy
+from vmsandbox.cri.delegation.delegate import Delegate, look_at_delegate
 from vmsandbox.cri.delegation.router import ROUTES
+from vmsandbox.cri.delegation.runtime_info import interleaved
+from vmsandbox.cri.delegation.runtimes import Policy
 from vmsandbox.cri.pod_runtime import DaemonRuntime
 from vmsandbox.errors import FailedPrecondition, NotFound, Unimplemented
 from vmsandbox.model import PodSandboxConfig, PodSandboxMetadata
@@ -454,7 +453,8 @@ async def test_run_makes_a_machine_also_where_pods_without_runtime_class_are_the
 
 
 async def test_check_says_what_a_delegate_runs(two):
-    (finding,) = await look(DelegateConfig(two.theirs.path, ("", THEIRS), (HostNamespace.PID, HostNamespace.IPC)))
+    config = DelegateConfig(two.theirs.path, ("", THEIRS), (HostNamespace.PID, HostNamespace.IPC))
+    (finding,) = await look_at_delegate(config)
     assert finding.ok
     assert finding.message.startswith("vmsandbox ")
     assert "pods without RuntimeClass, RuntimeClass handler runc" in finding.message
@@ -462,14 +462,14 @@ async def test_check_says_what_a_delegate_runs(two):
 
 
 async def test_check_says_that_a_delegate_is_away(tmp_path):
-    (finding,) = await look(DelegateConfig(tmp_path / "absent.sock"))
+    (finding,) = await look_at_delegate(DelegateConfig(tmp_path / "absent.sock"))
     assert not finding.ok
     assert f"does not answer at {tmp_path}/absent.sock" in finding.message
     assert "start it" in finding.hint
 
 
 async def test_check_has_nothing_to_say_where_there_is_no_delegate():
-    assert await look(DelegateConfig()) == ()
+    assert await look_at_delegate(DelegateConfig()) == ()
 
 
 async def test_interleaved_streams_end_when_all_have_ended_and_lose_nothing():

@@ -9,8 +9,7 @@ from tests.fakes.host import FakeWorld, app, pod
 from tests.fakes.hostile_agent import HUGE, misbehave
 from tests.support.waiting import until
 from tests.unit.sandbox.lifecycle.test_recovery import daemon
-from vmsandbox.cri.server import serving
-from vmsandbox.cri.servicer.base import Node
+from vmsandbox.cri.server import Node, serving
 from vmsandbox.errors import Unavailable
 from vmsandbox.protocol.messages import Created, ProcessUser
 from vmsandbox.sandbox.lifecycle import sandbox

@@ -14,11 +14,9 @@ from cri_api.v1 import api_pb2_grpc
 
 from tests.fakes.runtime import FakeImages, FakeRuntime
 from tests.support.cri import served
-from vmsandbox.cri.channel import MESSAGE_LIMIT
+from vmsandbox.cri import MESSAGE_LIMIT
 from vmsandbox.cri.client import connected
-from vmsandbox.cri.notify import notify
-from vmsandbox.cri.server import serving
-from vmsandbox.cri.servicer.base import Node
+from vmsandbox.cri.server import Node, serving
 from vmsandbox.errors import Cancelled, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
 
@@ -162,18 +160,3 @@ async def test_the_client_raises_the_daemons_errors(tmp_path):
     async with served(tmp_path) as cri:
         with pytest.raises(NotFound, match="there is no sandbox nobody"):
             await cri.client.pod_sandbox_status("nobody")
-
-
-@pytest.mark.parametrize("abstract", [False, True])
-def test_the_service_manager_is_told(tmp_path, monkeypatch, abstract):
-    address = f"@vmsandbox-test-{os.getpid()}" if abstract else os.fspath(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind("\0" + address[1:] if abstract else address)
-        monkeypatch.setenv("NOTIFY_SOCKET", address)
-        notify("READY=1")
-        assert manager.recv(100) == b"READY=1"
-
-
-def test_without_a_service_manager_nobody_is_told(monkeypatch):
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    notify("READY=1")

@@ -6,7 +6,7 @@ import grpc.aio
 from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
-from vmsandbox.cri.convert.document import document
+from vmsandbox.cri.convert import document
 from vmsandbox.protocol.codec import JSON
 
 

@@ -6,10 +6,13 @@ from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.client.base import Client, inspected
 from vmsandbox.cri.codes import translated
-from vmsandbox.cri.convert import from_cri
-from vmsandbox.cri.convert.container import container_config_to_cri
-from vmsandbox.cri.convert.resources import resources_to_cri
-from vmsandbox.model import ContainerConfig, ContainerStatus, ExecResult, Resources
+from vmsandbox.cri.convert import (
+    container_config_to_cri,
+    container_item_from_cri,
+    container_status_from_cri,
+    resources_to_cri,
+)
+from vmsandbox.model import AttachRequest, ContainerConfig, ContainerStatus, ExecRequest, ExecResult, Resources
 from vmsandbox.protocol.codec import JSON
 
 
@@ -44,7 +47,7 @@ class ContainerClient(Client):
         with translated():
             response = await self._runtime.ContainerStatus(request)
         info = json.loads(response.info.get("info", "{}"))
-        return from_cri.container_status_from_cri(response.status, str(info.get("sandboxID", "")))
+        return container_status_from_cri(response.status, str(info.get("sandboxID", "")))
 
     async def inspect_container(self, container_id: str) -> JSON:
         """All that the daemon tells of a container, as a JSON document."""
@@ -56,7 +59,7 @@ class ContainerClient(Client):
         """All containers."""
         with translated():
             response = await self._runtime.ListContainers(api.ListContainersRequest())
-        return tuple(map(from_cri.container_item_from_cri, response.containers))
+        return tuple(map(container_item_from_cri, response.containers))
 
     async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
         """Run a command in a container to its end; `timeout` in seconds, 0 for none."""
@@ -75,3 +78,28 @@ class ContainerClient(Client):
         """Go on in a new log file."""
         with translated():
             await self._runtime.ReopenContainerLog(api.ReopenContainerLogRequest(container_id=container_id))
+
+    async def exec_url(self, request: ExecRequest) -> str:
+        """The URL at which a command's streams are."""
+        wire = api.ExecRequest(
+            container_id=request.container_id,
+            cmd=request.command,
+            tty=request.tty,
+            stdin=request.stdin,
+            stdout=request.stdout,
+            stderr=request.stderr,
+        )
+        with translated():
+            return str((await self._runtime.Exec(wire)).url)
+
+    async def attach_url(self, request: AttachRequest) -> str:
+        """The URL at which a container's own streams are."""
+        wire = api.AttachRequest(
+            container_id=request.container_id,
+            tty=request.tty,
+            stdin=request.stdin,
+            stdout=request.stdout,
+            stderr=request.stderr,
+        )
+        with translated():
+            return str((await self._runtime.Attach(wire)).url)

@@ -9,7 +9,7 @@ from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.client.containers import ContainerClient
 from vmsandbox.cri.codes import translated
-from vmsandbox.cri.convert import from_cri
+from vmsandbox.cri.convert import event_from_cri
 from vmsandbox.errors import Unavailable, Unimplemented
 from vmsandbox.model import ContainerEvent, ContainerState, ContainerStatus
 
@@ -63,5 +63,5 @@ async def _events(
 ) -> AsyncIterator[ContainerEvent]:
     with translated():
         async for wire in call:
-            yield from_cri.event_from_cri(wire)
+            yield event_from_cri(wire)
     raise Unavailable("the daemon ended the stream of events")

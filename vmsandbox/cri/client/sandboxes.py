@@ -4,9 +4,8 @@ from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.client.base import Client, inspected
 from vmsandbox.cri.codes import translated
-from vmsandbox.cri.convert import from_cri
-from vmsandbox.cri.convert.pod import sandbox_config_to_cri
-from vmsandbox.model import PodSandboxConfig, SandboxStatus
+from vmsandbox.cri.convert import sandbox_config_to_cri, sandbox_item_from_cri, sandbox_status_from_cri
+from vmsandbox.model import PodSandboxConfig, PortForwardRequest, SandboxStatus
 from vmsandbox.protocol.codec import JSON
 
 
@@ -33,7 +32,7 @@ class SandboxClient(Client):
         """Return the daemon's status of a sandbox (see `convert.from_cri`)."""
         with translated():
             response = await self._runtime.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id))
-        return from_cri.sandbox_status_from_cri(response.status)
+        return sandbox_status_from_cri(response.status)
 
     async def inspect_pod_sandbox(self, sandbox_id: str) -> JSON:
         """All that the daemon tells of a sandbox, as a JSON document."""
@@ -45,4 +44,10 @@ class SandboxClient(Client):
         """All sandboxes."""
         with translated():
             response = await self._runtime.ListPodSandbox(api.ListPodSandboxRequest())
-        return tuple(map(from_cri.sandbox_item_from_cri, response.items))
+        return tuple(map(sandbox_item_from_cri, response.items))
+
+    async def port_forward_url(self, request: PortForwardRequest) -> str:
+        """The URL at which ports of a sandbox are reached."""
+        wire = api.PortForwardRequest(pod_sandbox_id=request.sandbox_id, port=request.ports)
+        with translated():
+            return str((await self._runtime.PortForward(wire)).url)

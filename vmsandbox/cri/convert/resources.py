@@ -39,7 +39,7 @@ def resources_to_cri(model: Resources) -> api.LinuxContainerResources:
     )
 
 
-def merged(old: Resources, update: Resources) -> Resources:
+def merge_resources(old: Resources, update: Resources) -> Resources:
     """The limits after an update (UpdateContainerResources), in which 0 and "" mean: as it is."""
     given = {field.name: getattr(update, field.name) for field in fields(update)}
     changes = {name: value for name, value in given.items() if value and not isinstance(value, dict)}

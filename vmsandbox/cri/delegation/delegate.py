@@ -10,11 +10,13 @@ import grpc.aio
 from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
-from vmsandbox.cri.channel import OPTIONS
+from vmsandbox.config import DelegateConfig
+from vmsandbox.cri import CHANNEL_OPTIONS
 from vmsandbox.cri.codes import translated
-from vmsandbox.errors import Unavailable
+from vmsandbox.errors import Unavailable, VmsandboxError
+from vmsandbox.model import Finding
 
-_OPTIONS = (*OPTIONS, ("grpc.max_reconnect_backoff_ms", 1000))
+_OPTIONS = (*CHANNEL_OPTIONS, ("grpc.max_reconnect_backoff_ms", 1000))
 """A runtime that was restarted is to be found again at once."""
 
 
@@ -71,3 +73,29 @@ async def connected(socket: Path) -> AsyncIterator[Delegate]:
     """A delegate, while the context lasts; it need not be there yet, and may come and go."""
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=_OPTIONS) as channel:
         yield Delegate(channel, socket)
+
+
+ANSWER_TIMEOUT = 5.0
+"""Seconds in which a runtime that lives says its version."""
+
+
+async def look_at_delegate(config: DelegateConfig) -> tuple[Finding, ...]:
+    """Whether the configured delegate answers, and what it is for; nothing where none is configured."""
+    if config.socket is None:
+        return ()
+    try:
+        async with connected(config.socket) as delegate:
+            version = await delegate.call("Version", api.VersionRequest(), ANSWER_TIMEOUT)
+    except VmsandboxError as error:
+        return (Finding(False, str(error), error.hint),)
+    return (Finding(True, f"{version.runtime_name} {version.runtime_version} runs {_whose(config)}"),)
+
+
+def _whose(config: DelegateConfig) -> str:
+    whose = [
+        f"RuntimeClass handler {handler}" if handler else "pods without RuntimeClass" for handler in config.handlers
+    ]
+    if config.host_namespaces:
+        wanted = "/".join(namespace.value for namespace in config.host_namespaces)
+        whose.append(f"pods without RuntimeClass in the host's {wanted}")
+    return ", ".join(whose) or "no pods"

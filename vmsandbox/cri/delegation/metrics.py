@@ -12,7 +12,7 @@ from cri_api.v1 import api_pb2 as api
 
 from vmsandbox import log
 from vmsandbox.cri.delegation.runtimes import Answer, Call, Runtimes
-from vmsandbox.cri.metrics.to_cri import descriptors as our_descriptors
+from vmsandbox.cri.metrics import descriptors as our_descriptors
 from vmsandbox.errors import Unimplemented, VmsandboxError
 
 _log = log.get(__name__)

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from vmsandbox.config import DelegateConfig
-from vmsandbox.cri.delegation import events, images, metrics, runtime_info
+from vmsandbox.cri.delegation import images, metrics, runtime_info
 from vmsandbox.cri.delegation.delegate import connected
-from vmsandbox.cri.delegation.policy import Policy
-from vmsandbox.cri.delegation.runtimes import Call, Runtimes, answered, ended, merged
+from vmsandbox.cri.delegation.runtime_info import events_of_both
+from vmsandbox.cri.delegation.runtimes import Call, Policy, Runtimes, answered, ended, merged
 from vmsandbox.cri.interceptor import Context, Interceptor
 from vmsandbox.service import RuntimeService
 
@@ -119,7 +119,7 @@ class Router(Interceptor):
 
         async def merged_events(request: Any, context: Context) -> AsyncIterator[Any]:
             ours = behaviour(request, context)
-            async with contextlib.aclosing(events.both(ours, self._runtimes.delegate, request)) as found:
+            async with contextlib.aclosing(events_of_both(ours, self._runtimes.delegate, request)) as found:
                 async for event in found:
                     yield event
 

@@ -1,11 +1,17 @@
-"""The description of a node that has two runtimes."""
+"""What a node with two runtimes is, and what happens in either."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TypeVar
 
 from cri_api.v1 import api_pb2 as api
 
+from vmsandbox import aio
 from vmsandbox.config import HostNamespace
 from vmsandbox.cri.codes import in_a_line
-from vmsandbox.cri.delegation.policy import Policy
-from vmsandbox.cri.delegation.runtimes import Call, Runtimes
+from vmsandbox.cri.delegation.delegate import Delegate
+from vmsandbox.cri.delegation.runtimes import Call, Policy, Runtimes
 from vmsandbox.errors import Unimplemented, VmsandboxError
 
 
@@ -52,3 +58,46 @@ def _handlers_of(runtimes: Runtimes, theirs: api.StatusResponse) -> list[api.Run
 def _unreachable(error: VmsandboxError) -> api.StatusResponse:
     condition = api.RuntimeCondition(type="RuntimeReady", reason="DelegateNotReady", message=in_a_line(error))
     return api.StatusResponse(status=api.RuntimeStatus(conditions=[condition]))
+
+
+T = TypeVar("T")
+
+
+async def events_of_both(
+    ours: AsyncGenerator[api.ContainerEventResponse, None], delegate: Delegate, request: api.GetEventsRequest
+) -> AsyncGenerator[api.ContainerEventResponse, None]:
+    """Yield the events of both runtimes. The stream fails when one of them fails, so that the kubelet lists again.
+
+    Raises:
+        Unimplemented: the delegate gives none (containerd before 1.7). Ours alone would have a kubelet that goes by
+            events never look for the delegate's containers.
+    """
+    async with (
+        aclosing(ours),
+        aclosing(delegate.events(request)) as theirs,
+        aclosing(interleaved(ours, theirs)) as events,
+    ):
+        async for event in events:
+            yield event
+
+
+async def interleaved(*sources: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """Yield the items of all sources as they arrive, until all have ended; the caller closes the sources.
+
+    Raises:
+        Exception: what the first source raised that failed.
+    """
+    nexts = {asyncio.ensure_future(anext(source)): source for source in sources}
+    try:
+        while nexts:
+            done, _ = await asyncio.wait(nexts, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                source = nexts.pop(task)
+                try:
+                    item = task.result()
+                except StopAsyncIteration:
+                    continue
+                nexts[asyncio.ensure_future(anext(source))] = source
+                yield item
+    finally:
+        await aio.cancel(*nexts)

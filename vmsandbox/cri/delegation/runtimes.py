@@ -1,15 +1,43 @@
-"""The two runtimes of a node, and a call that either can answer."""
+"""The two runtimes of a node, which pods are whose, and a call that either can answer."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
+from cri_api.v1 import api_pb2 as api
 from google.protobuf.message import Message
 
+from vmsandbox.config import DelegateConfig, HostNamespace
 from vmsandbox.cri.delegation.delegate import Delegate
-from vmsandbox.cri.delegation.policy import Policy
 from vmsandbox.errors import NotFound
 from vmsandbox.service import RuntimeService
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The one place that decides between machine and delegate.
+
+    A pod whose RuntimeClass names one of our handlers never leaves its machine, whatever else it asks for: whoever may
+    choose the pod's namespaces must not thereby choose its isolation.
+    """
+
+    handlers: frozenset[str]
+    """RuntimeClass handlers of the delegate; the empty one is that of pods without RuntimeClass."""
+    namespaces: frozenset[HostNamespace]
+    """A pod without RuntimeClass that asks for one of the host's is the delegate's."""
+
+    @classmethod
+    def of(cls, config: DelegateConfig) -> Self:
+        """Return the policy of the configuration."""
+        return cls(frozenset(config.handlers), frozenset(config.host_namespaces))
+
+    def delegates(self, handler: str, config: api.PodSandboxConfig) -> bool:
+        """Whether the delegate is to run a pod (CRI RunPodSandboxRequest)."""
+        if handler in self.handlers:
+            return True
+        options = config.linux.security_context.namespace_options
+        return not handler and any(getattr(options, wanted.value) == api.NODE for wanted in self.namespaces)
+
 
 Answer = TypeVar("Answer", bound=Message)
 

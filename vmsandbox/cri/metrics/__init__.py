@@ -6,3 +6,8 @@ made from it, so that they cannot differ. Names and labels are those of cAdvisor
 A value is a whole number in the unit that the metric's name says, since UInt64Value knows no other and the kubelet
 passes it on as it is: seconds are whole seconds, rounded down.
 """
+
+from vmsandbox.cri.metrics.metric import MeasuredContainer
+from vmsandbox.cri.metrics.to_cri import descriptors, pod_metrics
+
+__all__ = ["MeasuredContainer", "descriptors", "pod_metrics"]

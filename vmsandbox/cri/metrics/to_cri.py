@@ -1,15 +1,37 @@
-"""Descriptors and values, from the one table."""
+"""Descriptors and values, from the one table; and its part on what pods receive and send."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.metrics.computing import CPU, MEMORY, PRESSURE
-from vmsandbox.cri.metrics.metric import LABELS, MeasuredContainer, Metric, S
-from vmsandbox.cri.metrics.network import NETWORK
+from vmsandbox.cri.metrics.metric import COUNTER, LABELS, MeasuredContainer, Metric, S
 from vmsandbox.cri.metrics.processes import LIMITS, PROCESSES
 from vmsandbox.cri.metrics.storage import STORAGE
 from vmsandbox.model import ContainerConfig, InterfaceUsage, SandboxStatus
+
+
+def _both(name: str, what: str, counted: str) -> Iterator[Metric[InterfaceUsage]]:
+    def reading(field: str) -> Callable[[InterfaceUsage], dict[tuple[str, ...], int]]:
+        return lambda usage: {(usage.name,): getattr(usage, field)}
+
+    for direction, came, field in (("receive", "came to", "rx"), ("transmit", "were sent by", "tx")):
+        yield Metric(
+            f"container_network_{direction}_{name}_total",
+            f"{what.format(came)} the pod.",
+            COUNTER,
+            reading(f"{field}_{counted}"),
+            ("interface",),
+        )
+
+
+NETWORK: tuple[Metric[InterfaceUsage], ...] = (
+    *_both("bytes", "Bytes that {}", "bytes"),
+    *_both("packets", "Packets that {}", "packets"),
+    *_both("errors", "Packets with errors that {}", "errors"),
+    *_both("packets_dropped", "Packets that were dropped of those that {}", "dropped"),
+)
+
 
 CONTAINER: tuple[Metric[MeasuredContainer], ...] = (*CPU, *MEMORY, *PRESSURE, *STORAGE, *PROCESSES, *LIMITS)
 POD: tuple[Metric[InterfaceUsage], ...] = NETWORK

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox import log
-from vmsandbox.cri.convert import to_cri
+from vmsandbox.cri.convert import container_status_to_cri
 from vmsandbox.cri.servicer import ids
 from vmsandbox.model import AttachRequest, ContainerStatus, ExecRequest, PortForwardRequest, SandboxStatus
 from vmsandbox.protocol.codec import JSON
@@ -77,7 +77,7 @@ class Servicer:
         find = self.service.images.find
         names = {mount.image for mount in container.config.mounts if mount.image}
         volumes = {name: image.id for name in names if (image := find(name))}
-        return to_cri.container_status_to_cri(container, find(container.image_id), volumes)
+        return container_status_to_cri(container, find(container.image_id), volumes)
 
     def statuses_in(self, sandbox_id: str) -> list[api.ContainerStatus]:
         """The statuses of a sandbox's containers, as far as they can be told."""

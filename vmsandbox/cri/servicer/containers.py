@@ -4,10 +4,15 @@ import json
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri.convert import fields, to_cri
-from vmsandbox.cri.convert.container import container_config_from_cri, container_config_to_cri
-from vmsandbox.cri.convert.document import document
-from vmsandbox.cri.convert.resources import merged, resources_from_cri
+from vmsandbox.cri.convert import (
+    container_config_from_cri,
+    container_config_to_cri,
+    container_item_to_cri,
+    document,
+    merge_resources,
+    refuse,
+    resources_from_cri,
+)
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import ids
 from vmsandbox.cri.servicer.base import Servicer, told
@@ -41,7 +46,7 @@ class ContainerServicer(Servicer):
 
     async def ListContainers(self, request: api.ListContainersRequest, _: Context) -> api.ListContainersResponse:
         """List the containers that match the filter."""
-        found = told(to_cri.container_item_to_cri, self.service.list_containers())
+        found = told(container_item_to_cri, self.service.list_containers())
         return api.ListContainersResponse(containers=[item for item in found if _passes(request.filter, item)])
 
     async def ContainerStatus(self, request: api.ContainerStatusRequest, _: Context) -> api.ContainerStatusResponse:
@@ -57,9 +62,9 @@ class ContainerServicer(Servicer):
         """Change the limits that are set in the request; 0 leaves one as it is. Annotations have no meaning here."""
         if request.HasField("windows"):
             raise Unimplemented("a sandbox runs Linux")
-        fields.refuse(request.linux)
+        refuse(request.linux)
         container = self.service.container_status(self.container_id(request.container_id))
-        changed = merged(container.config.resources, resources_from_cri(request.linux))
+        changed = merge_resources(container.config.resources, resources_from_cri(request.linux))
         await self.service.update_container_resources(container.id, changed)
         return api.UpdateContainerResourcesResponse()
 

@@ -5,7 +5,7 @@ import json
 from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
-from vmsandbox.cri.convert.image import image_spec_document, image_to_cri, registry_auth_from_cri
+from vmsandbox.cri.convert import image_spec_document, image_to_cri, registry_auth_from_cri
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import filesystem
 from vmsandbox.cri.servicer.base import Node

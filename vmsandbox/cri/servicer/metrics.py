@@ -7,8 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.interceptor import Context
-from vmsandbox.cri.metrics.metric import MeasuredContainer
-from vmsandbox.cri.metrics.to_cri import descriptors, pod_metrics
+from vmsandbox.cri.metrics import MeasuredContainer, descriptors, pod_metrics
 from vmsandbox.cri.servicer.base import Servicer
 from vmsandbox.model import SandboxState
 

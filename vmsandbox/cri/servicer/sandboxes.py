@@ -6,9 +6,13 @@ from dataclasses import asdict
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri.convert import to_cri
-from vmsandbox.cri.convert.document import document
-from vmsandbox.cri.convert.pod import sandbox_config_from_cri, sandbox_config_to_cri
+from vmsandbox.cri.convert import (
+    document,
+    sandbox_config_from_cri,
+    sandbox_config_to_cri,
+    sandbox_item_to_cri,
+    sandbox_status_to_cri,
+)
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import ids
 from vmsandbox.cri.servicer.base import Servicer, told
@@ -38,7 +42,7 @@ class SandboxServicer(Servicer):
         """Return the status of a sandbox, and those of its containers."""
         sandbox = self.service.pod_sandbox_status(self.sandbox_id(request.pod_sandbox_id))
         return api.PodSandboxStatusResponse(
-            status=to_cri.sandbox_status_to_cri(sandbox),
+            status=sandbox_status_to_cri(sandbox),
             containers_statuses=self.statuses_in(sandbox.id),
             timestamp=time.time_ns(),
             info=_info(sandbox) if request.verbose else {},
@@ -47,7 +51,7 @@ class SandboxServicer(Servicer):
     async def ListPodSandbox(self, request: api.ListPodSandboxRequest, _: Context) -> api.ListPodSandboxResponse:
         """List the sandboxes that match the filter, without those that are not READY for the first time yet."""
         made = (each for each in self.service.list_pod_sandboxes() if each.state is not SandboxState.STARTING)
-        items = told(to_cri.sandbox_item_to_cri, made)
+        items = told(sandbox_item_to_cri, made)
         return api.ListPodSandboxResponse(items=[item for item in items if _passes(request.filter, item)])
 
     async def UpdatePodSandboxResources(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cri_api.v1 import api_pb2 as api
 
-from vmsandbox.cri.convert.usage import container_stats_to_cri, sandbox_stats_to_cri
+from vmsandbox.cri.convert import container_stats_to_cri, sandbox_stats_to_cri
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import filesystem, ids
 from vmsandbox.cri.servicer.base import Servicer
