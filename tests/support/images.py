@@ -1,5 +1,6 @@
 """Small images for tests, made in memory: layers, manifests of both kinds, indexes, and archives of them."""
 
+import functools
 import gzip
 import hashlib
 import io
@@ -32,6 +33,7 @@ def tar_of(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+@functools.lru_cache(maxsize=4)  # the stand-in images have the same few
 def compress(layer: bytes, compression: str) -> bytes:
     """A layer as gzip, as zstd, as zstd behind a `skippable` frame, or as it is."""
     if compression == "gzip":
