@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 E2E = "registry.k8s.io/e2e-test-images"
 STAGING = "gcr.io/k8s-staging-cri-tools"
-REGISTRIES = ("registry.k8s.io", "k8s.gcr.io", "gcr.io")
+REGISTRIES = ("registry.k8s.io", "k8s.gcr.io", "gcr.io", "quay.io", "docker.io")
 
 BUSYBOX = f"{E2E}/busybox:1.29-2"
 NGINX = f"{E2E}/nginx:1.14-2"
@@ -14,6 +14,8 @@ PAUSE = "registry.k8s.io/pause:3.9"
 PAUSE_ELSEWHERE = "k8s.gcr.io/pause:3.9"
 PARITY = f"{STAGING}/parity:latest"
 SOFTWARE = f"{STAGING}/software:latest"
+BUILDAH = "quay.io/buildah/stable:latest"
+DOCKER = "docker.io/library/docker:dind"
 PREDEFINED_GROUP = f"{STAGING}/test-image-predefined-group:latest"
 WITHOUT_TAG = f"{STAGING}/test-image-latest"
 WITH_TAG = f"{STAGING}/test-image-tag:test"
@@ -63,6 +65,7 @@ STAND_INS = (
         volumes=("/srv/volume", "/srv/missing", "/srv/link-to-volume"),
     ),
     StandIn((SOFTWARE,), ("busybox", "nginx", "software"), compression="zstd"),
+    StandIn((BUILDAH,), ("busybox", "buildah"), compression="zstd"),
     StandIn((PREDEFINED_GROUP,), ("busybox", "predefined_group"), user="1000"),
     *(StandIn((name,), marker=f"different-{number}") for number, name in enumerate(DIFFERENT, 1)),
     StandIn(SAME, marker="same"),
@@ -72,3 +75,6 @@ STAND_INS = (
     StandIn((BY_DIGEST,), marker="by-digest"),
     *(StandIn((user_image(kind),), user=user) for kind, user in USERS.items()),
 )
+
+WITH_DOCKER = StandIn((DOCKER,), ("busybox", "docker"), compression="zstd")
+"""It has 240 MB, and is built only for the tests that ask for it."""

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.standins.engines import buildah
 from tests.standins.software import software
 from tests.standins.workshop import Workshop, compile_static
 
@@ -117,10 +118,15 @@ def pause(_: Workshop, tree: Path) -> None:
     compile_static("pause.c", tree / "pause")
 
 
-LAYERS: Mapping[str, Callable[[Workshop, Path], None]] = {
+Recipe = Callable[[Workshop, Path], None]
+"""Fills a directory with a layer's files."""
+
+LAYERS: Mapping[str, Recipe] = {
     layer.__name__: layer
-    for layer in (busybox, nginx, nginx_elsewhere, httpd, parity, predefined_group, nonewprivs, pause, software)
-}
+    for layer in (
+        busybox, nginx, nginx_elsewhere, httpd, parity, predefined_group, nonewprivs, pause, software, buildah,
+    )
+}  # fmt: skip
 
 
 def pack(tree: Path) -> bytes:

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from vmsandbox.guestimage.mirrors import choose_sources, sources_list
 
 SUITE = "trixie"
 PACKAGES = (
-    "acl", "attr", "base-files", "busybox", "libcap2-bin", "nginx", "php8.4-fpm", "postgresql-17", "procps", "sqlite3",
-    "util-linux",
+    "acl", "attr", "base-files", "buildah", "busybox", "crun", "libcap2-bin", "netavark", "nginx", "php8.4-fpm",
+    "postgresql-17", "procps", "sqlite3", "util-linux",
 )  # fmt: skip
 SOURCES = Path(__file__).parent / "src"
 
@@ -50,11 +50,11 @@ class Workshop:
 
 
 @contextlib.contextmanager
-def open_workshop() -> Iterator[Workshop]:
-    """Extract the packages into a temporary directory, which is removed afterwards. Takes seconds, and needs root."""
+def open_workshop(packages: Sequence[str] = PACKAGES) -> Iterator[Workshop]:
+    """Extract packages into a temporary directory, which is removed afterwards. Takes seconds, and needs root."""
     with tempfile.TemporaryDirectory(prefix="vmsandbox-standins-") as directory:
         root = Path(directory) / "root"
-        command = ["mmdebstrap", "--mode=root", "--variant=extract", f"--include={','.join(PACKAGES)}"]
+        command = ["mmdebstrap", "--mode=root", "--variant=extract", f"--include={','.join(packages)}"]
         command += [SUITE, str(root), "-"]
         sources = sources_list(choose_sources(SUITE))
         subprocess.run(command, input=sources, text=True, check=True, capture_output=True)

@@ -60,9 +60,9 @@ class Node:
             finally:
                 process.kill()
 
-    def run(self, *manifests: Mapping[str, Any]) -> Finished:
+    def run(self, *manifests: Mapping[str, Any], timeout: float = 180) -> Finished:
         """`vmsandbox run` of a pod to its end."""
-        return self.vmsandbox("run", "-", stdin=yaml.safe_dump_all(manifests))
+        return self.vmsandbox("run", "-", stdin=yaml.safe_dump_all(manifests), timeout=timeout)
 
     def processes(self, name: str) -> list[int]:
         """The processes of a pod of this node whose program's name begins so: qemu, virtiofsd, vhost-device-vsock."""
