@@ -92,6 +92,37 @@ DEVICES = (
     ),
 )
 
+_BLOCK = "/dev/xvda"
+
+DISKS = (
+    Behaviour(
+        "the mode, owner and size of a raw block volume", f"{_ISSUE}, item 10",
+        f"stat -c '%F %a %u:%g' {_BLOCK}; blockdev --getsize64 {_BLOCK}; blockdev --getss {_BLOCK}",
+        disks={_BLOCK: "mrw"}, security=ROOT,
+    ),
+    Behaviour(
+        "a raw block volume is read and written", f"{_ISSUE}, item 10",
+        f"echo of the pod | dd of={_BLOCK} bs=4k conv=fsync 2>/dev/null; head -n1 {_BLOCK}; "
+        f"dd if=/dev/zero of={_BLOCK} bs=1k count=1 seek=1024 2>&1 | head -n1",
+        disks={_BLOCK: "mrw"}, security=ROOT,
+    ),
+    Behaviour(
+        "a raw block volume that may only be read", f"{_ISSUE}, item 10",
+        f"head -c4 {_BLOCK} | od -c; echo x >{_BLOCK}; echo $?", disks={_BLOCK: "mr"}, security=ROOT,
+    ),
+    Behaviour(
+        "a raw block volume is its owner's", f"{_ISSUE}, item 10",
+        f"head -c4 {_BLOCK} >/dev/null && echo read; echo x 2>/dev/null >{_BLOCK} || echo refused",
+        disks={_BLOCK: "mrw"}, security={"run_as_user": {"value": 1000}, "run_as_group": {"value": 1002}},
+    ),
+    Behaviour(
+        "a file system on a raw block volume", f"{_ISSUE}, item 10",
+        f"mke2fs -F {_BLOCK} >/dev/null 2>&1; mount -t ext4 {_BLOCK} /mnt && echo kept >/mnt/file && "
+        f"umount /mnt && mount -t ext4 -o ro {_BLOCK} /mnt && cat /mnt/file",
+        disks={_BLOCK: "mrw"}, security=PRIVILEGED,
+    ),
+)  # fmt: skip
+
 _RUNC = "runc, libcontainer's init"
 _SIGNALS = (
     "grep '^Sig[BI]' /proc/self/status | "
@@ -128,13 +159,16 @@ PROCESSES = (
         "a process that is killed has 128 and the signal", "CRI ContainerStatus.exit_code",
         "sh -c 'kill -9 $$'; echo $?",
     ),
-    Behaviour("a first process ignores signals that it does not handle", "pid_namespaces(7)", "kill -TERM $$; echo on"),
+    Behaviour(
+        "a first process ignores signals that it does not handle", "pid_namespaces(7)", "kill -TERM $$; echo on",
+        alone=True,
+    ),
     Behaviour("a command that is killed has 128 and the signal", "CRI ExecSyncResponse", "", exec="kill -15 $$"),
     Behaviour(
         "orphans are the first process's children", "pid_namespaces(7)",
         "(sleep 1 & echo $! >/tmp/pid); sleep 0.3; cut -d' ' -f4 /proc/$(cat /tmp/pid)/stat",
     ),
-    Behaviour("the end of the first process ends the others", "pid_namespaces(7)", "sleep 1000 & exit 4"),
+    Behaviour("the end of the first process ends the others", "pid_namespaces(7)", "sleep 1000 & exit 4", alone=True),
 )  # fmt: skip
 
 _DEFAULT = {"seccomp": {"profile_type": 0}}  # SecurityProfile.RuntimeDefault
@@ -212,7 +246,7 @@ FILES = (
     Behaviour("the root", "issue 10, item 7", "stat -c '%F %u:%g %a' /; touch /new && ls /new", security=ROOT),
     Behaviour(
         "a file of the image that is replaced", "overlayfs",
-        "exec 3</etc/passwd; mv /etc/group /etc/passwd; head -1 /etc/passwd; head -1 <&3", security=ROOT,
+        "exec 3</etc/passwd; mv /etc/group /etc/passwd; head -1 /etc/passwd; head -1 <&3", security=ROOT, alone=True,
     ),
     Behaviour(
         "an open file that is removed", "POSIX unlink",
@@ -261,6 +295,6 @@ FILES = (
 )  # fmt: skip
 
 BEHAVIOURS = (
-    *VOLUMES, *USERS, *STREAMS, *DEVICES, *PROCESSES, *SYSTEM_CALLS, *FILES, *VOLUME_FILES, *ONE_INODE, *SECURITY,
-    *VIEWS, *NETWORKS, *FILES_OF_VOLUMES,
+    *VOLUMES, *USERS, *STREAMS, *DEVICES, *DISKS, *PROCESSES, *SYSTEM_CALLS, *FILES, *VOLUME_FILES, *ONE_INODE,
+    *SECURITY, *VIEWS, *NETWORKS, *FILES_OF_VOLUMES,
 )  # fmt: skip

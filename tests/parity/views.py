@@ -80,9 +80,15 @@ VIEWS = (
     Behaviour(
         "its own program",
         "proc(5)",
-        "cat /proc/1/comm; tr '\\0' ' ' </proc/1/cmdline | cut -c1-20; readlink /proc/1/exe /proc/1/root",
+        "cat /proc/1/comm; tr '\\0' ' ' </proc/1/cmdline | cut -c1-20; readlink /proc/1/exe; readlink /proc/1/root",
+        alone=True,
     ),
-    Behaviour("only its own processes", "pid_namespaces(7)", "ls -d /proc/[0-9]* | wc -l; ps -o pid,ppid,comm | wc -l"),
+    Behaviour(
+        "only its own processes",
+        "pid_namespaces(7)",
+        "ls -d /proc/[0-9]* | wc -l; ps -o pid,ppid,comm | wc -l",
+        alone=True,
+    ),
     Behaviour("an exec is nobody's child", "runc", "", exec="cut -d' ' -f4,7,8 /proc/$$/stat"),
     Behaviour(
         "an exec's limits are the container's",
@@ -134,16 +140,23 @@ VIEWS = (
         "issue 9: cgroup memory; kubernetes issue 117070",
         "tail /dev/zero; echo $?; cat /proc/self/oom_score_adj",
         config=_RESOURCES,
+        alone=True,
     ),
-    Behaviour("a container at its memory limit", "Kubernetes: OOMKilled", "exec tail /dev/zero", config=_RESOURCES),
     Behaviour(
-        "a long line in the log", "Kubernetes KEP: container logs, 16 KiB", "head -c 40000 /dev/zero | tr '\\0' x"
+        "a container at its memory limit", "Kubernetes: OOMKilled", "exec tail /dev/zero", config=_RESOURCES, alone=True
     ),
-    Behaviour("an exit code beyond 255", "exit(3)", "exit 300"),
+    Behaviour(
+        "a long line in the log",
+        "Kubernetes KEP: container logs, 16 KiB",
+        "head -c 40000 /dev/zero | tr '\\0' x",
+        alone=True,
+    ),
+    Behaviour("an exit code beyond 255", "exit(3)", "exit 300", alone=True),
     Behaviour(
         "a program that is not there",
         "POSIX shell, 127",
         "nothing; test -x /etc/passwd; echo $?; /etc/passwd; echo $?; exec /nothing",
+        alone=True,
     ),
     Behaviour(
         "a segmentation fault",
