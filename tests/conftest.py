@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -29,14 +28,32 @@ def ctrl_c_is_heard() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+_BEFORE = pytest.StashKey[frozenset[str]]()
+_LEFT = pytest.StashKey[frozenset[str]]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """See what is there; of several processes that test side by side the one that they belong to does it."""
+    if session.config.getoption("--leftovers") and not hasattr(session.config, "workerinput"):
+        session.config.stash[_BEFORE] = leftovers.resources()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """The session ends with what it found: no process, link, namespace, mount, loop device, lease or rule more."""
-    before = leftovers.resources()
-    yield
-    if not request.config.getoption("--leftovers"):
+    before = session.config.stash.get(_BEFORE, None)
+    if before is None:
         return
     deadline = time.monotonic() + _SETTLE
     while (left := leftovers.resources() - before) and time.monotonic() < deadline:
         time.sleep(0.2)  # for processes that were killed: their reaper is not ours to wait for
-    assert not left, "the tests left behind:\n" + "\n".join(sorted(left))
+    session.config.stash[_LEFT] = left
+    if left and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what is left."""
+    if left := config.stash.get(_LEFT, frozenset()):
+        terminalreporter.section("the tests left behind", red=True)
+        terminalreporter.write("\n".join((*sorted(left), "")))
