@@ -19,7 +19,7 @@ import grpc
 import yaml
 
 from tests.standins.registry import registries_conf, running_stand_ins
-from tests.support.accelerators import share_findings
+from tests.support.accelerators import keep_findings, share_findings
 from tests.support.conformance_client import Cri
 from tests.support.registry import Registry
 
@@ -69,6 +69,7 @@ def serving(settings: Mapping[str, Any] | None = None, under: Sequence[str] = ()
         process = stack.enter_context(_daemon(directory, under))
         cri = stack.enter_context(Cri.connect(directory / "cri.sock", directory / "logs"))
         _wait_ready(cri, process, directory)
+        keep_findings(directory / "state")
         stack.callback(cri.remove_everything)
         yield Serving(directory, registry, process, cri)
 

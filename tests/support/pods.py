@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.accelerators import share_findings
+from tests.support.accelerators import keep_findings, share_findings
 
 BRIDGE = "vmsrun0"
 
@@ -101,6 +101,7 @@ def node(registries_conf: str) -> Iterator[Node]:
         (directory / "config.yaml").write_text(yaml.safe_dump(_configuration(directory)))
         share_findings(directory / "state")
         yield Node(directory)
+        keep_findings(directory / "state")
     finally:
         subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)
         shutil.rmtree(directory)

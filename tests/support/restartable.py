@@ -11,7 +11,7 @@ import yaml
 
 from tests.standins.registry import registries_conf, running_stand_ins
 from tests.support import conformance
-from tests.support.accelerators import share_findings
+from tests.support.accelerators import keep_findings, share_findings
 from tests.support.conformance_client import Cri, eventually
 from tests.support.libvirt import OwnLibvirtd
 
@@ -91,6 +91,7 @@ def restartable_node(under: Sequence[str] = ()) -> Iterator[Node]:
         node = Node(directory, under)
         eventually((directory / "libvirtd/run/libvirt-sock").exists)
         node.start()
+        keep_findings(directory / "state")
         yield node
         node.cri.remove_everything()
         node.end(signal.SIGTERM)
