@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.standins.images import BUSYBOX
 from tests.support.modes import differences, readable_by_others
@@ -88,16 +89,6 @@ def test_a_container_that_reads_files_larger_than_its_memory_is_not_killed(node:
     assert f"{3 * 40 * 1024 * 1024}" in ran.stdout
 
 
-def test_the_pod_is_said_with_kernel_boot_time_and_address(node: Node) -> None:
-    manifest = node.directory / "timed.yaml"
-    manifest.write_text(str(pod(container("one", "exit 3"))).replace("'", '"'))
-    ran = node.vmsandbox("run", "--timings", str(manifest))
-    assert ran.status == 3, ran.stderr
-    assert "pod default/test: Linux 6." in ran.stderr
-    assert "10.197.0." in ran.stderr
-    assert all(part in ran.stderr for part in ("prepare", "machine", "kernel", "agent", "first container"))
-
-
 def test_a_burst_of_output_arrives_whole_and_in_order_at_a_slow_reader(node: Node) -> None:
     count = 160_000  # lines of 100 digits: 16 MB
     script = f"awk 'BEGIN {{ for (i = 0; i < {count}; i++) printf \"%0100d\\n\", i }}'"
@@ -129,21 +120,17 @@ def test_a_machine_that_is_killed_ends_the_pod_with_an_error(node: Node, program
         assert said in process.stderr.read()
 
 
-def test_a_container_that_is_killed_ends_as_killed(node: Node) -> None:
+def test_a_container_that_is_killed_ends_as_killed_in_a_pod_with_kernel_boot_time_and_address(node: Node) -> None:
     victim = container("victim", "echo running; exec sleep 1000")
     killer = container("killer", "until kill -9 $(pgrep -x sleep); do sleep 0.2; done")
-    ran = node.run(pod(victim, killer, shareProcessNamespace=True))
+    manifest = node.directory / "timed.yaml"
+    manifest.write_text(yaml.safe_dump(pod(victim, killer, shareProcessNamespace=True)))
+    ran = node.vmsandbox("run", "--timings", str(manifest))
     assert "container victim: Error, exit code 137" in ran.stderr
     assert ran.status == 137
-
-
-def test_ctrl_c_while_the_pod_runs_asks_it_to_end(node: Node) -> None:
-    script = "trap 'echo asked to end; exit 0' TERM; echo running; while true; do sleep 0.1; done"
-    with node.running(pod(container("one", script), terminationGracePeriodSeconds=30)) as process:
-        wait_for("running", process)
-        process.send_signal(signal.SIGINT)
-        wait_for("asked to end", process)
-        assert process.wait(30) == 130
+    assert "pod default/test: Linux 6." in ran.stderr
+    assert "10.197." in ran.stderr
+    assert all(part in ran.stderr for part in ("prepare", "machine", "kernel", "agent", "first container"))
 
 
 @pytest.mark.parametrize("after", [0.4, 1.0, 2.0, 4.0])
@@ -154,19 +141,20 @@ def test_ctrl_c_before_the_pod_runs_leaves_nothing(node: Node, after: float) -> 
         assert process.wait(60) == 130
 
 
-def test_all_that_a_run_makes_has_the_modes_of_the_table_and_another_user_reads_none_of_it(node: Node) -> None:
+def test_a_run_makes_what_no_other_user_reads_and_ctrl_c_asks_its_pod_to_end(node: Node) -> None:
     secret = {"name": "secret", "secret": {"secretName": "password"}}
     data = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "password"}, "stringData": {"token": "hush"}}
-    script = "echo running; sleep 1000"
+    script = "trap 'echo asked to end; exit 0' TERM; echo running; while true; do sleep 0.1; done"
     mounts = [{"name": "secret", "mountPath": "/secret"}, {"name": "disk", "mountPath": "/disk"}]
     volumes = [secret, {"name": "disk", "emptyDir": {}}]
-    with node.running(pod(container("one", script, volumeMounts=mounts), volumes=volumes), data) as process:
+    running = pod(container("one", script, volumeMounts=mounts), volumes=volumes, terminationGracePeriodSeconds=30)
+    with node.running(running, data) as process:
         wait_for("running", process)
         assert differences(places(config.load(node.directory / "config.yaml"))) == []
-        found = readable_by_others(node.directory / "run", node.directory / "state")
+        assert readable_by_others(node.directory / "run", node.directory / "state") == []
         process.send_signal(signal.SIGINT)
-        process.wait(30)
-    assert found == []
+        wait_for("asked to end", process)
+        assert process.wait(30) == 130
 
 
 def test_what_a_killed_run_has_left_is_given_back_by_the_next(node: Node) -> None:

@@ -1,7 +1,8 @@
 """Paths of the node whose file system hangs, as a dead NFS server's does: an error that names the path, and no more."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,18 @@ def in_place_of(kind: str, dead: Path) -> dict[str, Any]:
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["volume", "log", "seccomp profile"])
-def test_a_path_that_hangs_is_an_error_that_names_it(pod: Pod, dead: Path, kind: str) -> None:
-    error = refused(pod, **in_place_of(kind, dead))
-    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert f"{dead}" in error.details()
-    assert "did not answer" in error.details()
+def refused_together(pod: Pod, configs: Iterable[dict[str, Any]]) -> list[grpc.RpcError]:
+    """What each of these is refused with, all at once: each waits for its deadline."""
+    configs = list(configs)
+    with ThreadPoolExecutor(len(configs)) as pool:
+        return list(pool.map(lambda config: refused(pod, **config), configs))
+
+
+def test_a_path_that_hangs_is_an_error_that_names_it(pod: Pod, dead: Path) -> None:
+    for error in refused_together(pod, (in_place_of(kind, dead) for kind in ("volume", "log", "seccomp profile"))):
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert f"{dead}" in error.details()
+        assert "did not answer" in error.details()
 
 
 def test_others_go_on_and_so_does_the_pod_itself(cri: Cri, pod: Pod, waiting: Container, dead: Path) -> None:
@@ -60,8 +67,9 @@ def test_others_go_on_and_so_does_the_pod_itself(cri: Cri, pod: Pod, waiting: Co
 
 def test_calls_that_hang_are_bounded_until_they_come_back(pod: Pod) -> None:
     with hung(Path(pod.config.log_directory) / "gone") as dead:
-        codes = [refused(pod, **in_place_of("volume", dead)).code() for _ in range(MOST_OF_ONE + 1)]
-        assert codes == [grpc.StatusCode.DEADLINE_EXCEEDED] * MOST_OF_ONE + [grpc.StatusCode.UNAVAILABLE]
+        errors = refused_together(pod, [in_place_of("volume", dead)] * MOST_OF_ONE)
+        assert [error.code() for error in errors] == [grpc.StatusCode.DEADLINE_EXCEEDED] * MOST_OF_ONE
+        assert refused(pod, **in_place_of("volume", dead)).code() is grpc.StatusCode.UNAVAILABLE
     dead.rmdir()
     pod.create().remove()
 

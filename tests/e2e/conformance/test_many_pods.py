@@ -1,5 +1,9 @@
-"""Twenty pods asked for at once: none fails, none gets what another has, and the daemon goes on answering."""
+"""Pods asked for at once: none fails, none gets what another has, and the daemon goes on answering.
 
+VMSANDBOX_PODS is how many; twenty take an emulating machine with two processors minutes.
+"""
+
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +15,7 @@ from tests.support.conformance import Serving
 from tests.support.conformance_client import Cri, Pod
 from tests.support.listing import listing
 
-PODS = 20
+PODS = int(os.environ.get("VMSANDBOX_PODS", "8"))
 
 
 def said_by_processes(daemon: Serving, pattern: str) -> list[str]:
@@ -28,7 +32,7 @@ def said_by_processes(daemon: Serving, pattern: str) -> list[str]:
 
 
 @pytest.mark.timeout(900)
-def test_twenty_pods_at_once(cri: Cri, daemon: Serving) -> None:
+def test_many_pods_at_once(cri: Cri, daemon: Serving) -> None:
     with listing(cri) as answers, ThreadPoolExecutor(PODS) as pool:
         pods = list(pool.map(lambda _: cri.run_pod("small"), range(PODS)))
         statuses = [pod.status() for pod in pods]
