@@ -9,8 +9,9 @@ import pytest
 from vmsandbox.guestimage import manifest
 from vmsandbox.guestimage.base import Base
 from vmsandbox.guestimage.build import build_guest_image
-from vmsandbox.guestimage.inputs import agent_build, agent_sources
-from vmsandbox.guestimage.manifest import BuiltImage
+from vmsandbox.guestimage.inputs import Recipe, agent_build, agent_sources, source_date_epoch
+from vmsandbox.guestimage.manifest import DEFAULT_DIRECTORY, BuiltImage
+from vmsandbox.guestimage.mirrors import choose_sources
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="building the guest image needs root"),
@@ -22,7 +23,13 @@ MAX_ROOT = 60 * 1024 * 1024
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("guest-image")
+    """With the base layer of this host's image, where that was built from the same inputs: one build less."""
+    directory = tmp_path_factory.mktemp("guest-image")
+    base = f"base/{Recipe('trixie', choose_sources('trixie'), source_date_epoch()).base_key()}"
+    if (DEFAULT_DIRECTORY / base).is_dir():
+        (directory / "base").mkdir()
+        subprocess.run(["cp", "-a", DEFAULT_DIRECTORY / base, directory / base], check=True)
+    return directory
 
 
 @pytest.fixture
@@ -38,6 +45,8 @@ def _base(image: BuiltImage) -> Base:
 
 async def test_an_image_built_again_has_the_same_bytes(image: BuiltImage, output: Path) -> None:
     again = await build_guest_image(output=output, refresh=True)
+    if again.manifest.packages != image.manifest.packages:  # Debian has had newer ones since the host's was built
+        image, again = again, await build_guest_image(output=output, refresh=True)
     assert again.manifest == image.manifest
 
 

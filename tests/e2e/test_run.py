@@ -13,7 +13,7 @@ import yaml
 
 from tests.standins.images import BUSYBOX
 from tests.support.modes import differences, readable_by_others
-from tests.support.pods import Node
+from tests.support.pods import SUBNET, Node
 from vmsandbox import config
 from vmsandbox.node.modes import places
 
@@ -129,7 +129,7 @@ def test_a_container_that_is_killed_ends_as_killed_in_a_pod_with_kernel_boot_tim
     assert "container victim: Error, exit code 137" in ran.stderr
     assert ran.status == 137
     assert "pod default/test: Linux 6." in ran.stderr
-    assert "10.197." in ran.stderr
+    assert f"{SUBNET}." in ran.stderr
     assert all(part in ran.stderr for part in ("prepare", "machine", "kernel", "agent", "first container"))
 
 

@@ -16,7 +16,10 @@ import yaml
 
 from tests.support.accelerators import keep_findings, share_findings
 
-BRIDGE = "vmsrun0"
+_NUMBER = os.getpid() % 250
+BRIDGE = f"vmsrun{_NUMBER}"
+SUBNET = f"10.195.{_NUMBER}"
+"""Other tests, at the same time, have bridges and subnets of their own."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,11 @@ def _configuration(directory: Path) -> dict[str, Any]:
         "images": {"registries_conf": str(directory / "registries.conf")},
         "network": {
             "config_directory": str(directory / "cni"),
-            "default": {"bridge": BRIDGE, "subnet_v4": "10.197.0.0/24", "subnet_v6": "fd76:6d73:616e:6e66::/64"},
+            "default": {
+                "bridge": BRIDGE,
+                "subnet_v4": f"{SUBNET}.0/24",
+                "subnet_v6": f"fd76:6d73:616e:{_NUMBER:x}::/64",
+            },
         },
     }
 
