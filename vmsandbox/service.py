@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 from vmsandbox import log
 from vmsandbox.errors import InvalidArgument, NotFound
-from vmsandbox.guest.streams import PortStream
+from vmsandbox.guest import PortStream
 from vmsandbox.images import ImageStore
 from vmsandbox.model import (
     AttachRequest,

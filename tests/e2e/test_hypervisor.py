@@ -24,7 +24,7 @@ from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
-from vmsandbox.guest.session import Session
+from vmsandbox.guest.session.session import Session
 from vmsandbox.hypervisor import embedded
 from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState, NetworkDevice, Share
 from vmsandbox.hypervisor.bindings import libvirt

@@ -20,8 +20,8 @@ from tests.support import conformance
 from tests.support.libvirt import embedded_uri, qemu_pid
 from vmsandbox import config
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.guest import stream_port
-from vmsandbox.guest.session import Session
+from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.streams import opening
 from vmsandbox.model import (
     AttachRequest,
     ContainerConfig,
@@ -69,7 +69,7 @@ async def service(settings: config.Config, monkeypatch: pytest.MonkeyPatch) -> A
     ask = Session.request
     monkeypatch.setattr(Session, "request", lambda self, request, _: ask(self, request, NEVER))
     for module, deadline in (
-        (stream_port, "OPEN_DEADLINE"), (stopping, "KILL_DEADLINE"), (execs, "CLEAR_DEADLINE"),
+        (opening, "OPEN_DEADLINE"), (stopping, "KILL_DEADLINE"), (execs, "CLEAR_DEADLINE"),
         (sandbox, "_END_DEADLINE"),
     ):  # fmt: skip
         monkeypatch.setattr(module, deadline, NEVER)

@@ -13,9 +13,9 @@ import pytest
 from tests.support.vsock import vhost_device_program
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
-from vmsandbox.guest import vhost_daemon
-from vmsandbox.guest.transport import TransportBroken
-from vmsandbox.guest.vhost_device import VhostDevice
+from vmsandbox.guest.transport import vhost_daemon
+from vmsandbox.guest.transport.connection import TransportBroken
+from vmsandbox.guest.transport.vhost_device import VhostDevice
 from vmsandbox.process import Account, ProcessIdentity
 
 USERS = MachineUsers(Account(1_800_001_000, 1_800_001_002), Account(1_800_001_001, 1_800_001_001))

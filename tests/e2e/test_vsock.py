@@ -24,9 +24,9 @@ from tests.support.vsock import USERS, vhost_device_program, vsock_daemon
 from vmsandbox.errors import Unavailable
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
-from vmsandbox.guest.session import Session
-from vmsandbox.guest.transport import TransportBroken
-from vmsandbox.guest.vhost_device import VhostDevice
+from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.transport.connection import TransportBroken
+from vmsandbox.guest.transport.vhost_device import VhostDevice
 from vmsandbox.protocol.messages import ConfigureGuest, CreateContainer, Event, Exec, Stream
 
 BOOT_DEADLINE = 120
@@ -34,7 +34,7 @@ BOOT_DEADLINE = 120
 IN_GUEST = """
 import asyncio, socket, sys
 from vmsandbox.errors import Unavailable
-from vmsandbox.guest.vsock import KernelVsock
+from vmsandbox.guest.transport.kernel_vsock import KernelVsock
 
 async def main():
     loopback = KernelVsock(1)

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from tests.fakes.measures import measures
 from tests.fakes.processes import FakeOutput, FakeProcess, Program, until_killed
-from vmsandbox.guest.transport import Connection
+from vmsandbox.guest.transport.connection import Connection
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack, pack_json, parse_json
 from vmsandbox.protocol.messages import (

@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.fakes.agent import FakeAgent, Refusal
 from tests.fakes.processes import FakeProcess
-from vmsandbox.guest.transport import Connection
+from vmsandbox.guest.transport.connection import Connection
 from vmsandbox.protocol.codec import JSON, encode
 from vmsandbox.protocol.framing import MAX_FRAME, pack, pack_json
 from vmsandbox.protocol.messages import (

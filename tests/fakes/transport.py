@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from vmsandbox.errors import Unavailable
-from vmsandbox.guest.transport import TransportBroken
+from vmsandbox.guest.transport.connection import TransportBroken
 from vmsandbox.model import Vsock
 
 

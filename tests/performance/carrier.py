@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Protocol
 
 from tests.support.conformance_client import Container, Cri, eventually
-from vmsandbox.guest.transport import Transport
+from vmsandbox.guest.transport.connection import Transport
 from vmsandbox.streaming.client import CommandClient, Wanted
 
 PORT, PIECE = 9000, 16 * 1024

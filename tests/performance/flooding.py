@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.fakes.agent import FakeAgent
 from tests.fakes.processes import FakeProcess, until_killed
-from vmsandbox.guest.transport import Connection
+from vmsandbox.guest.transport.connection import Connection
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.framing import MAX_FRAME, pack, pack_json
 from vmsandbox.protocol.messages import Envelope, Exit, Kind

@@ -23,7 +23,7 @@ from tests.support.conformance import Serving, serving
 from tests.support.conformance_client import Container
 from vmsandbox.config import load
 from vmsandbox.cri.client import CriClient, connected
-from vmsandbox.guest.transport import Transport
+from vmsandbox.guest.transport.connection import Transport
 from vmsandbox.model import ExecRequest, PortForwardRequest
 from vmsandbox.node.host import open_transports
 from vmsandbox.streaming import client as websocket_client

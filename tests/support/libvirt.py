@@ -16,8 +16,8 @@ from pathlib import Path
 from tests.support.qemu import GUEST_IMAGE
 from tests.support.vsock import vhost_device_program
 from vmsandbox.claims import UserRange
-from vmsandbox.guest.transport import Transport
-from vmsandbox.guest.transports import Transports, use_kernel
+from vmsandbox.guest.transport.connection import Transport
+from vmsandbox.guest.transport.transports import Transports, use_kernel
 from vmsandbox.guestimage.manifest import load_image
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.hypervisor.embedded import QEMU_GROUP, QEMU_USER

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from vmsandbox import aio
 from vmsandbox.errors import Unavailable
-from vmsandbox.guest.transport import Transport, TransportBroken
+from vmsandbox.guest.transport.connection import Transport, TransportBroken
 from vmsandbox.model import Vsock
 from vmsandbox.process import ProcessIdentity
 

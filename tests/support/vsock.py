@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.claims import MachineUsers
-from vmsandbox.guest.vhost_device import VhostDevice
+from vmsandbox.guest.transport.vhost_device import VhostDevice
 from vmsandbox.process import Account
 
 INSTALLED = Path("/var/cache/vmsandbox/bin/vhost-device-vsock")

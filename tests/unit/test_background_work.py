@@ -10,7 +10,7 @@ from tests.support.waiting import until
 from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from tests.unit.test_service import running
 from vmsandbox import aio
-from vmsandbox.guest.stdin import InputStream
+from vmsandbox.guest.streams.input import InputStream
 from vmsandbox.hypervisor import bindings, embedded, resync
 from vmsandbox.hypervisor.events import EventHub
 from vmsandbox.model import SandboxState
@@ -98,7 +98,7 @@ async def test_an_error_in_delivering_input_is_told_to_who_writes(monkeypatch):
     async def failing(_: InputStream) -> None:
         raise KeyError("unexpected")
 
-    monkeypatch.setattr("vmsandbox.guest.stdin.Reopening.open", failing)
+    monkeypatch.setattr("vmsandbox.guest.streams.input.Reopening.open", failing)
     async with InputStream("stdin of c", None, None) as stream:  # type: ignore[arg-type]
         with pytest.raises(Exception, match="unexpected"):
             async with asyncio.timeout(10):

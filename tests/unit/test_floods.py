@@ -17,12 +17,13 @@ from tests.support.waiting import until
 from tests.unit.guest.test_session import hang
 from vmsandbox.errors import Unavailable
 from vmsandbox.fairness import UNBROKEN, Fairness
-from vmsandbox.guest import control, stream_port
-from vmsandbox.guest import session as session_module
 from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.control import MAX_BRACKETS
-from vmsandbox.guest.session import RunState, Session
-from vmsandbox.guest.transport import Connection
+from vmsandbox.guest.session import control
+from vmsandbox.guest.session import session as session_module
+from vmsandbox.guest.session.control import MAX_BRACKETS
+from vmsandbox.guest.session.session import RunState, Session
+from vmsandbox.guest.streams import opening
+from vmsandbox.guest.transport.connection import Connection
 from vmsandbox.model import ContainerState
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.framing import pack, pack_json
@@ -185,7 +186,7 @@ async def test_a_stream_that_a_guest_ends_again_and_again_is_opened_less_and_les
     agent: FakeAgent, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(stream_port.random, "uniform", lambda low, high: pauses.append(high) or 0)
+    monkeypatch.setattr(opening.random, "uniform", lambda low, high: pauses.append(high) or 0)
 
     async def serve(connection: Connection) -> None:
         await connection.send(pack(b"x"))

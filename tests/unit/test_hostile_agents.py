@@ -13,8 +13,8 @@ from tests.fakes.transport import UnixTransport
 from tests.unit.guest.test_session import hang
 from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.guest import hybrid_vsock
-from vmsandbox.guest.session import Session
+from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.transport import hybrid_vsock
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import Containers, ListContainers
 from vmsandbox.sandbox.lifecycle import sandbox

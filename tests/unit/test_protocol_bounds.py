@@ -14,7 +14,7 @@ from vmsandbox.cri.convert import to_cri, usage
 from vmsandbox.cri.metrics.metric import MeasuredContainer
 from vmsandbox.cri.metrics.to_cri import pod_metrics
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.guest.requests import Requests
+from vmsandbox.guest.session.requests import Requests
 from vmsandbox.model import (
     ContainerConfig,
     ContainerMetadata,

@@ -26,7 +26,7 @@ from vmsandbox.errors import (
     Unimplemented,
     VmsandboxError,
 )
-from vmsandbox.guest.transport import TransportBroken
+from vmsandbox.guest.transport.connection import TransportBroken
 from vmsandbox.model import (
     ContainerEventKind,
     ContainerSecurity,

@@ -6,9 +6,7 @@ from typing import Any, cast
 
 from vmsandbox.errors import Unavailable
 from vmsandbox.guest.session import Session
-from vmsandbox.guest.stdin import InputStream
-from vmsandbox.guest.stream_port import open_stream
-from vmsandbox.guest.streams import OutputStream, PortStream
+from vmsandbox.guest.streams import InputStream, OutputStream, PortStream, open_stream
 from vmsandbox.guest.transport import Connection
 from vmsandbox.protocol.messages import (
     AdjustClock,

@@ -8,10 +8,10 @@ from pathlib import Path
 from vmsandbox.claims import UserRange
 from vmsandbox.config import Config, MachineConfig
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.guest.transports import Transports, use_kernel
-from vmsandbox.guest.vhost_daemon import DEFAULT_PROGRAM
+from vmsandbox.guest import Transports, use_kernel
+from vmsandbox.guest import DEFAULT_PROGRAM
 from vmsandbox.guestimage import BuiltImage, load_image
-from vmsandbox.hypervisor.base import GuestImage, Hypervisor
+from vmsandbox.hypervisor import GuestImage, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.network import BridgeSettings, Network, NetworkSettings
 from vmsandbox.node import file_server, modes

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.conformance.test_processes import processes
 from tests.support.conformance import Serving
 from tests.support.conformance_client import Pod
-from vmsandbox.guest.transport import Connection
+from vmsandbox.guest.transport.connection import Connection
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.framing import pack_json, parse_json
 from vmsandbox.protocol.messages import CONTROL_PORT, VERSION, Envelope, Hello, HelloProof, Kind, ListContainers

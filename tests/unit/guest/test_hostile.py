@@ -12,11 +12,11 @@ from tests.fakes.transport import UnixTransport
 from tests.support.waiting import until
 from tests.unit.guest.test_session import exit_of, hang
 from vmsandbox.errors import DeadlineExceeded, Unavailable
-from vmsandbox.guest import stream_port
 from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.events import MAX_WAITING, EventPump
-from vmsandbox.guest.session import RunState, Session
-from vmsandbox.guest.text import first_line, printable
+from vmsandbox.guest.session.events import MAX_WAITING, EventPump
+from vmsandbox.guest.session.session import RunState, Session
+from vmsandbox.guest.session.untrusted_text import first_line, printable
+from vmsandbox.guest.streams import opening
 from vmsandbox.protocol.codec import JSON, encode
 from vmsandbox.protocol.framing import ProtocolError, pack, pack_json
 from vmsandbox.protocol.messages import (
@@ -127,7 +127,7 @@ async def test_a_peer_that_says_no_proper_hello_is_dialled_again_until_the_deadl
 async def test_a_stream_with_broken_frames_is_given_up(
     frame: bytes, agent: FakeAgent, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_port, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(opening, "_LONGEST_PAUSE", 0.01)
 
     async def serve(connection: object) -> None:
         await connection.send(frame)  # type: ignore[attr-defined]

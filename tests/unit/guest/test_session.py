@@ -20,10 +20,10 @@ from vmsandbox.errors import (
     Unavailable,
     VmsandboxError,
 )
-from vmsandbox.guest import control
 from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.session import RunState, Session
-from vmsandbox.guest.transport import TransportBroken
+from vmsandbox.guest.session import control
+from vmsandbox.guest.session.session import RunState, Session
+from vmsandbox.guest.transport.connection import TransportBroken
 from vmsandbox.protocol.messages import CreateContainer, Event, Exit, HelloReply, ListContainers
 
 

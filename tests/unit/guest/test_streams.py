@@ -13,11 +13,11 @@ from tests.fakes.transport import UnixTransport
 from tests.guest.client import runtime_spec
 from tests.unit.guest.test_session import hang
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
-from vmsandbox.guest import stream_port
 from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.session import Session
-from vmsandbox.guest.stdin import WINDOW
-from vmsandbox.guest.transport import TransportBroken
+from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.streams import opening
+from vmsandbox.guest.streams.input import WINDOW
+from vmsandbox.guest.transport.connection import TransportBroken
 from vmsandbox.protocol.messages import CreateContainer, OpenStream, Stream
 
 PATTERN = random.Random(3).randbytes(1_500_000)
@@ -174,7 +174,7 @@ async def test_writing_after_close_write_is_a_mistake(client: GuestClient) -> No
 async def test_a_stream_that_ends_every_time_is_given_up(
     agent: FakeAgent, client: GuestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_port, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(opening, "_LONGEST_PAUSE", 0.01)
 
     async def no_token(_: OpenStream) -> object:
         return agent._offer(lambda connection: asyncio.sleep(0))

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.waiting import until
-from vmsandbox.guest import transport
-from vmsandbox.guest.transport import Connection
+from vmsandbox.guest.transport import connection as transport
+from vmsandbox.guest.transport.connection import Connection
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.guest import vhost_daemon
-from vmsandbox.guest.transports import Transports
-from vmsandbox.guest.vhost_device import VhostDevice
+from vmsandbox.guest.transport import vhost_daemon
+from vmsandbox.guest.transport.transports import Transports
+from vmsandbox.guest.transport.vhost_device import VhostDevice
 from vmsandbox.process import ProcessIdentity
 
 

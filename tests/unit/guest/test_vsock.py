@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import Unavailable
-from vmsandbox.guest.transport import TransportBroken
-from vmsandbox.guest.vsock import KernelVsock
+from vmsandbox.guest.transport.connection import TransportBroken
+from vmsandbox.guest.transport.kernel_vsock import KernelVsock
 
 
 class OverUnix(KernelVsock):

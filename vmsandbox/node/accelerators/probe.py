@@ -12,7 +12,7 @@ from pathlib import Path
 from vmsandbox import log
 from vmsandbox.claims import UserRange
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
-from vmsandbox.guest.transports import Transports
+from vmsandbox.guest import Transports
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor
 from vmsandbox.node.accelerators.attempts import Attempt, AttemptCache, Circumstances, kvm_identity
 from vmsandbox.node.accelerators.trial import Trial

@@ -9,10 +9,7 @@ from pathlib import Path
 from vmsandbox import aio, fs
 from vmsandbox.claims import UserRange
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.guest.secret import offered
-from vmsandbox.guest.session import Session
-from vmsandbox.guest.transport import Transport
-from vmsandbox.guest.transports import Transports
+from vmsandbox.guest import Session, Transport, Transports, offered
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor, MachineSpec
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.hypervisor.watch import end_of

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
-from vmsandbox.guest.transports import use_kernel
-from vmsandbox.guest.vhost_daemon import installed
+from vmsandbox.guest import use_kernel
+from vmsandbox.guest import installed
 from vmsandbox.guestimage import load_image
-from vmsandbox.hypervisor.base import Accelerator, Hypervisor
+from vmsandbox.hypervisor import Accelerator, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
 from vmsandbox.network import Network

@@ -9,7 +9,7 @@ from pathlib import Path
 from vmsandbox import aio, log
 from vmsandbox.errors import InvalidArgument, VmsandboxError
 from vmsandbox.fs.foreign import ForeignPaths
-from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest import GuestClient
 from vmsandbox.hypervisor.base import Blocks, Disk, Hypervisor
 from vmsandbox.model import Device
 from vmsandbox.protocol import messages

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from vmsandbox.errors import Unavailable
 from vmsandbox.fs.foreign import ForeignPaths
-from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest import GuestClient
 from vmsandbox.model import ContainerEvent, PodSandboxConfig
 from vmsandbox.sandbox.blocks import BlockDisks
 from vmsandbox.sandbox.files import ImageDisks, SandboxDirectories, SharedVolumes, Volumes

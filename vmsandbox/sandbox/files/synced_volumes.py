@@ -17,7 +17,7 @@ from vmsandbox import aio, log
 from vmsandbox.errors import NotFound, Unimplemented, VmsandboxError
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.fs.watching import Watch, Watcher
-from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest import GuestClient
 from vmsandbox.model import Mount
 from vmsandbox.protocol import paths
 from vmsandbox.protocol.messages import WriteVolume

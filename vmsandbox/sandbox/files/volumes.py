@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vmsandbox.fs.foreign import ForeignPaths
-from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest import GuestClient
 from vmsandbox.model import Mount, PropagationMode
 from vmsandbox.protocol import paths
 from vmsandbox.protocol.messages import MakeTmpfs

@@ -10,8 +10,7 @@ from typing import Any
 
 from vmsandbox import aio, log
 from vmsandbox.errors import Cancelled, Unavailable, VmsandboxError, explained
-from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.streams import PortStream
+from vmsandbox.guest import GuestClient, PortStream
 from vmsandbox.hypervisor.base import MachineEvent
 from vmsandbox.model import (
     ContainerConfig,

@@ -8,8 +8,8 @@ from vmsandbox.claims import UserRange
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fairness import Fairness
 from vmsandbox.fs.watching import Watcher
-from vmsandbox.guest.transports import Transports
-from vmsandbox.hypervisor.base import GuestImage, Hypervisor
+from vmsandbox.guest import Transports
+from vmsandbox.hypervisor import GuestImage, Hypervisor
 from vmsandbox.images import ImageStore
 from vmsandbox.model import PodSandboxConfig
 from vmsandbox.network import Network

@@ -10,12 +10,7 @@ from typing import Any, TypeVar
 from vmsandbox import aio, log
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
-from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.clock import ClockKeeper
-from vmsandbox.guest.events import EventHandler
-from vmsandbox.guest.secret import offered
-from vmsandbox.guest.session import Session
-from vmsandbox.guest.transport import Transport, TransportBroken
+from vmsandbox.guest import ClockKeeper, EventHandler, GuestClient, Session, Transport, TransportBroken, offered
 from vmsandbox.hypervisor.base import MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.model import BootTimings, PodNetwork, PodSandboxConfig

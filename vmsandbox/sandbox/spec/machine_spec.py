@@ -4,7 +4,7 @@ import time
 import uuid
 from pathlib import Path
 
-from vmsandbox.guest.transport import Transport
+from vmsandbox.guest import Transport
 from vmsandbox.hypervisor.base import Disk, MachineSpec, NetworkDevice, Share
 from vmsandbox.model import PodNetwork, PodSandboxConfig
 from vmsandbox.process import Account

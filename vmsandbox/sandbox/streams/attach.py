@@ -11,8 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
-from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.stdin import InputStream
+from vmsandbox.guest import GuestClient, InputStream
 from vmsandbox.model import ContainerConfig
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.streams.output import Readers

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from vmsandbox.errors import FailedPrecondition, NotFound
-from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.stdin import InputStream
-from vmsandbox.guest.streams import OutputStream
+from vmsandbox.guest import GuestClient, InputStream, OutputStream
 from vmsandbox.protocol.messages import Exec, Exit, Stream
 
 ACKNOWLEDGED_AT_ONCE = 64 * 1024

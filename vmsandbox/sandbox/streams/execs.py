@@ -14,7 +14,7 @@ from typing import cast
 
 from vmsandbox import aio, log
 from vmsandbox.errors import DeadlineExceeded, ResourceExhausted
-from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest import GuestClient
 from vmsandbox.model import ExecResult
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import Exec, Exit, Stream

@@ -7,7 +7,7 @@ from pathlib import Path
 from vmsandbox import aio, log
 from vmsandbox.errors import explained
 from vmsandbox.fs.foreign import ForeignPaths
-from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest import GuestClient
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.streams.attach import AttachedClients
 from vmsandbox.sandbox.streams.log_writer import LogWriter

@@ -16,9 +16,9 @@ from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 from vmsandbox import aio
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Unavailable
-from vmsandbox.guest import hybrid_vsock
-from vmsandbox.guest.transport import TransportBroken
-from vmsandbox.guest.vhost_daemon import (
+from vmsandbox.guest.transport import hybrid_vsock
+from vmsandbox.guest.transport.connection import TransportBroken
+from vmsandbox.guest.transport.vhost_daemon import (
     DEFAULT_PROGRAM,
     check_length,
     close_directory,

@@ -8,7 +8,7 @@ import socket
 import struct
 
 from vmsandbox.errors import Unavailable
-from vmsandbox.guest.transport import TransportBroken
+from vmsandbox.guest.transport.connection import TransportBroken
 from vmsandbox.model import Vsock
 
 CIDS = range(3, 0x8000_0000)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from vmsandbox.errors import FailedPrecondition, Unavailable
-from vmsandbox.guest.text import first_line
+from vmsandbox.guest.session.untrusted_text import first_line
 from vmsandbox.guest.transport import Connection
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmsandbox.errors import InvalidArgument, Unavailable, VmsandboxError
-from vmsandbox.guest.text import error_from_guest, first_line
+from vmsandbox.guest.session.untrusted_text import error_from_guest, first_line
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json
 from vmsandbox.protocol.messages import AGENT_FRAME, LARGE_ANSWERS, Envelope, Kind, Request

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from vmsandbox.claims import Claims, MachineUsers
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.guest import vhost_daemon
-from vmsandbox.guest.transport import Transport
-from vmsandbox.guest.vhost_daemon import DEFAULT_PROGRAM
-from vmsandbox.guest.vhost_device import VhostDevice
-from vmsandbox.guest.vsock import CIDS, KernelVsock, cid_is_taken, kernel_has_vhost_vsock
+from vmsandbox.guest.transport import vhost_daemon
+from vmsandbox.guest.transport.connection import Transport
+from vmsandbox.guest.transport.kernel_vsock import CIDS, KernelVsock, cid_is_taken, kernel_has_vhost_vsock
+from vmsandbox.guest.transport.vhost_daemon import DEFAULT_PROGRAM
+from vmsandbox.guest.transport.vhost_device import VhostDevice
 
 
 class Transports:

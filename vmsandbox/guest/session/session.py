@@ -24,10 +24,10 @@ from vmsandbox import aio
 from vmsandbox import log as logs
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable, VmsandboxError
 from vmsandbox.fairness import Fairness, Share
-from vmsandbox.guest.control import Control, Goodbye
-from vmsandbox.guest.dialing import dial_until_answered, dial_within
-from vmsandbox.guest.events import EventHandler, EventPump
-from vmsandbox.guest.hello import exchange_hellos
+from vmsandbox.guest.session.control import Control, Goodbye
+from vmsandbox.guest.session.dialing import dial_until_answered, dial_within
+from vmsandbox.guest.session.events import EventHandler, EventPump
+from vmsandbox.guest.session.handshake import exchange_hellos
 from vmsandbox.guest.transport import Connection, Transport, TransportBroken
 from vmsandbox.protocol.messages import VERSIONS, Hello, HelloReply, Request
 from vmsandbox.protocol.secret import random_bytes

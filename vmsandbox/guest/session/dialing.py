@@ -7,8 +7,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_ran
 
 from vmsandbox.errors import DeadlineExceeded, Unavailable
 from vmsandbox.fairness import Share
-from vmsandbox.guest.control import Control
-from vmsandbox.guest.hello import Greet
+from vmsandbox.guest.session.control import Control
+from vmsandbox.guest.session.handshake import Greet
 from vmsandbox.guest.transport import Transport, TransportBroken
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5

@@ -13,7 +13,7 @@ from typing import Self
 from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError, explained
 from vmsandbox.guest.session import Session
-from vmsandbox.guest.stream_port import Reopening
+from vmsandbox.guest.streams.opening import Reopening
 from vmsandbox.guest.transport import Connection
 from vmsandbox.protocol.framing import STREAM_CHUNK, ProtocolError, pack
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from vmsandbox.errors import Unavailable, VmsandboxError
 from vmsandbox.fairness import Share
-from vmsandbox.guest.hello import Greet
-from vmsandbox.guest.requests import Requests, outcome
-from vmsandbox.guest.text import first_line
+from vmsandbox.guest.session.handshake import Greet
+from vmsandbox.guest.session.requests import Requests, outcome
+from vmsandbox.guest.session.untrusted_text import first_line
 from vmsandbox.guest.transport import Connection, Transport
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json

@@ -1,0 +1,11 @@
+"""The ways to a guest, over vsock: where the host's kernel has vhost_vsock, and by vhost-device-vsock elsewhere.
+
+`Transport` is what both are; `Transports` gives a sandbox the one that this host has, and ends it by the sandbox's id.
+A `Connection` carries the frames of docs/protocol.md over a dialled port.
+"""
+
+from vmsandbox.guest.transport.connection import Connection, Transport, TransportBroken
+from vmsandbox.guest.transport.transports import Transports, use_kernel
+from vmsandbox.guest.transport.vhost_daemon import DEFAULT_PROGRAM, installed
+
+__all__ = ["DEFAULT_PROGRAM", "Connection", "Transport", "TransportBroken", "Transports", "installed", "use_kernel"]
