@@ -25,12 +25,12 @@ from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
 from vmsandbox.guest.session.session import Session
-from vmsandbox.hypervisor import embedded
 from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState, NetworkDevice, Share
-from vmsandbox.hypervisor.bindings import libvirt
-from vmsandbox.hypervisor.connection import Connection
 from vmsandbox.hypervisor.console import ConsoleReader
-from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
+from vmsandbox.hypervisor.libvirt import embedded
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
+from vmsandbox.hypervisor.libvirt.connection import Connection
+from vmsandbox.hypervisor.libvirt.hypervisor import LibvirtHypervisor
 from vmsandbox.hypervisor.watch import end_of
 from vmsandbox.protocol.messages import Event
 
@@ -313,7 +313,7 @@ async def test_machines_go_on_without_the_connection(shop: Workshop) -> None:
 CREATE_AND_DIE = textwrap.dedent(
     """
     import asyncio, os, pickle, signal, sys
-    from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
+    from vmsandbox.hypervisor.libvirt.hypervisor import LibvirtHypervisor
 
     async def main():
         async with LibvirtHypervisor.open(sys.argv[1]) as hypervisor:
@@ -327,7 +327,7 @@ CREATE_AND_DIE = textwrap.dedent(
 FIND_AND_END = textwrap.dedent(
     """
     import asyncio, sys
-    from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
+    from vmsandbox.hypervisor.libvirt.hypervisor import LibvirtHypervisor
 
     async def main():
         async with LibvirtHypervisor.open(sys.argv[1]) as hypervisor:

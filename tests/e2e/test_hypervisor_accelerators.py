@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.libvirt import Workshop, embedded_uri, workshop
 from vmsandbox.hypervisor.base import Accelerator, GuestImage
-from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
+from vmsandbox.hypervisor.libvirt.hypervisor import LibvirtHypervisor
 from vmsandbox.node.accelerators.attempts import Attempt
 from vmsandbox.node.accelerators.probe import Prober
 

@@ -12,8 +12,8 @@ from tests.fakes.hypervisor_contract import next_event
 from tests.support.libvirt import OwnLibvirtd, Workshop, kill_qemu, qemu_pid, qemu_runs, workshop
 from vmsandbox.errors import Unavailable
 from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState
-from vmsandbox.hypervisor.bindings import libvirt
-from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
+from vmsandbox.hypervisor.libvirt.hypervisor import LibvirtHypervisor
 
 _START_DEADLINE = 30
 

@@ -20,7 +20,7 @@ from vmsandbox.guest.transport.connection import Transport
 from vmsandbox.guest.transport.transports import Transports, use_kernel
 from vmsandbox.guestimage.manifest import load_image
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
-from vmsandbox.hypervisor.embedded import QEMU_GROUP, QEMU_USER
+from vmsandbox.hypervisor.libvirt.embedded import QEMU_GROUP, QEMU_USER
 
 MEMORY = 256 * 1024 * 1024
 

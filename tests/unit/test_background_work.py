@@ -11,8 +11,8 @@ from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from tests.unit.test_service import running
 from vmsandbox import aio
 from vmsandbox.guest.streams.input import InputStream
-from vmsandbox.hypervisor import bindings, embedded, resync
-from vmsandbox.hypervisor.events import EventHub
+from vmsandbox.hypervisor.libvirt import bindings, embedded, resync
+from vmsandbox.hypervisor.libvirt.events import EventHub
 from vmsandbox.model import SandboxState
 from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
 from vmsandbox.sandbox.machines.machine import Machine

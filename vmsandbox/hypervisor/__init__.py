@@ -1,1 +1,37 @@
-"""Machines: a pure function writes the domain, libvirt runs it."""
+"""Machines: what a hypervisor is to the rest of vmsandbox, and how a machine's guest is watched from outside.
+
+`Hypervisor` is the interface: a `MachineSpec` in, a running machine and its events out. `vmsandbox.hypervisor.libvirt`
+implements it, and is imported by whoever opens a hypervisor.
+"""
+
+from vmsandbox.hypervisor.base import (
+    TCG_CACHE,
+    Accelerator,
+    Blocks,
+    Disk,
+    GuestImage,
+    Hypervisor,
+    MachineEvent,
+    MachineSpec,
+    MachineState,
+    NetworkDevice,
+    Share,
+)
+from vmsandbox.hypervisor.console import ConsoleReader
+from vmsandbox.hypervisor.watch import end_of
+
+__all__ = [
+    "TCG_CACHE",
+    "Accelerator",
+    "Blocks",
+    "ConsoleReader",
+    "Disk",
+    "GuestImage",
+    "Hypervisor",
+    "MachineEvent",
+    "MachineSpec",
+    "MachineState",
+    "NetworkDevice",
+    "Share",
+    "end_of",
+]

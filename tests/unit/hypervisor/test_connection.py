@@ -10,9 +10,9 @@ import pytest
 from tests.support.waiting import until
 from tests.unit.hypervisor.test_faults import libvirt_error
 from vmsandbox.errors import InvalidArgument, NotFound, Unavailable
-from vmsandbox.hypervisor import connection as module
-from vmsandbox.hypervisor.bindings import libvirt
-from vmsandbox.hypervisor.connection import Connection
+from vmsandbox.hypervisor.libvirt import connection as module
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
+from vmsandbox.hypervisor.libvirt.connection import Connection
 
 
 class Daemon:

@@ -10,8 +10,8 @@ import pytest
 from tests.support.golden import assert_golden
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.hypervisor.base import Accelerator, Blocks, Disk, GuestImage, MachineSpec, NetworkDevice, Share
-from vmsandbox.hypervisor.disks import PluggedDisk, disk_xml, free_target, plugged_disks
-from vmsandbox.hypervisor.domain import domain_xml, security_models
+from vmsandbox.hypervisor.xml.disks import PluggedDisk, disk_xml, free_target, plugged_disks
+from vmsandbox.hypervisor.xml.domain import domain_xml, security_models
 from vmsandbox.model import Vsock
 from vmsandbox.process import Account
 

@@ -10,8 +10,8 @@ import pytest
 from tests.fakes.hypervisor_contract import next_event
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.hypervisor.base import MachineEvent, MachineState
-from vmsandbox.hypervisor.bindings import libvirt
-from vmsandbox.hypervisor.events import EventHub
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
+from vmsandbox.hypervisor.libvirt.events import EventHub
 
 STARTED, STOPPED, CRASHED = (
     libvirt.VIR_DOMAIN_EVENT_STARTED,

@@ -5,9 +5,9 @@ import errno
 import pytest
 
 from vmsandbox import errors
-from vmsandbox.hypervisor.bindings import libvirt
-from vmsandbox.hypervisor.domains import _of_qemu
-from vmsandbox.hypervisor.faults import translated
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
+from vmsandbox.hypervisor.libvirt.domains import _of_qemu
+from vmsandbox.hypervisor.libvirt.faults import translated
 
 
 def libvirt_error(code: int, message: str = "it went wrong", domain: int = 0, number: int = 0) -> Exception:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmsandbox.errors import NotFound
-from vmsandbox.hypervisor.processes import QemuProcesses, machine_of, sizes_in
+from vmsandbox.hypervisor.libvirt.qemu_processes import QemuProcesses, machine_of, sizes_in
 from vmsandbox.process import stat_of
 
 MIB = 1024 * 1024

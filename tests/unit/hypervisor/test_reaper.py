@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.waiting import until
 from vmsandbox.errors import Internal
-from vmsandbox.hypervisor.reaper import reap, reaping
+from vmsandbox.hypervisor.libvirt.reaper import reap, reaping
 
 
 def program(directory: Path, name: str) -> Path:

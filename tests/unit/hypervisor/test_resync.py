@@ -9,9 +9,9 @@ from tests.fakes.hypervisor_contract import next_event
 from tests.support.waiting import until
 from vmsandbox import aio
 from vmsandbox.errors import Unavailable
-from vmsandbox.hypervisor import resync
 from vmsandbox.hypervisor.base import MachineEvent, MachineState
-from vmsandbox.hypervisor.events import EventHub
+from vmsandbox.hypervisor.libvirt import resync
+from vmsandbox.hypervisor.libvirt.events import EventHub
 
 GONE = MachineEvent("m", MachineState.GONE, "ended while libvirt was not there to tell why")
 

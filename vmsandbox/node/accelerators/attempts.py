@@ -9,7 +9,7 @@ from vmsandbox import fs
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.fs import durable
 from vmsandbox.fs.opening import MEBIBYTE, read_regular
-from vmsandbox.hypervisor.base import Accelerator, GuestImage
+from vmsandbox.hypervisor import Accelerator, GuestImage
 from vmsandbox.protocol import codec
 
 _KVM = Path("/dev/kvm")

@@ -13,7 +13,7 @@ from vmsandbox import log
 from vmsandbox.claims import UserRange
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest import Transports
-from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor
+from vmsandbox.hypervisor import Accelerator, GuestImage, Hypervisor
 from vmsandbox.node.accelerators.attempts import Attempt, AttemptCache, Circumstances, kvm_identity
 from vmsandbox.node.accelerators.trial import Trial
 

@@ -10,9 +10,7 @@ from vmsandbox import aio, fs
 from vmsandbox.claims import UserRange
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.guest import Session, Transport, Transports, offered
-from vmsandbox.hypervisor.base import Accelerator, GuestImage, Hypervisor, MachineSpec
-from vmsandbox.hypervisor.console import ConsoleReader
-from vmsandbox.hypervisor.watch import end_of
+from vmsandbox.hypervisor import Accelerator, ConsoleReader, GuestImage, Hypervisor, MachineSpec, end_of
 from vmsandbox.process import Account
 from vmsandbox.protocol.messages import Event
 from vmsandbox.protocol.secret import random_bytes

@@ -10,7 +10,7 @@ from vmsandbox import aio, log
 from vmsandbox.errors import InvalidArgument, VmsandboxError
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.guest import GuestClient
-from vmsandbox.hypervisor.base import Blocks, Disk, Hypervisor
+from vmsandbox.hypervisor import Blocks, Disk, Hypervisor
 from vmsandbox.model import Device
 from vmsandbox.protocol import messages
 from vmsandbox.sandbox.blocks.node import BlockNode, FoundDevice, MadeNode, look

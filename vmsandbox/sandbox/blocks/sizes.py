@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.fs.foreign import ForeignPaths
-from vmsandbox.hypervisor.base import Hypervisor
+from vmsandbox.hypervisor import Hypervisor
 from vmsandbox.sandbox.blocks.node import BlockNode
 from vmsandbox.sandbox.blocks.nodes import BlockNodes
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from vmsandbox import aio
 from vmsandbox.errors import NotFound
 from vmsandbox.guest import GuestClient
-from vmsandbox.hypervisor.base import Disk, Hypervisor
+from vmsandbox.hypervisor import Disk, Hypervisor
 from vmsandbox.images import ImageStore
 
 

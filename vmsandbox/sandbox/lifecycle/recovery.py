@@ -13,7 +13,7 @@ from typing import Any
 
 from vmsandbox import aio, log
 from vmsandbox.errors import DeadlineExceeded, Unavailable, explained
-from vmsandbox.hypervisor.base import MachineState
+from vmsandbox.hypervisor import MachineState
 from vmsandbox.model import ContainerEvent, SandboxState
 from vmsandbox.sandbox.containers import Container
 from vmsandbox.sandbox.lifecycle.admission import Admission

@@ -11,7 +11,7 @@ from typing import Any
 from vmsandbox import aio, log
 from vmsandbox.errors import Cancelled, Unavailable, VmsandboxError, explained
 from vmsandbox.guest import GuestClient, PortStream
-from vmsandbox.hypervisor.base import MachineEvent
+from vmsandbox.hypervisor import MachineEvent
 from vmsandbox.model import (
     ContainerConfig,
     ContainerEvent,

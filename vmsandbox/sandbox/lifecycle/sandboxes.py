@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection
 
 from vmsandbox import aio, log
 from vmsandbox.errors import AlreadyExists, NotFound
-from vmsandbox.hypervisor.base import Hypervisor, MachineEvent
+from vmsandbox.hypervisor import Hypervisor, MachineEvent
 from vmsandbox.model import ContainerUsage, PodSandboxMetadata
 from vmsandbox.sandbox.containers import Container
 from vmsandbox.sandbox.lifecycle.clock_jumps import clock_jumps

@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, Unavailable
-from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, MachineSpec, Share
+from vmsandbox.hypervisor import TCG_CACHE, Accelerator, MachineSpec, Share
 from vmsandbox.process import name_of, processes_and_users
 
 ROOT = Path("/sys/fs/cgroup")

@@ -11,8 +11,7 @@ from vmsandbox import aio, log
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
 from vmsandbox.guest import ClockKeeper, EventHandler, GuestClient, Session, Transport, TransportBroken, offered
-from vmsandbox.hypervisor.base import MachineEvent, MachineSpec, MachineState
-from vmsandbox.hypervisor.console import ConsoleReader
+from vmsandbox.hypervisor import ConsoleReader, MachineEvent, MachineSpec, MachineState
 from vmsandbox.model import BootTimings, PodNetwork, PodSandboxConfig
 from vmsandbox.network import PodIdentity
 from vmsandbox.process import Account

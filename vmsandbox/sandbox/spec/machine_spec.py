@@ -5,7 +5,7 @@ import uuid
 from pathlib import Path
 
 from vmsandbox.guest import Transport
-from vmsandbox.hypervisor.base import Disk, MachineSpec, NetworkDevice, Share
+from vmsandbox.hypervisor import Disk, MachineSpec, NetworkDevice, Share
 from vmsandbox.model import PodNetwork, PodSandboxConfig
 from vmsandbox.process import Account
 from vmsandbox.protocol.messages import ConfigureGuest, Dns

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from vmsandbox import log
 from vmsandbox.errors import explained
-from vmsandbox.hypervisor.events import EventHub
+from vmsandbox.hypervisor.libvirt.events import EventHub
 
 _log = log.get(__name__)
 

@@ -17,9 +17,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from vmsandbox import aio, log
 from vmsandbox.errors import InvalidArgument, Unavailable, VmsandboxError
-from vmsandbox.hypervisor import bindings, embedded
-from vmsandbox.hypervisor.bindings import libvirt
-from vmsandbox.hypervisor.faults import translated
+from vmsandbox.hypervisor.libvirt import bindings, embedded
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
+from vmsandbox.hypervisor.libvirt.faults import translated
 
 _log = log.get(__name__)
 

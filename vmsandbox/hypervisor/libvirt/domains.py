@@ -7,10 +7,9 @@ from typing import Any, cast
 
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
 from vmsandbox.hypervisor.base import Disk, MachineState
-from vmsandbox.hypervisor.bindings import libvirt
-from vmsandbox.hypervisor.disks import PluggedDisk, disk_name, disk_xml, free_target, plugged_disks
-from vmsandbox.hypervisor.domain import METADATA
-from vmsandbox.hypervisor.faults import code_of
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
+from vmsandbox.hypervisor.libvirt.faults import code_of
+from vmsandbox.hypervisor.xml import METADATA, PluggedDisk, disk_name, disk_xml, free_target, plugged_disks
 
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 """The errors of calls on a domain that ends at this moment: it is unknown, or not running."""

@@ -13,7 +13,7 @@ from vmsandbox.errors import (
     Unavailable,
     VmsandboxError,
 )
-from vmsandbox.hypervisor.bindings import libvirt
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
 
 _BY_CODE: dict[int, type[VmsandboxError]] = {
     libvirt.VIR_ERR_NO_DOMAIN: NotFound,

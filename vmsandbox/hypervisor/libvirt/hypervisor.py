@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator
 
 from vmsandbox import aio
 from vmsandbox.errors import AlreadyExists, DeadlineExceeded, VmsandboxError
-from vmsandbox.hypervisor import domains, vcpus
-from vmsandbox.hypervisor.apart import apart
+from vmsandbox.hypervisor import vcpus
 from vmsandbox.hypervisor.base import Accelerator, Disk, MachineEvent, MachineSpec, MachineState
-from vmsandbox.hypervisor.bindings import libvirt
-from vmsandbox.hypervisor.connection import Connection
-from vmsandbox.hypervisor.disks import PluggedDisk
-from vmsandbox.hypervisor.domain import domain_xml, security_models
-from vmsandbox.hypervisor.events import EventHub
-from vmsandbox.hypervisor.processes import QemuProcesses
-from vmsandbox.hypervisor.resync import DYING, keep_resyncing
+from vmsandbox.hypervisor.libvirt import domains
+from vmsandbox.hypervisor.libvirt.apart import apart
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
+from vmsandbox.hypervisor.libvirt.connection import Connection
+from vmsandbox.hypervisor.libvirt.events import EventHub
+from vmsandbox.hypervisor.libvirt.qemu_processes import QemuProcesses
+from vmsandbox.hypervisor.libvirt.resync import DYING, keep_resyncing
+from vmsandbox.hypervisor.xml import PluggedDisk, domain_xml, security_models
 from vmsandbox.model import MachineUsage
 
 DETACH_DEADLINE = 20.0

@@ -9,8 +9,8 @@ from collections.abc import Collection
 from xml.etree import ElementTree as ET
 
 from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, Disk, MachineSpec, NetworkDevice, Share
-from vmsandbox.hypervisor.disks import disk_element
-from vmsandbox.hypervisor.elements import add, document
+from vmsandbox.hypervisor.xml.disks import disk_element
+from vmsandbox.hypervisor.xml.elements import add, document
 from vmsandbox.model import Vsock
 from vmsandbox.protocol.secret import PORT_NAME
 

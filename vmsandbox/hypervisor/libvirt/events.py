@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.hypervisor.base import DESTROYED, MachineEvent, MachineState
-from vmsandbox.hypervisor.bindings import libvirt
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
 
 T = TypeVar("T")
 

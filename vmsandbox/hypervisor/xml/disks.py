@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.hypervisor.base import Disk
-from vmsandbox.hypervisor.elements import add, document
+from vmsandbox.hypervisor.xml.elements import add, document
 
 _SCSI_TARGETS = 256
 

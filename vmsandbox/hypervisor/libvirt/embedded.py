@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from vmsandbox import aio, fs
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.hypervisor.bindings import libvirt
-from vmsandbox.hypervisor.reaper import reaping
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
+from vmsandbox.hypervisor.libvirt.reaper import reaping
 
 QEMU_USER = "libvirt-qemu"
 QEMU_GROUP = "kvm"
