@@ -25,13 +25,12 @@ from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
 from vmsandbox.guest.session.session import Session
-from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState, NetworkDevice, Share
+from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState, NetworkDevice, Share, end_of
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.hypervisor.libvirt import embedded
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.connection import Connection
 from vmsandbox.hypervisor.libvirt.hypervisor import LibvirtHypervisor
-from vmsandbox.hypervisor.watch import end_of
 from vmsandbox.protocol.messages import Event
 
 BOOT_DEADLINE = 120

@@ -14,7 +14,7 @@ from tests.unit.guest.test_session import hang
 from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.guest.session.session import Session
-from vmsandbox.guest.transport import hybrid_vsock
+from vmsandbox.guest.transport.vhost_device import connect_hybrid
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import Containers, ListContainers
 from vmsandbox.sandbox.lifecycle import sandbox
@@ -57,7 +57,7 @@ async def test_a_hostile_guest_harms_no_other_and_can_be_removed(name: str, worl
 
 class HybridTransport(UnixTransport):
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await hybrid_vsock.connect(self._directory / "vsock.sock", port)
+        return await connect_hybrid(self._directory / "vsock.sock", port)
 
 
 async def test_an_agent_behind_a_hybrid_vsock_socket_is_one_as_any(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from vmsandbox.hypervisor.base import (
     MachineState,
     NetworkDevice,
     Share,
+    end_of,
 )
 from vmsandbox.hypervisor.console import ConsoleReader
-from vmsandbox.hypervisor.watch import end_of
 
 __all__ = [
     "TCG_CACHE",

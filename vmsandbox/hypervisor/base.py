@@ -3,12 +3,16 @@
 Implementations: `libvirt.LibvirtHypervisor`, and `tests.fakes.hypervisor.FakeHypervisor`, held to one test suite.
 """
 
+import asyncio
+import contextlib
 import enum
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from vmsandbox import aio
+from vmsandbox.errors import Unavailable
 from vmsandbox.model import MachineUsage, Vsock
 from vmsandbox.process import Account
 
@@ -212,3 +216,18 @@ class Hypervisor(Protocol):
     def resumed(self) -> AsyncIterator[str]:
         """The names of machines that go on after a pause, from this call on, for as long as it is iterated."""
         ...
+
+
+@contextlib.asynccontextmanager
+async def end_of(hypervisor: Hypervisor, name: str) -> AsyncIterator["asyncio.Future[BaseException]"]:
+    """A future of the error that says why a machine has ended, should it end within the context; see `aio.unless`."""
+    future: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+    events = hypervisor.events()
+
+    async def watch() -> None:
+        async for event in events:
+            if event.name == name and not future.done():
+                future.set_result(Unavailable(f"the virtual machine ended: {event.reason}"))
+
+    async with aio.background(watch(), f"watch over {name}"):
+        yield future

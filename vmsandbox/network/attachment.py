@@ -24,7 +24,7 @@ _MOST = 16 * MEBIBYTE
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Attachment:
+class CniAttachment:
     """A pod on a network."""
 
     pod: PodIdentity
@@ -59,7 +59,7 @@ class AttachmentStore:
         """Keep records in that directory, which `save` makes."""
         self._directory = directory
 
-    def save(self, attachment: Attachment) -> None:
+    def save(self, attachment: CniAttachment) -> None:
         """Write or replace the record of a sandbox. Raises ResourceExhausted where the disk does not take it."""
         path = self._path(attachment.pod.sandbox_id)
         try:
@@ -75,7 +75,7 @@ class AttachmentStore:
             fs.make_directory(directory, 0o700)
         replace_whole(path, text.encode(), temporary=path.with_suffix(".new"))
 
-    def load(self, sandbox_id: str) -> Attachment | None:
+    def load(self, sandbox_id: str) -> CniAttachment | None:
         """The record of a sandbox, None where there is none. Raises Internal where it is damaged."""
         path = self._path(sandbox_id)
         try:
@@ -101,7 +101,7 @@ class AttachmentStore:
         return self._directory / f"{sandbox_id}.json"
 
 
-def _decoded(record: JSON) -> Attachment:
+def _decoded(record: JSON) -> CniAttachment:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"it has not the format {FORMAT} that this program reads")
-    return codec.decode(Attachment, {key: value for key, value in record.items() if key != "format"})
+    return codec.decode(CniAttachment, {key: value for key, value in record.items() if key != "format"})

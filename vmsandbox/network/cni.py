@@ -1,13 +1,14 @@
 """A pod is attached to a network and detached from it: the plugins of a list, in order (CNI spec 1.1, section 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import log
 from vmsandbox.errors import VmsandboxError
+from vmsandbox.model import Finding
 from vmsandbox.network import config, plugin
-from vmsandbox.network.attachment import Attachment
+from vmsandbox.network.attachment import CniAttachment
 from vmsandbox.network.config import NetworkList
 from vmsandbox.protocol.codec import JSON
 
@@ -27,7 +28,7 @@ class Cni:
         for settings in network.plugins:
             plugin.find(settings["type"], self.directories)
 
-    async def add(self, attachment: Attachment) -> JSON:
+    async def add(self, attachment: CniAttachment) -> JSON:
         """Call ADD of every plugin, each with the result of the one before; the result is the last one's.
 
         On an error the plugins called so far have to be undone with `delete`.
@@ -40,7 +41,7 @@ class Cni:
             result = await self._call("ADD", attachment, settings, result, attachment.netns) or result
         return result
 
-    async def delete(self, attachment: Attachment, netns: str) -> None:
+    async def delete(self, attachment: CniAttachment, netns: str) -> None:
         """Call DEL of every plugin in the reverse order, with the result of ADD. May be repeated.
 
         A plugin that fails does not keep the others from being called.
@@ -84,10 +85,53 @@ class Cni:
                 parameters={}, directories=self.directories, timeout=self.timeout,
             )  # fmt: skip
 
-    async def _call(self, command: str, attachment: Attachment, settings: JSON, previous: JSON, netns: str) -> JSON:
+    async def _call(self, command: str, attachment: CniAttachment, settings: JSON, previous: JSON, netns: str) -> JSON:
         configuration = config.invocation(attachment.network, settings, previous, attachment.arguments)
         parameters = attachment.parameters(netns)
         return await plugin.call(
             settings["type"], command, configuration,
             parameters=parameters, directories=self.directories, timeout=self.timeout,
         )  # fmt: skip
+
+
+async def findings(network_list: Callable[[], NetworkList], cni: Cni) -> tuple[Finding, ...]:
+    """What `check` finds: the list that applies, its plugins and those they delegate to, and whether they are ready."""
+    try:
+        network = network_list()
+    except VmsandboxError as error:
+        return (_bad(error),)
+    used = Finding(True, f"pods are attached to network {network.name} (CNI {network.version}), {network.source}")
+    plugins = [await _plugin(kind, network.version, cni) for kind in _kinds(network)]
+    if not all(found.ok for found in plugins):
+        return (used, *plugins)
+    try:
+        await cni.status(network)
+    except VmsandboxError as error:
+        return (used, *plugins, _bad(error))
+    return (used, *plugins)
+
+
+def _kinds(network: NetworkList) -> tuple[str, ...]:
+    """The plugins of a list, and the IPAM plugins that they call."""
+    kinds = []
+    for settings in network.plugins:
+        ipam = settings.get("ipam")
+        kinds += [settings["type"], ipam.get("type") if isinstance(ipam, dict) else None]
+    return tuple(dict.fromkeys(str(kind) for kind in kinds if kind))
+
+
+async def _plugin(kind: str, version: str, cni: Cni) -> Finding:
+    try:
+        path = plugin.find(kind, cni.directories)
+        versions = await cni.versions(kind)
+    except VmsandboxError as error:
+        return _bad(error)
+    if version not in versions:
+        return Finding(
+            False, f"the CNI plugin {path} does not speak version {version}", f"set cniVersion to {versions[-1]}"
+        )
+    return Finding(True, f"CNI plugin {path}")
+
+
+def _bad(error: VmsandboxError) -> Finding:
+    return Finding(False, str(error), error.hint)

@@ -9,9 +9,9 @@ from pathlib import Path
 from vmsandbox import aio, log
 from vmsandbox.errors import AlreadyExists, InvalidArgument, VmsandboxError
 from vmsandbox.model import Finding, InterfaceUsage, PodNetwork, PortMapping
-from vmsandbox.network import check, config, interface, namespace, result, tap
-from vmsandbox.network.attachment import Attachment, AttachmentStore
-from vmsandbox.network.cni import Cni
+from vmsandbox.network import config, interface, namespace, result, tap
+from vmsandbox.network.attachment import AttachmentStore, CniAttachment
+from vmsandbox.network.cni import Cni, findings
 from vmsandbox.network.config import NetworkList
 from vmsandbox.network.settings import INTERFACE, NetworkSettings, PodIdentity
 from vmsandbox.protocol.codec import JSON
@@ -60,7 +60,7 @@ class Network:
         network = self.network_list()
         self._cni.require(network)
         arguments = _capability_arguments(network, port_mappings)
-        attachment = Attachment(pod, network, str(netns_of(pod.sandbox_id)), arguments)
+        attachment = CniAttachment(pod, network, str(netns_of(pod.sandbox_id)), arguments)
         try:
             return await self._attach(attachment)
         except BaseException as error:
@@ -117,7 +117,7 @@ class Network:
 
     async def check(self) -> tuple[Finding, ...]:
         """Return the findings about the network: the list that applies and each of its plugins."""
-        return await check.findings(self.network_list, self._cni)
+        return await findings(self.network_list, self._cni)
 
     async def ready(self) -> None:
         """Return when pods can be attached now (CRI NetworkReady); as cheap as the plugins' own STATUS.
@@ -136,7 +136,7 @@ class Network:
         bridge = config.default_bridge(self._settings.bridge, leases, _host_speaks_ipv6())
         return config.load(self._settings.config_directory, bridge)
 
-    async def _attach(self, attachment: Attachment) -> PodNetwork:
+    async def _attach(self, attachment: CniAttachment) -> PodNetwork:
         path = Path(attachment.netns)
         sandbox_id = attachment.pod.sandbox_id
         await self._save(attachment)
@@ -151,7 +151,7 @@ class Network:
         made = await namespace.run("make the tap", lambda ipr: tap.create(ipr, sandbox_id, taken_over.mtu), where)
         return PodNetwork(attachment.netns, made, taken_over, told.dns)
 
-    async def _save(self, attachment: Attachment) -> None:
+    async def _save(self, attachment: CniAttachment) -> None:
         # To its end: a save that is abandoned half-way would come after the record's deletion.
         await aio.to_its_end(asyncio.to_thread(self._attachments.save, attachment))
 

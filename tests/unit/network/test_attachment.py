@@ -4,16 +4,16 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import Internal, ResourceExhausted
-from vmsandbox.network.attachment import Attachment, AttachmentStore
+from vmsandbox.network.attachment import AttachmentStore, CniAttachment
 from vmsandbox.network.config import NetworkList
 from vmsandbox.network.settings import PodIdentity
 
 NETWORK = NetworkList("pods", "1.0.0", ({"type": "bridge", "ipam": {"ranges": [[{"subnet": "10.0.0.0/8"}]]}},), "file")
 
 
-def record(sandbox_id: str, result: object = None) -> Attachment:
+def record(sandbox_id: str, result: object = None) -> CniAttachment:
     pod = PodIdentity(sandbox_id, "ns", "pod", "uid")
-    return Attachment(pod, NETWORK, "/run/netns/x", {"portMappings": []}, result)
+    return CniAttachment(pod, NETWORK, "/run/netns/x", {"portMappings": []}, result)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:

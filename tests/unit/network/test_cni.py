@@ -5,9 +5,8 @@ import pytest
 
 from tests.fakes.network import PLUGINS
 from vmsandbox.errors import Unavailable
-from vmsandbox.network import check
-from vmsandbox.network.attachment import Attachment
-from vmsandbox.network.cni import Cni
+from vmsandbox.network.attachment import CniAttachment
+from vmsandbox.network.cni import Cni, findings
 from vmsandbox.network.config import NetworkList
 from vmsandbox.network.settings import PodIdentity
 from vmsandbox.protocol.codec import JSON
@@ -18,12 +17,12 @@ SECOND = {"ips": [{"address": "10.0.0.3/24"}]}
 FAILS = {"error": {"code": 100, "msg": "broken"}}
 
 
-def attachment(log: Path, *scripts: JSON, version: str = "1.0.0", result: JSON = None) -> Attachment:
+def attachment(log: Path, *scripts: JSON, version: str = "1.0.0", result: JSON = None) -> CniAttachment:
     common = {"type": "cni_plugin", "log": str(log), "capabilities": {"portMappings": True}}
     plugins = tuple({**common, "place": place, "script": script} for place, script in enumerate(scripts))
     network = NetworkList("pods", version, plugins, "file")
     pod = PodIdentity("id1", "default", "web", "uid-1")
-    return Attachment(pod, network, "/run/netns/none", {"portMappings": [{"hostPort": 80}]}, result)
+    return CniAttachment(pod, network, "/run/netns/none", {"portMappings": [{"hostPort": 80}]}, result)
 
 
 def calls(log: Path) -> list[JSON]:
@@ -81,20 +80,20 @@ async def test_a_plugin_that_fails_on_delete_does_not_keep_the_others_from_it(tm
 
 async def test_check_reports_a_list_whose_plugins_speak_its_version(tmp_path: Path) -> None:
     network = attachment(tmp_path / "log", {}).network
-    found = await check.findings(lambda: network, CNI)
+    found = await findings(lambda: network, CNI)
     assert [(finding.ok, finding.hint) for finding in found] == [(True, ""), (True, "")]
     assert found[0].message == "pods are attached to network pods (CNI 1.0.0), file"
 
 
 async def test_check_reports_a_version_that_a_plugin_does_not_speak(tmp_path: Path) -> None:
     network = attachment(tmp_path / "log", {}, version="0.2.0").network
-    (_, finding) = await check.findings(lambda: network, CNI)
+    (_, finding) = await findings(lambda: network, CNI)
     assert not finding.ok and finding.hint == "set cniVersion to 1.1.0"
 
 
 async def test_check_reports_a_missing_plugin_and_a_missing_ipam_plugin() -> None:
     plugins = ({"type": "absent", "ipam": {"type": "absent-ipam"}},)
-    found = await check.findings(lambda: NetworkList("pods", "1.0.0", plugins, "file"), CNI)
+    found = await findings(lambda: NetworkList("pods", "1.0.0", plugins, "file"), CNI)
     assert [finding.ok for finding in found] == [True, False, False]
     assert "absent-ipam" in found[2].message and found[2].hint
 
@@ -102,5 +101,5 @@ async def test_check_reports_a_missing_plugin_and_a_missing_ipam_plugin() -> Non
 async def test_check_reports_a_plugin_that_says_it_is_not_ready(tmp_path: Path) -> None:
     not_ready = {"STATUS": {"error": {"code": 50, "msg": "the daemon is down"}}}
     network = attachment(tmp_path / "log", not_ready, version="1.1.0").network
-    found = await check.findings(lambda: network, CNI)
+    found = await findings(lambda: network, CNI)
     assert not found[-1].ok and "the daemon is down" in found[-1].message

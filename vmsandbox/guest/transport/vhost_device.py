@@ -16,7 +16,6 @@ from tenacity import AsyncRetrying, retry_if_result, wait_fixed
 from vmsandbox import aio
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Unavailable
-from vmsandbox.guest.transport import hybrid_vsock
 from vmsandbox.guest.transport.connection import TransportBroken
 from vmsandbox.guest.transport.vhost_daemon import (
     DEFAULT_PROGRAM,
@@ -112,7 +111,7 @@ class VhostDevice:
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Dial a port of the guest; see `Transport.dial`."""
         try:
-            return await hybrid_vsock.connect(self._dial_socket, port)
+            return await connect_hybrid(self._dial_socket, port)
         except (OSError, ValueError, asyncio.LimitOverrunError) as error:
             if broken := await self.diagnose():
                 raise broken from None
@@ -165,3 +164,33 @@ class VhostDevice:
 
 def _seen(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
+
+
+async def connect_hybrid(path: Path, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to a port of a guest by hybrid vsock, as Firecracker has it: all ports are behind one socket.
+
+    A client names the port with `CONNECT port`, and is answered `OK` and a number when the guest takes the connection.
+    The connection is the caller's. `path` is that Unix socket.
+
+    Raises:
+        OSError: there is no such socket, or nobody listens on that port.
+        ValueError: the answer is longer than any line.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.connect(str(path))
+        # At once and in one piece: vhost-device-vsock reads the line once, and spins on a silent client that closes.
+        sock.send(b"CONNECT %d\n" % port)
+    except BaseException:
+        sock.close()
+        raise
+    reader, writer = await asyncio.open_connection(sock=sock)
+    try:
+        answer = await reader.readline()
+        if not answer.startswith(b"OK "):
+            raise ConnectionResetError("nobody listens on it yet" if not answer else f"answer {answer!r}")
+    except BaseException:
+        writer.transport.abort()
+        raise
+    return reader, writer

@@ -3,14 +3,16 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
 
 from vmsandbox import aio
-from vmsandbox.errors import AlreadyExists, DeadlineExceeded, VmsandboxError
-from vmsandbox.hypervisor import vcpus
+from vmsandbox.config import MOST_VCPUS
+from vmsandbox.errors import AlreadyExists, DeadlineExceeded, FailedPrecondition, VmsandboxError
 from vmsandbox.hypervisor.base import Accelerator, Disk, MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.libvirt import domains
-from vmsandbox.hypervisor.libvirt.apart import apart
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.connection import Connection
 from vmsandbox.hypervisor.libvirt.events import EventHub
@@ -18,6 +20,7 @@ from vmsandbox.hypervisor.libvirt.qemu_processes import QemuProcesses
 from vmsandbox.hypervisor.libvirt.resync import DYING, keep_resyncing
 from vmsandbox.hypervisor.xml import PluggedDisk, domain_xml, security_models
 from vmsandbox.model import MachineUsage
+from vmsandbox.process.namespaces import IPC, NETWORK, UTS, enter, unshare
 
 DETACH_DEADLINE = 20.0
 """Seconds in which a guest lets a disk go."""
@@ -121,7 +124,7 @@ class LibvirtHypervisor:
     async def most_vcpus(self, accelerator: Accelerator) -> int:
         """Return the largest number of vCPUs; see `Hypervisor.most_vcpus`."""
         version = await self._connection.call("libvirt cannot tell QEMU's version", domains.qemu_version)
-        return vcpus.most_vcpus(accelerator, version)
+        return most_vcpus(accelerator, version)
 
     async def version(self) -> str:
         """Return the versions of libvirt and QEMU; see `Hypervisor.version`."""
@@ -173,3 +176,55 @@ class LibvirtHypervisor:
                 lambda opened: domains.destroy(opened, spec.name, spec.uuid),
             )
         self._hub.forget(spec.name)
+
+
+_RACE_MENDED = 8_001_000
+"""The first QEMU (8.1) whose emulated vCPUs see each other's changes to code in order, as libvirt writes versions."""
+
+
+def most_vcpus(accelerator: Accelerator, qemu: int) -> int:
+    """The most vCPUs that a machine may have without its guest crashing because of it.
+
+    QEMU before 8.1 emulates each vCPU in a thread of its own and has a race between them: a guest's kernel that patches
+    its own code runs into its own breakpoint ("Oops: int3") and panics. One vCPU has nobody to race with. All vCPUs in
+    one thread would do as well, but run no faster than one vCPU, and libvirt has no setting for it.
+
+    Args:
+        accelerator: how the machine runs.
+        qemu: QEMU's version, major * 1,000,000 + minor * 1,000 + release (virConnectGetVersion).
+    """
+    return 1 if accelerator is Accelerator.TCG and qemu < _RACE_MENDED else MOST_VCPUS
+
+
+T = TypeVar("T")
+
+
+def apart(work: Callable[[], T], network: Path | None) -> T:
+    """Return the result of `work`, done in a thread that has left the host's network, IPC and UTS namespaces.
+
+    What an embedded libvirt starts for that work has left them as well: QEMU is forked from the thread that creates its
+    machine. Libvirt itself has no setting for it; a libvirtd starts QEMU where it is itself. A PID namespace is not
+    among them: libvirt starts QEMU by way of a process that ends at once, which would be the namespace's first and take
+    all of it along.
+
+    Args:
+        work: blocks.
+        network: the network namespace to work in; None: a new one, empty.
+
+    Raises:
+        FailedPrecondition: the namespaces cannot be had.
+    """
+    with ThreadPoolExecutor(1, "apart") as thread:
+        try:
+            thread.submit(_leave, network).result()
+        except OSError as error:
+            raise FailedPrecondition(f"QEMU's namespaces cannot be made: {error}") from None
+        return thread.submit(work).result()
+
+
+def _leave(network: Path | None) -> None:
+    if network is None:
+        unshare(IPC, UTS, NETWORK)
+    else:
+        unshare(IPC, UTS)
+        enter(network, NETWORK)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from vmsandbox.config import MOST_VCPUS
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.hypervisor.base import Accelerator
-from vmsandbox.hypervisor.vcpus import most_vcpus
+from vmsandbox.hypervisor.libvirt.hypervisor import most_vcpus
 from vmsandbox.model import PodSandboxConfig, PodSandboxMetadata, Resources
 from vmsandbox.sandbox.spec.sizing import MIB, MachineSize, machine_size
 
