@@ -1,6 +1,6 @@
 """Logging: one logger per module under `vmsandbox`, set up once by the CLI.
 
-Messages name the pod or container by id. Credentials never reach a logger (`images.credentials` holds them).
+Messages name the pod or container by id. Credentials never reach a logger (`images.skopeo.credentials` holds them).
 """
 
 import logging

@@ -15,8 +15,8 @@ from tests.support.builder import ACCOUNT, builders, endless_layer, layers_of, m
 from tests.support.layers import file, layer_tar
 from vmsandbox.errors import ResourceExhausted, VmsandboxError, error_of_code
 from vmsandbox.images.rootfs import RootLimit
-from vmsandbox.images.rootfs.entry import Kind
-from vmsandbox.images.rootfs.node import Node
+from vmsandbox.images.rootfs.tar.entry import Kind
+from vmsandbox.images.rootfs.tree.node import Node
 from vmsandbox.images.rootfs.writer import END, member
 
 MIB = 1 << 20

@@ -25,9 +25,9 @@ from vmsandbox.errors import (
     Unimplemented,
     VmsandboxError,
 )
-from vmsandbox.images.progress import PullPhase, PullProgress
+from vmsandbox.images.image_store import ImageStore
 from vmsandbox.images.settings import ImageSettings
-from vmsandbox.images.store import ImageStore
+from vmsandbox.images.store.progress import PullPhase, PullProgress
 from vmsandbox.model import RegistryAuth
 
 USER, PASSWORD = "alice", "correct horse"

@@ -28,8 +28,8 @@ from tests.support.rootfs import make_rootfs
 from tests.support.trees import File, files_of, files_of_tree, unpacked_by_umoci, unpacked_root_image
 from vmsandbox.errors import DeadlineExceeded, Internal, InvalidArgument, ResourceExhausted, VmsandboxError
 from vmsandbox.images.rootfs import RootLimit
-from vmsandbox.images.rootfs.entry import Kind
-from vmsandbox.images.rootfs.node import Node
+from vmsandbox.images.rootfs.tar.entry import Kind
+from vmsandbox.images.rootfs.tree.node import Node
 from vmsandbox.images.rootfs.writer import member
 
 

@@ -22,9 +22,9 @@ from tests.support.processes import Privileges, privileges, table
 from tests.support.registry import Registry, running_registry
 from tests.support.stalling import stalling
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable, VmsandboxError
-from vmsandbox.images.hostfiles import HostFiles
+from vmsandbox.images.image_store import ImageStore
 from vmsandbox.images.settings import ImageSettings
-from vmsandbox.images.store import ImageStore
+from vmsandbox.images.skopeo.hostfiles import HostFiles
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a program is given another user by root")
 

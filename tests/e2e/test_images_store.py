@@ -17,9 +17,9 @@ from tests.support.passable import passable_directory
 from tests.support.registry import Registry, running_registry
 from tests.support.stalling import StallingProxy, stalling
 from vmsandbox.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound, ResourceExhausted, VmsandboxError
-from vmsandbox.images.progress import PullPhase, PullProgress
+from vmsandbox.images.image_store import ImageStore
 from vmsandbox.images.settings import ImageSettings
-from vmsandbox.images.store import ImageStore
+from vmsandbox.images.store.progress import PullPhase, PullProgress
 
 BIG = 3_000_000
 
@@ -219,7 +219,7 @@ _PULL = """
 import asyncio, sys
 from pathlib import Path
 from vmsandbox.images.settings import ImageSettings
-from vmsandbox.images.store import ImageStore
+from vmsandbox.images.image_store import ImageStore
 async def main(directory, conf, name):
     store = await ImageStore.open(Path(directory), ImageSettings(registries_conf=Path(conf)))
     print((await store.pull(name)).id)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from vmsandbox.images.progress import PullProgress
+from vmsandbox.images.store.progress import PullProgress
 from vmsandbox.model import ContainerStatus, Image, SandboxStatus
 from vmsandbox.pod.run.observer import OutputLine
 

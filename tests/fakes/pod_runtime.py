@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
 
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.images.progress import PullPhase, PullProgress, Report
+from vmsandbox.images.store.progress import PullPhase, PullProgress, Report
 from vmsandbox.model import (
     ContainerConfig,
     ContainerState,

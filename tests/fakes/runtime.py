@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.fakes.measures import measures
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, VmsandboxError
-from vmsandbox.images.store import Usage
+from vmsandbox.images.image_store import Usage
 from vmsandbox.model import (
     ContainerConfig,
     ContainerEvent,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.support.images import compress
 from vmsandbox.images.rootfs import Layer, RootLimit, build_root_image
-from vmsandbox.images.rootfs.entry import Content, Kind
-from vmsandbox.images.rootfs.node import Node
+from vmsandbox.images.rootfs.tar.entry import Content, Kind
+from vmsandbox.images.rootfs.tree.node import Node
 from vmsandbox.images.rootfs.writer import member
 from vmsandbox.process import Account
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vmsandbox.images.rootfs.layers import Layer, RootLimit
-from vmsandbox.images.rootfs.merge import merge
-from vmsandbox.images.rootfs.tree import Tree
+from vmsandbox.images.rootfs.tree.merge import merge
+from vmsandbox.images.rootfs.tree.tree import Tree
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.images import BuiltImage, write_layout
-from vmsandbox.images.rootfs.entry import Kind
-from vmsandbox.images.rootfs.node import Node
-from vmsandbox.images.rootfs.tree import Tree
+from vmsandbox.images.rootfs.tar.entry import Kind
+from vmsandbox.images.rootfs.tree.node import Node
+from vmsandbox.images.rootfs.tree.tree import Tree
 
 
 @dataclass(frozen=True)

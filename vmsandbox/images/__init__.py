@@ -1,8 +1,22 @@
-"""OCI images: pulled, kept, and merged into one read-only root image each."""
+"""OCI images: pulled, kept, and merged into one read-only root image each.
 
-from vmsandbox.images.progress import PullPhase, PullProgress, Report
-from vmsandbox.images.roots import RootImage
+An `ImageStore` is what the layers above call. Of the rooms below it, `oci` reads what images say, `store` is the
+directory on disk, `skopeo` fetches, and `rootfs` makes root images.
+"""
+
+from vmsandbox.images.image_store import ImageStore, Usage
+from vmsandbox.images.oci import Reference
 from vmsandbox.images.settings import ImageSettings, Platform
-from vmsandbox.images.store import ImageStore, Usage
+from vmsandbox.images.store import PullPhase, PullProgress, Report, RootImage
 
-__all__ = ["ImageSettings", "ImageStore", "Platform", "PullPhase", "PullProgress", "Report", "RootImage", "Usage"]
+__all__ = [
+    "ImageSettings",
+    "ImageStore",
+    "Platform",
+    "PullPhase",
+    "PullProgress",
+    "Reference",
+    "Report",
+    "RootImage",
+    "Usage",
+]

@@ -14,13 +14,21 @@ from typing import Any
 
 from vmsandbox.errors import InvalidArgument, NotFound, ResourceExhausted
 from vmsandbox.fs.opening import regular_file
-from vmsandbox.images.blobs import Blobs, read_bounded
-from vmsandbox.images.documents import check_digest, checked, load, texts
-from vmsandbox.images.manifest import IndexEntry, choose, is_index, parse_index, parse_manifest
-from vmsandbox.images.parts import Candidate
-from vmsandbox.images.reference import Reference
+from vmsandbox.images.oci import (
+    IndexEntry,
+    Reference,
+    check_digest,
+    checked,
+    choose,
+    is_index,
+    load,
+    parse_index,
+    parse_manifest,
+    texts,
+)
 from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.skopeo import Skopeo
+from vmsandbox.images.store import Blobs, Candidate, read_bounded
 
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _OCI_MEMBER = re.compile(r"(?:\./)?(oci-layout|index\.json|manifest\.json|blobs/sha256/[0-9a-f]{64})")

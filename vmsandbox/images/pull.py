@@ -7,15 +7,20 @@ from pathlib import Path
 
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.fs.locks import locked_async
-from vmsandbox.images.blobs import Blobs
-from vmsandbox.images.documents import Malformed, check_digest, digest_of
-from vmsandbox.images.index import ImageRecord
-from vmsandbox.images.manifest import Descriptor, choose, is_index, parse_index, parse_manifest
-from vmsandbox.images.parts import Candidate, Parts
-from vmsandbox.images.progress import PullPhase, PullProgress, Report, watching
-from vmsandbox.images.reference import Reference
+from vmsandbox.images.oci import (
+    Descriptor,
+    Malformed,
+    Reference,
+    check_digest,
+    choose,
+    digest_of,
+    is_index,
+    parse_index,
+    parse_manifest,
+)
 from vmsandbox.images.settings import Platform
 from vmsandbox.images.skopeo import Skopeo
+from vmsandbox.images.store import Blobs, Candidate, ImageRecord, Parts, PullPhase, PullProgress, Report, watching
 
 _NESTED = 3
 """Indexes within indexes that are followed."""

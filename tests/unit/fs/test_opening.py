@@ -11,10 +11,10 @@ import pytest
 from vmsandbox import config
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument, VmsandboxError
 from vmsandbox.fs.opening import open_or_make, open_regular, read_regular
-from vmsandbox.images.blobs import Blobs
-from vmsandbox.images.credentials import authfile
-from vmsandbox.images.documents import digest_of
-from vmsandbox.images.manifest import Descriptor
+from vmsandbox.images.oci.documents import digest_of
+from vmsandbox.images.oci.manifest import Descriptor
+from vmsandbox.images.skopeo.credentials import authfile
+from vmsandbox.images.store.blobs import Blobs
 from vmsandbox.model import ContainerSecurity, SecurityProfile
 from vmsandbox.network import config as network_config
 from vmsandbox.network.attachment import AttachmentStore

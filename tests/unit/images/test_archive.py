@@ -9,7 +9,7 @@ import pytest
 from vmsandbox.errors import InvalidArgument, ResourceExhausted
 from vmsandbox.images.archive import images_in
 from vmsandbox.images.settings import ImageSettings
-from vmsandbox.images.skopeo import Skopeo
+from vmsandbox.images.skopeo.skopeo import Skopeo
 
 KIB = 1024
 

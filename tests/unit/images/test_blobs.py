@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import Internal, InvalidArgument
-from vmsandbox.images.blobs import Blobs, become_ours
-from vmsandbox.images.manifest import Descriptor
+from vmsandbox.images.oci.manifest import Descriptor
+from vmsandbox.images.store.blobs import Blobs, become_ours
 
 CONTENT = b"a layer" * 1000
 DIGEST = "sha256:" + hashlib.sha256(CONTENT).hexdigest()

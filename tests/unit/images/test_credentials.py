@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unimplemented
-from vmsandbox.images.credentials import auth_entry, authfile, secrets_of
-from vmsandbox.images.diagnosis import diagnose, scrub
+from vmsandbox.images.skopeo.credentials import auth_entry, authfile, secrets_of
+from vmsandbox.images.skopeo.diagnosis import diagnose, scrub
 from vmsandbox.model import RegistryAuth
 
 

@@ -14,7 +14,8 @@ from vmsandbox.errors import (
     Unimplemented,
     VmsandboxError,
 )
-from vmsandbox.images.diagnosis import diagnose, message_of, of_the_disk
+from vmsandbox.images.disk_errors import error_of_disk
+from vmsandbox.images.skopeo.diagnosis import diagnose, message_of
 
 
 def fatal(message: str) -> str:
@@ -84,9 +85,9 @@ def test_the_message_is_skopeos_last_word(stderr: str, message: str) -> None:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_without_room_is_full(number: int) -> None:
-    error = of_the_disk(OSError(number, "text"))
+    error = error_of_disk(OSError(number, "text"))
     assert type(error) is ResourceExhausted and "image remove" in error.hint
 
 
 def test_any_other_answer_of_the_disk_is_shown() -> None:
-    assert "Read-only file system" in str(of_the_disk(OSError(errno.EROFS, "Read-only file system")))
+    assert "Read-only file system" in str(error_of_disk(OSError(errno.EROFS, "Read-only file system")))

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tests.support.images import build_image, build_index, digest_of
 from vmsandbox.errors import Internal, NotFound, ResourceExhausted, Unimplemented, VmsandboxError
-from vmsandbox.images.documents import MAX_DOCUMENT, Malformed, check_digest, load
-from vmsandbox.images.imageconfig import parse_config
-from vmsandbox.images.manifest import choose, is_index, parse_index, parse_manifest, runs_on
-from vmsandbox.images.parts import Candidate
+from vmsandbox.images.oci.documents import MAX_DOCUMENT, Malformed, check_digest, load
+from vmsandbox.images.oci.imageconfig import parse_config
+from vmsandbox.images.oci.manifest import choose, is_index, parse_index, parse_manifest, runs_on
 from vmsandbox.images.settings import ImageSettings, Platform
+from vmsandbox.images.store.layout import Candidate
 from vmsandbox.model import ImageConfig
 
 AMD64 = Platform("amd64")

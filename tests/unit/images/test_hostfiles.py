@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.images.hostfiles import HostFiles
 from vmsandbox.images.settings import ImageSettings
-from vmsandbox.images.workspace import Workspace
+from vmsandbox.images.skopeo.hostfiles import HostFiles
+from vmsandbox.images.skopeo.workspace import Workspace
 from vmsandbox.process import Account
 
 

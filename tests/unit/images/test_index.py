@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument
-from vmsandbox.images.index import ImageRecord, Index, IndexFile
+from vmsandbox.images.store.index import ImageRecord, Index, IndexFile
 
 
 def record(number: int, *tags: str, digests: tuple[str, ...] = ()) -> ImageRecord:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from tests.support.cancelling import at_every_turn, ticks
-from vmsandbox.images.blobs import Blobs
-from vmsandbox.images.progress import silent, watching
+from vmsandbox.images.store.blobs import Blobs
+from vmsandbox.images.store.progress import silent, watching
 
 
 async def test_a_cancellation_is_not_lost_at_any_turn_of_a_download_that_is_watched(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.images.reference import Reference
+from vmsandbox.images.oci.reference import Reference
 
 HEX = "0123456789abcdef" * 4
 DIGEST = f"sha256:{HEX}"

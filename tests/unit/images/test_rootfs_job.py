@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import Internal, NotFound, ResourceExhausted
-from vmsandbox.images.documents import Malformed
+from vmsandbox.images.oci.documents import Malformed
 from vmsandbox.images.rootfs.job import Failure, Job, LayerFile
 from vmsandbox.images.rootfs.layers import RootLimit
 from vmsandbox.images.rootfs.squashfs import write_squashfs

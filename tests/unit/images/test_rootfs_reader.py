@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from tests.support.images import SKIPPABLE_FRAME, compress
 from tests.support.layers import Member, directory, file, layer_tar, merged_tars, names
 from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
-from vmsandbox.images.documents import Malformed
-from vmsandbox.images.rootfs.compression import pieces
-from vmsandbox.images.rootfs.entry import Entry, Kind
-from vmsandbox.images.rootfs.header import parse_header
+from vmsandbox.images.oci.documents import Malformed
 from vmsandbox.images.rootfs.layers import FILE_MEMORY, Budget, Layer, RootLimit
-from vmsandbox.images.rootfs.merge import merge
 from vmsandbox.images.rootfs.pack import pack
-from vmsandbox.images.rootfs.pax import XATTR, integer, parse_records
-from vmsandbox.images.rootfs.reader import read_entries
-from vmsandbox.images.rootfs.stream import Stream
-from vmsandbox.images.rootfs.tree import Tree
+from vmsandbox.images.rootfs.tar.compression import pieces
+from vmsandbox.images.rootfs.tar.entry import Entry, Kind
+from vmsandbox.images.rootfs.tar.header import parse_header
+from vmsandbox.images.rootfs.tar.pax import XATTR, integer, parse_records
+from vmsandbox.images.rootfs.tar.reader import read_entries
+from vmsandbox.images.rootfs.tar.stream import Stream
+from vmsandbox.images.rootfs.tree.merge import merge
+from vmsandbox.images.rootfs.tree.tree import Tree
 from vmsandbox.images.rootfs.writer import member
 
 FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}

@@ -6,11 +6,11 @@ import pytest
 
 from tests.support.layers import Member, directory, file, hard_link, merged, names, opaque, symlink, whiteout
 from vmsandbox.errors import ResourceExhausted
-from vmsandbox.images.documents import Malformed
-from vmsandbox.images.rootfs.entry import Kind
+from vmsandbox.images.oci.documents import Malformed
 from vmsandbox.images.rootfs.layers import FILE_MEMORY, RootLimit
-from vmsandbox.images.rootfs.node import Node
-from vmsandbox.images.rootfs.tree import Tree
+from vmsandbox.images.rootfs.tar.entry import Kind
+from vmsandbox.images.rootfs.tree.node import Node
+from vmsandbox.images.rootfs.tree.tree import Tree
 
 
 def node(tree: Tree, name: str) -> Node:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.config import Config, ImagesConfig
-from vmsandbox.images.parts import Parts
 from vmsandbox.images.settings import ImageSettings
+from vmsandbox.images.store.layout import Parts
 from vmsandbox.node import modes
 from vmsandbox.node.accelerators.attempts import AttemptCache, Circumstances
 from vmsandbox.node.instance import claim, claim_daemon

@@ -11,8 +11,7 @@ from vmsandbox.cri.servicer import filesystem
 from vmsandbox.cri.servicer.base import Node
 from vmsandbox.errors import InvalidArgument, Unavailable
 from vmsandbox.fs.foreign import ForeignPaths
-from vmsandbox.images import ImageStore
-from vmsandbox.images.reference import Reference
+from vmsandbox.images import ImageStore, Reference
 from vmsandbox.model import Image, RegistryAuth
 
 _DOCKER_HUB = {"index.docker.io", "registry-1.docker.io"}

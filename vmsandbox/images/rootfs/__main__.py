@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import IO
 
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.images.diagnosis import of_the_disk
+from vmsandbox.images.disk_errors import error_of_disk
 from vmsandbox.images.rootfs.job import Failure, Job
 from vmsandbox.images.rootfs.layers import Layer, out_of_memory
-from vmsandbox.images.rootfs.merge import merge
 from vmsandbox.images.rootfs.pack import pack
 from vmsandbox.images.rootfs.squashfs import write_squashfs
+from vmsandbox.images.rootfs.tree import merge
 from vmsandbox.process import Account
 
 _PR_SET_PDEATHSIG = 1
@@ -33,7 +33,7 @@ def main() -> int:
     except VmsandboxError as error:
         return _failed(error)
     except OSError as error:
-        return _failed(of_the_disk(error))
+        return _failed(error_of_disk(error))
     except MemoryError:
         pass  # the tree goes with the exception
     else:

@@ -9,7 +9,7 @@ from typing import IO
 
 from vmsandbox import process
 from vmsandbox.errors import Internal
-from vmsandbox.images.manifest import MAX_LAYERS
+from vmsandbox.images.oci import MAX_LAYERS
 from vmsandbox.images.rootfs.job import Failure, Job, LayerFile
 from vmsandbox.images.rootfs.layers import Layer, RootLimit
 from vmsandbox.process import Account, Confinement, Limits

@@ -5,13 +5,9 @@ from itertools import groupby
 from typing import IO
 
 from vmsandbox.errors import ResourceExhausted
-from vmsandbox.images.rootfs.compression import pieces
-from vmsandbox.images.rootfs.entry import Content, Kind
-from vmsandbox.images.rootfs.header import BLOCK
 from vmsandbox.images.rootfs.layers import Budget
-from vmsandbox.images.rootfs.node import Node
-from vmsandbox.images.rootfs.stream import Stream
-from vmsandbox.images.rootfs.tree import Tree
+from vmsandbox.images.rootfs.tar import BLOCK, Content, Kind, Stream, pieces
+from vmsandbox.images.rootfs.tree import Node, Tree
 from vmsandbox.images.rootfs.writer import END, hard_link, member
 
 _ZEROS = bytes(1 << 16)

@@ -1,9 +1,7 @@
 """Writing the merged tree as one tar archive, in the subset that tar2sqfs reads whole: ustar with PAX records."""
 
-from vmsandbox.images.rootfs.entry import Kind
-from vmsandbox.images.rootfs.header import BLOCK
-from vmsandbox.images.rootfs.node import Node
-from vmsandbox.images.rootfs.pax import XATTR
+from vmsandbox.images.rootfs.tar import BLOCK, XATTR, Kind
+from vmsandbox.images.rootfs.tree import Node
 
 END = bytes(2 * BLOCK)
 _MAX_MTIME = 2**32 - 1

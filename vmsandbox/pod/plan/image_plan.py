@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.images.reference import Reference
+from vmsandbox.images import Reference
 from vmsandbox.model import RegistryAuth
 from vmsandbox.pod.api.manifest import Manifest
 from vmsandbox.pod.api.pod import Secret

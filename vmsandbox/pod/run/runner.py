@@ -7,7 +7,7 @@ from typing import Any
 
 from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.images.progress import PullProgress
+from vmsandbox.images import PullProgress
 from vmsandbox.model import Image
 from vmsandbox.pod.api.volumes import PullPolicy
 from vmsandbox.pod.plan.container_security import must_not_be_root

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from vmsandbox.images.progress import Report
+from vmsandbox.images import Report
 from vmsandbox.model import (
     ContainerConfig,
     ContainerStatus,

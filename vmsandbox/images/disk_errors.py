@@ -1,0 +1,16 @@
+"""What the file system of an image store answers, as the project's errors."""
+
+import errno
+
+from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The messages of a full disk."""
+NO_SPACE_HINT = "free space where the image store is, e.g. with `vmsandbox image remove`"
+
+
+def error_of_disk(error: OSError) -> VmsandboxError:
+    """Return the error for what the store's file system answered."""
+    if error.errno in FULL:
+        return ResourceExhausted("the disk is full", hint=NO_SPACE_HINT)
+    return Internal(f"the image store cannot be used: {error}")

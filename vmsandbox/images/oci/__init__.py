@@ -1,0 +1,52 @@
+"""What images say of themselves (OCI image-spec, docker schema 2): references, manifests, indexes, configurations.
+
+Pure functions over bytes that registries and makers of images have written: bounded, and each value checked before it
+is used.
+"""
+
+from vmsandbox.images.oci.documents import (
+    MAX_DOCUMENT,
+    Malformed,
+    check_digest,
+    checked,
+    digest_of,
+    load,
+    member,
+    texts,
+)
+from vmsandbox.images.oci.imageconfig import ParsedConfig, parse_config
+from vmsandbox.images.oci.manifest import (
+    MAX_LAYERS,
+    Descriptor,
+    IndexEntry,
+    Manifest,
+    choose,
+    is_index,
+    parse_index,
+    parse_manifest,
+    runs_on,
+)
+from vmsandbox.images.oci.reference import Reference
+
+__all__ = [
+    "MAX_DOCUMENT",
+    "MAX_LAYERS",
+    "Descriptor",
+    "IndexEntry",
+    "Malformed",
+    "Manifest",
+    "ParsedConfig",
+    "Reference",
+    "check_digest",
+    "checked",
+    "choose",
+    "digest_of",
+    "is_index",
+    "load",
+    "member",
+    "parse_config",
+    "parse_index",
+    "parse_manifest",
+    "runs_on",
+    "texts",
+]

@@ -1,0 +1,28 @@
+"""Tar archives, as layers are: read forwards and with suspicion, and written for tar2sqfs.
+
+`read_entries` yields what an archive says of each file; what it says is bytes, checked, and counted against a `Budget`.
+"""
+
+from vmsandbox.images.rootfs.tar.compression import pieces
+from vmsandbox.images.rootfs.tar.entry import Content, Entry, Kind
+from vmsandbox.images.rootfs.tar.header import BLOCK
+from vmsandbox.images.rootfs.tar.names import MAX_PATH, check_name, clean, shown
+from vmsandbox.images.rootfs.tar.pax import XATTR
+from vmsandbox.images.rootfs.tar.reader import read_entries
+from vmsandbox.images.rootfs.tar.stream import CheckedStream, Stream
+
+__all__ = [
+    "BLOCK",
+    "MAX_PATH",
+    "XATTR",
+    "CheckedStream",
+    "Content",
+    "Entry",
+    "Kind",
+    "Stream",
+    "check_name",
+    "clean",
+    "pieces",
+    "read_entries",
+    "shown",
+]

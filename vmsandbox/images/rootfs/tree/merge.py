@@ -1,0 +1,63 @@
+"""Reading the layers, from the lowest up, into one tree."""
+
+from collections.abc import Sequence
+from typing import IO
+
+from vmsandbox.errors import VmsandboxError
+from vmsandbox.images.oci import Malformed
+from vmsandbox.images.rootfs.layers import Budget, Layer, RootLimit
+from vmsandbox.images.rootfs.tar import CheckedStream, Entry, clean, read_entries, shown
+from vmsandbox.images.rootfs.tree.tree import Tree
+
+_WHITEOUT = b".wh."
+_META = _WHITEOUT + _WHITEOUT
+_OPAQUE = _META + b".opq"
+
+
+def merge(layers: Sequence[Layer], blobs: Sequence[IO[bytes]], limit: RootLimit) -> Tree:
+    """The tree that the layers make; `blobs` are their open files, which are read to the end.
+
+    Raises:
+        Malformed: a layer is damaged or makes no sense; the error names it.
+        Internal: a layer is not what its diff_id says.
+        ResourceExhausted: the image is larger than the limit.
+    """
+    budget = Budget(limit)
+    tree = Tree(budget)
+    for number, (layer, blob) in enumerate(zip(layers, blobs, strict=True), 1):
+        try:
+            tree.next_layer()
+            _apply(tree, layer, CheckedStream(blob, budget))
+        except VmsandboxError as error:
+            raise error.at(f"layer {number} of {len(layers)}") from None
+    return tree
+
+
+def _apply(tree: Tree, layer: Layer, checked: CheckedStream) -> None:
+    stream = checked.open()
+    for entry in read_entries(stream, tree.budget):
+        apply_entry(tree, entry)
+    stream.drain()
+    checked.check(layer.diff_id)
+
+
+def apply_entry(tree: Tree, entry: Entry) -> None:
+    """Apply one entry, which may be a whiteout, to the tree."""
+    parts = clean(entry.name)
+    name = parts[-1] if parts else b""
+    directory = b"/".join(parts[:-1])
+    if name == _OPAQUE:
+        tree.opaque(directory)
+    elif any(part.startswith(_META) for part in parts):  # aufs's own
+        tree.set_aside(entry)
+    elif name.startswith(_WHITEOUT):
+        tree.whiteout(directory, _whited_out(name))
+    else:
+        tree.add(entry)
+
+
+def _whited_out(name: bytes) -> bytes:
+    target = name.removeprefix(_WHITEOUT)
+    if target in (b"", b".", b".."):
+        raise Malformed(f"its whiteout {shown(name)} names no file")
+    return target

@@ -1,0 +1,30 @@
+"""An image store on disk (docs/on-disk.md, "Images"): its index, blobs and root images, and who may change them when.
+
+`StoreLayout` is the directory, a `StoreTransaction` frames each pull and load, and a `Catalogue` lists what is held.
+"""
+
+from vmsandbox.images.store.blobs import Blobs, disk_bytes, read_bounded
+from vmsandbox.images.store.catalogue import Catalogue
+from vmsandbox.images.store.index import ImageRecord
+from vmsandbox.images.store.layout import Candidate, Parts
+from vmsandbox.images.store.progress import PullPhase, PullProgress, Report, silent, watching
+from vmsandbox.images.store.roots import RootImage
+from vmsandbox.images.store.transaction import Work, step
+
+__all__ = [
+    "Blobs",
+    "Candidate",
+    "Catalogue",
+    "ImageRecord",
+    "Parts",
+    "PullPhase",
+    "PullProgress",
+    "Report",
+    "RootImage",
+    "Work",
+    "disk_bytes",
+    "read_bounded",
+    "silent",
+    "step",
+    "watching",
+]
