@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vmsandbox.images.rootfs.layers import Layer, RootLimit
-from vmsandbox.images.rootfs.tree.merge import merge
+from vmsandbox.images.rootfs.tree.merging import merge
 from vmsandbox.images.rootfs.tree.tree import Tree
 
 

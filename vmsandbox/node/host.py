@@ -8,8 +8,7 @@ from pathlib import Path
 from vmsandbox.claims import UserRange
 from vmsandbox.config import Config, MachineConfig
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.guest import Transports, use_kernel
-from vmsandbox.guest import DEFAULT_PROGRAM
+from vmsandbox.guest import DEFAULT_PROGRAM, Transports, use_kernel
 from vmsandbox.guestimage import BuiltImage, load_image
 from vmsandbox.hypervisor import GuestImage, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor

@@ -24,7 +24,7 @@ from vmsandbox.images.rootfs.tar.header import parse_header
 from vmsandbox.images.rootfs.tar.pax import XATTR, integer, parse_records
 from vmsandbox.images.rootfs.tar.reader import read_entries
 from vmsandbox.images.rootfs.tar.stream import Stream
-from vmsandbox.images.rootfs.tree.merge import merge
+from vmsandbox.images.rootfs.tree.merging import merge
 from vmsandbox.images.rootfs.tree.tree import Tree
 from vmsandbox.images.rootfs.writer import member
 

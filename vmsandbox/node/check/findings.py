@@ -8,8 +8,7 @@ from pathlib import Path
 
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
-from vmsandbox.guest import use_kernel
-from vmsandbox.guest import installed
+from vmsandbox.guest import installed, use_kernel
 from vmsandbox.guestimage import load_image
 from vmsandbox.hypervisor import Accelerator, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor

@@ -1,6 +1,6 @@
 """The tree of files that an image's layers make, in memory: `merge` reads the layers into one."""
 
-from vmsandbox.images.rootfs.tree.merge import merge
+from vmsandbox.images.rootfs.tree.merging import merge
 from vmsandbox.images.rootfs.tree.node import Node
 from vmsandbox.images.rootfs.tree.tree import Tree
 
