@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.config import MOST_VCPUS
-from vmsandbox.hypervisor.base import Accelerator, GuestImage
+from vmsandbox.hypervisor import Accelerator, GuestImage
 from vmsandbox.model import PodSandboxConfig
 from vmsandbox.sandbox.spec.layout import SandboxLayout
 from vmsandbox.sandbox.spec.sizing import MachineSize
