@@ -75,7 +75,7 @@ def _checked_target(entry: Entry) -> bytes:
 _KEPT = (b"user.", b"trusted.", b"security.")
 """The namespaces that squashfs has; `system.` (POSIX ACLs) it has not."""
 _DROPPED = (b"trusted.overlay.", b"security.selinux", b"security.ima", b"security.evm")
-"""Those by which overlayfs would take a file for something else, and those that speak of the machine they come from."""
+"""Attributes that are dropped: overlayfs would misread them, or they describe the machine that made the image."""
 _WITH_USER = (Kind.FILE, Kind.DIRECTORY)
 """xattr(7): other files have no `user.` attributes."""
 
