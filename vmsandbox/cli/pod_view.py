@@ -1,28 +1,69 @@
 """The output of `vmsandbox run`: progress, and lines of the containers, each after the container's name."""
 
+import asyncio
 import contextlib
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Self
+from typing import BinaryIO, Self
 
 from rich.markup import escape
 
 from vmsandbox.cli import terminal
-from vmsandbox.cli.line_writer import LineWriter
 from vmsandbox.images import PullProgress
 from vmsandbox.model import ContainerStatus, Image, SandboxStatus
-from vmsandbox.pod.run.observer import OutputLine
+from vmsandbox.pod.run import OutputLine
 from vmsandbox.protocol.messages import Stream
 
 _COLOURS = (36, 35, 32, 33, 34, 96, 95, 92, 93, 94)
 """ANSI, one for each container in turn."""
 
 
+class LineWriter:
+    """Lines of several containers on one file, each with a prefix; a line that comes in parts is put together again.
+
+    A line that is not complete yet is ended early where that of another stream comes.
+    """
+
+    def __init__(self, target: BinaryIO) -> None:
+        """Write to `target`, which stays the caller's."""
+        self._target = target
+        self._turn = asyncio.Lock()
+        self._unfinished: tuple[str, Stream | None] | None = None
+        """Container and stream of the line that the file ends in; without a stream, nothing continues it."""
+
+    async def write(self, prefix: bytes, lines: Sequence[OutputLine]) -> None:
+        """Write the lines, with the prefix before each, as soon as the file's reader takes them."""
+        async with self._turn:
+            await asyncio.to_thread(self._write, b"".join(self._pieces(prefix, lines)))
+
+    def ended(self, container: str) -> None:
+        """Begin a new line for what this container prints from now on: it has ended, and may be started again."""
+        if self._unfinished is not None and self._unfinished[0] == container:
+            self._unfinished = (container, None)
+
+    def close(self) -> None:
+        """End the last line."""
+        if self._unfinished is not None:
+            self._write(b"\n")
+
+    def _pieces(self, prefix: bytes, lines: Sequence[OutputLine]) -> Iterator[bytes]:
+        for line in lines:
+            here = (line.container, line.stream)
+            if self._unfinished != here:
+                yield (b"" if self._unfinished is None else b"\n") + prefix
+            yield line.text + (b"\n" if line.complete else b"")
+            self._unfinished = None if line.complete else here
+
+    def _write(self, data: bytes) -> None:
+        self._target.write(data)
+        self._target.flush()
+
+
 @dataclass(slots=True)
 class PodView:
-    """Implements `pod.observer.PodObserver`. Standard error of a container goes to ours, all else to stdout."""
+    """Implements `pod.run.PodObserver`. Standard error of a container goes to ours, all else to stdout."""
 
     names: tuple[str, ...]
     """The names of the containers; they decide how wide the column is."""

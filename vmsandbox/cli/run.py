@@ -21,14 +21,9 @@ from vmsandbox.errors import NotFound
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import Instance, claim
-from vmsandbox.pod.api.manifest import read_manifest
-from vmsandbox.pod.plan.dns import host_dns
-from vmsandbox.pod.plan.pod_facts import PlanSettings
-from vmsandbox.pod.plan.pod_plan import PodPlan, plan_pod
-from vmsandbox.pod.run.pod_life import PodResult
-from vmsandbox.pod.run.runner import run_pod
-from vmsandbox.pod.run.runtime import PodRuntime, ServiceRuntime
-from vmsandbox.pod.run.volumes import PodDirectories
+from vmsandbox.pod.api import read_manifest
+from vmsandbox.pod.plan import PlanSettings, PodPlan, plan_pod
+from vmsandbox.pod.run import PodDirectories, PodResult, PodRuntime, ServiceRuntime, host_dns, run_pod
 from vmsandbox.service import RuntimeService
 
 _MOST = 64 * MEBIBYTE

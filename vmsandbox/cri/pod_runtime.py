@@ -1,4 +1,4 @@
-"""The daemon as a runtime of pods (`pod.runtime.PodRuntime`): `vmsandbox run` where one serves this node."""
+"""The daemon as a runtime of pods (`pod.run.PodRuntime`): `vmsandbox run` where one serves this node."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing

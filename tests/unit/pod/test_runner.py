@@ -314,7 +314,7 @@ class TestLimits:
     async def test_a_volume_beyond_its_limit_ends_the_pod(
         self, running: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("vmsandbox.pod.run.eviction.INTERVAL", 0.01)
+        monkeypatch.setattr("vmsandbox.pod.run.pod_life.INTERVAL", 0.01)
         running.runtime.scripts = {"a": [FOREVER]}
         planned = plan(ONE + "volumes: [{name: v, emptyDir: {sizeLimit: 64Ki}}, {name: w, emptyDir: {}}]\n")
         run = asyncio.create_task(running.run(planned))

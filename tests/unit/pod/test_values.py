@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmsandbox.pod.api.container import RestartPolicy
-from vmsandbox.pod.plan.dns import host_dns, parse_resolv_conf
-from vmsandbox.pod.plan.expansion import expand, unknown_names
+from vmsandbox.pod.plan.variables import expand, unknown_names
+from vmsandbox.pod.run.resolv_conf import host_dns, parse_resolv_conf
 from vmsandbox.pod.run.restarts import Backoff, BackoffSettings, restarts
 from vmsandbox.protocol.messages import Dns
 

@@ -10,9 +10,8 @@ from tests.support.manifests import plan
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import Image, Mount, PropagationMode
 from vmsandbox.pod.plan.volume_plan import File
-from vmsandbox.pod.run.files import write_files
+from vmsandbox.pod.run.files import Owner, write_files
 from vmsandbox.pod.run.mounting import PodMounts
-from vmsandbox.pod.run.ownership import Owner
 from vmsandbox.pod.run.subpath import open_below
 from vmsandbox.pod.run.volumes import PodDirectories, PodVolumes
 

@@ -1,1 +1,91 @@
-"""The types of core/v1 as a manifest has them, with the fields that a single machine can honour."""
+"""The types of core/v1 as a manifest has them, with the fields that a single machine can honour; and its reading.
+
+Modules are named as parts of the API; `manifest` reads the YAML.
+"""
+
+from vmsandbox.pod.api.container import (
+    Container,
+    EnvFromSource,
+    EnvVar,
+    EnvVarSource,
+    ResourceRequirements,
+    RestartPolicy,
+)
+from vmsandbox.pod.api.manifest import Manifest, read_manifest
+from vmsandbox.pod.api.pod import ConfigMap, DnsPolicy, Pod, PodSpec, Secret
+from vmsandbox.pod.api.probes import (
+    ExecAction,
+    HttpGetAction,
+    Lifecycle,
+    LifecycleHandler,
+    MessagePolicy,
+    Probe,
+    Scheme,
+    TcpSocketAction,
+)
+from vmsandbox.pod.api.references import KeySelector, ObjectFieldSelector, ObjectReference, ResourceFieldSelector
+from vmsandbox.pod.api.security import GroupsPolicy, ProcMount, Profile, ProfileType
+from vmsandbox.pod.api.volumes import (
+    DownwardFile,
+    EmptyDir,
+    HostPath,
+    HostPathType,
+    ImageVolume,
+    KeyToPath,
+    Medium,
+    ProjectedSource,
+    ProjectedVolume,
+    Propagation,
+    PullPolicy,
+    RecursiveReadOnly,
+    Volume,
+    VolumeDevice,
+    VolumeMount,
+)
+
+__all__ = [
+    "ConfigMap",
+    "Container",
+    "DnsPolicy",
+    "DownwardFile",
+    "EmptyDir",
+    "EnvFromSource",
+    "EnvVar",
+    "EnvVarSource",
+    "ExecAction",
+    "GroupsPolicy",
+    "HostPath",
+    "HostPathType",
+    "HttpGetAction",
+    "ImageVolume",
+    "KeySelector",
+    "KeyToPath",
+    "Lifecycle",
+    "LifecycleHandler",
+    "Manifest",
+    "Medium",
+    "MessagePolicy",
+    "ObjectFieldSelector",
+    "ObjectReference",
+    "Pod",
+    "PodSpec",
+    "Probe",
+    "ProcMount",
+    "Profile",
+    "ProfileType",
+    "ProjectedSource",
+    "ProjectedVolume",
+    "Propagation",
+    "PullPolicy",
+    "RecursiveReadOnly",
+    "ResourceFieldSelector",
+    "ResourceRequirements",
+    "RestartPolicy",
+    "Scheme",
+    "Secret",
+    "TcpSocketAction",
+    "Volume",
+    "VolumeDevice",
+    "VolumeMount",
+    "read_manifest",
+]

@@ -13,9 +13,7 @@ from vmsandbox.model import (
     SupplementalGroupsPolicy,
     UserNamespace,
 )
-from vmsandbox.pod.api.container import Container
-from vmsandbox.pod.api.pod import PodSpec
-from vmsandbox.pod.api.security import GroupsPolicy, ProcMount, Profile, ProfileType
+from vmsandbox.pod.api import Container, GroupsPolicy, PodSpec, ProcMount, Profile, ProfileType
 
 MASKED_PATHS = (
     "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",

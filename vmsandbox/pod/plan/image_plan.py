@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.images import Reference
 from vmsandbox.model import RegistryAuth
-from vmsandbox.pod.api.manifest import Manifest
-from vmsandbox.pod.api.pod import Secret
-from vmsandbox.pod.api.volumes import PullPolicy
-from vmsandbox.pod.plan.environment import missing
+from vmsandbox.pod.api import Manifest, PullPolicy, Secret
+from vmsandbox.pod.plan.variables import missing
 from vmsandbox.typed_yaml import Node
 
 _TYPES = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}

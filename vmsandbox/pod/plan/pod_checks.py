@@ -1,9 +1,6 @@
 """Checks of a pod before anything starts: those of Kubernetes' validation, and features that no machine has."""
 
-from vmsandbox.pod.api.container import Container, RestartPolicy
-from vmsandbox.pod.api.pod import ConfigMap, Pod, PodSpec, Secret
-from vmsandbox.pod.api.probes import Lifecycle
-from vmsandbox.pod.api.volumes import Volume
+from vmsandbox.pod.api import ConfigMap, Container, Lifecycle, Pod, PodSpec, RestartPolicy, Secret, Volume
 from vmsandbox.pod.plan.container_checks import check_container
 from vmsandbox.pod.plan.value_checks import KEY, LABEL, SUBDOMAIN, SYSCTL, check_id, check_resources, matches, unique
 from vmsandbox.quantity import ZERO

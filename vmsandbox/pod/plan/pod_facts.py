@@ -4,10 +4,7 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vmsandbox.pod.api.container import Container
-from vmsandbox.pod.api.manifest import Manifest
-from vmsandbox.pod.api.pod import Pod
-from vmsandbox.pod.api.references import ObjectFieldSelector, ResourceFieldSelector
+from vmsandbox.pod.api import Container, Manifest, ObjectFieldSelector, Pod, ResourceFieldSelector
 from vmsandbox.pod.plan.pod_resources import PodResources
 from vmsandbox.protocol.messages import Dns
 from vmsandbox.quantity import Quantity

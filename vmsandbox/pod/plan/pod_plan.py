@@ -18,18 +18,14 @@ from vmsandbox.model import (
     PortMapping,
     Resources,
 )
-from vmsandbox.pod.api.container import Container, RestartPolicy
-from vmsandbox.pod.api.manifest import Manifest
-from vmsandbox.pod.api.pod import ConfigMap, PodSpec, Secret
-from vmsandbox.pod.api.volumes import HostPath, VolumeDevice
+from vmsandbox.pod.api import ConfigMap, Container, HostPath, Manifest, PodSpec, RestartPolicy, Secret, VolumeDevice
 from vmsandbox.pod.plan import dns
 from vmsandbox.pod.plan.container_security import container_security, namespaces
-from vmsandbox.pod.plan.environment import environment
-from vmsandbox.pod.plan.expansion import expand
 from vmsandbox.pod.plan.image_plan import ImagePlan, plan_images
 from vmsandbox.pod.plan.pod_checks import check_object, check_pod
 from vmsandbox.pod.plan.pod_facts import PlanSettings, PodFacts
 from vmsandbox.pod.plan.pod_resources import pod_resources
+from vmsandbox.pod.plan.variables import environment, expand
 from vmsandbox.pod.plan.volume_plan import VolumePlan, check_sub_path, plan_volumes
 from vmsandbox.quantity import ZERO
 from vmsandbox.sandbox.spec import check_resources

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from vmsandbox.model import Resources
-from vmsandbox.pod.api.container import Container, ResourceRequirements
-from vmsandbox.pod.api.pod import PodSpec
+from vmsandbox.pod.api import Container, PodSpec, ResourceRequirements
 from vmsandbox.quantity import ZERO, Quantity
 
 _PERIOD = 100_000

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from vmsandbox.pod.api.container import ResourceRequirements
+from vmsandbox.pod.api import ResourceRequirements
 from vmsandbox.quantity import ZERO, Quantity
 from vmsandbox.typed_yaml import Node
 

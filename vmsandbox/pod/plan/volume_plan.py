@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from vmsandbox.pod.api.pod import ConfigMap, Secret
-from vmsandbox.pod.api.volumes import (
+from vmsandbox.pod.api import (
+    ConfigMap,
     DownwardFile,
     EmptyDir,
     HostPath,
@@ -13,12 +13,12 @@ from vmsandbox.pod.api.volumes import (
     KeyToPath,
     ProjectedSource,
     ProjectedVolume,
+    Secret,
     Volume,
     VolumeMount,
 )
-from vmsandbox.pod.plan.environment import missing
-from vmsandbox.pod.plan.expansion import expand, unknown_names
 from vmsandbox.pod.plan.pod_facts import PodFacts
+from vmsandbox.pod.plan.variables import expand, missing, unknown_names
 from vmsandbox.typed_yaml import Node
 
 DEFAULT_MODE = 0o644

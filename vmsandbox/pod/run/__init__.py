@@ -1,1 +1,24 @@
-"""Running a planned pod: its volumes on the host, its sandbox and its containers, to their end."""
+"""A planned pod is run: its images, volumes, sandbox and containers, to their end; and everything is given back.
+
+`run_pod` does it, by a `PodRuntime`, and tells a `PodObserver`.
+"""
+
+from vmsandbox.pod.run.observer import OutputLine, PodObserver
+from vmsandbox.pod.run.pod_life import PodResult
+from vmsandbox.pod.run.resolv_conf import host_dns
+from vmsandbox.pod.run.restarts import BackoffSettings
+from vmsandbox.pod.run.runner import run_pod
+from vmsandbox.pod.run.runtime import PodRuntime, ServiceRuntime
+from vmsandbox.pod.run.volumes import PodDirectories
+
+__all__ = [
+    "BackoffSettings",
+    "OutputLine",
+    "PodDirectories",
+    "PodObserver",
+    "PodResult",
+    "PodRuntime",
+    "ServiceRuntime",
+    "host_dns",
+    "run_pod",
+]

@@ -6,7 +6,7 @@ import contextlib
 from vmsandbox import aio
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import ContainerState, ContainerStatus
-from vmsandbox.pod.api.container import Container
+from vmsandbox.pod.api import Container
 from vmsandbox.pod.run.output_lines import Tail, tell_lines
 from vmsandbox.pod.run.pod_context import PodContext
 from vmsandbox.pod.run.restarts import Backoff, restarts

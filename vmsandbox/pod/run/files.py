@@ -1,19 +1,55 @@
-"""Files of configMap and secret volumes on the host, replaced all at once, as the kubelet's atomic writer does it.
+"""Files of configMap and secret volumes on the host, and whose they are.
 
-..2026_11_24_14_30_05.x8k2/app/settings    the files of one version
-..data -> ..2026_11_24_14_30_05.x8k2       renamed into place: the one step that changes what a container sees
-app -> ..data/app                          what the container opens
+They are replaced all at once, as the kubelet's atomic writer does it:
+
+    ..2026_11_24_14_30_05.x8k2/app/settings    the files of one version
+    ..data -> ..2026_11_24_14_30_05.x8k2       renamed into place: the one step that changes what a container sees
+    app -> ..data/app                          what the container opens
 """
 
 import contextlib
+import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vmsandbox.pod.plan.volume_plan import File
-from vmsandbox.pod.run.ownership import Owner
+from vmsandbox.pod.api import PodSpec
+from vmsandbox.pod.plan import File, owner
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The owner of what a pod's volumes hold at first."""
+
+    root: int = 0
+    """The id that root of the containers has outside of the pod's user namespace."""
+    group: int | None = None
+    """fsGroup, as the containers know it."""
+
+    @classmethod
+    def of(cls, spec: PodSpec) -> "Owner":
+        """The one that a pod asks for."""
+        return cls(owner(spec), spec.security_context.fs_group)
+
+    def take(self, path: Path, mode: int, *, writable: bool) -> None:
+        """Give a file or a directory to it, and the group the rights it needs; follows no link.
+
+        Args:
+            path: what is given.
+            mode: its permissions without those of fsGroup.
+            writable: whether the containers may write it.
+        """
+        if self.root or self.group is not None:  # chown first: it takes set-group-id away
+            os.chown(path, self.root, self.root + (self.group or 0), follow_symlinks=False)
+        if self.group is not None:
+            mode |= 0o660 if writable else 0o440
+            mode |= stat.S_ISGID | 0o110 if path.is_dir() else 0
+        path.chmod(mode)
+
 
 _DATA = "..data"
 

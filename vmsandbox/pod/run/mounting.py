@@ -8,12 +8,8 @@ from pathlib import Path
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fs.opening import regular_file
 from vmsandbox.model import ContainerStatus, Image, Mount, PropagationMode
-from vmsandbox.pod.api.container import Container
-from vmsandbox.pod.api.probes import MessagePolicy
-from vmsandbox.pod.api.volumes import EmptyDir, ImageVolume, Propagation, RecursiveReadOnly
-from vmsandbox.pod.plan import dns
-from vmsandbox.pod.plan.pod_facts import PodFacts
-from vmsandbox.pod.plan.volume_plan import Files, sub_path_of
+from vmsandbox.pod.api import Container, EmptyDir, ImageVolume, MessagePolicy, Propagation, RecursiveReadOnly
+from vmsandbox.pod.plan import Files, PodFacts, hosts_file, sub_path_of
 from vmsandbox.pod.run.subpath import copy_below
 from vmsandbox.pod.run.volumes import PodVolumes
 from vmsandbox.process.removal import remove_tree
@@ -105,7 +101,7 @@ class PodMounts:
 
     def _hosts(self) -> tuple[Mount, ...]:
         """/etc/hosts, where the one that every pod has is not enough; the containers share the file."""
-        text = dns.hosts_file(self.facts)
+        text = hosts_file(self.facts)
         if not text:
             return ()
         path = self.volumes.directories.runtime / "hosts"

@@ -4,10 +4,8 @@ from dataclasses import dataclass, replace
 
 from vmsandbox.errors import Unavailable
 from vmsandbox.model import ContainerConfig, SandboxState
-from vmsandbox.pod.api.container import Container
-from vmsandbox.pod.plan.container_security import with_image_user
-from vmsandbox.pod.plan.environment import environment
-from vmsandbox.pod.plan.pod_plan import PodPlan
+from vmsandbox.pod.api import Container
+from vmsandbox.pod.plan import PodPlan, environment, with_image_user
 from vmsandbox.pod.run.mounting import PodMounts
 from vmsandbox.pod.run.observer import PodObserver
 from vmsandbox.pod.run.restarts import BackoffSettings

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from vmsandbox import aio
 from vmsandbox.model import ContainerStatus
-from vmsandbox.pod.api.container import Container
+from vmsandbox.pod.api import Container, EmptyDir, Medium
 from vmsandbox.pod.run.container_life import ContainerLife
-from vmsandbox.pod.run.eviction import overflown
 from vmsandbox.pod.run.pod_context import PodContext
+from vmsandbox.pod.run.volumes import PodVolumes
+from vmsandbox.process import run
 
 EXIT_DEADLINE = 124
 """Exit code of a pod whose activeDeadlineSeconds have passed, as timeout(1) has it."""
@@ -140,3 +141,29 @@ class PodLife:
     def _statuses(self) -> dict[str, ContainerStatus]:
         ended = (life for life in self._lives if life.task.done() and not life.task.exception())
         return {life.container.name: life.task.result() for life in ended}
+
+
+INTERVAL = 10.0
+"""Seconds between two looks, the kubelet's housekeeping interval."""
+_LOOK = 300.0
+
+
+async def overflown(volumes: PodVolumes) -> str:
+    """Wait until a volume holds more than its limit, and say which; for ever, where none has one."""
+    limits = {
+        name: volume.limit
+        for name, volume in volumes.plan.volumes.items()
+        if isinstance(volume, EmptyDir) and volume.medium is Medium.DEFAULT and volume.limit
+    }
+    while True:
+        await asyncio.sleep(INTERVAL)
+        for name, limit in limits.items():
+            if await _used(volumes, name) > limit:
+                return f"emptyDir volume {name} holds more than its limit of {limit} bytes"
+
+
+async def _used(volumes: PodVolumes, name: str) -> int:
+    """Bytes of disk; du(1) follows no link, and goes down as deep as a guest may have gone."""
+    command = ["du", "--summarize", "--block-size=1", "--one-file-system", "--", str(volumes.path(name))]
+    said = await run(command, timeout=_LOOK, check=False)  # files come and go meanwhile, which du takes for an error
+    return int(said.stdout.split()[0]) if said.stdout else 0

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vmsandbox.pod.api.container import RestartPolicy
+from vmsandbox.pod.api import RestartPolicy
 
 
 def restarts(policy: RestartPolicy, exit_code: int) -> bool:

@@ -9,10 +9,8 @@ from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.images import PullProgress
 from vmsandbox.model import Image
-from vmsandbox.pod.api.volumes import PullPolicy
-from vmsandbox.pod.plan.container_security import must_not_be_root
-from vmsandbox.pod.plan.image_plan import ImagePlan
-from vmsandbox.pod.plan.pod_plan import PodPlan
+from vmsandbox.pod.api import PullPolicy
+from vmsandbox.pod.plan import ImagePlan, PodPlan, must_not_be_root
 from vmsandbox.pod.run.mounting import PodMounts
 from vmsandbox.pod.run.observer import PodObserver
 from vmsandbox.pod.run.pod_context import PodContext

@@ -8,11 +8,10 @@ from typing import Any
 from vmsandbox import aio
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import ContainerStatus
-from vmsandbox.pod.api.container import Container
-from vmsandbox.pod.api.probes import LifecycleHandler, Probe
+from vmsandbox.pod.api import Container, LifecycleHandler, Probe
 from vmsandbox.pod.run import actions
+from vmsandbox.pod.run.actions import ProbeFailure, until_dead, until_started
 from vmsandbox.pod.run.pod_context import PodContext
-from vmsandbox.pod.run.probing import ProbeFailure, until_dead, until_started
 
 _LEAST_GRACE = 2.0
 """Seconds that a container has to end after its preStop hook, however long that took, as the kubelet has it."""

@@ -11,17 +11,17 @@ Both directories are open to root alone; a guest sees a volume through a mount o
 
 import asyncio
 import errno
+import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox import fs
 from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
 from vmsandbox.fs.foreign import ForeignPaths
-from vmsandbox.pod.api.volumes import EmptyDir, HostPath, Medium
-from vmsandbox.pod.plan.pod_plan import PodPlan
-from vmsandbox.pod.plan.volume_plan import Files
-from vmsandbox.pod.run.files import write_files
-from vmsandbox.pod.run.host_paths import check_host_path
-from vmsandbox.pod.run.ownership import Owner
+from vmsandbox.pod.api import EmptyDir, HostPath, HostPathType, Medium
+from vmsandbox.pod.plan import Files, PodPlan
+from vmsandbox.pod.run.files import Owner, write_files
 from vmsandbox.process import run
 from vmsandbox.process.removal import remove_tree
 from vmsandbox.sandbox.files import unmount_below
@@ -138,3 +138,39 @@ def _of_the_disk(error: OSError) -> VmsandboxError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceExhausted(f"the pod's volumes cannot be made: {error}", hint="make room on that file system")
     return Internal(f"the pod's volumes cannot be made: {error}")
+
+
+_KINDS: dict[HostPathType, tuple[str, Callable[[int], bool]]] = {
+    HostPathType.DIRECTORY: ("a directory", stat.S_ISDIR),
+    HostPathType.DIRECTORY_OR_CREATE: ("a directory", stat.S_ISDIR),
+    HostPathType.FILE: ("a file", stat.S_ISREG),
+    HostPathType.FILE_OR_CREATE: ("a file", stat.S_ISREG),
+    HostPathType.SOCKET: ("a socket", stat.S_ISSOCK),
+    HostPathType.CHAR_DEVICE: ("a character device", stat.S_ISCHR),
+    HostPathType.BLOCK_DEVICE: ("a block device", stat.S_ISBLK),
+}
+
+
+def check_host_path(volume: HostPath) -> None:
+    """Find that the host has what a volume asks for, or make it.
+
+    Raises:
+        InvalidArgument: it has not, or it cannot be made.
+    """
+    path = Path(volume.path)
+    at = volume.at.of("path")
+    try:
+        if volume.type is HostPathType.DIRECTORY_OR_CREATE:
+            fs.make_missing(path, 0o755)
+        if volume.type is HostPathType.FILE_OR_CREATE:
+            fs.touch(path, 0o644)
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise at.error(f"there is no {path} on the host", hint="type: DirectoryOrCreate makes a directory") from None
+    except OSError as error:
+        raise at.error(f"{path}: {error.strerror}") from None
+    if volume.type is HostPathType.ANY:
+        return
+    name, matches = _KINDS[volume.type]
+    if not matches(mode):
+        raise at.error(f"{path} is not {name}")

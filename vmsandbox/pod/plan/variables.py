@@ -1,15 +1,45 @@
-"""The variables of a container: envFrom first, in order, then env, whose values may refer to those before them."""
+"""The variables of a container: envFrom first, in order, then env, whose values may refer to those before them.
+
+References are $(NAME), also in commands, arguments and sub-paths, and are expanded as Kubernetes does it: `$$` is a
+dollar sign; a name that is not known, and a reference that is not closed, stay as they are written.
+"""
 
 import re
+from collections.abc import Mapping
 
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.pod.api.container import Container, EnvFromSource, EnvVar, EnvVarSource
-from vmsandbox.pod.api.manifest import Manifest
-from vmsandbox.pod.api.pod import ConfigMap, Secret
-from vmsandbox.pod.api.references import KeySelector, ObjectReference
-from vmsandbox.pod.plan.expansion import expand
+from vmsandbox.pod.api import (
+    ConfigMap,
+    Container,
+    EnvFromSource,
+    EnvVar,
+    EnvVarSource,
+    KeySelector,
+    Manifest,
+    ObjectReference,
+    Secret,
+)
 from vmsandbox.pod.plan.pod_facts import PodFacts
 from vmsandbox.typed_yaml import Node
+
+_REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """`text` with its references to `values` replaced; what a value holds is not expanded again."""
+
+    def replaced(match: re.Match[str]) -> str:
+        name = match[1]
+        return "$" if name is None else values.get(name, match[0])
+
+    return _REFERENCE.sub(replaced, text)
+
+
+def unknown_names(text: str, values: Mapping[str, str]) -> tuple[str, ...]:
+    """The names that `text` refers to and `values` does not have, in their order."""
+    names = (match[1] for match in _REFERENCE.finditer(text) if match[1] is not None)
+    return tuple(name for name in names if name not in values)
+
 
 _NAME = re.compile(r"[ -<>-~]+")
 """Printable ASCII but `=`, as Kubernetes has it since 1.30."""

@@ -2,7 +2,7 @@
 
 import io
 
-from vmsandbox.cli.line_writer import LineWriter
+from vmsandbox.cli.pod_view import LineWriter
 from vmsandbox.pod.run.observer import OutputLine
 from vmsandbox.protocol.messages import Stream
 
