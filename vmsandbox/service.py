@@ -45,7 +45,7 @@ from vmsandbox.sandbox.lifecycle import (
     sandbox_usage,
 )
 from vmsandbox.sandbox.machines import Host
-from vmsandbox.sandbox.spec import ContainerCall, SandboxCall, check_pod, require_container, require_sandbox
+from vmsandbox.sandbox.spec import ContainerCall, SandboxCall, check_pod, require_sandbox
 from vmsandbox.sandbox.streams import AttachedClient, ExecProcess
 from vmsandbox.state import ContainerRecord, SandboxRecord
 
@@ -180,17 +180,15 @@ class RuntimeService:
         if not command:
             raise InvalidArgument("no command was given")
         container = await self._container(container_id)
-        return await self._sandboxes.find(container.record.sandbox_id).exec_sync(container_id, command, timeout)
+        return await container.exec_sync(command, timeout)
 
     def check_exec(self, request: ExecRequest) -> None:
         """Raise NotFound or FailedPrecondition where `exec` would at once."""
-        container = self._sandboxes.container(request.container_id)
-        require_container(ContainerCall.EXEC, container.record.id, container.record.state)
+        self._sandboxes.container(request.container_id).require(ContainerCall.EXEC)
 
     def check_attach(self, request: AttachRequest) -> None:
         """Raise NotFound or FailedPrecondition where `attach` would at once."""
-        container = self._sandboxes.container(request.container_id)
-        require_container(ContainerCall.ATTACH, container.record.id, container.record.state)
+        self._sandboxes.container(request.container_id).require(ContainerCall.ATTACH)
 
     def check_port_forward(self, request: PortForwardRequest) -> None:
         """Raise NotFound or FailedPrecondition where `port` would at once."""
@@ -207,7 +205,7 @@ class RuntimeService:
             VmsandboxError: the command could not be started.
         """
         container = await self._container(request.container_id)
-        async with self._sandboxes.find(container.record.sandbox_id).exec(request) as process:
+        async with container.exec(request) as process:
             yield process
 
     @contextlib.asynccontextmanager

@@ -87,7 +87,7 @@ async def test_an_error_in_ending_a_command_is_logged_and_the_command_forgotten(
     async with daemon(world) as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
-        execs = service._sandboxes[sandbox].execs()
+        execs = service._sandboxes[sandbox].context.running().execs
         async with execs.open(service._sandboxes.container(container).record, "host", ("sleep",)):
             pass
         await until(lambda: not execs._running)

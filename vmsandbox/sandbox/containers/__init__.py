@@ -6,11 +6,10 @@
 
 from vmsandbox.sandbox.containers.container import Container
 from vmsandbox.sandbox.containers.containers import SandboxContainers
-from vmsandbox.sandbox.containers.context import ContainerContext, Guest
+from vmsandbox.sandbox.containers.context import ContainerContext
 
 __all__ = [
     "Container",
     "ContainerContext",
-    "Guest",
     "SandboxContainers",
 ]

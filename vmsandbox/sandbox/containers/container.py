@@ -9,12 +9,21 @@ from pathlib import Path
 
 from vmsandbox import aio, log
 from vmsandbox.errors import Unavailable, VmsandboxError
-from vmsandbox.model import ContainerEventKind, ContainerState, ContainerStatus, ContainerUser, Output, Resources
+from vmsandbox.model import (
+    ContainerEventKind,
+    ContainerState,
+    ContainerStatus,
+    ContainerUser,
+    ExecRequest,
+    ExecResult,
+    Output,
+    Resources,
+)
 from vmsandbox.sandbox.containers import container_factory, stopping
 from vmsandbox.sandbox.containers.context import ContainerContext
 from vmsandbox.sandbox.containers.record_keeper import RecordKeeper
 from vmsandbox.sandbox.spec import ContainerCall, build_resources, check_resources, require_container, updated_resources
-from vmsandbox.sandbox.streams import AttachedClient, ContainerLog, OutputTask, Readers, open_log
+from vmsandbox.sandbox.streams import AttachedClient, ContainerLog, ExecProcess, OutputTask, Readers, open_log
 from vmsandbox.state import ContainerRecord
 
 _log = log.get(__name__)
@@ -44,6 +53,10 @@ class Container:
     def status(self) -> ContainerStatus:
         """The status for the CRI."""
         return self.record.status()
+
+    def require(self, call: ContainerCall) -> None:
+        """Raise FailedPrecondition unless the call is legal in the container's state."""
+        require_container(call, self.record.id, self.record.state)
 
     async def create(self) -> None:
         """Make the container in the guest; its process waits for `start`. On failure nothing of it is left."""
@@ -100,9 +113,21 @@ class Container:
 
     def attach(self, *, stdin: bool) -> AbstractAsyncContextManager[AttachedClient]:
         """Join its streams; see `attach.AttachedClients`. Raises FailedPrecondition unless it runs."""
-        require_container(ContainerCall.ATTACH, self.record.id, self.record.state)
+        self.require(ContainerCall.ATTACH)
         assert self._output_task is not None
         return self._output_task.attachments.attach(stdin=stdin)
+
+    async def exec_sync(self, command: tuple[str, ...], timeout: float) -> ExecResult:
+        """Run a command in it to the command's end; see `Execs.run`. Raises FailedPrecondition, Unavailable."""
+        self.require(ContainerCall.EXEC)
+        execs, hostname = self._context.running().execs, self._context.hostname
+        return await execs.run(self.record, hostname, command, timeout)
+
+    def exec(self, request: ExecRequest) -> AbstractAsyncContextManager[ExecProcess]:
+        """Run a command in it with a client; see `Execs.open`. Raises FailedPrecondition, Unavailable."""
+        self.require(ContainerCall.EXEC)
+        execs, hostname = self._context.running().execs, self._context.hostname
+        return execs.open(self.record, hostname, request.command, stdin=request.stdin, tty=request.tty)
 
     async def update(self, resources: Resources) -> None:
         """Change its limits (CRI UpdateContainerResources); those that are not set stay.
@@ -112,7 +137,7 @@ class Container:
             InvalidArgument: limits that cannot be.
         """
         async with self._lock:
-            require_container(ContainerCall.UPDATE, self.record.id, self.record.state)
+            self.require(ContainerCall.UPDATE)
             wanted = updated_resources(self.record.config.resources, resources)
             check_resources(wanted, f"container {self.record.config.metadata.name}")
             await self._context.running().client.update_resources(self.record.id, build_resources(wanted))
@@ -125,7 +150,7 @@ class Container:
             FailedPrecondition: it does not run.
             VmsandboxError: as `open_log`.
         """
-        require_container(ContainerCall.REOPEN_LOG, self.record.id, self.record.state)
+        self.require(ContainerCall.REOPEN_LOG)
         if self._output_task is not None:
             await self._output_task.pump.log.reopen()
 
@@ -156,9 +181,9 @@ class Container:
 
     async def _create(self) -> None:
         request = await container_factory.prepare(self._context, self.record)
-        guest = self._context.running()
-        self.keeper.save(disks=guest.disks.of(self.record.id), blocks=guest.blocks.of(self.record.id))
-        user = await self._context.running().client.create_container(request)
+        machine = self._context.running()
+        self.keeper.save(disks=machine.disks.of(self.record.id), blocks=machine.blocks.of(self.record.id))
+        user = await machine.client.create_container(request)
         await self._follow()
         self._context.running()  # It may have died meanwhile, when this was no container yet.
         self.keeper.tell(
@@ -169,7 +194,7 @@ class Container:
 
     async def _start(self) -> None:
         async with self._lock:
-            require_container(ContainerCall.START, self.record.id, self.record.state)
+            self.require(ContainerCall.START)
             try:
                 await self._context.running().client.start_container(self.record.id)
             except Unavailable:

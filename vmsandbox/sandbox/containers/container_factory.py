@@ -66,13 +66,13 @@ async def prepare(context: ContainerContext, record: ContainerRecord) -> CreateC
         VmsandboxError: the host or the guest refuses.
     """
     check_container(record.config, context.config)
-    guest, config = context.running(), record.config
-    profile = await _seccomp(context, config.security, guest.kernel)
+    machine, config = context.running(), record.config
+    profile = await _seccomp(context, config.security, machine.kernel)
     user = build_user(config, record.image_config)
-    serial = await guest.disks.acquire(record.image_id, record.id)
-    volumes = await guest.volumes.prepare(record.id, config.mounts)
+    serial = await machine.disks.acquire(record.image_id, record.id)
+    volumes = await machine.volumes.prepare(record.id, config.mounts)
     mapped = user_namespace(context.config) is not None
-    devices = await guest.blocks.prepare(record.id, config.devices, mapped=mapped)
+    devices = await machine.blocks.prepare(record.id, config.devices, mapped=mapped)
     inputs = SpecInputs(record.id, config, record.image_config, context.hostname, volumes, profile, mapped)
     return CreateContainer(
         container_id=record.id,
@@ -93,14 +93,14 @@ async def give_back(context: ContainerContext, container_id: str) -> None:
     Raises:
         VmsandboxError: the guest, which runs, does not let it go; the call may be repeated.
     """
-    guest = context.guest  # It may die meanwhile.
-    if guest is not None:
-        await guest.client.delete_container(container_id)
+    machine = context.usable  # It may die meanwhile.
+    if machine is not None:
+        await machine.client.delete_container(container_id)
     await asyncio.to_thread(context.volumes.release, container_id)
     await context.layout.remove_volumes(container_id)
-    if guest is not None:
-        await guest.blocks.release_all(container_id)
-        await guest.disks.release_all(container_id)
+    if machine is not None:
+        await machine.blocks.release_all(container_id)
+        await machine.disks.release_all(container_id)
     context.layout.position(container_id).unlink(missing_ok=True)
 
 

@@ -61,9 +61,9 @@ class SandboxContainers(dict[str, Container]):
 
     async def measure(self) -> dict[str, ContainerUsage]:
         """Return the usage of running containers by id. Raises VmsandboxError if the guest does not answer."""
-        if self._context.guest is None:
+        if (machine := self._context.usable) is None:
             return {}
-        measured = await self._context.guest.client.measure_containers(deadline=_MEASURE_DEADLINE)
+        measured = await machine.client.measure_containers(deadline=_MEASURE_DEADLINE)
         running = {each.record.id for each in self.values() if each.record.state is ContainerState.RUNNING}
         return {
             measures.container_id: ContainerUsage(measured.at, measures)

@@ -5,40 +5,27 @@ from dataclasses import dataclass, field
 
 from vmsandbox.errors import Unavailable
 from vmsandbox.fs.foreign import ForeignPaths
-from vmsandbox.guest import GuestClient
 from vmsandbox.model import ContainerEvent, PodSandboxConfig
-from vmsandbox.sandbox.blocks import BlockDisks
-from vmsandbox.sandbox.files import ImageDisks, SandboxDirectories, SharedVolumes, Volumes
+from vmsandbox.sandbox.files import SandboxDirectories, SharedVolumes
+from vmsandbox.sandbox.machines import RunningMachine
 from vmsandbox.sandbox.spec import hostname_of
 from vmsandbox.state import State
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
-    """The ways into a machine that runs."""
-
-    client: GuestClient
-    disks: ImageDisks
-    volumes: Volumes
-    blocks: BlockDisks
-    kernel: str
-    """Release of its kernel."""
-
-
 @dataclass(slots=True)
 class ContainerContext:
-    """The sandbox owns it, and sets `guest` for as long as its machine is of use."""
+    """The sandbox owns it, and sets `machine` from the machine's start to its stop."""
 
     sandbox_id: str
     config: PodSandboxConfig
     layout: SandboxDirectories
     state: State
     publish: Callable[[ContainerEvent], None]
-    guest: Guest | None = None
+    machine: RunningMachine | None = None
     paths: ForeignPaths = field(default_factory=ForeignPaths)
     """Calls on paths of volumes, logs and profiles: they may hang."""
     gone: str = ""
-    """Why its machine is of no use any more."""
+    """Why its machine is of no use any more; empty while it is."""
     volumes: SharedVolumes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,9 +37,14 @@ class ContainerContext:
         """The hostname of the pod."""
         return hostname_of(self.config)
 
-    def running(self) -> Guest:
-        """The guest. Raises Unavailable when it is gone."""
-        if self.guest is None:
+    @property
+    def usable(self) -> RunningMachine | None:
+        """The machine, as long as it is of use."""
+        return None if self.gone else self.machine
+
+    def running(self) -> RunningMachine:
+        """Return the machine. Raises Unavailable when it is gone."""
+        if (machine := self.usable) is None:
             reason = f": {self.gone}" if self.gone else ""
             raise Unavailable(f"the machine of sandbox {self.sandbox_id} does not run any more{reason}")
-        return self.guest
+        return machine

@@ -16,26 +16,18 @@ from vmsandbox.model import (
     ContainerConfig,
     ContainerEvent,
     ContainerEventKind,
-    ExecRequest,
-    ExecResult,
     SandboxState,
     SandboxStatus,
 )
-from vmsandbox.protocol.messages import SOURCES_BY_DESCRIPTOR, Event
-from vmsandbox.sandbox.blocks import BlockDisks
-from vmsandbox.sandbox.containers import ContainerContext, Guest, SandboxContainers
-from vmsandbox.sandbox.files import ImageDisks, SyncedVolumes, Volumes
+from vmsandbox.protocol.messages import Event
+from vmsandbox.sandbox.containers import ContainerContext, SandboxContainers
 from vmsandbox.sandbox.lifecycle.admission import Admission
-from vmsandbox.sandbox.machines import Host, Machine, give_back
+from vmsandbox.sandbox.machines import Host, Machine, RunningMachine, give_back
 from vmsandbox.sandbox.spec import (
-    ContainerCall,
     MachinePlan,
     SandboxCall,
-    domain_name,
-    require_container,
     require_sandbox,
 )
-from vmsandbox.sandbox.streams import ExecProcess, Execs
 from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
@@ -56,17 +48,12 @@ class Sandbox:
         self._admission = admission
         self._publish = publish
         self._lock = asyncio.Lock()
-        self._context = ContainerContext(record.id, record.config, host.layout(record.id), host.state, publish)
-        self.containers = SandboxContainers(self._context, host.images)
+        self.context = ContainerContext(record.id, record.config, host.layout(record.id), host.state, publish)
+        self.containers = SandboxContainers(self.context, host.images)
         self._removed = False
         self._starting: asyncio.Task[None] | None = None
         self._machine: Machine | None = None
-        self._disks: ImageDisks | None = None
-        self._blocks: BlockDisks | None = None
-        self._execs: Execs | None = None
-        self.synced: SyncedVolumes | None = None
-        """The volumes that its guest keeps as they are on the host, while it has a machine."""
-        self._watch: asyncio.Task[None] | None = None
+        """As soon as something of it may be acquired; `context.machine` from when it runs."""
 
     @property
     def status(self) -> SandboxStatus:
@@ -77,11 +64,6 @@ class Sandbox:
     def is_gone(self) -> bool:
         """Whether nothing of it is left: its boot has failed, or it was removed."""
         return self._removed or (self.record.state is SandboxState.STARTING and self._starting is None)
-
-    @property
-    def context(self) -> ContainerContext:
-        """The context that the containers share."""
-        return self._context
 
     async def start(self, plan: MachinePlan) -> None:
         """Boot its machine, when its turn has come.
@@ -128,28 +110,10 @@ class Sandbox:
         require_sandbox(SandboxCall.CREATE_CONTAINER, self.record.id, self.record.state)
         return await self.containers.create(config, self.record)
 
-    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
-        """Run a command in a container to its end; see `Execs.run`."""
-        container = self.containers[container_id]
-        require_container(ContainerCall.EXEC, container_id, container.record.state)
-        return await self.execs().run(container.record, self._context.hostname, command, timeout)
-
-    def execs(self) -> Execs:
-        """The commands that run in it. Raises Unavailable when its machine is gone."""
-        self._context.running()
-        assert self._execs is not None
-        return self._execs
-
-    def exec(self, request: ExecRequest) -> AbstractAsyncContextManager[ExecProcess]:
-        """Run a command with a client; see `Execs.open`. Raises FailedPrecondition, Unavailable."""
-        record = self.containers[request.container_id].record
-        require_container(ContainerCall.EXEC, record.id, record.state)
-        return self.execs().open(record, self._context.hostname, request.command, stdin=request.stdin, tty=request.tty)
-
     def port(self, port: int) -> AbstractAsyncContextManager[PortStream]:
         """Connect to a port on the pod's localhost; see `GuestClient.port`. Raises FailedPrecondition, Unavailable."""
         require_sandbox(SandboxCall.PORT_FORWARD, self.record.id, self.record.state)
-        return self._context.running().client.port(port)
+        return self.context.running().client.port(port)
 
     async def stop(self) -> None:
         """Kill its containers, end its machine and give everything back but its records. Succeeds when done before.
@@ -169,33 +133,30 @@ class Sandbox:
 
     async def close(self) -> None:
         """Let go of what this process holds of it; the machine goes on."""
-        await self._cancel_watch()
+        running = self.context.machine
+        if running is not None:
+            await running.unwatch()
         await self.containers.close()
-        if self._execs is not None:
-            await self._execs.close()
-        if self.synced is not None:
-            await self.synced.close()
-        if self._machine is not None:
+        if running is not None:
+            await running.close()
+        elif self._machine is not None:
             await self._machine.close()
-        if self._disks is not None:
-            await self._disks.close()
-        if self._blocks is not None:
-            await self._blocks.close()
 
-    def adopt(self, machine: Machine, client: GuestClient) -> None:
+    def adopt(self, machine: Machine, client: GuestClient) -> RunningMachine:
         """From now on the machine is ours, and its death our containers'."""
-        self._machine = machine
-        self._execs = Execs(client)
-        name = domain_name(self.record.id)
-        disks = self._disks = ImageDisks(self._host.images, self._host.hypervisor, name, client)
-        self.synced = SyncedVolumes(self.record.id, client, self._context.paths, self._host.watcher)
-        deep = machine.peer.version >= SOURCES_BY_DESCRIPTOR
-        volumes = Volumes(self._context.volumes, self._context.paths, client, disks, self.synced, deep=deep)
-        nodes = self._host.block_nodes(self.record.id, self.record.config)
-        blocks = self._blocks = BlockDisks(nodes, self._context.paths, self._host.hypervisor, name, client)
-        self._context.guest = Guest(client, disks, volumes, blocks, machine.peer.kernel)
-        self._watch = asyncio.create_task(self._watch_machine(machine), name=f"machine of {self.record.id}")
-        self._watch.add_done_callback(aio.report)
+        context, record = self.context, self.record
+        context.machine = RunningMachine(
+            self._host,
+            record.id,
+            record.config,
+            machine=machine,
+            client=client,
+            shared=context.volumes,
+            paths=context.paths,
+            on_failure=self.fail,
+        )
+        context.gone = ""
+        return context.machine
 
     def new_machine(self) -> Machine:
         """Make the object of the machine, neither booted nor taken back yet. It hands its events to the sandbox."""
@@ -280,41 +241,32 @@ class Sandbox:
                 self._removed = True
                 self._announce(ContainerEventKind.DELETED)
 
-    async def _watch_machine(self, machine: Machine) -> None:
-        self.fail(await asyncio.shield(machine.failure))
-
-    async def _cancel_watch(self) -> None:
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            await aio.cancel(watch)
-
     def _end_all(self, error: BaseException) -> None:
-        self._context.guest, self._context.gone = None, str(error)
+        self.context.gone = str(error) or type(error).__name__
         self.containers.machine_died(error)
-        if self._execs is not None:
-            self._execs.fail(error)
+        if self.context.machine is not None:
+            self.context.machine.execs.fail(error)
 
     async def _stop_machine(self, machine: Machine) -> None:
         """Containers first, so that their ends and their output are known; then the guest itself."""
-        await self._cancel_watch()
-        guest = self._context.guest
-        if guest is not None and not machine.failure.done():
+        if self.context.machine is not None:
+            await self.context.machine.unwatch()
+        running = self.context.usable
+        if running is not None and not running.has_failed:
             with contextlib.suppress(VmsandboxError, TimeoutError):
                 async with asyncio.timeout(_END_DEADLINE):
                     await aio.unless(self.containers.kill(), machine.failure)
-            with contextlib.suppress(VmsandboxError):
-                await aio.unless(guest.blocks.write_back(), machine.failure)
-            await machine.shut_down(guest.client)
+            await running.shut_down()
         self._end_all(Unavailable("the sandbox was stopped"))
         await machine.close()
         await self.containers.settled()
         await self.close()
-        self._machine = None
+        self._machine = self.context.machine = None
 
     async def _on_event(self, event: Event) -> None:
         if event.exec_id:
-            if self._execs is not None:
-                self._execs.exited(event)
+            if self.context.machine is not None:
+                self.context.machine.execs.exited(event)
         else:
             await self.containers.exited(event)
 

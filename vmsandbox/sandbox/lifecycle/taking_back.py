@@ -16,14 +16,13 @@ async def take_back(sandbox: Sandbox) -> None:
     """Find the machine and the containers of a READY sandbox again. Raises what goes wrong."""
     machine = sandbox.new_machine()
     client = await machine.take_back(sandbox.record.boot_id)
-    sandbox.adopt(machine, client)
+    running = sandbox.adopt(machine, client)
     await client.end_execs()
     states = {each.container_id: each.status for each in await client.list_containers()}
     for container in tuple(sandbox.containers.values()):
         await _take_back_container(sandbox, container, states.pop(container.record.id, ""))
-    if sandbox.synced is not None:
-        live = (each.record.config for each in sandbox.containers.values() if each.record.state in _LIVE)
-        await sandbox.synced.take_back(mount for config in live for mount in config.mounts)
+    live = (each.record.config for each in sandbox.containers.values() if each.record.state in _LIVE)
+    await running.synced.take_back(mount for config in live for mount in config.mounts)
     await aio.together(*(client.delete_container(stranger) for stranger in states))
     await sandbox.context.running().blocks.drop_strangers()
     _log.info("sandbox %s is taken back, with %d containers", sandbox.record.id, len(sandbox.containers))
