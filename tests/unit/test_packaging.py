@@ -10,6 +10,9 @@ import pytest
 
 from tests.support.unit import EMBEDDED, UNIT, remove_devices, values
 
+APPARMOR = UNIT.parents[1] / "apparmor.d/vmsandbox"
+PROFILES = ("vsock", "skopeo", "builder")
+
 HIGHEST_EXPOSURE = 6.1
 """docs/security.md, "The unit", says what keeps it from being lower."""
 
@@ -91,3 +94,11 @@ def test_a_libvirt_inside_the_daemon_needs_the_drop_in_and_says_so(
 
 def test_a_file_of_the_service_is_roots_alone() -> None:
     assert values("UMask") == ["0077"]
+
+
+def test_apparmor_accepts_the_profiles_of_the_helpers() -> None:
+    command = ["apparmor_parser", "--skip-kernel-load", "--skip-cache", "--names", APPARMOR]
+    parsed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (parsed.returncode, set(parsed.stdout.split())) == (0, {f"vmsandbox-{name}" for name in PROFILES})
+    compiled = subprocess.run([*command[:3], "--stdout", APPARMOR], capture_output=True, check=False)
+    assert compiled.returncode == 0 and len(compiled.stdout) > 1000

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from vmsandbox.errors import FailedPrecondition
+from vmsandbox.process.apparmor import is_loaded
 
 TOOLS = ("choom", "unshare", "prlimit", "setpriv")
 """The programs of util-linux that a confined command begins with."""
@@ -85,6 +86,8 @@ class Confinement:
     """The number that the OOM killer adds to the score of the process (proc(5), oom_score_adj)."""
     dies_with_parent: bool = False
     """Whether it is killed when the thread that started it ends."""
+    profile: str | None = None
+    """The AppArmor profile of packaging/apparmor.d that it gets, where the kernel has it loaded."""
 
     def wrap(self, command: Sequence[str]) -> list[str]:
         """Return the command line that starts `command` confined; its process id stays, but for a `pid` namespace."""
@@ -116,6 +119,7 @@ class Confinement:
             *ids, "--clear-groups", "--no-new-privs",
             f"--bounding-set={kept}", "--inh-caps=-all", "--ambient-caps=-all",
             *(_ENDS_WITH_PARENT if self.dies_with_parent else ()),
+            *((f"--apparmor-profile={self.profile}",) if self.profile and is_loaded(self.profile) else ()),
         ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cri_api.v1 import api_pb2 as pb
 
+from tests.support.apparmor import held, profiles
 from tests.support.conformance import Serving
 from tests.support.conformance_client import Cri, Pod
 from tests.support.processes import Privileges, privileges, table
@@ -78,6 +79,15 @@ def test_the_processes_of_a_pod_may_do_no_more_than_they_have_to(
 def serve(daemon: Serving) -> int:
     """The daemon, whose parent is tini."""
     return int(Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()[0])
+
+
+def test_a_vsock_daemon_with_a_guest_has_what_its_apparmor_profile_allows_and_nothing_else(
+    daemon: Serving, pod: Pod
+) -> None:
+    (vsock,) = processes(daemon, pod)["vhost-device-vs"]
+    allowed, found = profiles(VMSANDBOX_RUN=daemon.directory)["vmsandbox-vsock"], held(vsock.pid)
+    assert any(path.startswith("/memfd:") and letter == "w" for path, letter in found)
+    assert not [use for use in found if not allowed.allows(*use)]
 
 
 def test_machines_share_no_user_no_network_and_no_cgroup(daemon: Serving, pod: Pod, other: Pod) -> None:

@@ -1,12 +1,13 @@
 """The command lines that start confined programs, word for word."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
 from vmsandbox import process
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.process import TOOLS, Account, Confinement, Limits
+from vmsandbox.process import TOOLS, Account, Confinement, Limits, apparmor
 from vmsandbox.process.confinement import unprotected
 
 GOLDEN = {
@@ -44,6 +45,24 @@ GOLDEN = {
 def test_a_confinement_is_this_command_line(name: str) -> None:
     confinement, expected = GOLDEN[name]
     assert confinement.wrap(["tool", "--option"]) == expected.split(" ")
+
+
+PROFILES = "vmsandbox-vsock (complain)\n/usr/bin/man (enforce)\nvmsandbox-skopeo//child (enforce)\n"
+
+
+@pytest.mark.parametrize(
+    ("profile", "given"), [("vmsandbox-vsock", True), ("vmsandbox-skopeo", False), ("vmsandbox", False)]
+)
+def test_a_helper_gets_its_apparmor_profile_where_the_kernel_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str, given: bool
+) -> None:
+    confinement = Confinement(profile=profile)
+    monkeypatch.setattr(apparmor, "_PROFILES", tmp_path / "profiles")
+    plain = Confinement().wrap(["tool"])
+    assert confinement.wrap(["tool"]) == plain
+    (tmp_path / "profiles").write_text(PROFILES)
+    options = [f"--apparmor-profile={profile}"] if given else []
+    assert confinement.wrap(["tool"]) == [*plain[:-2], *options, *plain[-2:]]
 
 
 def test_a_command_without_a_confinement_does_not_inherit_a_protection_that_its_parent_has() -> None:

@@ -99,7 +99,8 @@ def command(program: Path, directory: Path, cid: int) -> list[str]:
 
 def confinement(account: Account) -> Confinement:
     """Return what the daemon runs with."""
-    return Confinement(account, limits=Limits(memory=_MEMORY, file_size=LOG_LIMIT, processes=_PROCESSES))
+    limits = Limits(memory=_MEMORY, file_size=LOG_LIMIT, processes=_PROCESSES)
+    return Confinement(account, limits=limits, profile="vmsandbox-vsock")
 
 
 def arguments(directory: Path, cid: int) -> list[str]:

@@ -14,7 +14,8 @@ from vmsandbox.images.rootfs.job import Failure, Job, LayerFile
 from vmsandbox.images.rootfs.layers import Layer, RootLimit
 from vmsandbox.process import Account, Confinement, Limits
 
-_PROGRAM = (sys.executable, "-m", "vmsandbox.images.rootfs")
+_PROGRAM = (sys.executable, "-B", "-m", "vmsandbox.images.rootfs")
+"""It writes no byte code: nothing but what it was handed."""
 
 _FIXED_MEMORY = 256 << 20
 """Bytes that the builder takes beside the tree: Python, and the history of a zstd stream (128 MiB)."""
@@ -87,6 +88,7 @@ def _confinement(limit: RootLimit) -> Confinement:
             processes=_PROCESSES,
         ),
         dies_with_parent=True,  # whose locks are gone then
+        profile="vmsandbox-builder",
     )
 
 

@@ -166,4 +166,5 @@ def _confinement(account: Account, largest: int, network: bool) -> Confinement:
         namespaces=(*(() if network else ("net",)), "ipc", "uts", "pid"),
         limits=Limits(memory=_MEMORY, file_size=largest, open_files=4096, processes=_PROCESSES),
         dies_with_parent=True,  # whose locks are gone then
+        profile="vmsandbox-skopeo",
     )
