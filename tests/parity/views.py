@@ -47,6 +47,14 @@ VIEWS = (
         security=ROOT,
     ),
     Behaviour(
+        "nothing is hidden or read-only that the client does not name",
+        "containerd issue 5029; Kubernetes procMount Unmasked, which names nothing",
+        "",
+        exec="awk '$5 ~ \"^/(proc|sys/firmware)/\"' /proc/self/mountinfo; "
+        "awk '$5 == \"/proc\" {print $6}' /proc/self/mountinfo",
+        security={**ROOT, "masked_paths": (), "readonly_paths": ()},
+    ),
+    Behaviour(
         "an unknown sysctl is refused, a known one is read", "proc(5)", "", exec="cd /proc/sys/kernel; cat none ostype"
     ),
     Behaviour(

@@ -45,6 +45,15 @@ def test_the_files_and_modules_that_a_page_names_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tests_that_a_page_names_exist(page: Path) -> None:
+    known = {
+        name for file in CHECKOUT.glob("tests/**/test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    named = {code for code in _code(page) if re.fullmatch(r"test_[a-z0-9_]{16,}", code)}
+    assert named <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_links_of_a_page_lead_to_a_section(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         name, _, anchor = target.partition("#")
