@@ -69,7 +69,7 @@ def test_the_drop_in_for_an_embedded_libvirt_is_sound_and_takes_back_what_qemu_n
 _PREPARE = """
 import asyncio, pathlib, sys
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.hypervisor import embedded
+from vmsandbox.hypervisor.libvirt import embedded
 async def prepare():
     async with embedded.prepared(pathlib.Path(sys.argv[1])):
         print("prepared")
