@@ -44,7 +44,7 @@ class Server:
         try:
             hello = await read_hello(connection)
             settings = self._guest.settings
-            reply = reply_to(hello, settings, self._started)
+            reply = reply_to(hello, settings, self._started, self._guest.handlers)
             await connection.send(pack_json(encode(reply)))
             if not reply.version:
                 raise ProtocolError(f"the agent speaks the versions {VERSIONS} only")

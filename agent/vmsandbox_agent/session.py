@@ -5,15 +5,17 @@ import contextlib
 import os
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
+from vmsandbox.protocol.features import features_of
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
 from vmsandbox.protocol.messages import (
     AGENT_FRAME,
     ERROR_TEXT,
+    FEATURES_NAMED,
     LARGE_ANSWERS,
     REQUESTS,
     VERSIONS,
@@ -59,8 +61,14 @@ async def _first(connection: Connection, kind: type[T]) -> T:
         raise ProtocolError(str(error)) from None
 
 
-def reply_to(hello: Hello, settings: Settings, started: float) -> HelloReply:
-    """Build the agent's hello; `started` is the uptime at which the agent began to run.
+def reply_to(hello: Hello, settings: Settings, started: float, methods: Collection[str]) -> HelloReply:
+    """Build the agent's hello.
+
+    Args:
+        hello: of the host.
+        settings: with the machine's secret.
+        started: the uptime at which the agent began to run.
+        methods: that it has.
 
     Raises:
         ProtocolError: the machine has a secret, and the host does not ask for a proof of it.
@@ -70,8 +78,9 @@ def reply_to(hello: Hello, settings: Settings, started: float) -> HelloReply:
         if not hello.nonce:
             raise ProtocolError("this machine has a secret, which a controller has to know")
         nonce = random_bytes().hex()
+    version = max({*VERSIONS} & {*hello.versions}, default=0)
     return HelloReply(
-        version=max({*VERSIONS} & {*hello.versions}, default=0),
+        version=version,
         build=settings.build,
         boot_id=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
         kernel=os.uname().release,
@@ -79,6 +88,7 @@ def reply_to(hello: Hello, settings: Settings, started: float) -> HelloReply:
         agent_started=started,
         nonce=nonce,
         proof=prove(secret, End.AGENT, hello.nonce, nonce) if secret else "",
+        features=features_of(methods) if version >= FEATURES_NAMED else (),
     )
 
 

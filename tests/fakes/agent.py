@@ -21,6 +21,7 @@ from tests.fakes.measures import measures
 from tests.fakes.processes import FakeOutput, FakeProcess, Program, until_killed
 from vmsandbox.guest.transport.connection import Connection
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
+from vmsandbox.protocol.features import features_of
 from vmsandbox.protocol.framing import ProtocolError, pack, pack_json, parse_json
 from vmsandbox.protocol.messages import (
     REQUESTS,
@@ -86,7 +87,7 @@ class FakeAgent:
         self.requests: list[Any] = []
         self.cancelled: list[str] = []
         self.hellos: list[Hello] = []
-        self.reply = HelloReply(VERSION, "test-build", "boot", "6.12.0", 4.0, 3.5)
+        self.reply = HelloReply(VERSION, "test-build", "boot", "6.12.0", 4.0, 3.5, features=features_of(REQUESTS))
         self.processes: dict[tuple[str, str], FakeProcess] = {}
         self.events: dict[int, Event] = {}
         self._directory = directory

@@ -27,8 +27,8 @@ def rootfs() -> Iterator[Path]:
 
 
 @contextmanager
-def running_agent(rootfs: Path, *options: str) -> Iterator[Path]:
-    """An agent, and the directory of its sockets; its path is short, as sockets' paths must be."""
+def running_agent(rootfs: Path, *options: str, checkout: Path = ROOT) -> Iterator[Path]:
+    """An agent of a checkout, and the directory of its sockets; its path is short, as sockets' paths must be."""
     with tempfile.TemporaryDirectory(prefix="vmsandbox-agent-") as directory:
         Path(directory).chmod(0o711)  # The root of a user namespace passes through it.
         namespaces = ["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
@@ -36,8 +36,8 @@ def running_agent(rootfs: Path, *options: str) -> Iterator[Path]:
         agent = subprocess.Popen(
             [*command, "tests.guest.agent_on_host", directory, str(rootfs), *options],
             stdout=subprocess.PIPE,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": f"{ROOT}/agent:{ROOT}"},
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": f"{checkout}/agent:{checkout}"},
         )
         assert agent.stdout is not None
         try:

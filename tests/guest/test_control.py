@@ -9,9 +9,11 @@ import pytest
 
 from tests.guest.client import CONTAINER, AgentRefused, Client, Wire, runtime_spec
 from vmsandbox.protocol.codec import decode, encode
+from vmsandbox.protocol.features import features_of
 from vmsandbox.protocol.framing import MAX_FRAME, pack, pack_json, parse_json
 from vmsandbox.protocol.messages import (
     CONTROL_PORT,
+    REQUESTS,
     STREAM_PORT,
     CreateContainer,
     Envelope,
@@ -67,17 +69,28 @@ async def test_hello_tells_version_build_kernel_and_times(client: Client) -> Non
 
 
 async def test_the_newest_common_version_is_chosen(agent: Path) -> None:
-    for offered, chosen in (((0, 1, 2, 99), 2), ((2, 1), 2), ((1,), 1)):
-        client = await Client.connect(agent, versions=offered)
+    for versions, chosen in (((0, 1, 2, 3, 99), 3), ((2, 1), 2), ((1,), 1)):
+        client = await Client.connect(agent, versions=versions)
         assert client.hello.version == chosen
         await client.close()
+
+
+@pytest.mark.parametrize(("versions", "features"), [((1, 2), ()), ((1, 2, 3), features_of(REQUESTS))])
+async def test_features_are_named_to_a_host_that_knows_of_them_and_no_other(
+    agent: Path, versions: tuple[int, ...], features: tuple[str, ...]
+) -> None:
+    wire = await Wire.dial(agent, CONTROL_PORT)
+    await wire.send(pack_json(encode(Hello(versions, "x"))))
+    reply = parse_json(await wire.frame() or b"")
+    assert ("features" in reply, decode(HelloReply, reply).features) == (bool(features), features)
+    await wire.close()
 
 
 async def test_without_a_common_version_the_agent_says_so_and_goes(agent: Path) -> None:
     wire = await Wire.dial(agent, CONTROL_PORT)
     await wire.send(pack_json(encode(Hello((99,), "x"))))
     assert decode(HelloReply, parse_json(await wire.frame() or b"")).version == 0
-    assert await goodbye(wire) == "the agent speaks the versions (1, 2) only"
+    assert await goodbye(wire) == "the agent speaks the versions (1, 2, 3) only"
 
 
 @pytest.mark.parametrize(

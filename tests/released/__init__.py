@@ -8,13 +8,22 @@ They are made from a commit of this repository:
 """
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 RECORDS = sorted(HERE.glob("records-*.json"))
+AGENTS = sorted(HERE.glob("agent-*.zip"))
 
 
 def records(path: Path) -> dict[str, dict[str, Any]]:
     """The bodies by their kinds and then `full` or `least`; beside them `schema`, the version of their database."""
     return json.loads(path.read_text())
+
+
+def unpack_agent(path: Path, directory: Path) -> Path:
+    """Make the checkout of a released agent: `agent/`, `vmsandbox/protocol` and the module that runs it on a host."""
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(directory)
+    return directory

@@ -86,8 +86,9 @@ REQUESTS: dict[str, m.Request] = {
 }
 
 OTHERS = {
-    "hello": m.Hello((1, 2), "0123456789abcdef", 7),
+    "hello": m.Hello((1, 2, 3), "0123456789abcdef", 7),
     "hello_reply": m.HelloReply(1, "0123456789abcdef", "4b2f1c1e-0000-4000-8000-000000000000", "6.12.0", 9.5, 7.25),
+    "hello_reply_with_features": m.HelloReply(3, "b", "4b2f", "6.12.0", 9.5, 7.25, features=("exec", "read_clock")),
     "hello_with_nonce": m.Hello((1,), "0123456789abcdef", nonce="00" * 32),
     "hello_reply_with_proof": m.HelloReply(1, "b", "4b2f", "6.12.0", 9.5, 7.25, "11" * 32, "22" * 32),
     "hello_proof": m.HelloProof("33" * 32),

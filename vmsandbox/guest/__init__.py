@@ -6,7 +6,7 @@ for each request. `ClockKeeper` corrects the guest's clock.
 
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
-from vmsandbox.guest.session import EventHandler, Session, offered
+from vmsandbox.guest.session import EventHandler, Session, has_feature, offered
 from vmsandbox.guest.streams import InputStream, OutputStream, PortStream
 from vmsandbox.guest.transport import DEFAULT_PROGRAM, Transport, TransportBroken, Transports, installed, use_kernel
 
@@ -22,6 +22,7 @@ __all__ = [
     "Transport",
     "TransportBroken",
     "Transports",
+    "has_feature",
     "installed",
     "offered",
     "use_kernel",

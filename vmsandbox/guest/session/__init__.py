@@ -5,7 +5,8 @@ machine the secret that both ends then prove to know.
 """
 
 from vmsandbox.guest.session.events import EventHandler
+from vmsandbox.guest.session.features import has as has_feature
 from vmsandbox.guest.session.secret import offered
 from vmsandbox.guest.session.session import RunState, Session
 
-__all__ = ["EventHandler", "RunState", "Session", "offered"]
+__all__ = ["EventHandler", "RunState", "Session", "has_feature", "offered"]

@@ -8,8 +8,9 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-from vmsandbox.errors import Unavailable, VmsandboxError
+from vmsandbox.errors import Unavailable, Unimplemented, VmsandboxError
 from vmsandbox.fairness import Share
+from vmsandbox.guest.session import features
 from vmsandbox.guest.session.handshake import Greet
 from vmsandbox.guest.session.requests import Requests, outcome
 from vmsandbox.guest.session.untrusted_text import first_line
@@ -90,9 +91,11 @@ class Control:
 
         Raises:
             InvalidArgument: the request is larger than a frame, or beyond its bounds.
+            Unimplemented: the agent is of another version of vmsandbox, and does not have it.
             Unavailable: the connection ended; whether the request was carried out is not known.
             VmsandboxError: the error with which the agent answered.
         """
+        features.check(self.peer, request)
         waiting = await self._requests.add(request, deadline)
         try:
             with contextlib.suppress(OSError):  # Then `run` knows why, and fails the answer.
@@ -101,6 +104,8 @@ class Control:
         finally:
             if self._requests.leave(waiting):
                 self._tell(Envelope(Kind.CANCEL, waiting.number))
+        if answer.kind is Kind.ERROR and answer.method == Unimplemented.code:
+            raise features.lacking(self.peer, request.METHOD)
         return await outcome(request, answer)
 
     def acknowledge(self, number: int) -> None:

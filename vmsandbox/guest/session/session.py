@@ -150,6 +150,7 @@ class Session:
             await control.aclose()
             raise self._unavailable()
         self._connected(control)
+        self._compare_builds(control.peer)
         self._task = asyncio.create_task(self._supervise(control), name=f"session with {self.name}")
         return control.peer
 
@@ -280,6 +281,13 @@ class Session:
     def _check_same_boot(self, peer: HelloReply) -> None:
         if self._peer is not None and peer.boot_id != self._peer.boot_id:
             raise Unavailable("the guest has restarted, and its containers are gone")
+
+    def _compare_builds(self, peer: HelloReply) -> None:
+        if self._build and peer.build != self._build:
+            log.info(
+                "%s: its agent is of another version of vmsandbox (build %s, protocol version %d)",
+                self.name, peer.build, peer.version,
+            )  # fmt: skip
 
     def _connected(self, control: Control) -> None:
         self._peer = control.peer

@@ -25,8 +25,8 @@ from vmsandbox.protocol.messages.containers import (
 )
 from vmsandbox.protocol.messages.envelope import (
     CONTROL_PORT,
+    FEATURES_NAMED,
     READY_PORT,
-    SOURCES_BY_DESCRIPTOR,
     STREAM_PORT,
     VERSION,
     VERSIONS,
@@ -83,6 +83,7 @@ __all__ = [
     "CONTROL_PORT",
     "ERROR_TEXT",
     "EVENTS",
+    "FEATURES_NAMED",
     "LARGE_ANSWERS",
     "MAX_CONTAINERS",
     "MAX_DISKS",
@@ -91,7 +92,6 @@ __all__ = [
     "POD_NAMESPACE",
     "READY_PORT",
     "REQUESTS",
-    "SOURCES_BY_DESCRIPTOR",
     "STREAM_PORT",
     "VERSION",
     "VERSIONS",

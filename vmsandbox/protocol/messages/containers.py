@@ -16,6 +16,7 @@ from vmsandbox.protocol.bounds import (
     Text,
     UserId,
 )
+from vmsandbox.protocol.features import BLOCK_DEVICES, Since
 from vmsandbox.protocol.messages.guest import Empty
 
 MAX_CONTAINERS = 256
@@ -58,11 +59,11 @@ class Device:
     source: Text = ""
     """In the guest: a node, or a directory of nodes below /dev; empty with a `disk`."""
     permissions: Annotated[str, Matching(r"[rwm]{0,3}")] = "rwm"
-    disk: OptionalId = ""
+    disk: Annotated[OptionalId, Since(BLOCK_DEVICES)] = ""
     """Serial of a SCSI disk, for which the agent waits; its node has this mode and owner in the container:"""
-    mode: Annotated[int, Between(0, 0o777)] = 0o600
-    uid: UserId = 0
-    gid: UserId = 0
+    mode: Annotated[int, Between(0, 0o777), Since(BLOCK_DEVICES)] = 0o600
+    uid: Annotated[UserId, Since(BLOCK_DEVICES)] = 0
+    gid: Annotated[UserId, Since(BLOCK_DEVICES)] = 0
 
 
 @dataclass(frozen=True, slots=True)

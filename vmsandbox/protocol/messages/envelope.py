@@ -8,14 +8,14 @@ from vmsandbox.protocol.bounds import JSON, AtMost, Between, Count, Framed, Matc
 
 Version = Annotated[int, Between(0, 2**31 - 1)]
 
-VERSION = 2
+VERSION = 3
 """The newest protocol version spoken by this build."""
 
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
 """All that it speaks."""
 
-SOURCES_BY_DESCRIPTOR = 2
-"""The version from which on an agent follows no link in the sources that it mounts from the share."""
+FEATURES_NAMED = 3
+"""The version from which on an agent names in its reply what it can do (`features`)."""
 
 CONTROL_PORT = 1024
 STREAM_PORT = 1025
@@ -57,7 +57,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Host to agent, the first frame."""
+    """Host to agent, the first frame. It has these fields for ever: nobody knows yet who reads it."""
 
     versions: Annotated[tuple[Version, ...], AtMost(64)]
     build: Printable
@@ -84,6 +84,8 @@ class HelloReply:
     """A random number of this connection; present if the host sent one."""
     proof: Digits = ""
     """The proof that the agent knows the machine's secret."""
+    features: Annotated[tuple[Printable, ...], AtMost(256)] = ()
+    """What the agent can do (`protocol.features`), in version `FEATURES_NAMED` and later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from vmsandbox import aio
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.fs.foreign import ForeignPaths
-from vmsandbox.guest import GuestClient
+from vmsandbox.guest import GuestClient, has_feature
 from vmsandbox.model import PodSandboxConfig
-from vmsandbox.protocol.messages import SOURCES_BY_DESCRIPTOR
+from vmsandbox.protocol.features import SOURCES_BY_DESCRIPTOR
 from vmsandbox.sandbox.blocks import BlockDisks
 from vmsandbox.sandbox.files import ImageDisks, SharedVolumes, SyncedVolumes, Volumes
 from vmsandbox.sandbox.machines.host import Host
@@ -51,7 +51,7 @@ class RunningMachine:
         self.execs = Execs(client)
         self.disks = ImageDisks(host.images, hypervisor, name, client)
         self.synced = SyncedVolumes(sandbox_id, client, paths, host.watcher)
-        deep = machine.peer.version >= SOURCES_BY_DESCRIPTOR
+        deep = has_feature(machine.peer, SOURCES_BY_DESCRIPTOR)
         self.volumes = Volumes(shared, paths, client, self.disks, self.synced, deep=deep)
         self.blocks = BlockDisks(host.block_nodes(sandbox_id, config), paths, hypervisor, name, client)
         self._watch = asyncio.create_task(self._report(on_failure), name=f"machine of {sandbox_id}")

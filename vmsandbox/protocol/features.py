@@ -1,0 +1,57 @@
+"""What an agent can do, by name: Hello agrees on it (docs/protocol.md, "What may change"). Standard library only.
+
+Every method is a feature of its own name. Others are named here, each with what came with it: fields of requests that
+`Since` marks, or a way of doing things.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from vmsandbox.protocol.codec import hints
+
+SOURCES_BY_DESCRIPTOR = "sources_by_descriptor"
+"""The agent follows no link in the sources that it mounts from the share."""
+
+BLOCK_DEVICES = "block_devices"
+"""A container is given a disk as a device (`Device.disk`)."""
+
+FEATURES = frozenset({SOURCES_BY_DESCRIPTOR, BLOCK_DEVICES})
+"""Those that are not methods."""
+
+BEFORE_FEATURES: Mapping[int, frozenset[str]] = {1: frozenset(), 2: FEATURES}
+"""What agents can do that speak a version in which Hello did not name it; their methods are found out by asking."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Since:
+    """Given to `Annotated`: the field of a request came with `feature`, and an agent without that refuses it by name.
+
+    At its default a field is left out, so that any agent takes the request.
+    """
+
+    feature: str
+
+    def holds(self, value: Any) -> bool:
+        """As of a `Bound`, which the codec takes it for: it bounds nothing."""
+        return True
+
+
+def features_of(methods: Iterable[str]) -> tuple[str, ...]:
+    """Return what an agent that has these methods says that it can do."""
+    return tuple(sorted({*methods, *FEATURES}))
+
+
+def needed(message: object) -> set[str]:
+    """Return the features whose fields a request (or a part of one) sets."""
+    if isinstance(message, tuple):
+        return {feature for item in message for feature in needed(item)}
+    if not dataclasses.is_dataclass(message) or isinstance(message, type):
+        return set()
+    found: set[str] = set()
+    for field in dataclasses.fields(message):
+        value = getattr(message, field.name)
+        if value != field.default:
+            bounds = get_args(hints(type(message))[field.name])
+            found |= needed(value) | {bound.feature for bound in bounds if isinstance(bound, Since)}
+    return found
