@@ -16,6 +16,7 @@ _COMMANDS = {
     "image": "image:image",
     "images": "listing:images",
     "inspect": "listing:inspect",
+    "lab": "lab:lab",
     "logs": "logs:logs",
     "pods": "listing:pods",
     "port-forward": "port_forward:port_forward_",

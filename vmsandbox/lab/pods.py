@@ -1,0 +1,49 @@
+"""`lab run`, `lab exec` and `lab logs`: vmsandbox's own commands, run on the host where the pod is, or shall be."""
+
+from collections.abc import Sequence
+
+from vmsandbox.errors import InvalidArgument, NotFound
+from vmsandbox.lab.fleet import Fleet, HostContext, Outcome
+from vmsandbox.lab.host import Command, LabHost, Streams
+from vmsandbox.lab.installation import program_of, require
+
+
+def vmsandbox(
+    fleet: Fleet, host: LabHost, arguments: tuple[str, ...], streams: Streams, stdin: bytes = b""
+) -> Outcome[int]:
+    """Run `vmsandbox ARGUMENTS` on a host, its output as it comes. The value is its exit status.
+
+    SIGINT goes to it when an end is asked for. What has to stay secret, as a pod's manifest, is in `stdin`.
+    """
+
+    def work(context: HostContext) -> int:
+        require(context)
+        command = Command((program_of(host), *arguments), stdin=stdin)
+        return context.connection.run(command, streams, context.stopping)
+
+    return fleet.on([host], work)[0]
+
+
+def host_of_pod(fleet: Fleet, hosts: Sequence[LabHost], name: str) -> LabHost:
+    """The host whose daemon knows a pod or container of this name.
+
+    Raises:
+        NotFound: no host does. The evidence has what each says.
+        InvalidArgument: several do.
+    """
+    outcomes = fleet.on(hosts, lambda context: _knows(context, name))
+    found = [outcome.host for outcome in outcomes if outcome.value is True]
+    if len(found) > 1:
+        told = ", ".join(host.name for host in found)
+        raise InvalidArgument(f"{name} is on several hosts: {told}", hint="--host NAME")
+    if not found:
+        told = "\n".join(f"{each.host.name}: {each.error or 'it has no such pod'}" for each in outcomes)
+        raise NotFound(f"no host of the laboratory has a pod or container {name}", evidence={"hosts": told})
+    return found[0]
+
+
+def _knows(context: HostContext, name: str) -> bool:
+    require(context)
+    ignore = bytearray()
+    command = Command((program_of(context.host), "inspect", "--", name))
+    return context.run(command, ignore.extend, ignore.extend) == 0
