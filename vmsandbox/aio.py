@@ -67,7 +67,7 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
             pass
     if cancelled and not task.cancelled():
         if (error := task.exception()) is not None:
-            _log.warning("what was to be done to its end has failed: %s", error)
+            _log.warning("work that has to be finished has failed: %s", error)
         raise asyncio.CancelledError from error
     return task.result()
 

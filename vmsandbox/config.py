@@ -231,7 +231,7 @@ def parse(text: str, source: str) -> Config:
     if not documents:
         return Config()
     if len(documents) > 1:
-        raise documents[1].error("a configuration is a single document")
+        raise documents[1].error("a configuration file is a single YAML document")
     config = decode(Config, documents[0])
     _check(config, documents[0])
     return config
@@ -253,7 +253,7 @@ def _check_machine(machine: MachineConfig, name: str, place: Node) -> None:
 
 def _check_seconds(seconds: float, name: str, place: Node) -> None:
     if not 0 < seconds < math.inf:
-        raise place.error(f"{name} is a number of seconds above 0")
+        raise place.error(f"{name} must be a number of seconds above 0")
 
 
 def _check(config: Config, place: Node) -> None:
@@ -264,13 +264,13 @@ def _check(config: Config, place: Node) -> None:
     if config.limits.parallel_boots is not None and not 1 <= config.limits.parallel_boots <= _MOST_BOOTS:
         raise place.error(f"limits: parallel_boots is at least 1, and at most {_MOST_BOOTS}")
     if config.cgroup_parent in (".", "..") or "/" in config.cgroup_parent:
-        raise place.error("cgroup_parent is the name of a cgroup at the top of the hierarchy, without slashes")
+        raise place.error("cgroup_parent must be the name of a cgroup at the top of the hierarchy, without slashes")
     if config.users.first < 1 or config.users.count < 2 or config.users.first + config.users.count > 1 << 31:
         raise place.error("users: the range has at least 2 numbers, from 1 to 2147483647")
     if (config.streaming.tls_certificate is None) != (config.streaming.tls_key is None):
         raise place.error("streaming: tls_certificate and tls_key go together")
     if config.delegate.handlers and config.delegate.socket is None:
-        raise place.error("delegate: handlers need the socket of the runtime that they are handed on to")
+        raise place.error("delegate: handlers need delegate.socket, the socket of the other runtime")
     for handler in {MACHINE_HANDLER, *config.handlers}.intersection(config.delegate.handlers):
         raise place.error(f"delegate: pods of the handler {handler} are machines")
     if config.log_level not in ("debug", "info", "warning", "error"):

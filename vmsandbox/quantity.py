@@ -32,7 +32,7 @@ class Quantity:
         match = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
         suffix = (match["suffix"] or "") if match else ""
         if match is None or (suffix not in _DECIMAL and suffix not in _BINARY):
-            raise ValueError(f"{text[:_LONGEST]!r} is no quantity such as 500m, 1.5 or 64Mi")
+            raise ValueError(f"{text[:_LONGEST]!r} is not a quantity such as 500m, 1.5 or 64Mi")
         exponent = int(match["exponent"]) if match["exponent"] else _DECIMAL.get(suffix, 0)
         value = Fraction(match["number"]) * Fraction(10) ** exponent * 2 ** _BINARY.get(suffix, 0)
         if abs(value) > MOST:

@@ -281,7 +281,7 @@ class RuntimeService:
             state.discard(ContainerRecord, container_id)
         sandboxes = [record.id for record in state.all(SandboxRecord)]
         for sandbox_id in (*sandboxes, *state.damaged(SandboxRecord)):
-            _log.warning("giving back what sandbox %s of a process that crashed acquired", sandbox_id)
+            _log.warning("giving back the resources of sandbox %s, which a crashed process left", sandbox_id)
             await reclaim(self._host, sandbox_id)
 
     async def _sandbox(self, sandbox_id: str) -> Sandbox:

@@ -86,7 +86,7 @@ def _walk(directory: Path) -> Iterator[Path]:
 def _describe(source: Path, path: str, device: Device) -> tuple[JSON, JSON]:
     status = source.stat()
     if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
-        raise AgentError("invalid_argument", f"{device.source} is no device of the guest")
+        raise AgentError("invalid_argument", f"{device.source} is not a device of the guest")
     number = {
         "type": "c" if stat.S_ISCHR(status.st_mode) else "b",
         "major": os.major(status.st_rdev),

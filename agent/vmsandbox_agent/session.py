@@ -168,7 +168,7 @@ class Session:
             case Kind.ACKNOWLEDGE:
                 self._events.acknowledge(envelope.id)
             case _:
-                raise ProtocolError(f"a controller sends no {envelope.kind.value}")
+                raise ProtocolError(f"a controller must not send {envelope.kind.value}")
 
     def _check_request(self, envelope: Envelope) -> None:
         if envelope.id in self._running:

@@ -46,7 +46,7 @@ def complete_spec(spec: JSON, known: Completion) -> dict[str, Any]:
 def complete_process(process: JSON, user: ProcessUser, *, tty: bool) -> dict[str, Any]:
     """The host's runtime-spec process with its resolved user. Raises AgentError when it is no object."""
     if not isinstance(process, dict):
-        raise AgentError("invalid_argument", "the process of an exec is no object")
+        raise AgentError("invalid_argument", "the process of an exec is not an object")
     numbers = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
     return {**process, "user": {**_object(process, "user"), **numbers}, "terminal": tty}  # The host may say a umask.
 
@@ -55,7 +55,7 @@ def cgroup_path(spec: JSON, container_id: str) -> str:
     """The cgroup that the spec asks for, relative to the hierarchy's root. Raises AgentError when it leads out."""
     path = _object(spec, "linux").get("cgroupsPath", f"/containers/{container_id}")
     if not isinstance(path, str) or ".." in path.split("/"):
-        raise AgentError("invalid_argument", f"cgroupsPath {path!r} is no path of a cgroup")
+        raise AgentError("invalid_argument", f"cgroupsPath {path!r} is not the path of a cgroup")
     return "/" + path.strip("/")
 
 

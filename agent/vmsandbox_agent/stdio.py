@@ -28,7 +28,7 @@ class Terminal:
         if self._fd is None:
             raise AgentError("failed_precondition", "the process has ended")
         if not (0 <= columns < 65536 and 0 <= rows < 65536):
-            raise AgentError("invalid_argument", f"no window has {columns} columns and {rows} rows")
+            raise AgentError("invalid_argument", f"a window cannot have {columns} columns and {rows} rows")
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def close(self) -> None:

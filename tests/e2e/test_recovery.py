@@ -168,7 +168,7 @@ def test_a_machine_that_died_while_there_was_no_daemon_is_told(node: Node) -> No
     eventually(lambda: container.pod.status().state == pb.SANDBOX_NOTREADY)
     status = container.status()
     assert (status.state, status.exit_code) == (pb.CONTAINER_EXITED, 255)
-    assert re.search("ended while nobody watched", status.message)
+    assert re.search("ended while the daemon was away", status.message)
     container.pod.remove()
 
 

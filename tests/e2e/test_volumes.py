@@ -147,5 +147,5 @@ async def test_owners_are_mapped_where_the_cri_says_so(volumes, layout, tmp_path
 
 async def test_mappings_that_the_kernel_does_not_take_are_refused(volumes, tmp_path):
     twice = (IdMapping(100_000, 0, 10), IdMapping(200_000, 5, 10))
-    with pytest.raises(InvalidArgument, match="cannot be mapped so"):
+    with pytest.raises(InvalidArgument, match="cannot map the owners"):
         await volumes.prepare("c", [Mount("/data", str(tmp_path), uid_mappings=twice, gid_mappings=twice)])

@@ -144,7 +144,7 @@ async def test_a_creation_that_fails_leaves_nothing(client: Client) -> None:
         (CreateContainer("c", "image", {"process": 1}), "runtime-spec has no process"),
         (
             CreateContainer("c", "image", {"process": {}, "linux": {"cgroupsPath": "/a/../../b"}}),
-            "no path of a cgroup",
+            "not the path of a cgroup",
         ),
         (CreateContainer("c", "image", {"process": {}}, User("nobody-here")), "no user 'nobody-here'"),
     ],

@@ -205,7 +205,7 @@ async def test_the_name_of_a_sandbox_that_failed_is_free(service, world):
         (pod(resources=Resources(cpu_period=100_000, cpu_quota=-7)), "pod default/web: cpu_quota -7"),
         (pod(overhead=Resources(memory_limit=-(2**63))), "pod default/web, overhead: memory_limit_in_bytes"),
         (pod(runtime_handler="nothing"), "no runtime handler 'nothing'"),
-        (pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.CONTAINER))), "container is none"),
+        (pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.CONTAINER))), "container is not valid"),
         (pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.POD))), "exactly one mapping"),
         (
             pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.POD, *[(IdMapping(1000, 1, 100),)] * 2))),
@@ -404,7 +404,7 @@ async def test_what_a_failed_boot_cannot_give_back_is_kept_for_a_stop(service, w
 
 async def test_a_stop_that_fails_can_be_repeated(service, world, sandbox):
     world.network.tear_down_error = Unavailable("the plugin hangs")
-    with pytest.raises(Unavailable, match="giving back what sandbox"):
+    with pytest.raises(Unavailable, match="giving back the resources of sandbox"):
         await service.stop_pod_sandbox(sandbox)
     assert service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY
     world.network.tear_down_error = None
@@ -823,7 +823,7 @@ async def test_a_full_disk_holds_back_only_the_acknowledgement_of_an_end(service
         (
             app(mounts=(Mount("/data", "/srv", recursive_read_only=True),)),
             InvalidArgument,
-            "recursively read-only, but not read-only",
+            "asks for recursive read-only, but is not read-only",
         ),
     ],
 )

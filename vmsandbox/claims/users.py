@@ -65,7 +65,7 @@ class UserRange:
         if left := end_processes_of((first, first + 1)):
             raise Unavailable(
                 f"processes of the users {first} and {first + 1} do not end: {', '.join(map(str, left[:_TOLD]))}",
-                hint="the users stay taken until they do; `cat /proc/PID/stack` says what the kernel has them wait for",
+                hint="the users stay in use until the processes end; `cat /proc/PID/stack` shows what they wait for",
             )
         self._claims.release(owner)
 

@@ -33,7 +33,7 @@ def check(options: Global, output: str) -> None:
 
 async def _look(config: Config, output: str) -> list[Section]:
     found = []
-    with terminal.step("Looking at this host") as update:
+    with terminal.step("Checking this host") as update:
         async for section in _sections(config):
             update(section.title, 0, 0)
             found.append(section)

@@ -70,7 +70,7 @@ def _pod_names(pod: SandboxStatus) -> tuple[str, str]:
 def _only(found: list[T], name: str, kind: str, choices: list[str]) -> T:
     if not found:
         raise NotFound(
-            f"there is no {kind} {name}", hint="`vmsandbox ps --all` and `vmsandbox pods` list what there is"
+            f"there is no {kind} {name}", hint="`vmsandbox ps --all` and `vmsandbox pods` list pods and containers"
         )
     if len(found) > 1:
         raise InvalidArgument(f"{name} is the name of {len(found)} {kind}s", hint=f"one of: {', '.join(choices)}")

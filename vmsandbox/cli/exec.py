@@ -15,8 +15,8 @@ from vmsandbox.streaming.client import command as connect
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
-@click.option("-i", "--stdin", is_flag=True, help="Our standard input is the command's.")
-@click.option("-t", "--tty", is_flag=True, help="The command has a terminal.")
+@click.option("-i", "--stdin", is_flag=True, help="Pass standard input to the command.")
+@click.option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
@@ -38,8 +38,8 @@ def exec_(options: Global, stdin: bool, tty: bool, name: str, command: tuple[str
 
 
 @click.command()
-@click.option("-i", "--stdin", is_flag=True, help="Our standard input is the container's (made with stdin: true).")
-@click.option("-t", "--tty", is_flag=True, help="The container has a terminal (was made with tty: true).")
+@click.option("-i", "--stdin", is_flag=True, help="Pass standard input to the container (created with stdin: true).")
+@click.option("-t", "--tty", is_flag=True, help="The container has a terminal (created with tty: true).")
 @click.argument("name")
 @click.pass_obj
 def attach(options: Global, stdin: bool, tty: bool, name: str) -> None:

@@ -87,6 +87,6 @@ def _fail_internally(error: Exception, status: int) -> NoReturn:
         error = group[0] if group else error
     terminal.error(
         f"this is a defect of vmsandbox: {type(error).__name__}: {error}\n"
-        "try: the same with VMSANDBOX_TRACEBACK=1 in the environment, and report what it prints"
+        "try: run it again with VMSANDBOX_TRACEBACK=1 in the environment, and report the output"
     )
     raise SystemExit(status)

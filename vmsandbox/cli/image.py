@@ -35,9 +35,9 @@ def image() -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=DEFAULT_DIRECTORY,
     show_default=True,
-    help="Where images are kept.",
+    help="Directory of guest images.",
 )
-@click.option("--refresh", is_flag=True, help="Build anew, with the versions that the mirror has now.")
+@click.option("--refresh", is_flag=True, help="Build again, with the current versions of the mirror.")
 def build_guest(suite: str, mirror: str, directory: Path, refresh: bool) -> None:
     """Build the guest image from Debian packages, if an input has changed since it was built.
 
@@ -60,7 +60,7 @@ def build_guest(suite: str, mirror: str, directory: Path, refresh: bool) -> None
 
 @image.command()
 @click.argument("name")
-@click.option("--username", default="", help="For the registry; the password is asked for.")
+@click.option("--username", default="", help="User name for the registry; the command asks for the password.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @output_option
 @click.pass_obj
@@ -81,7 +81,7 @@ def pull(options: Global, name: str, username: str, password_stdin: bool, output
 
 @image.command()
 @click.argument("archive", type=click.Path(exists=True, path_type=Path))
-@click.option("--name", default="", help="What to call the image; by default what the archive calls it.")
+@click.option("--name", default="", help="Name of the image; by default the name in the archive.")
 @output_option
 @click.pass_obj
 def load(options: Global, archive: Path, name: str, output: str) -> None:

@@ -36,7 +36,7 @@ def pods(options: Global, output: str) -> None:
 
 
 @click.command()
-@click.option("-a", "--all", "everything", is_flag=True, help="Those that do not run as well.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Include those that do not run.")
 @output_option
 @click.pass_obj
 def ps(options: Global, everything: bool, output: str) -> None:

@@ -19,8 +19,8 @@ from vmsandbox.sandbox.streams import LogEntry, follow_log
 
 @click.command()
 @click.argument("name")
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the container has ended.")
-@click.option("-n", "--tail", type=click.IntRange(min=0), help="Only the last so many lines.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Follow the log until the container has ended.")
+@click.option("-n", "--tail", type=click.IntRange(min=0), help="Show only the last N lines.")
 @click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its time.")
 @click.pass_obj
 def logs(options: Global, name: str, following: bool, tail: int | None, timestamps: bool) -> None:
@@ -29,7 +29,7 @@ def logs(options: Global, name: str, following: bool, tail: int | None, timestam
     async def work(client: CriClient) -> None:
         container = await client.container_status((await find_container(client, name)).id)
         if not container.log_path:
-            raise FailedPrecondition(f"container {name} was made without a log")
+            raise FailedPrecondition(f"container {name} has no log: it was created without a log path")
         path = Path(container.log_path)
         skipped = 0 if tail is None else max(0, await _count(path) - tail)
         async with _ending(client, container, following) as ended, aclosing(follow_log(path, ended=ended)) as entries:

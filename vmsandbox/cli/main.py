@@ -29,7 +29,7 @@ _COMMANDS = {
 """Each command and where it is, `module:function`: imported when it is used, since some take long to import."""
 
 _EXIT_STATUS = """
-Exit status: 0 done; 1 failed; 2 wrong command line; 130 interrupted. `run`: the pod's own, or 125 when vmsandbox
+Exit status: 0 success; 1 failure; 2 wrong command line; 130 interrupted. `run`: that of the pod, or 125 if vmsandbox
 could not run it.
 """
 
@@ -61,7 +61,7 @@ class _Commands(click.Group):
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
-    help="Of the log on standard error; by default what the configuration says.",
+    help="Level of the log on standard error; by default that of the configuration.",
 )
 @click.pass_context
 def main(context: click.Context, config_file: Path | None, log_level: str | None) -> None:

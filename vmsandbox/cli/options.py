@@ -40,7 +40,7 @@ def output_option(command: F) -> F:
     """--output: for people, or for programs."""
     choice = click.Choice(["text", "json"])
     return click.option(
-        "-o", "--output", type=choice, default="text", help="For people (text) or for programs (json)."
+        "-o", "--output", type=choice, default="text", help="Output for people (text) or for programs (json)."
     )(command)
 
 

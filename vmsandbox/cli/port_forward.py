@@ -33,7 +33,7 @@ def parse(text: str) -> Forwarding:
     try:
         forwarding = Forwarding(int(local or 0) if colon else int(remote), int(remote))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is none of PORT, LOCAL:REMOTE and :REMOTE") from None
+        raise click.BadParameter(f"{text!r} is not a port: write PORT, LOCAL:REMOTE or :REMOTE") from None
     if not (0 <= forwarding.local < 65536 and 0 < forwarding.remote < 65536):
         raise click.BadParameter(f"{text!r}: a port is a number from 1 to 65535")
     return forwarding
@@ -42,7 +42,7 @@ def parse(text: str) -> Forwarding:
 @click.command("port-forward")
 @click.argument("pod")
 @click.argument("ports", nargs=-1, required=True, type=parse, metavar="[LOCAL:]REMOTE...")
-@click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.pass_obj
 def port_forward_(options: Global, pod: str, ports: tuple[Forwarding, ...], address: str) -> None:
     """Listen on ports of this host, and connect whoever comes to ports of POD: 8080, 8080:80, :80 (any free one).

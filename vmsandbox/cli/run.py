@@ -32,7 +32,7 @@ _MOST = 64 * MEBIBYTE
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--timings", is_flag=True, help="Say where the time of the cold start went.")
+@click.option("--timings", is_flag=True, help="Show how long each step of the start took.")
 @click.pass_obj
 def run(options: Global, files: tuple[Path, ...], timings: bool) -> None:
     """Run the Pod in FILES (- is standard input) in its own virtual machine, and end when its containers have.
@@ -101,7 +101,7 @@ def _read(path: Path) -> tuple[str, str]:
             return "standard input", sys.stdin.read()
         return str(path), read_regular(path, _MOST, follow=True).decode()
     except (OSError, UnicodeDecodeError) as error:
-        hint = "" if path.is_file() else "`vmsandbox run -` reads what another program writes"
+        hint = "" if path.is_file() else "`vmsandbox run -` reads standard input"
         execution.fail(NotFound(f"{path} cannot be read: {reason(error)}", hint=hint), execution.RUN_FAILED)
 
 

@@ -15,7 +15,12 @@ GRACE = 10.0
 @click.command()
 @click.argument("names", nargs=-1, required=True)
 @click.option(
-    "-t", "--timeout", type=click.FloatRange(min=0), default=GRACE, show_default=True, help="Seconds to end in."
+    "-t",
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=GRACE,
+    show_default=True,
+    help="Seconds until it is killed.",
 )
 @click.pass_obj
 def stop(options: Global, names: tuple[str, ...], timeout: float) -> None:
@@ -36,7 +41,7 @@ def stop(options: Global, names: tuple[str, ...], timeout: float) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, required=True)
-@click.option("-f", "--force", is_flag=True, help="Those that run as well: they are killed.")
+@click.option("-f", "--force", is_flag=True, help="Also remove those that run: they are killed.")
 @click.pass_obj
 def rm(options: Global, names: tuple[str, ...], force: bool) -> None:
     """Remove pods or containers that have ended."""

@@ -75,7 +75,7 @@ async def _answering(method: str, context: Context) -> AsyncIterator[None]:
         outcome = f"{code_of(error).name}: {error}"
         await context.abort(code_of(error), details_of(error))
     except asyncio.CancelledError:
-        outcome = "given up by the caller"
+        outcome = "cancelled by the caller"
         raise
     except grpc.aio.AbortError:
         outcome = "aborted"
@@ -85,7 +85,7 @@ async def _answering(method: str, context: Context) -> AsyncIterator[None]:
         outcome = f"incident {incident}"
         _log.exception("%s: incident %s", method, incident)
         await context.abort(
-            grpc.StatusCode.INTERNAL, f"{method} met a defect of vmsandbox; try: look for {incident} in its log"
+            grpc.StatusCode.INTERNAL, f"{method} failed, by a defect of vmsandbox; try: look for {incident} in its log"
         )
     finally:
         _log.debug("%s: %s after %.3f s", method, outcome, time.monotonic() - begin)

@@ -72,7 +72,8 @@ class ForeignPaths:
                 self._left_by_all.append(call)
         if not taken:
             raise DeadlineExceeded(
-                f"{path} did not answer within {DEADLINE:g} s", hint="is its file system, or its server, alive?"
+                f"{path} did not answer within {DEADLINE:g} s",
+                hint="check that its file system, or its server, answers",
             )
         return call.result()
 
@@ -82,8 +83,8 @@ class ForeignPaths:
             left[:] = [thread for thread in left if thread.is_alive()]
             if left and len(left) >= most:
                 raise Unavailable(
-                    f"{path} is not looked at, since {len(left)} earlier calls hang, the first on {left[0].name}",
-                    hint="bring that file system back, or abort its mount (umount -f)",
+                    f"{path} is not opened, because {len(left)} earlier calls hang, the first on {left[0].name}",
+                    hint="repair that file system, or abort its mount (umount -f)",
                 )
 
 

@@ -116,10 +116,10 @@ class ClockKeeper:
             try:
                 await self.check()
             except Unimplemented:
-                _log.info("%s: its agent is too old to have its clock kept", self._name)
+                _log.info("%s: the clock is not corrected: the agent is too old", self._name)
                 return
             except VmsandboxError as error:
-                _log.debug("%s: its clock was not checked: %s", self._name, error)
+                _log.debug("%s: the clock was not checked: %s", self._name, error)
             await self._pause()
 
     async def check(self) -> Correction | None:
@@ -134,7 +134,7 @@ class ClockKeeper:
     def _say(self, told: Correction) -> None:
         if (now := time.monotonic()) - self._said >= _QUIET:
             self._said = now
-            _log.info("%s: its clock is set by %+.3f s", self._name, told.nanoseconds / 1e9)
+            _log.info("%s: the clock is set by %+.3f s", self._name, told.nanoseconds / 1e9)
 
     async def compare(self) -> Sample:
         """The best of a few samples. Raises as `GuestClient`."""

@@ -32,7 +32,7 @@ async def extract_vmlinux(bzimage: bytes) -> bytes:
 def compressed_payload(bzimage: bytes) -> bytes:
     """The compressed kernel, without the size that is appended to it. Raises FailedPrecondition."""
     if len(bzimage) < 0x250 or bzimage[0x202:0x206] != b"HdrS":
-        raise FailedPrecondition("the kernel is no bzImage")
+        raise FailedPrecondition("the kernel is not a bzImage")
     (protocol,) = struct.unpack_from("<H", bzimage, 0x206)
     if protocol < _PROTOCOL_WITH_PAYLOAD:
         raise FailedPrecondition(f"the kernel's boot protocol {protocol:#x} does not say where its payload is")

@@ -193,7 +193,8 @@ def _manifest_list(path: Path, archive: Path) -> list[Any]:
     """The images of a docker archive, as its manifest.json lists them."""
     if not path.exists():
         raise InvalidArgument(
-            f"{archive} is no archive of images", hint="make one with `docker save` or `skopeo copy … oci-archive:FILE`"
+            f"{archive} is not an archive of images",
+            hint="make one with `docker save` or `skopeo copy … oci-archive:FILE`",
         )
     raw = read_bounded(path)
     return checked(load(b'{"images":' + raw + b"}", "manifest.json")["images"], list, "manifest.json")[:_MAX_IMAGES]

@@ -115,7 +115,7 @@ class ImageStore:
 
         Raises:
             NotFound: there is no such file, or no image for this platform in it.
-            InvalidArgument: it is no archive of images, or holds several and a name is given.
+            InvalidArgument: it is not an archive of images, or holds several and a name is given.
             ResourceExhausted: the disk is full, or an image is larger than allowed.
             Internal: a blob is not what its digest says.
         """
@@ -127,7 +127,7 @@ class ImageStore:
             await self._paths.call(self._configured, skopeo.prepare)
             found = await images_in(archive, skopeo)
             if override and len(found) != 1:
-                raise InvalidArgument(f"{archive} holds {len(found)} images, which cannot have one name")
+                raise InvalidArgument(f"{archive} holds {len(found)} images, and only one name was given")
             named = [image.named(override) if override else image for image in found]
             records = [await self._take(image, staging, progress) for image in named]
             return tuple(

@@ -103,5 +103,5 @@ class AttachmentStore:
 
 def _decoded(record: JSON) -> CniAttachment:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError(f"it has not the format {FORMAT} that this program reads")
+        raise ValueError(f"it does not have the format {FORMAT} that this program reads")
     return codec.decode(CniAttachment, {key: value for key, value in record.items() if key != "format"})

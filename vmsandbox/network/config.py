@@ -98,7 +98,9 @@ def _version(data: Mapping[str, Any]) -> str:
     offered = [data.get("cniVersion", VERSIONS[0]), *offered]
     spoken = [version for version in VERSIONS if version in offered]
     if not spoken:
-        raise ValueError(f"cniVersion {', '.join(map(str, offered))} is not spoken; known are {', '.join(VERSIONS)}")
+        raise ValueError(
+            f"cniVersion {', '.join(map(str, offered))} is not supported; supported are {', '.join(VERSIONS)}"
+        )
     return spoken[-1]
 
 

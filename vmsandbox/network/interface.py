@@ -50,7 +50,7 @@ def read(ipr: IPRoute, name: str, preferred: Sequence[str] = ()) -> Interface:
     (link,) = ipr.get_links(found[0])
     addresses = _addresses(ipr, found[0])
     if not addresses:
-        raise FailedPrecondition(f"the CNI plugins gave {name} no address", hint="look at the `ipam` part of the list")
+        raise FailedPrecondition(f"the CNI plugins gave {name} no address", hint="check the `ipam` section of the list")
     seen = guest_view(in_order(addresses, preferred), _routes(ipr, found[0]))
     mac, mtu = link.get_attr("IFLA_ADDRESS"), link.get_attr("IFLA_MTU")
     return Interface(name, mac, mtu, seen.addresses, seen.routes)

@@ -164,7 +164,7 @@ class Network:
         try:
             await self.tear_down(sandbox_id)
         except VmsandboxError as error:
-            _log.error("sandbox %s: what it took of the network is not all given back: %s", sandbox_id, error)
+            _log.error("sandbox %s: its network is not completely given back: %s", sandbox_id, error)
 
 
 def netns_of(sandbox_id: str) -> Path:
@@ -181,7 +181,7 @@ def check_identity(pod: PodIdentity) -> None:
         raise InvalidArgument(f"the sandbox id {pod.sandbox_id!r} is not one that CNI allows")
     for value in (pod.namespace, pod.name, pod.uid):
         if set(value) & set(";=\0\n"):
-            raise InvalidArgument(f"{value!r} cannot be told to CNI plugins: it holds a separator")
+            raise InvalidArgument(f"{value!r} cannot be passed to CNI plugins: it contains a separator")
 
 
 def _capability_arguments(network: NetworkList, mappings: Sequence[PortMapping]) -> dict[str, JSON]:

@@ -41,7 +41,7 @@ def create(ipr: IPRoute, sandbox_id: str, mtu: int) -> str:
     """
     tap = name_of(sandbox_id)
     if ipr.link_lookup(ifname=tap):
-        raise AlreadyExists(f"an interface {tap} exists", hint=f"`ip -d link show {tap}` says whose it is")
+        raise AlreadyExists(f"an interface {tap} exists", hint=f"`ip -d link show {tap}` shows its owner")
     ipr.link("add", ifname=tap, kind="tuntap", mode="tap")
     ipr.link("set", index=_index(ipr, tap), mtu=mtu, ifalias=_alias(sandbox_id))
     return tap

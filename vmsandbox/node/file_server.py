@@ -24,7 +24,7 @@ OLDEST = (1, 13)
 """The oldest version of the virtiofsd in Rust that has all `OPTIONS`."""
 
 ATTRIBUTES = (
-    (":bad:client:user.virtiofs.::", "What is kept under this prefix is not to be had by its name there."),
+    (":bad:client:user.virtiofs.::", "Attributes below this prefix cannot be accessed by their names there."),
     (":ok:all:security.capability:security.capability:", "The host's kernel takes it from a file that is written."),
     (":prefix:all:trusted.:user.virtiofs.:", "Overlays keep theirs here. On the host it would need CAP_SYS_ADMIN."),
     (":prefix:all:security.:user.virtiofs.:", "A label that the guest sets means nothing to the host."),
@@ -109,6 +109,6 @@ async def _look_at(program: Path) -> FileServer:
         first = printed.partition("\n")[0][:80]
         raise FailedPrecondition(
             f"{program} is {first!r}, and vmsandbox needs virtiofsd {OLDEST[0]}.{OLDEST[1]} or later, or QEMU's",
-            hint="say another one in the configuration (virtiofsd), or leave it out to have one found",
+            hint="name another one in the configuration (virtiofsd), or omit it to have one found",
         )
     return FileServer(program, found["version"], is_rust=True)

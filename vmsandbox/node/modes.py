@@ -153,4 +153,4 @@ def _correct(path: Path, mode: int, group: int) -> None:
     except FileNotFoundError:
         return  # it is not there yet, or has just gone
     except OSError as error:
-        _log.warning("%s does not get the mode %o: %s", path, mode, error.strerror)
+        _log.warning("%s cannot get the mode %o: %s", path, mode, error.strerror)

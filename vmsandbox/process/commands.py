@@ -146,7 +146,9 @@ def _command_line(argv: Sequence[str], confinement: Confinement | None) -> Seque
         return command
     _check_installed(*TOOLS, argv[0])
     if os.geteuid() != 0:
-        raise FailedPrecondition(f"{argv[0]} is started with less than root has: that needs root", hint="use sudo")
+        raise FailedPrecondition(
+            f"{argv[0]} is started with fewer rights than root, which only root can do", hint="use sudo"
+        )
     return confinement.wrap(argv)
 
 

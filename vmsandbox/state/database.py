@@ -152,7 +152,7 @@ class State:
             yield
         except sqlite3.Error as error:
             raise ResourceExhausted(
-                f"the state database {self._path} cannot be written: {error}", hint="is its disk full?"
+                f"the state database {self._path} cannot be written: {error}", hint="check whether its disk is full"
             ) from None
 
     def close(self) -> None:
@@ -179,7 +179,7 @@ def _parse(kind: _Kind[T], key: str, body: bytes) -> T | Damaged[T]:
     try:
         stored = read(kind.stored, json.loads(body.decode()), kind.name)
         if stored.id != key:
-            raise ValueError(f"it says that it is of {stored.id!r}")
+            raise ValueError(f"it contains the id {stored.id!r}")
         return cast(T, stored.restored())
     except Exception as error:  # Whatever stands there, it is not a record.
         reason = Internal(f"the state record of {kind.name} {key} cannot be read: {str(error)[:_REASON]}")

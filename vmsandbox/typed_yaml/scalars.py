@@ -61,11 +61,11 @@ def _integer(text: str) -> int:
     try:
         return int(digits, 0)
     except ValueError:
-        raise ValueError(f"{text[:80]!r} is no integer") from None
+        raise ValueError(f"{text[:80]!r} is not an integer") from None
 
 
 def _float(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{text[:80]!r} is no number") from None
+        raise ValueError(f"{text[:80]!r} is not a number") from None

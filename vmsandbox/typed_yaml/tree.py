@@ -67,7 +67,7 @@ def read(text: str, source: str) -> tuple[Node, ...]:
     except yaml.MarkedYAMLError as error:
         raise InvalidArgument(f"{source}:{_line(error)}: {_said(error)}") from None
     except yaml.YAMLError as error:
-        raise InvalidArgument(f"{source}: it is no YAML: {str(error).splitlines()[0]}") from None
+        raise InvalidArgument(f"{source}: it is not valid YAML: {str(error).splitlines()[0]}") from None
     except RecursionError:
         raise InvalidArgument(f"{source}: it is nested too deeply") from None
     return tuple(document for document in documents if document.value is not None)

@@ -85,7 +85,7 @@ def parse_network(text: str) -> tuple[int, bytes, int]:
         packed = socket.inet_pton(family, address)
         prefix = int(length or len(packed) * 8)
     except (OSError, ValueError):
-        raise ValueError(f"{text!r} is no network address") from None
+        raise ValueError(f"{text!r} is not a network address") from None
     if not 0 <= prefix <= len(packed) * 8:
         raise ValueError(f"{text!r} has no such prefix length")
     return family, packed, prefix

@@ -39,5 +39,5 @@ def _read(device: Path, end: float) -> bytes:
 
 def _wait(end: float) -> None:
     if time.monotonic() > end:
-        raise TimeoutError("the host gives no secret on the port of that name")
+        raise TimeoutError("the host sent no secret on its port")
     time.sleep(_PAUSE)

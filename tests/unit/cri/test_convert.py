@@ -387,7 +387,7 @@ one = api.Int64Value(value=1)
         (secured(run_as_group=one), "run_as_group is set without"),
         (secured(seccomp=api.SecurityProfile(profile_type=2)), "localhost_ref"),
         (secured(apparmor=api.SecurityProfile(profile_type=0, localhost_ref="x")), "localhost_ref"),
-        (secured(seccomp_profile_path="nonsense"), "no security profile"),
+        (secured(seccomp_profile_path="nonsense"), "not a security profile"),
         (secured(namespace_options=api.NamespaceOption(pid=17)), "does not know: 17"),
     ],
 )

@@ -252,7 +252,7 @@ async def test_ids_may_be_given_by_a_beginning_that_only_one_has(cri):
         cri.runtime_stub.StopPodSandbox(api.StopPodSandboxRequest(pod_sandbox_id=sandbox_id[:4]))
     )
     assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert details == "2 sandbox ids begin with 0000; try: give more of it"
+    assert details == "2 sandbox ids begin with 0000; try: give more characters of it"
 
 
 async def test_an_empty_id_is_refused(cri):

@@ -157,6 +157,6 @@ async def test_the_secret_is_offered_until_the_agent_has_answered(tmp_path: Path
 
 
 async def test_a_machine_that_takes_no_secret_is_an_error_that_says_so(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="does not take the machine's secret"):
+    with pytest.raises(Unavailable, match="does not accept the machine's secret"):
         async with offered(SECRET, tmp_path / "port"):
             pass

@@ -186,7 +186,7 @@ async def test_an_end_that_nobody_saw_is_made_good_for(source: Libvirt) -> None:
     source.hub.found(["two", "three"])
     await source.hub.missed({"one", "two"}, deadline=0.01)
     assert {await next_event(events), await next_event(events)} == {
-        MachineEvent(name, MachineState.GONE, "ended while libvirt was not there to tell why")
+        MachineEvent(name, MachineState.GONE, "ended while libvirt was away, for an unknown reason")
         for name in ("one", "two")
     }
     assert source.hub.running() == {"three"}

@@ -13,7 +13,7 @@ from vmsandbox.hypervisor.base import MachineEvent, MachineState
 from vmsandbox.hypervisor.libvirt import resync
 from vmsandbox.hypervisor.libvirt.events import EventHub
 
-GONE = MachineEvent("m", MachineState.GONE, "ended while libvirt was not there to tell why")
+GONE = MachineEvent("m", MachineState.GONE, "ended while libvirt was away, for an unknown reason")
 
 
 class Libvirt:

@@ -71,4 +71,4 @@ async def test_an_archive_with_pax_headers_as_programs_write_them_is_read(tmp_pa
             info = tarfile.TarInfo(f"{number}/" + "long" * 40)
             info.mtime = 1.5
             tar.addfile(info)
-    assert "no archive of images" in str(await refused(made.getvalue(), tmp_path))
+    assert "not an archive of images" in str(await refused(made.getvalue(), tmp_path))

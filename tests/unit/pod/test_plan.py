@@ -150,8 +150,8 @@ def test_block_devices_and_files_of_the_host_are_devices_of_a_container():
     [
         ("{name: e, devicePath: /dev/x}", "volumeDevices[0].name: volume 'e' is not a block device"),
         ("{name: d, devicePath: /dev/x}", "volumeDevices[0].name: volume 'd' is not a block device"),
-        ("{name: v, devicePath: dev/x}", "volumeDevices[0].devicePath: the path of a device is absolute"),
-        ("{name: v, devicePath: /dev/../x}", "volumeDevices[0].devicePath: the path of a device is absolute"),
+        ("{name: v, devicePath: dev/x}", "volumeDevices[0].devicePath: the path of a device must be absolute"),
+        ("{name: v, devicePath: /dev/../x}", "volumeDevices[0].devicePath: the path of a device must be absolute"),
         ("{name: v, devicePath: /d}", "volumeDevices[0].devicePath: a volume is mounted at this path"),
         ("{name: v, devicePath: /x}, {name: f, devicePath: /x}", "two of this devicePath"),
         ("{name: v, devicePath: /x}, {name: v, devicePath: /y}", "two of this name"),
@@ -164,7 +164,7 @@ def test_a_device_that_cannot_be_is_named(devices, message):
 
 def test_a_volume_is_a_device_or_mounted_in_a_container():
     spec = DEVICES.format(devices="{name: v, devicePath: /dev/x}").replace("name: d, mountPath", "name: v, mountPath")
-    assert "the container mounts this volume as well" in error_of(spec)
+    assert "the container also mounts this volume" in error_of(spec)
 
 
 def test_a_pod_with_users_of_its_own_has_no_block_devices():
@@ -435,9 +435,9 @@ class TestVolumes:
         [
             ("configMap: {name: none}", "there is no ConfigMap 'none'"),
             ("configMap: {name: settings, items: [{key: none, path: x}]}", "there is no key 'none'"),
-            ("configMap: {name: settings, items: [{key: LEVEL, path: ../x}]}", "is no path below the volume"),
-            ("configMap: {name: settings, items: [{key: LEVEL, path: /x}]}", "is no path below the volume"),
-            ("configMap: {name: settings, items: [{key: LEVEL, path: ..x}]}", "is no path below the volume"),
+            ("configMap: {name: settings, items: [{key: LEVEL, path: ../x}]}", "is not a path below the volume"),
+            ("configMap: {name: settings, items: [{key: LEVEL, path: /x}]}", "is not a path below the volume"),
+            ("configMap: {name: settings, items: [{key: LEVEL, path: ..x}]}", "is not a path below the volume"),
             ("configMap: {name: settings, defaultMode: 4095}", "a mode is between 0 and 0777"),
             (
                 "configMap: {name: settings, items: [{key: LEVEL, path: x}, {key: LEVEL, path: x/y}]}",
@@ -470,26 +470,32 @@ class TestChecks:
                 "resources: as the CRI has it: memory_limit_in_bytes 9007199254740992",
             ),
             ("resources: {limits: {cpu: 1G}}", "resources: as the CRI has it: cpu_quota 100000000000000 is not valid"),
-            ("resources: {limits: {memory: lots}}", "'lots' is no quantity"),
-            ("ports: [{containerPort: 0}]", "0 is no port"),
-            ("ports: [{containerPort: 1, hostPort: 70000}]", "70000 is no port"),
+            ("resources: {limits: {memory: lots}}", "'lots' is not a quantity"),
+            ("ports: [{containerPort: 0}]", "0 is not a port"),
+            ("ports: [{containerPort: 1, hostPort: 70000}]", "70000 is not a port"),
             ("ports: [{containerPort: 1, hostPort: 5}, {containerPort: 2, hostPort: 5}]", "two of this hostPort"),
             ("volumeMounts: [{name: v, mountPath: /x}]", "the pod has no volume 'v'"),
             ("volumeDevices: [{name: v, devicePath: /dev/x}]", "the pod has no volume 'v'"),
-            ("securityContext: {runAsUser: -1}", "runAsUser: -1 is no user or group id"),
-            ("securityContext: {privileged: true, allowPrivilegeEscalation: false}", "cannot be kept from it"),
+            ("securityContext: {runAsUser: -1}", "runAsUser: -1 is not a user or group id"),
+            ("securityContext: {privileged: true, allowPrivilegeEscalation: false}", "can always escalate"),
             ("securityContext: {seccompProfile: {type: Localhost}}", "needs a localhostProfile"),
             ("securityContext: {seccompProfile: {type: Localhost, localhostProfile: ../x}}", "a path below"),
-            ("securityContext: {seccompProfile: {type: Unconfined, localhostProfile: x}}", "belongs to type Localhost"),
-            ("securityContext: {appArmorProfile: {type: Localhost, localhostProfile: x}}", "no profiles of AppArmor"),
+            (
+                "securityContext: {seccompProfile: {type: Unconfined, localhostProfile: x}}",
+                "only valid with type Localhost",
+            ),
+            ("securityContext: {appArmorProfile: {type: Localhost, localhostProfile: x}}", "no AppArmor profiles"),
             ("restartPolicy: Never", "containers restart by the pod's restartPolicy"),
             ("lifecycle: {preStop: {}}", "a hook needs exactly one action"),
             ("livenessProbe: {}", "a probe needs exactly one action"),
             ("livenessProbe: {exec: {command: [a]}, periodSeconds: 0}", "periodSeconds: it is at least 1"),
             ("livenessProbe: {tcpSocket: {port: web}}", "the container has no port 'web'"),
-            ("livenessProbe: {httpGet: {port: 1, path: 'a b'}}", "no request can have"),
-            ("livenessProbe: {httpGet: {port: 1, httpHeaders: [{name: 'a b', value: x}]}}", "is no name of a header"),
-            ('livenessProbe: {httpGet: {port: 1, httpHeaders: [{name: a, value: "x\\ny"}]}}', "no header can have"),
+            ("livenessProbe: {httpGet: {port: 1, path: 'a b'}}", "a request cannot have"),
+            (
+                "livenessProbe: {httpGet: {port: 1, httpHeaders: [{name: 'a b', value: x}]}}",
+                "is not the name of a header",
+            ),
+            ('livenessProbe: {httpGet: {port: 1, httpHeaders: [{name: a, value: "x\\ny"}]}}', "a header cannot have"),
         ],
     )
     def test_a_container_that_cannot_be_is_an_error(self, field, message):
@@ -502,12 +508,12 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("mount", "message"),
         [
-            ("mountPath: x", "a mount path is absolute"),
-            ("mountPath: /a/../b", "a mount path is absolute, without .."),
-            ("mountPath: /x, subPath: ../y", "subPath: it is a path below the volume"),
-            ("mountPath: /x, subPath: /y", "subPath: it is a path below the volume"),
+            ("mountPath: x", "a mount path must be absolute"),
+            ("mountPath: /a/../b", "a mount path must be absolute, without .."),
+            ("mountPath: /x, subPath: ../y", "subPath: it must be a path below the volume"),
+            ("mountPath: /x, subPath: /y", "subPath: it must be a path below the volume"),
             ("mountPath: /x, subPath: a, subPathExpr: b", "exclude each other"),
-            ("mountPath: /x, mountPropagation: Bidirectional", "for privileged containers"),
+            ("mountPath: /x, mountPropagation: Bidirectional", "needs a privileged container"),
             ("mountPath: /x, recursiveReadOnly: Enabled", "it needs readOnly: true"),
         ],
     )
@@ -519,7 +525,7 @@ class TestChecks:
         ("field", "message"),
         [
             ("subPathExpr: $(NONE)", "subPathExpr: there is no variable 'NONE'"),
-            ("subPathExpr: $(UP)/x", "subPathExpr: '../x' is no path below the volume"),
+            ("subPathExpr: $(UP)/x", "subPathExpr: '../x' is not a path below the volume"),
             ("subPathExpr: $(KEY)x", "subPathExpr: there is no 'LEVELx' in the volume"),
             ("subPath: none", "subPath: there is no 'none' in the volume"),
             ("subPath: LEVEL/x", "subPath: there is no 'LEVEL/x' in the volume"),
@@ -556,13 +562,13 @@ class TestChecks:
             ("os: {name: windows}", "pods are Linux machines"),
             ("activeDeadlineSeconds: 0", "it has to be positive"),
             ("terminationGracePeriodSeconds: -1", "it cannot be negative"),
-            ("hostname: A_b", "spec.hostname: 'A_b' is no name"),
+            ("hostname: A_b", "spec.hostname: 'A_b' is not a valid name"),
             ("dnsConfig: {nameservers: [1.1.1.1, 1.1.1.2, 1.1.1.3, 1.1.1.4]}", "a resolver takes 3 name servers"),
             ("volumes: [{name: v, emptyDir: {}}, {name: v, emptyDir: {}}]", "there are two of this volume"),
             ("initContainers: [{name: a, image: b}]", "there are two of this container"),
             ("initContainers: [{name: i, image: b, restartPolicy: Never}]", "restartPolicy Always, or none"),
             ("initContainers: [{name: i, image: b, lifecycle: {postStart: {sleep: {seconds: 1}}}}]", "sidecar"),
-            ("securityContext: {sysctls: [{name: 'a b', value: x}]}", "is no name"),
+            ("securityContext: {sysctls: [{name: 'a b', value: x}]}", "is not a valid name"),
         ],
     )
     def test_a_pod_that_cannot_be_is_an_error(self, spec, message):
@@ -571,10 +577,10 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("fields", "message"),
         [
-            ("kind: ConfigMap\ndata: {a/b: c}", "data['a/b']: a key has letters"),
-            ("kind: ConfigMap\ndata: {..: c}", "data['..']: a key has letters"),
-            ("kind: ConfigMap\ndata: {a: c}\nbinaryData: {a: AA==}", "binaryData.a: this key is in data as well"),
-            ("kind: Secret\nstringData: {'': c}", "stringData['']: a key has letters"),
+            ("kind: ConfigMap\ndata: {a/b: c}", "data['a/b']: a key may contain letters"),
+            ("kind: ConfigMap\ndata: {..: c}", "data['..']: a key may contain letters"),
+            ("kind: ConfigMap\ndata: {a: c}\nbinaryData: {a: AA==}", "binaryData.a: this key is also in data"),
+            ("kind: Secret\nstringData: {'': c}", "stringData['']: a key may contain letters"),
         ],
     )
     def test_an_object_that_cannot_be_is_an_error(self, fields, message):
@@ -582,4 +588,4 @@ class TestChecks:
         assert message in error_of("containers: [{name: a, image: b}]", text)
 
     def test_a_pod_without_containers_is_an_error(self):
-        assert error_of("containers: []").endswith("spec.containers: a pod has at least one container")
+        assert error_of("containers: []").endswith("spec.containers: a pod needs at least one container")

@@ -389,7 +389,7 @@ class TestFailures:
             await running.run(plan(ONE))
         assert running.nothing_is_left()
 
-    @pytest.mark.parametrize(("user", "said"), [("", "would run as root"), ("www", "maybe root"), ("0:5", "as root")])
+    @pytest.mark.parametrize(("user", "said"), [("", "would run as root"), ("www", "may be root"), ("0:5", "as root")])
     async def test_run_as_non_root_refuses_the_images_user(self, running: Running, user: str, said: str) -> None:
         running.runtime.hold("localhost/u:1", user)
         with pytest.raises(FailedPrecondition, match=said):

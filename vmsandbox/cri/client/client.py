@@ -107,7 +107,7 @@ class ImageClient:
             response = await self._images.PullImage(request)
         pulled = await self.find(response.image_ref, handler)
         if pulled is None:
-            raise NotFound(f"image {name} was removed as soon as it was pulled")
+            raise NotFound(f"image {name} was removed right after it was pulled")
         return pulled
 
     async def remove(self, name_or_id: str) -> None:

@@ -9,20 +9,20 @@ from google.protobuf.message import Message
 from vmsandbox.errors import Unimplemented
 
 _NO_SANDBOX_PROCESS = "a sandbox is a machine: it has no process of its own that this could apply to"
-_NO_SELINUX = "the guest's kernel has no SELinux, where a label means as much as on a host without it"
+_NO_SELINUX = "the guest's kernel has no SELinux; a label is ignored, as on a host without SELinux"
 
 IGNORED: dict[str, str] = {
     "LinuxSandboxSecurityContext.selinux_options": _NO_SELINUX,
     "LinuxSandboxSecurityContext.run_as_user": _NO_SANDBOX_PROCESS,
     "LinuxSandboxSecurityContext.run_as_group": _NO_SANDBOX_PROCESS,
-    "LinuxSandboxSecurityContext.readonly_rootfs": "the machine's root is read-only always",
+    "LinuxSandboxSecurityContext.readonly_rootfs": "the machine's root file system is always read-only",
     "LinuxSandboxSecurityContext.supplemental_groups": _NO_SANDBOX_PROCESS,
     "LinuxSandboxSecurityContext.supplemental_groups_policy": _NO_SANDBOX_PROCESS,
     "LinuxSandboxSecurityContext.seccomp": _NO_SANDBOX_PROCESS,
     "LinuxSandboxSecurityContext.apparmor": _NO_SANDBOX_PROCESS,
     "LinuxSandboxSecurityContext.seccomp_profile_path": _NO_SANDBOX_PROCESS,
     "LinuxContainerSecurityContext.selinux_options": _NO_SELINUX,
-    "Mount.selinux_relabel": "what opens the files on the host is virtiofsd, not a process with the container's label",
+    "Mount.selinux_relabel": "virtiofsd opens the files on the host, not a process with the container's label",
     "ImageSpec.annotations": "they help to choose among platforms, and the guest's platform is the host's",
     "ImageSpec.runtime_handler": "all handlers share one image store; PullImage refuses an unknown one",
 }

@@ -80,7 +80,7 @@ def _profile_of_text(text: str) -> SecurityProfile:
         return SecurityProfile("runtime_default")
     prefix, _, path = text.partition("/")
     if prefix != "localhost" or not path:
-        raise InvalidArgument(f"{text!r} is no security profile: runtime/default, unconfined or localhost/NAME")
+        raise InvalidArgument(f"{text!r} is not a security profile: runtime/default, unconfined or localhost/NAME")
     return SecurityProfile("localhost", path)
 
 

@@ -83,7 +83,7 @@ async def _told(answer: Awaitable[Answer], nothing: Answer) -> Answer:
     except Unimplemented:
         return nothing
     except TimeoutError:
-        _log.warning("the delegate's metrics are not told: it has not answered within %g s", _PATIENCE)
+        _log.warning("the delegate's metrics are missing: it did not answer within %g s", _PATIENCE)
     except VmsandboxError as error:
-        _log.warning("the delegate's metrics are not told: %s", error)
+        _log.warning("the delegate's metrics are missing: %s", error)
     return nothing

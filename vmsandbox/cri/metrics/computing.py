@@ -69,13 +69,13 @@ CPU: tuple[Metric[MeasuredContainer], ...] = (
 MEMORY: tuple[Metric[MeasuredContainer], ...] = (
     Metric(
         "container_memory_usage_bytes",
-        "Memory of the container, with all that it has of files.",
+        "Memory of the container, including its file pages.",
         GAUGE,
         lambda c: one(c.measures.memory.current),
     ),
     Metric(
         "container_memory_working_set_bytes",
-        "Memory of the container without file pages that it has not used of late.",
+        "Memory of the container without inactive file pages.",
         GAUGE,
         lambda c: one(c.usage.working_set),
     ),
@@ -130,7 +130,7 @@ MEMORY: tuple[Metric[MeasuredContainer], ...] = (
     ),
     Metric(
         "container_oom_events_total",
-        "Processes of the container that were killed for want of memory.",
+        "Processes of the container that were killed because memory was short.",
         COUNTER,
         lambda c: one(c.measures.memory.oom_kills),
     ),
@@ -143,7 +143,7 @@ MEMORY: tuple[Metric[MeasuredContainer], ...] = (
     ),
     Metric(
         "container_hugetlb_max_usage_bytes",
-        "The most huge pages that the container ever had; unknown, since cgroup v2 keeps no account of it.",
+        "The most huge pages that the container ever had; unknown, because cgroup v2 does not record it.",
         GAUGE,
         lambda _: {},
         ("pagesize",),

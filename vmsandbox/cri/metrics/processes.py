@@ -29,7 +29,7 @@ PROCESSES: tuple[Metric[MeasuredContainer], ...] = (
     ),
     Metric(
         "container_file_descriptors",
-        "Open file descriptors of the container's processes; some thousands stand for more.",
+        "Open file descriptors of the container's processes; counted up to 4096.",
         GAUGE,
         lambda c: of(c.measures.processes, lambda processes: processes.descriptors),
     ),
@@ -41,7 +41,7 @@ PROCESSES: tuple[Metric[MeasuredContainer], ...] = (
     ),
     Metric(
         "container_ulimits_soft",
-        "Soft limits of the container's first process; none where it is unlimited.",
+        "Soft limits of the container's first process; absent if unlimited.",
         GAUGE,
         _ulimits,
         ("ulimit",),
@@ -81,13 +81,13 @@ LIMITS: tuple[Metric[MeasuredContainer], ...] = (
     ),
     Metric(
         "container_spec_memory_limit_bytes",
-        "Memory that the container may have; 0: what the machine has.",
+        "Memory limit of the container; 0: no limit.",
         GAUGE,
         lambda c: one(c.measures.memory.limit or 0),
     ),
     Metric(
         "container_spec_memory_reservation_limit_bytes",
-        "Memory that is not taken from the container.",
+        "Memory of the container that is protected from reclaim.",
         GAUGE,
         lambda c: one(c.measures.memory.reservation),
     ),

@@ -92,5 +92,5 @@ def told(to_cri: Callable[[Status], Wire], statuses: Iterable[Status]) -> list[W
         try:
             wires.append(to_cri(each))
         except UNTELLABLE as error:
-            _log.error("the status of %s is left out, since it cannot be told: %s", each.id, error)
+            _log.error("the status of %s is left out, because the CRI cannot represent it: %s", each.id, error)
     return wires

@@ -15,7 +15,7 @@ def resolve(text: str, ids: Iterable[str], kind: str) -> str:
         raise InvalidArgument(f"no {kind} id was given")
     found = [candidate for candidate in ids if candidate.startswith(text)]
     if len(found) > 1 and text not in found:
-        raise InvalidArgument(f"{len(found)} {kind} ids begin with {text}", hint="give more of it")
+        raise InvalidArgument(f"{len(found)} {kind} ids begin with {text}", hint="give more characters of it")
     return found[0] if len(found) == 1 else text
 
 

@@ -74,7 +74,7 @@ class ImageServicer(api_pb2_grpc.ImageServiceServicer):
 
 def _named(spec: api.ImageSpec) -> str:
     if not spec.image:
-        raise InvalidArgument("no image is named")
+        raise InvalidArgument("the request names no image")
     return spec.image
 
 

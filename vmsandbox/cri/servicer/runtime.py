@@ -71,7 +71,7 @@ class RuntimeInfoServicer(Servicer):
             try:
                 ipaddress.ip_network(item.strip())
             except ValueError as error:
-                raise InvalidArgument(f"{item.strip()!r} is no range of addresses: {error}") from None
+                raise InvalidArgument(f"{item.strip()!r} is not a range of addresses: {error}") from None
         if ranges:
             _log.info("the node's pods have the ranges %s; the CNI configuration has to agree", ranges)
         return api.UpdateRuntimeConfigResponse()
@@ -90,7 +90,9 @@ class RuntimeInfoServicer(Servicer):
                 try:
                     response = event_to_cri(event, self._sandbox_of(event), self.statuses_in(event.sandbox_id))
                 except UNTELLABLE as error:
-                    _log.error("an event of %s is left out, since it cannot be told: %s", event.container_id, error)
+                    _log.error(
+                        "an event of %s is left out, because the CRI cannot represent it: %s", event.container_id, error
+                    )
                 else:
                     yield response
 

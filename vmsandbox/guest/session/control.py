@@ -127,7 +127,7 @@ class Control:
                 envelope = await self._read(payload)
                 with self._share.charged():
                     if envelope.kind is Kind.GOODBYE:
-                        return Goodbye(f"the agent took its leave: {first_line(str(envelope.body))}")
+                        return Goodbye(f"the agent closed the connection: {first_line(str(envelope.body))}")
                     self._dispatch(envelope, on_event)
             return Unavailable("the connection to the agent ended")
         except OSError as error:
@@ -152,7 +152,7 @@ class Control:
         elif envelope.kind in (Kind.RESPONSE, Kind.ERROR):
             self._requests.settle(envelope)
         else:
-            raise ProtocolError(f"an agent sends no {envelope.kind.value}")
+            raise ProtocolError(f"an agent must not send {envelope.kind.value}")
 
     def _tell(self, envelope: Envelope) -> None:
         if self._requests.ended is None:

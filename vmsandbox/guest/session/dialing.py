@@ -23,7 +23,7 @@ async def dial_within(deadline: float, transport: Transport, greet: Greet, share
         TransportBroken: there is no way to the guest any more.
         FailedPrecondition: it does not speak our protocol, or does not know the machine's secret.
     """
-    seen = ["the guest has not said that it listens"]
+    seen = ["the guest has not reported that it listens"]
     try:
         async with asyncio.timeout(deadline):
             await transport.ready()

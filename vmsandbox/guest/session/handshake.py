@@ -52,7 +52,7 @@ async def _prove(connection: Connection, hello: Hello, reply: HelloReply, secret
     """Check the agent's proof before giving ours."""
     if not proves(reply.proof, secret, End.AGENT, hello.nonce, reply.nonce):
         raise FailedPrecondition(
-            "who answers in the guest does not know the machine's secret, so it is not the agent",
+            "the program that answers in the guest does not know the machine's secret, so it is not the agent",
             hint="if no pod starts, the guest image is too old: build it with `vmsandbox image build-guest`",
         )
     proof = HelloProof(prove(secret, End.HOST, hello.nonce, reply.nonce))

@@ -25,7 +25,7 @@ async def offered(secret: bytes, port: Path) -> AsyncIterator[None]:
     try:
         _, writer = await asyncio.open_unix_connection(str(port))
     except OSError as error:
-        raise Unavailable(f"QEMU does not take the machine's secret at {port}: {error.strerror}") from None
+        raise Unavailable(f"QEMU does not accept the machine's secret at {port}: {error.strerror}") from None
     try:
         writer.write(secret)
         yield

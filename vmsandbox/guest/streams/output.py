@@ -133,7 +133,7 @@ class OutputStream:
 
     def _check_nothing_missing(self) -> None:
         if self._skip:
-            raise ProtocolError(f"the stream ended {self._skip} bytes before what it has given")
+            raise ProtocolError(f"the stream ended {self._skip} bytes before a position that it has delivered")
 
     async def _close(self) -> None:
         connection, self._connection = self._connection, None

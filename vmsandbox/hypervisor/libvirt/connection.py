@@ -230,7 +230,7 @@ def _embedded_root(uri: str) -> Path | None:
     if uri.startswith("qemu:///embed?") and root.startswith("/"):
         return Path(root)
     raise InvalidArgument(
-        f"{uri} is no libvirt that machines can run on",
+        f"{uri} is not a libvirt that can run machines",
         hint="qemu:///system, qemu:///session, or qemu:///embed?root=DIRECTORY",
     )
 
@@ -238,4 +238,4 @@ def _embedded_root(uri: str) -> Path | None:
 def _hint(uri: str) -> str:
     if "embed" in uri:
         return "`make setup` makes QEMU's user and groups; `vmsandbox check` lists what this host needs"
-    return "is libvirtd running? `vmsandbox run` with the embedded libvirt needs none"
+    return "check that libvirtd runs; `vmsandbox run` with the embedded libvirt does not need it"

@@ -78,7 +78,7 @@ def attach(connection: "libvirt.virConnect", name: str, disk: Disk) -> None:
         try:
             connection.lookupByName(name).attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
         except libvirt.libvirtError as error:
-            raise _of_qemu(error, f"QEMU does not take disk {disk.serial} into machine {name}") from None
+            raise _of_qemu(error, f"QEMU does not accept disk {disk.serial} in machine {name}") from None
 
 
 def ask_to_detach(connection: "libvirt.virConnect", name: str, alias: str) -> None:

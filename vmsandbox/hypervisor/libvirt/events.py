@@ -19,7 +19,7 @@ _STOPPED = {
     libvirt.VIR_DOMAIN_EVENT_STOPPED_FAILED: (MachineState.CRASHED, "failed (QEMU has died)"),
 }
 _PANICKED = (MachineState.CRASHED, "crashed (panicked)")
-_UNSEEN = (MachineState.GONE, "ended while libvirt was not there to tell why")
+_UNSEEN = (MachineState.GONE, "ended while libvirt was away, for an unknown reason")
 
 
 class EventHub:
@@ -133,7 +133,7 @@ class EventHub:
         self._removed(name, alias, None)
 
     def _on_removal_failed(self, name: str, alias: str) -> None:
-        self._removed(name, alias, FailedPrecondition(f"the guest of {name} does not let {alias} go"))
+        self._removed(name, alias, FailedPrecondition(f"the guest of {name} does not release {alias}"))
 
     def _removed(self, name: str, alias: str, error: BaseException | None) -> None:
         future = self._removals.get((name, alias))

@@ -52,7 +52,7 @@ class LibvirtHypervisor:
         hub, opened = EventHub(), asyncio.Event()
         async with Connection.opened(uri, hub.subscribe, opened.set) as connection:
             models = await connection.call(
-                "libvirt cannot tell its capabilities", lambda client: security_models(client.getCapabilities())
+                "libvirt cannot report its capabilities", lambda client: security_models(client.getCapabilities())
             )
             hypervisor = cls(connection, hub, models)
             hub.found(await hypervisor.list_names())
@@ -87,7 +87,7 @@ class LibvirtHypervisor:
     async def state(self, name: str) -> MachineState:
         """Return the state of a machine; see `Hypervisor.state`."""
         return await self._connection.call(
-            f"libvirt cannot tell what machine {name} does", lambda opened: domains.state(opened, name)
+            f"libvirt cannot report the state of machine {name}", lambda opened: domains.state(opened, name)
         )
 
     async def usage(self, name: str) -> MachineUsage:
@@ -123,12 +123,12 @@ class LibvirtHypervisor:
 
     async def most_vcpus(self, accelerator: Accelerator) -> int:
         """Return the largest number of vCPUs; see `Hypervisor.most_vcpus`."""
-        version = await self._connection.call("libvirt cannot tell QEMU's version", domains.qemu_version)
+        version = await self._connection.call("libvirt cannot report QEMU's version", domains.qemu_version)
         return most_vcpus(accelerator, version)
 
     async def version(self) -> str:
         """Return the versions of libvirt and QEMU; see `Hypervisor.version`."""
-        return await self._connection.call("libvirt cannot tell its version", domains.version)
+        return await self._connection.call("libvirt cannot report its version", domains.version)
 
     def events(self) -> AsyncIterator[MachineEvent]:
         """Yield events of machines; see `Hypervisor.events`."""
@@ -146,7 +146,7 @@ class LibvirtHypervisor:
             apart(lambda: domains.create(opened, spec.name, xml), network)
 
     async def _detach(self, name: str, disk: PluggedDisk) -> None:
-        failure: VmsandboxError = DeadlineExceeded(f"the guest of {name} has not let disk {disk.serial} go")
+        failure: VmsandboxError = DeadlineExceeded(f"the guest of {name} has not released disk {disk.serial}")
         deadline = DETACH_DEADLINE
         with self._hub.removal(name, disk.alias) as removed:
             try:
@@ -164,7 +164,7 @@ class LibvirtHypervisor:
 
     async def _find_disk(self, name: str, serial: str) -> PluggedDisk | None:
         disks = await self._connection.call(
-            f"libvirt cannot tell the disks of machine {name}", lambda opened: domains.disks(opened, name)
+            f"libvirt cannot list the disks of machine {name}", lambda opened: domains.disks(opened, name)
         )
         return next((disk for disk in disks or () if disk.serial == serial), None)
 

@@ -41,7 +41,7 @@ class QemuProcesses:
         except (KeyError, OSError):
             raise NotFound(
                 f"there is no QEMU of machine {name}",
-                hint="where it runs, vmsandbox has to be in the host's PID namespace to see it",
+                hint="if it runs, vmsandbox has to be in the host's PID namespace to see it",
             ) from None
 
     def _find(self, name: str) -> ProcessIdentity:

@@ -136,7 +136,7 @@ def parse_manifest(raw: bytes) -> Manifest:
         raise Unimplemented("the manifest is of docker schema 1", hint="push the image again with a newer client")
     config = _descriptor(document.get("config"), "config of the manifest")
     if config.media_type not in CONFIG_TYPES:
-        raise Malformed(f"it is no container image: its configuration is of type {config.media_type[:100]!r}")
+        raise Malformed(f"it is not a container image: its configuration is of type {config.media_type[:100]!r}")
     layers = member(document, "layers", list, "the manifest")
     if len(layers) > MAX_LAYERS:
         raise Malformed(f"the manifest has {len(layers)} layers; {MAX_LAYERS} are allowed")

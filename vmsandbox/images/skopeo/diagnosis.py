@@ -39,7 +39,7 @@ _CASES = (
           "the registry sends more than the manifest says", "the registry is damaged; push the image again"),
     _case(r"\b(?:open|openat|stat|lstat|mkdir|rename|readdirent|unlinkat) /\S+.*: permission denied",
           FailedPrecondition, "skopeo, which has a user of its own (`images.user`), may not open a file",
-          "make directories above the image store passable (chmod o+x), and what is in registries.conf.d readable"),
+          "make directories above the image store passable (chmod o+x), and files in registries.conf.d readable"),
     _case(r"no space left on device|disk quota exceeded", ResourceExhausted,
           "the disk is full", NO_SPACE_HINT),
     _case(r"loading registries configuration|unmarshaling registries", FailedPrecondition,
@@ -51,16 +51,16 @@ _CASES = (
     _case(r"rejected by policy|source image rejected|signature was required", PermissionDenied,
           "the image policy does not allow this image", "see containers-policy.json(5)"),
     _case(r"digest did not match|does not match provided manifest digest|manifest digest mismatch", Internal,
-          "the registry gave other content than the digest says", "the registry is damaged; push the image again"),
+          "the registry sent content that does not match the digest", "the registry is damaged; push the image again"),
     _case(r"server gave HTTP response to HTTPS client", Unavailable,
           "the registry does not speak TLS", "mark it `insecure = true` in the registries configuration"),
     _case(r"x509: |tls: |certificate signed by", Unavailable,
           "the registry's certificate is not trusted", "put its CA into /etc/containers/certs.d/REGISTRY/ca.crt"),
     _case(r"toomanyrequests: |too many requests|status code.* 429", Unavailable,
-          "the registry limits how often it is asked", "wait, or pull with credentials or from a mirror"),
+          "the registry limits the rate of requests", "wait, or pull with credentials or from a mirror"),
     _case(r"unauthorized: |denied: |authentication required|invalid username/password|unable to retrieve auth token"
           r"|access to the resource is denied|status code.* 40[13]\b", PermissionDenied,
-          "the registry refused the credentials, or asks for some", "check the image's name and the credentials"),
+          "the registry refused the credentials, or requires some", "check the image's name and the credentials"),
     _case(r"manifest unknown|name unknown|repository name not known|status code.* 404\b|no such image"
           r"|reference .* not found|no such file or directory", NotFound,
           "there is no such image", "check its name and tag"),
@@ -69,7 +69,7 @@ _CASES = (
           r"|pinging container registry|status code.* 5\d\d|broken pipe", Unavailable,
           "the registry cannot be reached", "check the network, its proxy settings, and the registry's address"),
     _case(r"unsupported|unknown media type|unrecognized", Unimplemented,
-          "the image has a form that cannot be read", "push it again as an OCI image"),
+          "the format of the image is not supported", "push it again as an OCI image"),
 )  # fmt: skip
 
 _MIRRORS = re.compile(r"\(Mirrors also failed: .*\]\): ", re.DOTALL)

@@ -88,7 +88,9 @@ class Index:
     def _beginning(self, prefix: str) -> ImageRecord | None:
         found = [record for record in self.images if prefix and record.id.startswith(prefix)]
         if len(found) > 1:
-            raise InvalidArgument(f"{len(found)} images have an id that begins with {prefix}", hint="give more of it")
+            raise InvalidArgument(
+                f"{len(found)} images have an id that begins with {prefix}", hint="give more characters of it"
+            )
         return found[0] if found else None
 
 

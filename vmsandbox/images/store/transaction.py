@@ -80,7 +80,7 @@ class Work:
                 yield
         except TimeoutError:
             raise DeadlineExceeded(
-                f"it took longer than {seconds:g} s", hint="what was fetched is kept for a while; try again"
+                f"it took longer than {seconds:g} s", hint="fetched layers are kept for a while; try again"
             ) from None
 
     @contextlib.asynccontextmanager

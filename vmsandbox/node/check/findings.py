@@ -163,5 +163,5 @@ def _attempted(attempt: Attempt, enough: bool) -> Finding:
     name = attempt.accelerator.value.upper()
     if attempt.works:
         return Finding(True, f"a guest boots under {name} in {attempt.seconds:.1f} s")
-    hint = "guests are emulated (TCG), which is slow; `--output json` has the whole story" if enough else attempt.report
+    hint = "guests are emulated (TCG), which is slow; `--output json` shows the details" if enough else attempt.report
     return Finding(enough, f"no guest runs under {name}: {attempt.why_not}", hint)

@@ -65,7 +65,7 @@ def judge(program: str, version: Version) -> tuple[Finding, ...]:
         for hole in HOLES
         if hole.program == program and hole.is_in(version)
     )
-    return found or (Finding(True, f"{program} {text} has no hole that is known here"),)
+    return found or (Finding(True, f"{program} {text} has no known hole"),)
 
 
 def parse(printed: str) -> Version:

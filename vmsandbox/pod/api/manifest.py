@@ -73,7 +73,7 @@ def _advice(kind: str) -> str:
 def _check_namespace(found: Pod | ConfigMap | Secret, pod: Pod) -> None:
     if found.metadata.namespace != pod.metadata.namespace:
         raise found.metadata.at.of("namespace").error(
-            f"the pod is in namespace {pod.metadata.namespace!r} and cannot use what is in another"
+            f"the pod is in namespace {pod.metadata.namespace!r} and cannot use objects of another"
         )
 
 

@@ -85,7 +85,7 @@ class PodSpec(Located):
 
     REFUSED: ClassVar = MappingProxyType(
         {
-            "ephemeralContainers": "they are added to a pod that runs",
+            "ephemeralContainers": "they are added to a running pod",
             "resourceClaims": "there are no resource claims without a cluster",
         }
     )

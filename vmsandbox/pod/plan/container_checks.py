@@ -26,12 +26,12 @@ def check_container(container: Container, volumes: Mapping[str, Volume]) -> None
     for port in container.ports:
         for name, number, least in (("containerPort", port.container_port, 1), ("hostPort", port.host_port, 0)):
             if not least <= number < MOST_PORTS:
-                raise port.at.of(name).error(f"{number} is no port")
+                raise port.at.of(name).error(f"{number} is not a port")
     check_resources(container.resources)
     check_actions(container)
     security = container.security_context
     if security.privileged and security.allow_privilege_escalation is False:
-        raise security.at.of("allowPrivilegeEscalation").error("a privileged container cannot be kept from it")
+        raise security.at.of("allowPrivilegeEscalation").error("a privileged container can always escalate")
     unique(((mount.at.of("mountPath"), mount.mount_path) for mount in container.volume_mounts), "mountPath")
     for mount in container.volume_mounts:
         _check_mount(mount, container, set(volumes))
@@ -47,34 +47,34 @@ def _check_device(device: VolumeDevice, container: Container, volume: Volume | N
     source = volume.host_path
     if source is None or source.type not in (HostPathType.BLOCK_DEVICE, HostPathType.FILE):
         raise device.at.of("name").error(
-            f"volume {device.name!r} is not a block device", hint="a hostPath of type BlockDevice, or File, is one"
+            f"volume {device.name!r} is not a block device", hint="use a hostPath of type BlockDevice or File"
         )
     path = device.device_path
     if not path.startswith("/") or ".." in path.split("/"):
-        raise device.at.of("devicePath").error("the path of a device is absolute, without ..")
+        raise device.at.of("devicePath").error("the path of a device must be absolute, without ..")
     if path in {mount.mount_path for mount in container.volume_mounts}:
         raise device.at.of("devicePath").error("a volume is mounted at this path")
     if device.name in {mount.name for mount in container.volume_mounts}:
-        raise device.at.of("name").error("the container mounts this volume as well")
+        raise device.at.of("name").error("the container also mounts this volume")
 
 
 def _check_mount(mount: VolumeMount, container: Container, volumes: set[str]) -> None:
     if mount.name not in volumes:
         raise mount.at.of("name").error(f"the pod has no volume {mount.name[:80]!r}")
     if not mount.mount_path.startswith("/") or ".." in mount.mount_path.split("/"):
-        raise mount.at.of("mountPath").error("a mount path is absolute, without ..")
+        raise mount.at.of("mountPath").error("a mount path must be absolute, without ..")
     if mount.sub_path and mount.sub_path_expr:
         raise mount.at.of("subPathExpr").error("subPath and subPathExpr exclude each other")
     for name, path in (("subPath", mount.sub_path), ("subPathExpr", mount.sub_path_expr)):
         if path.startswith("/") or ".." in path.split("/"):
-            raise mount.at.of(name).error("it is a path below the volume, without ..")
+            raise mount.at.of(name).error("it must be a path below the volume, without ..")
     if mount.mount_propagation is Propagation.BIDIRECTIONAL and not container.security_context.privileged:
-        raise mount.at.of("mountPropagation").error("Bidirectional is for privileged containers")
+        raise mount.at.of("mountPropagation").error("Bidirectional needs a privileged container")
     if mount.recursive_read_only is not RecursiveReadOnly.DISABLED:
         if not mount.read_only:
             raise mount.at.of("recursiveReadOnly").error("it needs readOnly: true")
         if mount.mount_propagation is not Propagation.NONE:
-            raise mount.at.of("recursiveReadOnly").error("it excludes mountPropagation")
+            raise mount.at.of("recursiveReadOnly").error("it cannot be combined with mountPropagation")
 
 
 MOST_PORTS = 65536
@@ -121,7 +121,7 @@ def _check_port(action: HttpGetAction | TcpSocketAction, container: Container) -
     if number is None and action.port not in {port.name for port in container.ports if port.name}:
         raise action.at.of("port").error(f"the container has no port {str(action.port)[:80]!r}")
     if number is not None and not 0 < number < MOST_PORTS:
-        raise action.at.of("port").error(f"{number} is no port")
+        raise action.at.of("port").error(f"{number} is not a port")
     if isinstance(action, HttpGetAction):
         _check_request(action)
 
@@ -130,9 +130,9 @@ def _check_request(action: HttpGetAction) -> None:
     texts = {"path": action.path, "host": action.host}
     for name, text in texts.items():
         if not _VISIBLE.fullmatch(text):
-            raise action.at.of(name).error("it has characters that no request can have")
+            raise action.at.of(name).error("it contains characters that a request cannot have")
     for header in action.http_headers:
         if not _TOKEN.fullmatch(header.name):
-            raise header.at.of("name").error(f"{header.name[:80]!r} is no name of a header")
+            raise header.at.of("name").error(f"{header.name[:80]!r} is not the name of a header")
         if not _HEADER.fullmatch(header.value):
-            raise header.at.of("value").error("it has characters that no header can have")
+            raise header.at.of("value").error("it contains characters that a header cannot have")

@@ -102,7 +102,7 @@ def _seccomp(profile: Profile | None, directory: Path) -> SecurityProfile:
 
 def _apparmor(profile: Profile | None) -> SecurityProfile:
     if profile is not None and profile.type is ProfileType.LOCALHOST:
-        raise profile.at.of("type").error("the machine has no profiles of AppArmor", hint="RuntimeDefault, Unconfined")
+        raise profile.at.of("type").error("the machine has no AppArmor profiles", hint="RuntimeDefault, Unconfined")
     return _profile(profile)
 
 
@@ -110,7 +110,7 @@ def _profile(profile: Profile | None) -> SecurityProfile:
     if profile is None:
         return SecurityProfile("unconfined")
     if profile.localhost_profile:
-        raise profile.at.of("localhostProfile").error("it belongs to type Localhost")
+        raise profile.at.of("localhostProfile").error("it is only valid with type Localhost")
     return SecurityProfile("runtime_default" if profile.type is ProfileType.RUNTIME_DEFAULT else "unconfined")
 
 

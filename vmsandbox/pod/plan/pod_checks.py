@@ -36,9 +36,13 @@ def check_object(found: ConfigMap | Secret) -> None:
     for name, keys in fields.items():
         for key in keys:
             if not KEY.fullmatch(key):
-                raise found.at.of(name).of(key).error("a key has letters, digits, -, _ and . only, and is not . or ..")
+                raise (
+                    found.at.of(name)
+                    .of(key)
+                    .error("a key may contain letters, digits, -, _ and . only, and must not be . or ..")
+                )
     if isinstance(found, ConfigMap) and (both := found.data.keys() & found.binary_data.keys()):
-        raise found.at.of("binaryData").of(min(both)).error("this key is in data as well")
+        raise found.at.of("binaryData").of(min(both)).error("this key is also in data")
 
 
 def _check_volume(volume: Volume) -> None:
@@ -60,12 +64,12 @@ def _check_init_container(container: Container) -> None:
     }
     for name, value in given.items():
         if value:
-            raise container.at.of(name).error("an init container has none, unless it is a sidecar")
+            raise container.at.of(name).error("an init container cannot have it, unless it is a sidecar")
 
 
 def _check_spec(spec: PodSpec) -> None:
     if not spec.containers:
-        raise spec.at.of("containers").error("a pod has at least one container")
+        raise spec.at.of("containers").error("a pod needs at least one container")
     if spec.host_network:
         raise spec.at.of("hostNetwork").error("a virtual machine cannot have the host's network")
     if not spec.host_users and (spec.host_pid or spec.host_ipc):

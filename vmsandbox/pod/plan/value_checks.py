@@ -35,13 +35,13 @@ def check_id(at: Node, name: str, number: int | None) -> None:
     if number is not None and not 0 <= number < 2**31:
         first, *rest = name.split("_")
         key = first + "".join(word.capitalize() for word in rest)
-        raise at.of(key).error(f"{number} is no user or group id")
+        raise at.of(key).error(f"{number} is not a user or group id")
 
 
 def matches(at: Node, pattern: re.Pattern[str], text: str) -> None:
     """A name of the form that Kubernetes asks for."""
     if not pattern.fullmatch(text):
-        raise at.error(f"{text[:80]!r} is no name: lower case letters, digits and -")
+        raise at.error(f"{text[:80]!r} is not a valid name: use lower case letters, digits and -")
 
 
 def unique(names: Iterable[tuple[Node, str]], what: str) -> None:

@@ -64,7 +64,7 @@ def sub_path_of(mount: VolumeMount, environment: Mapping[str, str]) -> str:
         raise at.error(f"there is no variable {unknown[0][:80]!r}")
     path = expand(mount.sub_path_expr, environment)
     if path.startswith("/") or ".." in path.split("/"):
-        raise at.error(f"{path[:80]!r} is no path below the volume")
+        raise at.error(f"{path[:80]!r} is not a path below the volume")
     return path
 
 
@@ -188,5 +188,5 @@ def _path(at: Node, path: str) -> str:
     """A path below the volume, in the form in which equal paths are equal."""
     parts = path.split("/")
     if not path or ".." in parts or path.startswith(("/", "..")) or "\0" in path:
-        raise at.error(f"{path[:80]!r} is no path below the volume")
+        raise at.error(f"{path[:80]!r} is not a path below the volume")
     return str(PurePosixPath(path))

@@ -68,7 +68,7 @@ async def get(address: str, action: HttpGetAction, container: Container, timeout
     except OSError as error:
         raise Unavailable(f"no connection to {host}, port {port}: {error.strerror or error}") from None
     except h11.ProtocolError as error:
-        raise Unavailable(f"what {host}, port {port}, answers is no HTTP: {error}") from None
+        raise Unavailable(f"the answer of {host}, port {port}, is not HTTP: {error}") from None
     if not 200 <= status < 400:
         raise Unavailable(f"the HTTP request was answered with status {status}")
 

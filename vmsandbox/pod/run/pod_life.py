@@ -84,7 +84,7 @@ class PodLife:
         if not overflow.cancelled():
             await self._stop(overflow.result())
             return PodResult(PodPhase.FAILED, EXIT_EVICTED, "Evicted")
-        await self._stop(f"the pod was active for {limit} s, as long as it may be")
+        await self._stop(f"the pod was active for {limit} s, the limit of activeDeadlineSeconds")
         return PodResult(PodPhase.FAILED, EXIT_DEADLINE, "DeadlineExceeded")
 
     async def _run(self) -> PodResult:

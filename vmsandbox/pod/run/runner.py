@@ -93,13 +93,14 @@ async def _get_image(wanted: ImagePlan, runtime: PodRuntime, observer: PodObserv
         return held
     if wanted.policy is PullPolicy.NEVER:
         raise NotFound(
-            f"image {wanted.name} is not held, and imagePullPolicy is Never", hint="load it, or let it be pulled"
+            f"image {wanted.name} is not in the store, and imagePullPolicy is Never",
+            hint="load it, or use another imagePullPolicy",
         )
     try:
         pulled = await runtime.pull_image(wanted.name, wanted.auth, report)
     except VmsandboxError as error:
         if held is not None:
-            error.hint = "an image of this name is held: with imagePullPolicy IfNotPresent it is used"
+            error.hint = "the store has an image of this name: imagePullPolicy IfNotPresent uses it"
         raise
     observer.image_ready(wanted.name, pulled, pulled=True)
     return pulled
@@ -113,7 +114,9 @@ def _check_users(plan: PodPlan, images: dict[str, Image]) -> None:
         user = images[container.image].config.user.partition(":")[0] if chosen is None else str(chosen)
         if not must_not_be_root(plan.spec, container) or (user.isdecimal() and int(user) != 0):
             continue
-        what = "would run as root" if user in ("", "root") or user.isdecimal() else f"runs as {user!r}, maybe root"
+        what = (
+            "would run as root" if user in ("", "root") or user.isdecimal() else f"runs as {user!r}, which may be root"
+        )
         raise FailedPrecondition(
             f"container {container.name} {what}, and runAsNonRoot is set", hint="set runAsUser to a user's number"
         )

@@ -67,7 +67,7 @@ class MemoryMeasures:
     limit_hits: Count
     """From memory.events, max: how often the container was about to go beyond its limit."""
     oom_kills: Count
-    """Processes that were killed for want of memory, by the kernel or by the agent."""
+    """Processes that were killed because memory was short, by the kernel or by the agent."""
     reservation: Count = 0
     """memory.min: what is not taken from it."""
     limit: Count | None = None

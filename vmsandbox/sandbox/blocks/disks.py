@@ -106,7 +106,9 @@ class BlockDisks:
             return messages.Device(device.container_path, device.host_path, device.permissions)
         with contextlib.closing(found):
             if mapped:
-                raise InvalidArgument(f"the raw block volume {path}: a pod with a user namespace has none (hostUsers)")
+                raise InvalidArgument(
+                    f"the raw block volume {path}: a pod with a user namespace (hostUsers: false) cannot have one"
+                )
             serial = await self._acquire(user, found, write="w" in device.permissions)
             status = found.status
         return messages.Device(

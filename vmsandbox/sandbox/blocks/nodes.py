@@ -84,8 +84,8 @@ class BlockNodes:
         """
         if not self._directory.is_dir():
             raise FailedPrecondition(
-                "its machine takes no block devices: an older version of vmsandbox has started it",
-                hint="make the pod anew",
+                "its machine cannot get block devices: an older version of vmsandbox started it",
+                hint="create the pod again",
             )
         path, loop = self._directory / serial, None
         try:

@@ -72,7 +72,7 @@ class BlockSizes:
             plugged.complained = False
         except (OSError, VmsandboxError) as error:
             if not plugged.complained:
-                _log.warning("machine %s is not told the size of its disk %s: %s", self._domain, node.serial, error)
+                _log.warning("machine %s did not get the new size of its disk %s: %s", self._domain, node.serial, error)
             plugged.complained = True
 
     @staticmethod

@@ -114,7 +114,7 @@ def _check_name_is_free(config: ContainerConfig, sandbox: SandboxRecord, others:
 def _check_target(config: ContainerConfig, sandbox: SandboxRecord, others: Collection[ContainerRecord]) -> None:
     wanted = config.security.namespaces
     if wanted.pid is NamespaceMode.TARGET and wanted.target_id not in {other.id for other in others}:
-        raise NotFound(f"sandbox {sandbox.id} has no container {wanted.target_id}, whose processes to share")
+        raise NotFound(f"sandbox {sandbox.id} has no container {wanted.target_id}, to share processes with")
 
 
 async def _seccomp(context: ContainerContext, security: ContainerSecurity, kernel: str) -> JSON:

@@ -32,7 +32,7 @@ async def _signal(context: ContainerContext, keeper: RecordKeeper, number: int, 
     try:
         await context.running().client.signal_container(keeper.record.id, number, everyone=everyone)
     except NotFound:
-        keeper.lost("ContainerLost", "the machine does not have the container any more")
+        keeper.lost("ContainerLost", "the container is not in its machine any more")
     except VmsandboxError:
         if not keeper.ended.is_set():
             raise

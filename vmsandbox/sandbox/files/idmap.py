@@ -44,7 +44,7 @@ def _map(pid: int, uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> None
         Path(f"/proc/{pid}/uid_map").write_text(_lines(uids))
         Path(f"/proc/{pid}/gid_map").write_text(_lines(gids))
     except OSError as error:
-        raise InvalidArgument(f"the owners of a volume cannot be mapped so: {error.strerror}") from None
+        raise InvalidArgument(f"cannot map the owners of a volume: {error.strerror}") from None
 
 
 def _lines(mappings: Sequence[IdMapping]) -> str:

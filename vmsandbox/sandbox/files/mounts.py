@@ -65,7 +65,7 @@ def open_path(source: Path) -> int:
     except (FileNotFoundError, NotADirectoryError):
         raise InvalidArgument(f"the volume's path {source} does not exist on the host") from None
     except OSError as error:
-        raise FailedPrecondition(f"the volume's path {source} cannot be looked at: {error.strerror}") from None
+        raise FailedPrecondition(f"the volume's path {source} cannot be opened: {error.strerror}") from None
 
 
 def bind_tree(tree: MountTree, target: Path, access: MountAccess = MountAccess()) -> None:

@@ -74,14 +74,14 @@ def server_of(share: Path, served: Path) -> Iterator[ShareServer]:
     """
     if not served.is_dir():
         raise FailedPrecondition(
-            f"the machine of {share} takes no more volumes: an older version of vmsandbox has started it",
-            hint="make the pod anew: the guests of that version can change where volumes go",
+            f"the machine of {share} cannot get more volumes: an older version of vmsandbox started it",
+            hint="create the pod again: guests of that version can redirect volumes",
         )
     process = next((each for each in Path("/proc").glob("[0-9]*") if _serves(each, served)), None)
     if process is None:
         raise FailedPrecondition(
-            f"no virtiofsd serves {served}, so the machine takes no volumes",
-            hint="look into the log of libvirt for its last words, and make the pod anew",
+            f"no virtiofsd serves {served}, so the machine cannot get volumes",
+            hint="read its last messages in libvirt's log, and create the pod again",
         )
     with contextlib.ExitStack() as opened:
         yield _opened(process, opened)

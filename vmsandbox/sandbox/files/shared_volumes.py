@@ -119,7 +119,7 @@ class SharedVolumes:
         if not self._lock.acquire(timeout=_PATIENCE):
             raise Unavailable(
                 f"the volumes of {self._layout.share} wait for one whose file system does not answer",
-                hint="bring that file system back, or abort its mount (umount -f)",
+                hint="repair that file system, or abort its mount (umount -f)",
             )
         try:
             yield
@@ -205,7 +205,7 @@ class _Serving:
                 try:
                     self._mount(nested, self._server.open(target))
                 except (OSError, FailedPrecondition) as error:
-                    _log.warning("%s is not seen in the pod: %s", nested.path, error)
+                    _log.warning("%s is not visible in the pod: %s", nested.path, error)
 
     def gather(self, place: Path, mapping: str) -> None:
         """Move what was bound for itself, and is part of the volume, to its place in it."""

@@ -116,7 +116,8 @@ class Recovery:
         if await self._is_busy(sandbox_id, PATIENCE):
             raise Unavailable(
                 f"sandbox {sandbox_id} is still being taken back after a restart of the daemon",
-                hint=f"try again in a moment: {DEADLINE:g} s after its beginning it is given up; it can be stopped",
+                hint=f"try again in a moment: {DEADLINE:g} s after the start it is given up; it can be stopped at any "
+                f"time",
             )
 
     async def give_up(self, sandbox_id: str) -> None:
@@ -173,7 +174,7 @@ class Recovery:
             if await self._host.hypervisor.state(domain_name(record.id)) is MachineState.GONE:
                 self._admission.release(record.id)  # Else its machine waits for being stopped.
         else:  # Nobody was told of it.
-            _log.warning("giving back what sandbox %s, which was being made, acquired", record.id)
+            _log.warning("giving back the resources of sandbox %s, whose creation was interrupted", record.id)
             await forget(self._host, record.id)
             self._admission.release(record.id)
             del self._sandboxes[record.id]

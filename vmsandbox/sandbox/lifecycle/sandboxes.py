@@ -79,7 +79,7 @@ class Sandboxes(dict[str, Sandbox]):
 
     async def _watch_clock(self) -> None:
         async for _ in clock_jumps():
-            _log.info("this host's clock was set: those of the guests follow")
+            _log.info("this host's clock was set; the clocks of the guests follow")
             for sandbox in tuple(self.values()):
                 sandbox.check_clock()
 

@@ -57,7 +57,7 @@ async def reclaim(host: Host, sandbox_id: str) -> None:
     try:
         await forget(host, sandbox_id)
     except Exception as error:
-        _log.error("what sandbox %s acquired is not given back: %s", sandbox_id, error)
+        _log.error("the resources of sandbox %s are not given back: %s", sandbox_id, error)
 
 
 async def _take_back_container(sandbox: Sandbox, container: Container, status: str) -> None:
@@ -76,7 +76,7 @@ async def _take_back_container(sandbox: Sandbox, container: Container, status: s
     elif status:
         await container.take_back(ContainerState.CREATED if status == "created" else ContainerState.RUNNING)
     else:
-        container.keeper.lost("ContainerLost", "its machine does not have it any more")
+        container.keeper.lost("ContainerLost", "the container is not in its machine any more")
 
 
 async def _drop(sandbox: Sandbox, container: Container) -> None:

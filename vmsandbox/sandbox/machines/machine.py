@@ -125,7 +125,7 @@ class Machine:
         """
         state = await self._host.hypervisor.state(domain_name(self._id))
         if state is not MachineState.RUNNING:
-            raise FailedPrecondition(f"the virtual machine ended while nobody watched: it is {state.value}")
+            raise FailedPrecondition(f"the virtual machine ended while the daemon was away: it is {state.value}")
         transport = await asyncio.to_thread(self._host.transports.reopen, self._id, self._layout.vsock)
         try:
             await self._stack.enter_async_context(self._console)
@@ -188,7 +188,7 @@ class Machine:
         spec = build_machine_spec(plan, account=account, transport=transport, network=network)
         if (declared := declared_vcpus(self._config.resources)) > spec.vcpus:
             _log.warning(
-                "pod %s declares %d CPUs and its machine has %d: docs/limitations.md, Without KVM",
+                "pod %s declares %d CPUs and its machine has %d, see docs/limitations.md, Without KVM",
                 spec.title, declared, spec.vcpus,
             )  # fmt: skip
         return spec

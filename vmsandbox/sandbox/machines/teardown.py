@@ -29,8 +29,10 @@ async def give_back(host: Host, sandbox_id: str) -> None:
 
     steps: dict[str, Callable[[], Awaitable[None]]] = {
         "ending its machine": lambda: host.hypervisor.destroy(domain_name(sandbox_id)),
-        "ending its way to the agent": lambda: asyncio.to_thread(host.transports.stop, sandbox_id, layout.vsock),
-        "ending what is left in its cgroup": lambda: asyncio.to_thread(host.cgroups.remove, sandbox_id),
+        "closing the connection to the agent": lambda: asyncio.to_thread(
+            host.transports.stop, sandbox_id, layout.vsock
+        ),
+        "ending the processes in its cgroup": lambda: asyncio.to_thread(host.cgroups.remove, sandbox_id),
         "giving its network back": lambda: host.network.tear_down(sandbox_id),
         "removing its files": layout.remove,
     }
@@ -38,9 +40,9 @@ async def give_back(host: Host, sandbox_id: str) -> None:
     if not failures and (failure := await _failure_of("giving its users back", release_users)) is not None:
         failures.append(failure)
     for failure in failures[1:]:
-        _log.error("giving back what sandbox %s acquired: %s", sandbox_id, failure.report())
+        _log.error("giving back the resources of sandbox %s: %s", sandbox_id, failure.report())
     if failures:
-        raise failures[0].at(f"giving back what sandbox {sandbox_id} acquired")
+        raise failures[0].at(f"giving back the resources of sandbox {sandbox_id}")
 
 
 async def _failure_of(what: str, step: Callable[[], Awaitable[None]]) -> VmsandboxError | None:
@@ -53,6 +55,6 @@ async def _failure_of(what: str, step: Callable[[], Awaitable[None]]) -> Vmsandb
     except Exception as error:
         if isinstance(error, TimeoutError) and limit.expired():
             return DeadlineExceeded(f"it did not end within {_STEP_DEADLINE:g} s").at(what)
-        _log.exception("%s has failed in a way that nobody has thought of", what)
+        _log.exception("%s has failed unexpectedly", what)
         return Internal(f"{type(error).__name__}: {error}", hint="the log has the traceback").at(what)
     return None

@@ -96,7 +96,7 @@ def command_line(config: ContainerConfig, image: ImageConfig) -> tuple[str, ...]
     line = (*image.entrypoint, *(config.args or image.cmd))
     if not line:
         raise InvalidArgument(
-            f"container {config.metadata.name}: neither it nor its image {config.image} names a command",
+            f"container {config.metadata.name}: neither the container nor its image {config.image} names a command",
             hint="set `command` in the container",
         )
     return line

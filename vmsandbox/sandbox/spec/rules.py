@@ -38,13 +38,15 @@ def check_container(config: ContainerConfig, pod: PodSandboxConfig) -> None:
         raise InvalidArgument(f"{container} is privileged, and its pod is not")
     if config.cdi_devices:
         raise Unimplemented(
-            f"{container}: the CDI devices {', '.join(config.cdi_devices)} are the host's, and no machine gets them"
+            f"{container}: the CDI devices {', '.join(config.cdi_devices)} are devices of the host, which a machine "
+            f"cannot have"
         )
     if sizes := [size for size, limit in config.resources.hugepage_limits.items() if limit]:
         raise Unimplemented(f"{container}: its machine has no huge pages ({', '.join(sizes)})")
     if config.security.apparmor.kind == "localhost" and not config.security.privileged:
         raise Unimplemented(
-            f"{container}: the AppArmor profile {config.security.apparmor.path} is not in its machine, which has none",
+            f"{container}: the AppArmor profile {config.security.apparmor.path} does not exist in the machine, which "
+            f"has no profiles",
             hint="use RuntimeDefault or Unconfined: the machine itself confines the pod",
         )
 
@@ -59,7 +61,7 @@ def user_namespace(config: PodSandboxConfig) -> messages.UserNamespace | None:
     if wanted is None or wanted.mode is NamespaceMode.NODE:
         return None
     if wanted.mode is not NamespaceMode.POD:
-        raise InvalidArgument(f"the user namespace mode {wanted.mode.value} is none: it is POD or NODE")
+        raise InvalidArgument(f"the user namespace mode {wanted.mode.value} is not valid: use POD or NODE")
     _check_mappings(wanted)
     (uids,), (gids,) = wanted.uids, wanted.gids
     return messages.UserNamespace(uids.host_id, uids.length, gids.host_id, gids.length)
@@ -71,9 +73,9 @@ def check_mount(mount: Mount) -> None:
     if not path.startswith("/"):
         raise InvalidArgument(f"the mount path {path!r} is not absolute")
     if mount.recursive_read_only and not mount.readonly:
-        raise InvalidArgument(f"the mount at {path} is to be recursively read-only, but not read-only")
+        raise InvalidArgument(f"the mount at {path} asks for recursive read-only, but is not read-only")
     if mount.recursive_read_only and mount.propagation is not PropagationMode.PRIVATE:
-        raise InvalidArgument(f"the mount at {path} is to be recursively read-only, with propagation")
+        raise InvalidArgument(f"the mount at {path} asks for recursive read-only, and for propagation")
     if mount.image and not mount.readonly:
         raise InvalidArgument(f"the image volume at {path} has to be read-only")
     if ".." in mount.image_sub_path.split("/"):

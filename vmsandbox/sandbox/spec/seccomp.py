@@ -94,7 +94,7 @@ def translate_seccomp(profile: JSON, of: Filtered) -> JSON:
             syscalls=[_rule(rule) for rule in profile.get("syscalls") or () if _applies(rule, of)],
         )
     except (TypeError, AttributeError, KeyError) as error:
-        raise InvalidArgument(f"it is not formed as a seccomp profile: {error}") from None
+        raise InvalidArgument(f"it is not a seccomp profile: {error}") from None
 
 
 def _file(security: ContainerSecurity) -> Path | None:

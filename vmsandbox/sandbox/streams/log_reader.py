@@ -33,7 +33,7 @@ class LogEntry:
             timestamp, stream, tag, content = line.split(b" ", 3)
             return cls(timestamp.decode(), Stream(stream.decode()), tag == b"F", content)
         except ValueError:
-            raise FailedPrecondition(f"the log has a line that is none: {line[:80]!r}") from None
+            raise FailedPrecondition(f"the log has a line that is not in the CRI's format: {line[:80]!r}") from None
 
 
 async def follow_log(path: Path, *, ended: Callable[[], bool]) -> AsyncGenerator[LogEntry, None]:

@@ -59,7 +59,8 @@ class LogWriter:
                 await self._in_thread(self._log.reopen)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"the log {self._log.path} did not answer within {DEADLINE:g} s", hint="is its file system alive?"
+                f"the log {self._log.path} did not answer within {DEADLINE:g} s",
+                hint="check that its file system answers",
             ) from None
 
     def close(self) -> None:

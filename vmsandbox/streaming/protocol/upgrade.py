@@ -109,7 +109,7 @@ class Handshake:
         except h11.RemoteProtocolError as error:
             raise Refusal(error.error_status_hint, f"malformed request: {error}") from None
         if not isinstance(event, h11.EndOfMessage):
-            raise Refusal(400, "a request for an upgrade has no body")
+            raise Refusal(400, "a request for an upgrade must not have a body")
 
     def _parse(self, request: h11.Request) -> UpgradeRequest:
         if request.method not in (b"GET", b"POST"):

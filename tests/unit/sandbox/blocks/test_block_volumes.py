@@ -162,7 +162,7 @@ async def test_a_pod_with_a_user_namespace_has_no_block_devices(service, world, 
     mapping = (IdMapping(65536, 0, 65536),)
     namespaces = Namespaces(user=UserNamespace(NamespaceMode.POD, mapping, mapping))
     sandbox = await service.run_pod_sandbox(pod(namespaces=namespaces))
-    with pytest.raises(InvalidArgument, match="a pod with a user namespace has none"):
+    with pytest.raises(InvalidArgument, match=r"a pod with a user namespace .* cannot have one"):
         await service.create_container(sandbox, with_device("app", device))
     assert disks(world, sandbox) == []
 
@@ -189,9 +189,9 @@ async def test_a_size_that_cannot_be_told_is_logged_once(service, world, sandbox
     monkeypatch.setattr(sizes, "INTERVAL", 0.01)
     await service.create_container(sandbox, with_device("app", device))
     device.unlink()
-    await until(lambda: "is not told the size of its disk" in caplog.text)
+    await until(lambda: "did not get the new size of its disk" in caplog.text)
     await asyncio.sleep(0.1)
-    assert caplog.text.count("is not told the size of its disk") == 1
+    assert caplog.text.count("did not get the new size of its disk") == 1
 
 
 async def test_disks_are_taken_back_with_their_users(world, device):

@@ -169,7 +169,7 @@ def test_an_empty_file_is_no_disk_and_leaves_nothing(new: NewNodes, file: Path) 
 @needs_root
 def test_a_machine_of_an_older_version_takes_no_block_device(new: NewNodes, device: LoopDevice, tmp_path: Path) -> None:
     nodes = BlockNodes(tmp_path / "missing", lambda: OWNER, list, tmp_path / "lock")
-    with pytest.raises(FailedPrecondition, match="an older version of vmsandbox has started it"):
+    with pytest.raises(FailedPrecondition, match="an older version of vmsandbox started it"):
         make(nodes, device.node)
 
 

@@ -360,7 +360,7 @@ async def test_what_cannot_be_reclaimed_keeps_nobody_from_running_and_is_tried_a
     with State(world.directory / "state.db") as state:
         await RuntimeService(world.host(state)).reclaim()
         assert ([each.id for each in state.all(SandboxRecord)], list(state.damaged(SandboxRecord))) == ([two], [one])
-    assert caplog.text.count("is not given back: ") == 2
+    assert caplog.text.count("are not given back: ") == 2
     assert world.hypervisor.machines == {}
     world.network.tear_down_error = None
     with State(world.directory / "state.db") as state:

@@ -101,7 +101,7 @@ async def test_what_one_step_raises_keeps_no_other_from_being_taken(
         patched.setattr(world.hypervisor, "destroy", note("hypervisor", waits=True))
         patched.setattr(world.transports, "stop", note("transports", waits=False))
         patched.setattr(world.network, "tear_down", note("network", waits=True))
-        with pytest.raises(VmsandboxError, match=f"giving back what sandbox {ID} acquired"):
+        with pytest.raises(VmsandboxError, match=f"giving back the resources of sandbox {ID}"):
             await give_back(host, ID)
     assert taken == ["hypervisor", "transports", "network"]
     assert not layout.runtime.exists()

@@ -107,7 +107,7 @@ class Tree:
         """The node that a hard link names; its own attributes are the node's already, as with umoci."""
         node = self._aside.get(b"/".join(clean(entry.linkname))) or self.find(entry.linkname)
         if node is None or node.kind is Kind.DIRECTORY:
-            raise Malformed(f"its hard link {shown(entry.name)} is to {shown(entry.linkname)}, which is no file")
+            raise Malformed(f"its hard link {shown(entry.name)} is to {shown(entry.linkname)}, which is not a file")
         return node
 
     def _parent(self, parts: list[bytes]) -> Node:
