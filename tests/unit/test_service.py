@@ -41,8 +41,9 @@ from vmsandbox.model import (
     SecurityProfile,
     UserNamespace,
 )
-from vmsandbox.protocol.messages import CreateContainer, MakeTmpfs, UpdateResources
+from vmsandbox.protocol.messages import CreateContainer, MakeTmpfs, Stream, UpdateResources
 from vmsandbox.sandbox.containers import containers
+from vmsandbox.sandbox.streams import output_task
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import ContainerRecord, SandboxRecord, State
 
@@ -501,6 +502,26 @@ async def test_streams_end_with_their_machine_though_nobody_closes_their_connect
 
 
 # Containers
+
+
+async def test_a_container_that_ended_is_told_although_its_output_stands_still(service, world, sandbox, monkeypatch):
+    monkeypatch.setattr(output_task, "STILL", 0.05)
+    agent = world.transports.agents[sandbox]
+    whole, still = agent._open_stream, {Stream.STDOUT, Stream.STDERR}
+
+    async def still_at_first(request):
+        if request.stream not in still:
+            return await whole(request)
+        still.remove(request.stream)
+        return agent._offer(lambda connection: asyncio.sleep(3600))
+
+    agent._open_stream = still_at_first
+    container = await service.create_container(sandbox, app())
+    await service.start_container(container)
+    await until(lambda: not still)
+    await asyncio.wait_for(service.stop_container(container, 10), 10)
+    ended = await asyncio.wait_for(service.wait_container(container), 10)
+    assert (ended.state, ended.exit_code) == (EXITED, 128 + signal.SIGTERM)
 
 
 async def test_a_container_goes_through_its_states(service, world, sandbox):

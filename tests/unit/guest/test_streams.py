@@ -11,6 +11,7 @@ from tests.fakes.agent import FakeAgent
 from tests.fakes.processes import FakeProcess, cat
 from tests.fakes.transport import UnixTransport
 from tests.guest.client import runtime_spec
+from tests.support.waiting import until
 from tests.unit.guest.test_session import hang
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from vmsandbox.guest.client import GuestClient
@@ -194,3 +195,28 @@ async def test_leaving_a_stream_lets_the_next_reader_go_on(client: GuestClient) 
             offset = output.offset
             output.acknowledge(offset)
     assert data == PATTERN
+
+
+async def test_a_stream_that_stands_still_is_opened_again_where_it_was(agent: FakeAgent, client: GuestClient) -> None:
+    await run(client, "pattern")
+    opened, whole = 0, agent._open_stream
+
+    async def still_at_first(request: OpenStream) -> object:
+        nonlocal opened
+        opened += 1
+        return await whole(request) if opened > 1 else agent._offer(lambda connection: asyncio.sleep(3600))
+
+    agent._open_stream = still_at_first  # type: ignore[assignment,method-assign]
+    data = b""
+    async with client.output("c1", Stream.STDOUT) as output:
+        assert not output.reopen_if_still(0)
+        reading = asyncio.ensure_future(anext(output))
+        await until(lambda: output._waiting_since is not None)
+        assert not output.reopen_if_still(3600)
+        assert output.reopen_if_still(0)
+        data += await reading
+        output.acknowledge(output.offset)
+        async for chunk in output:
+            data += chunk
+            output.acknowledge(output.offset)
+    assert (opened, data) == (2, PATTERN)

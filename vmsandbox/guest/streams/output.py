@@ -7,6 +7,7 @@ then lets the process block; so whoever reads acknowledges what has been written
 import asyncio
 import contextlib
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -45,6 +46,7 @@ class OutputStream:
         self._connection: Connection | None = None
         self._skip = 0
         self._ended = False
+        self._waiting_since: float | None = None
 
     async def __aenter__(self) -> Self:
         """Opens nothing yet."""
@@ -98,6 +100,14 @@ class OutputStream:
             self.acknowledged = offset
             self._send_acknowledgement()
 
+    def reopen_if_still(self, seconds: float) -> bool:
+        """Have the stream opened again if its reader has waited for the guest that long; return whether it has."""
+        since = self._waiting_since
+        if self._connection is None or since is None or time.monotonic() - since < seconds:
+            return False
+        self._connection.abort(f"the guest has sent nothing for {seconds:g} s")
+        return True
+
     def _send_acknowledgement(self) -> None:
         """Where it cannot be sent, the stream is opened again from the acknowledged position."""
         if self._connection is not None:
@@ -114,7 +124,11 @@ class OutputStream:
 
     async def _receive(self, connection: Connection) -> bytes:
         """New bytes, perhaps none. Raises ConnectionError at an end that is not the stream's."""
-        chunk = await connection.receive()
+        self._waiting_since = time.monotonic()
+        try:
+            chunk = await connection.receive()
+        finally:
+            self._waiting_since = None
         if chunk is None:
             raise ConnectionResetError("the guest ended it")
         data = bytearray(self._new(chunk))

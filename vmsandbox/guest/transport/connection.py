@@ -125,9 +125,9 @@ class Connection:
         if self._share is not None:
             self._share.charge(_SECONDS_PER_FRAME + len(payload) * _SECONDS_PER_BYTE)
 
-    def abort(self) -> None:
-        """Break it off: whoever receives or sends is told that it was reset."""
-        self._reader.set_exception(ConnectionResetError("the machine is gone"))
+    def abort(self, reason: str = "the machine is gone") -> None:
+        """Break it off: whoever receives or sends is told that it was reset, and why."""
+        self._reader.set_exception(ConnectionResetError(reason))
         self._writer.transport.abort()
 
     def _check_whole(self) -> None:

@@ -233,6 +233,6 @@ class Container:
     async def _finish(self, output_task: OutputTask) -> None:
         """Note the end when both have come: that of the process, and that of its output."""
         await self.keeper.exit.wait()
-        await output_task.drained()
+        await output_task.finished()
         async with self._lock:
             self.keeper.end()

@@ -32,6 +32,10 @@ class OutputSource(Protocol):
         """Tell the agent that it may forget what lies before `offset`."""
         ...
 
+    def reopen_if_still(self, seconds: float) -> bool:
+        """Have the stream opened again if its reader has waited for the guest that long; return whether it has."""
+        ...
+
 
 OpenSource = Callable[[Stream, int], AbstractAsyncContextManager[OutputSource]]
 """Opens a stream at an offset."""
@@ -49,6 +53,7 @@ class Reader:
         self._patience = patience
         self._pieces: asyncio.Queue[Output | VmsandboxError | None] = asyncio.Queue()
         self._slots = asyncio.Semaphore(_CHUNKS_AHEAD)
+        self._gone = False
 
     def leave(self) -> None:
         """End the iteration, after what was handed over already."""
@@ -65,6 +70,9 @@ class Reader:
             seconds = f"{self._patience:g} s"
             self._pieces.put_nowait(DeadlineExceeded(f"detached: no output was taken within {seconds}"))
             return False
+        if self._gone:
+            self._slots.release()  # The other stream may wait for this reader as well.
+            return False
         self._pieces.put_nowait(output)
         return True
 
@@ -77,6 +85,7 @@ class Reader:
                 self._slots.release()
                 yield piece
         finally:
+            self._gone = True
             self._slots.release()
 
 
@@ -141,6 +150,7 @@ class OutputPump:
         self.log = log
         self._streams = streams
         self._open_source = open_source
+        self._sources: list[OutputSource] = []
 
     async def run(self) -> None:
         """Pump every stream to its end."""
@@ -150,8 +160,14 @@ class OutputPump:
             self.log.close()
             self.readers.end()
 
+    def reopen_if_still(self, seconds: float) -> bool:
+        """Have each stream opened again on which the guest has sent nothing for that long; return whether one has."""
+        reopened = [source.reopen_if_still(seconds) for source in self._sources]
+        return any(reopened)
+
     async def _pump(self, stream: Stream) -> None:
         async with self._open_source(stream, self.log.offset(stream)) as source:
+            self._sources.append(source)
             async for data in source:
                 await self.log.write(stream, data)
                 await self.readers.publish(Output(stream, data))

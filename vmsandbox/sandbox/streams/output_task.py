@@ -17,6 +17,9 @@ from vmsandbox.state import ContainerRecord
 
 _log = log.get(__name__)
 
+STILL = 15.0
+"""Seconds without a byte after which an ended process's output is opened again; a busy host is slow as well."""
+
 
 async def open_log(record: ContainerRecord, position: Path, pod_directory: Path, paths: ForeignPaths) -> ContainerLog:
     """Open a container's log: a new one, or the one that an earlier process wrote.
@@ -53,6 +56,16 @@ class OutputTask:
     async def drained(self) -> None:
         """Return when all output is in the log, or is not going to be."""
         await asyncio.wait([self._task])
+
+    async def finished(self) -> None:
+        """Return as `drained`, for a process that has ended, and whose output the guest therefore has to its end.
+
+        A stream that stands still then is opened again: a connection over vsock can stop without an error, and a guest
+        can withhold the end. It is given up, as any stream, when it is opened in vain again and again.
+        """
+        while not (await asyncio.wait([self._task], timeout=STILL))[0]:
+            if self.pump.reopen_if_still(STILL):
+                _log.warning("the output of container %s stands still after its end; it is opened again", self._id)
 
     async def close(self) -> None:
         """Stop pumping; what is not in the log stays in the guest."""

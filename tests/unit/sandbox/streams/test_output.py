@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.support.waiting import until
 from vmsandbox.fairness import Share
 from vmsandbox.model import Output
 from vmsandbox.protocol.messages import Stream
@@ -26,6 +27,9 @@ class Source:
 
     def acknowledge(self, offset):
         self.acknowledged.append(offset)
+
+    def reopen_if_still(self, seconds):
+        return False
 
 
 @pytest.fixture
@@ -72,6 +76,19 @@ async def test_a_reader_who_stops_reading_holds_the_container_back_until_it_leav
     await output.aclose()
     await asyncio.wait_for(pumping, 5)
     assert sources[Stream.STDOUT].acknowledged[-1] == 200
+
+
+async def test_a_reader_for_whom_both_streams_wait_holds_none_of_them_back_when_it_has_left(pump, sources):
+    for source in sources.values():
+        source.chunks = [b"x\n"] * 100
+    output = pump.readers.read()
+    pumping = asyncio.create_task(pump.run())
+    await anext(output)
+    (reader,) = pump.readers._readers
+    await until(lambda: len(reader._slots._waiters or ()) == 2)
+    await output.aclose()
+    await asyncio.wait_for(pumping, 5)
+    assert [source.acknowledged[-1] for source in sources.values()] == [200, 200]
 
 
 async def test_a_reader_who_comes_after_the_end_gets_nothing_and_ends(pump):
