@@ -16,15 +16,20 @@ class VmsandboxError(Exception):
         message: what failed, with the ids it concerns; one sentence, no trailing full stop.
         hint: what the reader can do about it.
         evidence: what was seen, by title, e.g. `{"console": "last lines"}`.
+        field: the field of the model that breaks a rule, e.g. `mounts[2].propagation`. Who has read the model from a
+            file can say where the field is there.
     """
 
     code: ClassVar[str] = "internal"
 
-    def __init__(self, message: str, *, hint: str = "", evidence: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", evidence: Mapping[str, str] | None = None, field: str = ""
+    ) -> None:
         """See the class."""
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.field = field
         self.evidence = dict(evidence or {})
         self.context: list[str] = []
 

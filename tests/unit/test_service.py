@@ -204,9 +204,9 @@ async def test_the_name_of_a_sandbox_that_failed_is_free(service, world):
         (pod(namespaces=Namespaces(network=NamespaceMode.NODE)), "host's network"),
         (pod(resources=Resources(memory_limit=-5)), "pod default/web: memory_limit_in_bytes -5"),
         (pod(resources=Resources(cpu_period=100_000, cpu_quota=-7)), "pod default/web: cpu_quota -7"),
-        (pod(overhead=Resources(memory_limit=-(2**63))), "pod default/web, overhead: memory_limit_in_bytes"),
+        (pod(overhead=Resources(memory_limit=-(2**63))), "pod default/web: overhead: memory_limit_in_bytes"),
         (pod(runtime_handler="nothing"), "no runtime handler 'nothing'"),
-        (pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.CONTAINER))), "container is not valid"),
+        (pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.CONTAINER))), "mode container is not valid"),
         (pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.POD))), "exactly one mapping"),
         (
             pod(namespaces=Namespaces(user=UserNamespace(NamespaceMode.POD, *[(IdMapping(1000, 1, 100),)] * 2))),
@@ -823,7 +823,7 @@ async def test_a_full_disk_holds_back_only_the_acknowledgement_of_an_end(service
             "AppArmor profile tight",
         ),
         (app(security=ContainerSecurity(add_capabilities=("FLY",))), InvalidArgument, "CAP_FLY"),
-        (app(security=ContainerSecurity(run_as_group=5)), InvalidArgument, "group is set without a user"),
+        (app(security=ContainerSecurity(run_as_group=5)), InvalidArgument, "run_as_group is set without"),
         (
             app(security=ContainerSecurity(seccomp=SecurityProfile("localhost", "/no/profile.json"))),
             InvalidArgument,
@@ -844,7 +844,7 @@ async def test_a_full_disk_holds_back_only_the_acknowledgement_of_an_end(service
         (
             app(mounts=(Mount("/data", "/srv", recursive_read_only=True),)),
             InvalidArgument,
-            "asks for recursive read-only, but is not read-only",
+            "readonly and private",
         ),
     ],
 )

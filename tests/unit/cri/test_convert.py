@@ -360,48 +360,17 @@ def secured(**given_fields):
     return container(linux=api.LinuxContainerConfig(security_context=api.LinuxContainerSecurityContext(**given_fields)))
 
 
-one = api.Int64Value(value=1)
-
-
 @pytest.mark.parametrize(
     ("wire", "said"),
     [
-        (api.ContainerConfig(image=api.ImageSpec(image="i")), "lacks its name"),
-        (api.ContainerConfig(metadata=api.ContainerMetadata(name="n")), "no image"),
-        (container(log_path="../../etc/passwd"), "leads out"),
-        (container(log_path="/etc/passwd"), "leads out"),
-        (container(envs=[api.KeyValue(key="", value="x")]), "environment"),
-        (container(envs=[api.KeyValue(key="A=B", value="x")]), "environment"),
-        (container(envs=[api.KeyValue(key="A", value="x\0y")]), "environment"),
-        (container(mounts=[api.Mount(container_path="/m")]), "either a host_path or an image"),
-        (
-            container(mounts=[api.Mount(container_path="/m", host_path="/h", image=api.ImageSpec(image="i"))]),
-            "either a host_path or an image",
-        ),
-        (container(mounts=[api.Mount(host_path="/h", recursive_read_only=True)]), "readonly and private"),
-        (
-            container(mounts=[api.Mount(host_path="/h", readonly=True, recursive_read_only=True, propagation=1)]),
-            "readonly and private",
-        ),
-        (secured(run_as_user=one, run_as_username="u"), "both run_as_user and run_as_username"),
-        (secured(run_as_group=one), "run_as_group is set without"),
-        (secured(seccomp=api.SecurityProfile(profile_type=2)), "localhost_ref"),
-        (secured(apparmor=api.SecurityProfile(profile_type=0, localhost_ref="x")), "localhost_ref"),
         (secured(seccomp_profile_path="nonsense"), "not a security profile"),
         (secured(namespace_options=api.NamespaceOption(pid=17)), "does not know: 17"),
+        (container(mounts=[api.Mount(container_path="/m", host_path="/h", propagation=9)]), "does not know: 9"),
     ],
 )
-def test_a_container_that_contradicts_itself_is_refused(wire, said):
+def test_a_container_that_the_model_cannot_represent_is_refused(wire, said):
     with pytest.raises(InvalidArgument, match=said):
         container_config_from_cri(wire)
-
-
-@pytest.mark.parametrize("missing", ["name", "uid", "namespace"])
-def test_a_sandbox_without_a_whole_name_is_refused(missing):
-    wire = api.PodSandboxConfig(metadata=api.PodSandboxMetadata(name="n", uid="u", namespace="s"))
-    wire.metadata.ClearField(missing)
-    with pytest.raises(InvalidArgument, match="metadata"):
-        sandbox_config_from_cri(wire)
 
 
 def test_a_sandbox_with_a_group_and_no_user_is_refused():

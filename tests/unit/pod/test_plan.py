@@ -467,9 +467,9 @@ class TestChecks:
             ("resources: {limits: {memory: -1}}", "it cannot be negative"),
             (
                 "resources: {limits: {memory: 8Pi}}",
-                "resources: as the CRI has it: memory_limit_in_bytes 9007199254740992",
+                "spec.containers[0].resources: memory_limit_in_bytes 9007199254740992",
             ),
-            ("resources: {limits: {cpu: 1G}}", "resources: as the CRI has it: cpu_quota 100000000000000 is not valid"),
+            ("resources: {limits: {cpu: 1G}}", "containers[0].resources: cpu_quota 100000000000000 is not valid"),
             ("resources: {limits: {memory: lots}}", "'lots' is not a quantity"),
             ("ports: [{containerPort: 0}]", "0 is not a port"),
             ("ports: [{containerPort: 1, hostPort: 70000}]", "70000 is not a port"),
@@ -478,13 +478,19 @@ class TestChecks:
             ("volumeDevices: [{name: v, devicePath: /dev/x}]", "the pod has no volume 'v'"),
             ("securityContext: {runAsUser: -1}", "runAsUser: -1 is not a user or group id"),
             ("securityContext: {privileged: true, allowPrivilegeEscalation: false}", "can always escalate"),
-            ("securityContext: {seccompProfile: {type: Localhost}}", "needs a localhostProfile"),
+            (
+                "securityContext: {seccompProfile: {type: Localhost}}",
+                "seccompProfile: a security profile has",
+            ),
             ("securityContext: {seccompProfile: {type: Localhost, localhostProfile: ../x}}", "a path below"),
             (
                 "securityContext: {seccompProfile: {type: Unconfined, localhostProfile: x}}",
-                "only valid with type Localhost",
+                "seccompProfile: a security profile has a path",
             ),
-            ("securityContext: {appArmorProfile: {type: Localhost, localhostProfile: x}}", "no AppArmor profiles"),
+            (
+                "securityContext: {appArmorProfile: {type: Localhost, localhostProfile: x}}",
+                "profile x does not exist in the machine",
+            ),
             ("restartPolicy: Never", "containers restart by the pod's restartPolicy"),
             ("lifecycle: {preStop: {}}", "a hook needs exactly one action"),
             ("livenessProbe: {}", "a probe needs exactly one action"),
@@ -501,6 +507,10 @@ class TestChecks:
     def test_a_container_that_cannot_be_is_an_error(self, field, message):
         assert message in main_error(field)
 
+    def test_a_rule_that_the_pods_own_context_breaks_is_an_error_there(self):
+        spec = "containers: [{name: a, image: b}]\nsecurityContext:\n  seccompProfile: {type: Localhost}"
+        assert error_of(spec).startswith("pod.yaml:7: spec.securityContext.seccompProfile: a security profile")
+
     def test_an_image_without_a_proper_name_is_an_error(self):
         message = error_of("containers: [{name: a, image: B/x y}]")
         assert message.endswith("spec.containers[0].image: 'B/x y' is not the name of an image")
@@ -508,13 +518,17 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("mount", "message"),
         [
-            ("mountPath: x", "a mount path must be absolute"),
-            ("mountPath: /a/../b", "a mount path must be absolute, without .."),
+            ("mountPath: x", "volumeMounts[0].mountPath: the mount path 'x' is not absolute"),
+            ("mountPath: /a/../b", "mountPath: a mount path must be without .."),
             ("mountPath: /x, subPath: ../y", "subPath: it must be a path below the volume"),
             ("mountPath: /x, subPath: /y", "subPath: it must be a path below the volume"),
             ("mountPath: /x, subPath: a, subPathExpr: b", "exclude each other"),
             ("mountPath: /x, mountPropagation: Bidirectional", "needs a privileged container"),
-            ("mountPath: /x, recursiveReadOnly: Enabled", "it needs readOnly: true"),
+            ("mountPath: /x, recursiveReadOnly: Enabled", "recursiveReadOnly: the mount at /x is recursive_read_only"),
+            (
+                "mountPath: /x, readOnly: true, recursiveReadOnly: Enabled, mountPropagation: HostToContainer",
+                "volumeMounts[0].recursiveReadOnly: the mount at /x",
+            ),
         ],
     )
     def test_a_mount_that_cannot_be_is_an_error(self, mount, message):
@@ -555,9 +569,9 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("spec", "message"),
         [
-            ("overhead: {memory: -1Gi}", "spec.overhead: as the CRI has it: memory_limit_in_bytes -1073741824"),
+            ("overhead: {memory: -1Gi}", "pod.yaml:6: spec.overhead: memory_limit_in_bytes -1073741824"),
             ("hostNetwork: true", "spec.hostNetwork: a virtual machine cannot have the host's network"),
-            ("hostUsers: false\nhostIPC: true", "spec.hostUsers: with hostPID or hostIPC"),
+            ("hostUsers: false\nhostIPC: true", "pod.yaml:6: spec.hostUsers: a pod with a user namespace cannot share"),
             ("hostPID: true\nshareProcessNamespace: true", "exclude each other"),
             ("os: {name: windows}", "pods are Linux machines"),
             ("activeDeadlineSeconds: 0", "it has to be positive"),

@@ -1,6 +1,6 @@
 """Protobuf to model (`..._from_cri`) and back (`..._to_cri`), a module for each message or family of them.
 
-What cannot be represented is refused here; what a machine cannot be is the rules' to say. `fields` has what is not
+What the model cannot represent is refused here; all other rules are `sandbox.spec.rules`. `fields` has what is not
 converted, and why.
 """
 

@@ -1,7 +1,5 @@
 """ContainerConfig."""
 
-from pathlib import PurePosixPath
-
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import fields
@@ -9,7 +7,6 @@ from vmsandbox.cri.convert.mounts import device_from_cri, device_to_cri, mount_f
 from vmsandbox.cri.convert.resources import resources_from_cri, resources_to_cri
 from vmsandbox.cri.convert.security import security_from_cri, security_to_cri
 from vmsandbox.cri.convert.signals import signal_from_cri, signal_to_cri
-from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import ContainerConfig, ContainerMetadata, Resources
 
 
@@ -17,11 +14,10 @@ def container_config_from_cri(wire: api.ContainerConfig) -> ContainerConfig:
     """A container as CreateContainer asks for it.
 
     Raises:
-        InvalidArgument: the request contradicts itself.
+        InvalidArgument: it has a value that this version does not know.
         Unimplemented: it asks for what a machine cannot give (`fields`).
     """
     fields.refuse(wire)
-    _check(wire)
     return ContainerConfig(
         metadata=container_metadata_from_cri(wire.metadata),
         image=wire.image.image,
@@ -84,19 +80,6 @@ def container_metadata_to_cri(model: ContainerMetadata) -> api.ContainerMetadata
 def image_spec(model: ContainerConfig) -> api.ImageSpec:
     """The image as the container's author asked for it."""
     return api.ImageSpec(image=model.image, user_specified_image=model.user_specified_image)
-
-
-def _check(wire: api.ContainerConfig) -> None:
-    if not wire.metadata.name:
-        raise InvalidArgument("the container's metadata lacks its name")
-    if not wire.image.image:
-        raise InvalidArgument(f"container {wire.metadata.name}: no image is named")
-    log_path = PurePosixPath(wire.log_path)
-    if log_path.is_absolute() or ".." in log_path.parts:
-        raise InvalidArgument(f"container {wire.metadata.name}: log_path {wire.log_path!r} leads out of log_directory")
-    for pair in wire.envs:
-        if not pair.key or "=" in pair.key or "\0" in pair.key + pair.value:
-            raise InvalidArgument(f"container {wire.metadata.name}: {pair.key!r} cannot be an environment variable")
 
 
 def _annotated_devices(wire: api.ContainerConfig) -> list[str]:

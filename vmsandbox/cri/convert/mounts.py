@@ -4,23 +4,12 @@ from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import enums
 from vmsandbox.cri.convert.namespaces import id_mappings_from_cri, id_mappings_to_cri
-from vmsandbox.errors import InvalidArgument, Unimplemented
-from vmsandbox.model import Device, Mount, PropagationMode
+from vmsandbox.errors import Unimplemented
+from vmsandbox.model import Device, Mount
 
 
 def mount_from_cri(wire: api.Mount) -> Mount:
-    """A volume, or an image's root, in a container.
-
-    Raises:
-        InvalidArgument: it has not exactly one of host_path and image, or asks for recursive read-only wrongly.
-    """
-    if bool(wire.host_path) == bool(wire.image.image):
-        raise InvalidArgument(f"the mount at {wire.container_path!r} needs either a host_path or an image")
-    propagation = enums.from_cri(enums.PROPAGATION, wire.propagation, "Mount.propagation")
-    if wire.recursive_read_only and not (wire.readonly and propagation is PropagationMode.PRIVATE):
-        raise InvalidArgument(
-            f"the mount at {wire.container_path!r} is recursive_read_only, so it has to be readonly and private"
-        )
+    """Convert a volume, or an image's root, in a container. Raises InvalidArgument: its propagation is not known."""
     return Mount(
         container_path=wire.container_path,
         host_path=wire.host_path,
@@ -29,7 +18,7 @@ def mount_from_cri(wire: api.Mount) -> Mount:
         image_sub_path=wire.image_sub_path,
         readonly=wire.readonly,
         recursive_read_only=wire.recursive_read_only,
-        propagation=propagation,
+        propagation=enums.from_cri(enums.PROPAGATION, wire.propagation, "Mount.propagation"),
         uid_mappings=id_mappings_from_cri(wire.uidMappings),
         gid_mappings=id_mappings_from_cri(wire.gidMappings),
     )

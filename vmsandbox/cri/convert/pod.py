@@ -14,13 +14,12 @@ def sandbox_config_from_cri(wire: api.PodSandboxConfig, runtime_handler: str = "
     """A sandbox as RunPodSandbox asks for it.
 
     Raises:
-        InvalidArgument: the request contradicts itself.
+        InvalidArgument: it has a value that this version does not know; or a group without a user.
         Unimplemented: it asks for what a machine cannot give (`fields`).
     """
     fields.refuse(wire)
-    if not (wire.metadata.name and wire.metadata.namespace and wire.metadata.uid):
-        raise InvalidArgument("the sandbox's metadata lacks its name, namespace or uid")
     linux, security = wire.linux, wire.linux.security_context
+    # The model has no user of the sandbox; the CRI asks for this error all the same (run_as_group).
     if security.HasField("run_as_group") and not security.HasField("run_as_user"):
         raise InvalidArgument("the sandbox's security context has run_as_group without run_as_user")
     return PodSandboxConfig(

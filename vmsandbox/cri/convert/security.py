@@ -9,11 +9,7 @@ from vmsandbox.model import ContainerSecurity, SecurityProfile
 
 
 def security_from_cri(wire: api.LinuxContainerSecurityContext) -> ContainerSecurity:
-    """Convert the rights and the user of a container. Raises InvalidArgument if they contradict each other."""
-    if wire.HasField("run_as_user") and wire.run_as_username:
-        raise InvalidArgument("both run_as_user and run_as_username are set")
-    if wire.HasField("run_as_group") and not (wire.HasField("run_as_user") or wire.run_as_username):
-        raise InvalidArgument("run_as_group is set without run_as_user or run_as_username")
+    """Convert the rights and the user of a container. Raises InvalidArgument for a value that is not known."""
     return ContainerSecurity(
         privileged=wire.privileged,
         add_capabilities=tuple(wire.capabilities.add_capabilities),
@@ -68,8 +64,6 @@ def _profile(wire: api.SecurityProfile | None, deprecated: str) -> SecurityProfi
     if wire is None:
         return _profile_of_text(deprecated)
     kind = enums.from_cri(enums.PROFILE_KIND, wire.profile_type, "SecurityProfile.profile_type")
-    if (kind == "localhost") != bool(wire.localhost_ref):
-        raise InvalidArgument("a security profile has a localhost_ref if and only if its type is Localhost")
     return SecurityProfile(kind, wire.localhost_ref)
 
 

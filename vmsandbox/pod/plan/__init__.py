@@ -9,7 +9,7 @@ from vmsandbox.pod.plan.image_plan import ImagePlan
 from vmsandbox.pod.plan.pod_facts import PlanSettings, PodFacts
 from vmsandbox.pod.plan.pod_plan import PodPlan, plan_pod
 from vmsandbox.pod.plan.variables import environment
-from vmsandbox.pod.plan.volume_plan import File, Files, sub_path_of
+from vmsandbox.pod.plan.volume_plan import File, Files, mount_of, sub_path_of
 
 __all__ = [
     "File",
@@ -20,6 +20,7 @@ __all__ = [
     "PodPlan",
     "environment",
     "hosts_file",
+    "mount_of",
     "must_not_be_root",
     "owner",
     "plan_pod",

@@ -10,13 +10,17 @@ from vmsandbox.pod.api import (
     LifecycleHandler,
     Probe,
     Propagation,
-    RecursiveReadOnly,
     TcpSocketAction,
     Volume,
     VolumeDevice,
     VolumeMount,
 )
 from vmsandbox.pod.plan.value_checks import check_id, check_resources, unique
+
+MOST_PORTS = 65536
+_VISIBLE = re.compile(r"[!-~]*")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER = re.compile(r"[ -~]*")
 
 
 def check_container(container: Container, volumes: Mapping[str, Volume]) -> None:
@@ -61,8 +65,8 @@ def _check_device(device: VolumeDevice, container: Container, volume: Volume | N
 def _check_mount(mount: VolumeMount, container: Container, volumes: set[str]) -> None:
     if mount.name not in volumes:
         raise mount.at.of("name").error(f"the pod has no volume {mount.name[:80]!r}")
-    if not mount.mount_path.startswith("/") or ".." in mount.mount_path.split("/"):
-        raise mount.at.of("mountPath").error("a mount path must be absolute, without ..")
+    if ".." in mount.mount_path.split("/"):
+        raise mount.at.of("mountPath").error("a mount path must be without ..")
     if mount.sub_path and mount.sub_path_expr:
         raise mount.at.of("subPathExpr").error("subPath and subPathExpr exclude each other")
     for name, path in (("subPath", mount.sub_path), ("subPathExpr", mount.sub_path_expr)):
@@ -70,17 +74,6 @@ def _check_mount(mount: VolumeMount, container: Container, volumes: set[str]) ->
             raise mount.at.of(name).error("it must be a path below the volume, without ..")
     if mount.mount_propagation is Propagation.BIDIRECTIONAL and not container.security_context.privileged:
         raise mount.at.of("mountPropagation").error("Bidirectional needs a privileged container")
-    if mount.recursive_read_only is not RecursiveReadOnly.DISABLED:
-        if not mount.read_only:
-            raise mount.at.of("recursiveReadOnly").error("it needs readOnly: true")
-        if mount.mount_propagation is not Propagation.NONE:
-            raise mount.at.of("recursiveReadOnly").error("it cannot be combined with mountPropagation")
-
-
-MOST_PORTS = 65536
-_VISIBLE = re.compile(r"[!-~]*")
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_HEADER = re.compile(r"[ -~]*")
 
 
 def check_actions(container: Container) -> None:

@@ -22,6 +22,11 @@ MASKED_PATHS = (
 )  # fmt: skip
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
+_KINDS = {
+    ProfileType.RUNTIME_DEFAULT: "runtime_default",
+    ProfileType.UNCONFINED: "unconfined",
+    ProfileType.LOCALHOST: "localhost",
+}
 _RANGE = 65536
 _MAPPED = (IdMapping(host_id=_RANGE, container_id=0, length=_RANGE),)
 """The second 65536 ids of the machine, the only pod of which has them for itself."""
@@ -36,6 +41,7 @@ def namespaces(spec: PodSpec) -> Namespaces:
     """CRI NamespaceOption of sandbox and containers."""
     pid = NamespaceMode.POD if spec.share_process_namespace else NamespaceMode.CONTAINER
     return Namespaces(
+        network=NamespaceMode.NODE if spec.host_network else NamespaceMode.POD,
         pid=NamespaceMode.NODE if spec.host_pid else pid,
         ipc=NamespaceMode.NODE if spec.host_ipc else NamespaceMode.POD,
         user=None if spec.host_users else UserNamespace(uids=_MAPPED, gids=_MAPPED),
@@ -69,7 +75,7 @@ def container_security(spec: PodSpec, container: Container, seccomp_directory: P
         masked_paths=MASKED_PATHS if masked else (),
         readonly_paths=READONLY_PATHS if masked else (),
         seccomp=_seccomp(own.seccomp_profile or pod.seccomp_profile, seccomp_directory),
-        apparmor=_apparmor(own.app_armor_profile or pod.app_armor_profile),
+        apparmor=_profile(own.app_armor_profile or pod.app_armor_profile),
     )
 
 
@@ -92,29 +98,15 @@ def _first(own: int | None, pod: int | None) -> int | None:
 
 
 def _seccomp(profile: Profile | None, directory: Path) -> SecurityProfile:
-    if profile is None or profile.type is not ProfileType.LOCALHOST:
-        return _profile(profile)
-    name = _localhost(profile)
-    if name.startswith("/") or ".." in Path(name).parts:
+    found = _profile(profile)
+    if profile is None or found.kind != "localhost" or not found.path:
+        return found
+    if found.path.startswith("/") or ".." in Path(found.path).parts:
         raise profile.at.of("localhostProfile").error("the profile is a path below the directory of seccomp profiles")
-    return SecurityProfile("localhost", str(directory / name))
-
-
-def _apparmor(profile: Profile | None) -> SecurityProfile:
-    if profile is not None and profile.type is ProfileType.LOCALHOST:
-        raise profile.at.of("type").error("the machine has no AppArmor profiles", hint="RuntimeDefault, Unconfined")
-    return _profile(profile)
+    return replace(found, path=str(directory / found.path))
 
 
 def _profile(profile: Profile | None) -> SecurityProfile:
     if profile is None:
         return SecurityProfile("unconfined")
-    if profile.localhost_profile:
-        raise profile.at.of("localhostProfile").error("it is only valid with type Localhost")
-    return SecurityProfile("runtime_default" if profile.type is ProfileType.RUNTIME_DEFAULT else "unconfined")
-
-
-def _localhost(profile: Profile) -> str:
-    if not profile.localhost_profile:
-        raise profile.at.error("type Localhost needs a localhostProfile")
-    return profile.localhost_profile
+    return SecurityProfile(_KINDS[profile.type], profile.localhost_profile)

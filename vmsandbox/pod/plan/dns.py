@@ -5,25 +5,17 @@ from vmsandbox.pod.plan.pod_facts import PodFacts
 from vmsandbox.protocol.messages import Dns
 
 _LONGEST_NAME = 63
-_LONGEST_HOSTNAME = 64
-"""HOST_NAME_MAX of Linux."""
 _MOST_SERVERS, _MOST_SEARCHES, _MOST_SEARCH_CHARS = 3, 32, 2048
 
 
 def hostname(facts: PodFacts) -> str:
-    """The pod's hostname.
-
-    Raises:
-        InvalidArgument: setHostnameAsFQDN, and the name is longer than a kernel takes.
-    """
+    """The pod's hostname."""
     spec = facts.pod.spec
     if spec.hostname_override:
         return spec.hostname_override
     full = fqdn(facts)
     if not spec.set_hostname_as_fqdn or not full:
         return _short(facts)
-    if len(full) > _LONGEST_HOSTNAME:
-        raise spec.at.of("setHostnameAsFQDN").error(f"{full} is longer than {_LONGEST_HOSTNAME} characters")
     return full
 
 

@@ -70,10 +70,6 @@ def _check_init_container(container: Container) -> None:
 def _check_spec(spec: PodSpec) -> None:
     if not spec.containers:
         raise spec.at.of("containers").error("a pod needs at least one container")
-    if spec.host_network:
-        raise spec.at.of("hostNetwork").error("a virtual machine cannot have the host's network")
-    if not spec.host_users and (spec.host_pid or spec.host_ipc):
-        raise spec.at.of("hostUsers").error("with hostPID or hostIPC a pod has no users of its own")
     if spec.host_pid and spec.share_process_namespace:
         raise spec.at.of("shareProcessNamespace").error("hostPID and shareProcessNamespace exclude each other")
     if spec.os and spec.os.name != "linux":

@@ -5,9 +5,8 @@ What is known only when the sandbox runs, the pod's addresses and where its volu
 anything starts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import (
     ContainerConfig,
     ContainerMetadata,
@@ -25,11 +24,10 @@ from vmsandbox.pod.plan.image_plan import ImagePlan, plan_images
 from vmsandbox.pod.plan.pod_checks import check_object, check_pod
 from vmsandbox.pod.plan.pod_facts import PlanSettings, PodFacts
 from vmsandbox.pod.plan.pod_resources import pod_resources
+from vmsandbox.pod.plan.rule_places import check_planned_container, check_planned_pod
 from vmsandbox.pod.plan.variables import environment, expand
-from vmsandbox.pod.plan.volume_plan import VolumePlan, check_sub_path, plan_volumes
+from vmsandbox.pod.plan.volume_plan import VolumePlan, check_sub_path, mount_of, plan_volumes
 from vmsandbox.quantity import ZERO
-from vmsandbox.sandbox.spec import check_resources
-from vmsandbox.typed_yaml import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +109,15 @@ def plan_pod(manifest: Manifest, settings: PlanSettings) -> PodPlan:
     spec = manifest.pod.spec
     facts = PodFacts(manifest, settings, pod_resources(spec, settings.vcpus, settings.memory))
     plan = PodPlan(facts, _sandbox(facts), plan_images(manifest), plan_volumes(facts))
-    _check_limits(plan.sandbox.overhead, spec.at.of("overhead"))
     for container in (*spec.init_containers, *spec.containers):
-        _check_limits(facts.resources.container(container), container.at.of("resources"))
-        envs = plan.container(container, facts).envs  # finds what its variables refer to in vain
+        mounts = [mount_of(mount, plan.volumes[mount.name]) for mount in container.volume_mounts]
+        sources = tuple(replace(mount, host_path="/") for mount in mounts)  # Any, until the pod runs.
+        config = plan.container(container, facts, sources)  # finds what its variables refer to in vain
+        check_planned_container(config, plan.sandbox, container, spec)
         for mount in container.volume_mounts:
-            check_sub_path(mount, plan.volumes[mount.name], envs)
+            check_sub_path(mount, plan.volumes[mount.name], config.envs)
+    check_planned_pod(plan.sandbox, spec)  # Last, as what a container says too much is too much for the pod.
     return plan
-
-
-def _check_limits(resources: Resources, at: Node) -> None:
-    """Say where the manifest has what `sandbox` refuses; it refuses the pod's sum as well."""
-    try:
-        check_resources(resources, "as the CRI has it")
-    except InvalidArgument as error:
-        raise at.error(str(error), hint=error.hint) from None
 
 
 def _sandbox(facts: PodFacts) -> PodSandboxConfig:

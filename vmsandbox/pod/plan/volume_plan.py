@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from vmsandbox.model import Mount, PropagationMode
 from vmsandbox.pod.api import (
     ConfigMap,
     DownwardFile,
@@ -13,6 +14,8 @@ from vmsandbox.pod.api import (
     KeyToPath,
     ProjectedSource,
     ProjectedVolume,
+    Propagation,
+    RecursiveReadOnly,
     Secret,
     Volume,
     VolumeMount,
@@ -22,6 +25,12 @@ from vmsandbox.pod.plan.variables import expand, missing, unknown_names
 from vmsandbox.typed_yaml import Node
 
 DEFAULT_MODE = 0o644
+
+_PROPAGATION = {
+    Propagation.NONE: PropagationMode.PRIVATE,
+    Propagation.HOST_TO_CONTAINER: PropagationMode.HOST_TO_CONTAINER,
+    Propagation.BIDIRECTIONAL: PropagationMode.BIDIRECTIONAL,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,16 @@ def plan_volumes(facts: PodFacts) -> dict[str, VolumePlan]:
         InvalidArgument: a volume has no source or several, or refers to what does not exist.
     """
     return {volume.name: _plan(facts, volume) for volume in facts.pod.spec.volumes}
+
+
+def mount_of(mount: VolumeMount, volume: VolumePlan) -> Mount:
+    """Plan a mount of a volume: all but its source, which is made when the pod runs."""
+    return Mount(
+        mount.mount_path,
+        readonly=mount.read_only or isinstance(volume, (Files, ImageVolume)),
+        recursive_read_only=mount.recursive_read_only is not RecursiveReadOnly.DISABLED,
+        propagation=_PROPAGATION[mount.mount_propagation],
+    )
 
 
 def sub_path_of(mount: VolumeMount, environment: Mapping[str, str]) -> str:

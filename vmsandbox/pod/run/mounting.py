@@ -7,19 +7,14 @@ from pathlib import Path
 
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fs.opening import regular_file
-from vmsandbox.model import ContainerStatus, Image, Mount, PropagationMode
-from vmsandbox.pod.api import Container, EmptyDir, ImageVolume, MessagePolicy, Propagation, RecursiveReadOnly
-from vmsandbox.pod.plan import Files, PodFacts, hosts_file, sub_path_of
+from vmsandbox.model import ContainerStatus, Image, Mount
+from vmsandbox.pod.api import Container, EmptyDir, ImageVolume, MessagePolicy
+from vmsandbox.pod.plan import Files, PodFacts, hosts_file, mount_of, sub_path_of
 from vmsandbox.pod.run.subpath import copy_below
 from vmsandbox.pod.run.volumes import PodVolumes
 from vmsandbox.process.removal import remove_tree
 from vmsandbox.sandbox.files import MountAccess, MountTree, bind_tree, unmount_below
 
-_PROPAGATION = {
-    Propagation.NONE: PropagationMode.PRIVATE,
-    Propagation.HOST_TO_CONTAINER: PropagationMode.HOST_TO_CONTAINER,
-    Propagation.BIDIRECTIONAL: PropagationMode.BIDIRECTIONAL,
-}
 _MESSAGE_PATH = "/dev/termination-log"
 _LONGEST_MESSAGE = 4096
 
@@ -67,12 +62,7 @@ class PodMounts:
         mount = container.volume_mounts[index]
         volume = self.volumes.plan.volumes[mount.name]
         sub_path = sub_path_of(mount, environment)
-        common = Mount(
-            mount.mount_path,
-            readonly=mount.read_only or isinstance(volume, (Files, ImageVolume)),
-            recursive_read_only=mount.recursive_read_only is not RecursiveReadOnly.DISABLED,
-            propagation=_PROPAGATION[mount.mount_propagation],
-        )
+        common = mount_of(mount, volume)
         if isinstance(volume, ImageVolume):
             name = volume.reference
             return replace(common, image=self.images[name].id, user_specified_image=name, image_sub_path=sub_path)

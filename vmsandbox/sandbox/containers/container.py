@@ -22,7 +22,7 @@ from vmsandbox.model import (
 from vmsandbox.sandbox.containers import container_factory, stopping
 from vmsandbox.sandbox.containers.context import ContainerContext
 from vmsandbox.sandbox.containers.record_keeper import RecordKeeper
-from vmsandbox.sandbox.spec import ContainerCall, build_resources, check_resources, require_container, updated_resources
+from vmsandbox.sandbox.spec import ContainerCall, build_resources, check_update, require_container, updated_resources
 from vmsandbox.sandbox.streams import AttachedClient, ContainerLog, ExecProcess, OutputTask, Readers, open_log
 from vmsandbox.state import ContainerRecord
 
@@ -139,7 +139,7 @@ class Container:
         async with self._lock:
             self.require(ContainerCall.UPDATE)
             wanted = updated_resources(self.record.config.resources, resources)
-            check_resources(wanted, f"container {self.record.config.metadata.name}")
+            check_update(self.record.config, wanted)
             await self._context.running().client.update_resources(self.record.id, build_resources(wanted))
             self.keeper.save(config=replace(self.record.config, resources=wanted))
 

@@ -37,8 +37,11 @@ def new_record(
 
     Raises:
         AlreadyExists: a container of that name and attempt is there.
+        InvalidArgument: its configuration cannot be.
+        Unimplemented: it asks for what the guest does not have.
         NotFound: the store does not hold its image; the container whose processes it is to share is not there.
     """
+    check_container(config, sandbox.config)
     _check_name_is_free(config, sandbox, others)
     _check_target(config, sandbox, others)
     image = images.find(config.image)
@@ -60,12 +63,9 @@ async def prepare(context: ContainerContext, record: ContainerRecord) -> CreateC
     """Acquire what a container is made of. What fails is left for `give_back`.
 
     Raises:
-        InvalidArgument: its configuration cannot be.
-        Unimplemented: it asks for what the guest does not have.
         NotFound: the store does not hold an image.
         VmsandboxError: the host or the guest refuses.
     """
-    check_container(record.config, context.config)
     machine, config = context.running(), record.config
     profile = await _seccomp(context, config.security, machine.kernel)
     user = build_user(config, record.image_config)

@@ -17,7 +17,7 @@ from vmsandbox.sandbox.files.host_volume import looked_at
 from vmsandbox.sandbox.files.image_disks import ImageDisks
 from vmsandbox.sandbox.files.shared_volumes import SharedVolumes
 from vmsandbox.sandbox.files.synced_volumes import SyncedVolumes
-from vmsandbox.sandbox.spec import MountSource, check_mount
+from vmsandbox.sandbox.spec import MountSource
 
 _EMPTY_DIR = re.compile(r"/pods/[^/]+/volumes/kubernetes\.io~empty-dir/([^/]+)$")
 """Where a kubelet has the emptyDir volumes of a pod."""
@@ -60,13 +60,11 @@ class Volumes:
         """Make the sources of a container's mounts, in their order. What fails is left to be given back.
 
         Raises:
-            InvalidArgument: a mount that cannot be, or a source that does not exist.
+            InvalidArgument: a source does not exist.
             DeadlineExceeded: a source's file system does not answer.
             NotFound: the store does not hold the image of a volume.
             VmsandboxError: the host or the guest refuses.
         """
-        for mount in wanted:
-            check_mount(mount)
         sources: dict[int, MountSource] = {}
         for index in await self._parents_first(wanted):
             sources[index] = await self._prepare(container_id, wanted[index])

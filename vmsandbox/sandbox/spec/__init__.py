@@ -8,11 +8,10 @@ turn a pod into a machine and its guest's configuration; `container_spec`, with 
 from vmsandbox.sandbox.spec.container_mounts import MountSource
 from vmsandbox.sandbox.spec.container_spec import SpecInputs, build_process, build_spec, build_user
 from vmsandbox.sandbox.spec.layout import SandboxLayout
-from vmsandbox.sandbox.spec.limits import check_resources
 from vmsandbox.sandbox.spec.machine_plan import MachinePlan, MachineProfile
 from vmsandbox.sandbox.spec.machine_spec import build_machine_spec, domain_name, guest_configuration, hostname_of
 from vmsandbox.sandbox.spec.resources import build_resources, updated_resources
-from vmsandbox.sandbox.spec.rules import check_container, check_mount, check_pod, user_namespace
+from vmsandbox.sandbox.spec.rules import check_container, check_pod, check_update, user_namespace
 from vmsandbox.sandbox.spec.seccomp import build_seccomp, find_default_seccomp
 from vmsandbox.sandbox.spec.signals import stop_signal
 from vmsandbox.sandbox.spec.sizing import MachineSize, declared_vcpus, machine_size
@@ -34,9 +33,8 @@ __all__ = [
     "build_spec",
     "build_user",
     "check_container",
-    "check_mount",
     "check_pod",
-    "check_resources",
+    "check_update",
     "declared_vcpus",
     "domain_name",
     "find_default_seccomp",

@@ -106,8 +106,6 @@ def build_user(config: ContainerConfig, image: ImageConfig) -> messages.User:
     """Build the user of the container; the agent looks names up in the container's own /etc/passwd."""
     security = config.security
     chosen = security.run_as_username if security.run_as_user is None else str(security.run_as_user)
-    if security.run_as_group is not None and not chosen and not image.user:
-        raise InvalidArgument(f"container {config.metadata.name}: a group is set without a user")
     return messages.User(
         user=chosen or image.user,
         group="" if security.run_as_group is None else str(security.run_as_group),

@@ -20,12 +20,14 @@ class _Bounds:
     most: int
     also: int = 0
 
-    def check(self, value: int, whose: str) -> None:
+    def check(self, value: int, path: str) -> None:
         if value in (0, self.also) or self.least <= value <= self.most:
             return
         exceptions = "0" if self.also == 0 else f"0, {self.also}"
         raise InvalidArgument(
-            f"{whose}: {self.field} {value} is not valid", hint=f"{exceptions} or from {self.least} to {self.most}"
+            f"{self.field} {value} is not valid",
+            hint=f"{exceptions} or from {self.least} to {self.most}",
+            field=path,
         )
 
 
@@ -42,14 +44,14 @@ _BOUNDS = {
 """The bounds by field of `Resources`."""
 
 
-def check_resources(resources: Resources, whose: str) -> None:
+def check_resources(resources: Resources, field: str = "resources") -> None:
     """Raise InvalidArgument, naming the field and its bounds, for limits that cannot be.
 
     A limit that is larger than the machine, or the host, can be: it limits nothing.
 
     Args:
         resources: of a container, a pod or its overhead.
-        whose: who declares them, for the error.
+        field: where the model has them, for the error.
     """
     for name, bounds in _BOUNDS.items():
-        bounds.check(getattr(resources, name), whose)
+        bounds.check(getattr(resources, name), f"{field}.{name}")
