@@ -14,6 +14,9 @@ import pytest
 from tests.support.conformance import Serving, serving
 from tests.support.conformance_client import Container, Cri, Pod
 
+PRIVILEGED = {"for": "privileged containers"}
+"""The labels of a pod."""
+
 
 @pytest.fixture(scope="package")
 def daemon() -> Iterator[Serving]:
@@ -43,7 +46,15 @@ def waiting(pod: Pod) -> Container:
 
 @pytest.fixture(scope="package")
 def privileged_pod(cri: Cri) -> Iterator[Pod]:
-    with cri.pod(linux={"security_context": {"privileged": True}}) as pod:
+    with cri.pod(labels=PRIVILEGED, linux={"security_context": {"privileged": True}}) as pod:
+        yield pod
+
+
+@pytest.fixture(scope="package")
+def stopped(cri: Cri) -> Iterator[Pod]:
+    """A pod that ran."""
+    with cri.pod("small") as pod:
+        pod.stop()
         yield pod
 
 
