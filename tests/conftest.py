@@ -1,4 +1,4 @@
-"""What holds for all tests: nothing outlives them."""
+"""The rule for all tests: nothing outlives them."""
 
 import signal
 import time

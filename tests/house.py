@@ -28,7 +28,7 @@ class Module:
     lines: int
     is_package: bool
     imports: Mapping[str, str]
-    """What it imports of these packages, at any depth in its code: a dotted name, and the module that has it."""
+    """The imports from these packages, at any depth in the code: a dotted name, and the module that has it."""
     classes: tuple[str, ...]
     documented: int
     public: int

@@ -54,7 +54,7 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
 
     Raises:
         asyncio.CancelledError: the work is done, and the caller was cancelled meanwhile. Where the work has failed, its
-            error is the cause, and logged: who handles errors must not take it for all there is, and go on.
+            error is the cause, and logged: code that handles errors must not take it for all there is, and go on.
     """
     task = asyncio.ensure_future(work)
     cancelled = False

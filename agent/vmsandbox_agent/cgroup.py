@@ -1,4 +1,4 @@
-"""A container's cgroup (v2): who is in it, what was killed in it for want of memory, and what it uses."""
+"""A container's cgroup (v2): the processes in it, what was killed in it for want of memory, and what it uses."""
 
 import contextlib
 import os

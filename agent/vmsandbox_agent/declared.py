@@ -1,7 +1,7 @@
 """The volumes that an image declares (OCI image-spec, `config.Volumes`): directories of the scratch disk.
 
-Each begins with what the image has in its place, owners and modes included, as containerd and docker have it. They are
-no part of the container's overlay, so that they can be the upper directory of another one.
+Each begins with what the image has in its place, owners and modes included, as in containerd and docker. They are not
+part of the container's overlay, so that they can be the upper directory of another one.
 """
 
 import os

@@ -17,7 +17,7 @@ from vmsandbox_agent.reaper import Reaper
 from vmsandbox_agent.settings import Settings
 
 _UNKILLABLE = "-999"
-"""Score of the holder for the OOM killer, as a pause container has it."""
+"""Score of the holder for the OOM killer, as in a pause container."""
 
 
 class PodNamespaces:

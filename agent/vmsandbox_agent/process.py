@@ -44,7 +44,7 @@ class Process:
         self._pidfd = os.pidfd_open(pid) if not ended.done() else None
         self._ends_all = ends_all
         self._patience = None if exec_id else DRAIN_GRACE
-        """Seconds for its children to close its output; who runs a command waits for them, as with containerd."""
+        """Seconds for its children to close its output; the caller of a command waits for them, as with containerd."""
         self._story = asyncio.create_task(self._live(ended, container_id, exec_id, cgroup))
 
     @property

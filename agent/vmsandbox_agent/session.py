@@ -44,7 +44,7 @@ async def read_hello(connection: Connection) -> Hello:
     """The first frame of a controller.
 
     Raises:
-        ProtocolError: it is none, or did not come in time.
+        ProtocolError: it is not a hello, or did not come in time.
     """
     return await _first(connection, Hello)
 

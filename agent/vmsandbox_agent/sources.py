@@ -1,8 +1,8 @@
 """The sources of a container's volumes, mounted by descriptors at a place that no container reaches.
 
 Whoever writes in a volume may replace a directory by a symbolic link at any moment. So crun is given no path in a
-volume, but one of a mount of what was opened there. It keeps the propagation of the volume's mount, as the container's
-own mount then has it from there.
+volume, but one of a mount of what was opened there. It keeps the propagation of the volume's mount, which the
+container's own mount then inherits.
 """
 
 import contextlib

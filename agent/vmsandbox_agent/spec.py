@@ -44,7 +44,7 @@ def complete_spec(spec: JSON, known: Completion) -> dict[str, Any]:
 
 
 def complete_process(process: JSON, user: ProcessUser, *, tty: bool) -> dict[str, Any]:
-    """The host's runtime-spec process with its resolved user. Raises AgentError when it is no object."""
+    """The host's runtime-spec process with its resolved user. Raises AgentError when it is not an object."""
     if not isinstance(process, dict):
         raise AgentError("invalid_argument", "the process of an exec is not an object")
     numbers = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}

@@ -24,7 +24,7 @@ class Terminal:
         self._fd: int | None = fd
 
     def resize(self, columns: int, rows: int) -> None:
-        """Set the window size. Raises AgentError when the terminal is gone or the size is none."""
+        """Set the window size. Raises AgentError when the terminal is gone or the size is not valid."""
         if self._fd is None:
             raise AgentError("failed_precondition", "the process has ended")
         if not (0 <= columns < 65536 and 0 <= rows < 65536):

@@ -1,4 +1,4 @@
-"""What end-to-end tests share: a node on which `vmsandbox run` runs pods."""
+"""Fixtures of end-to-end tests: a node on which `vmsandbox run` runs pods."""
 
 import os
 from collections.abc import Iterator

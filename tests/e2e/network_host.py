@@ -1,4 +1,4 @@
-"""What the network's tests make on the host, apart from the defaults, and remove again."""
+"""Resources that the network's tests make on the host, apart from the defaults, and remove again."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,7 +38,7 @@ async def has_link(name: str) -> bool:
 
 
 async def made_on_host(sandbox_id: str) -> list[str]:
-    """What of a sandbox is on the host: its namespace, its tap."""
+    """Return the resources of a sandbox on the host: namespace and tap."""
     links = [tap.name_of(sandbox_id)] if await has_link(tap.name_of(sandbox_id)) else []
     return links + [str(path) for path in (netns_of(sandbox_id),) if path.exists()]
 

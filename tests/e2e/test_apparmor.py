@@ -33,7 +33,7 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def refused(directory: Path, profile: str, **variables: Path) -> set[tuple[str, str]]:
-    """What programs have done that a profile does not allow."""
+    """Return the actions of programs that a profile does not allow."""
     allowed = profiles(**variables)[profile]
     done = uses(directory / "trace", profile)
     assert len(done) > 5, "the trace has almost nothing"

@@ -29,7 +29,7 @@ async def hypervisor() -> AsyncIterator[LibvirtHypervisor]:
 async def try_tcg(
     hypervisor: LibvirtHypervisor, shop: Workshop, image: GuestImage, deadline: float, kvm_deadline: float = 1
 ) -> Attempt:
-    """What comes of the image under TCG. KVM is tried as well, for whatever comes of it on this host."""
+    """Boot the image under TCG. KVM is tried as well, with any result."""
     deadlines = {Accelerator.KVM: kvm_deadline, Accelerator.TCG: deadline}
     state = shop.directory / "state"
     prober = Prober(hypervisor, shop.transports, image, shop.directory, state, users=shop.users, deadlines=deadlines)

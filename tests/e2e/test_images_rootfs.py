@@ -57,7 +57,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
 
 
 def judged(judge: Containerd, tars: Sequence[bytes], where: Path) -> dict[str, File]:
-    """What containerd makes of layers. Raises CalledProcessError where it refuses them."""
+    """Return containerd's result of layers. Raises CalledProcessError if it refuses them."""
     with judge.unpacked(build_image(tars), where) as root:
         return comparable(files_of(root))
 

@@ -434,7 +434,7 @@ async def test_a_bare_tag_in_a_layout_is_no_name_and_a_name_can_be_given(store: 
 
 
 def docker_archive(tmp_path: Path, layout: Path, source: str, *names: str) -> Path:
-    """What docker save would write, as skopeo writes it."""
+    """Return an archive like that of docker save, written by skopeo."""
     archive = tmp_path / "docker.tar"
     tags = [f"--additional-tag={name}" for name in names[1:]]
     argv = [

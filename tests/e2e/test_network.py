@@ -53,7 +53,7 @@ def calls(tmp_path: Path) -> list[str]:
 
 
 async def rules_of(pod: PodIdentity) -> list[str]:
-    """Of masquerading and host ports, and of MACs."""
+    """Return the rules for masquerading, host ports and MACs."""
     found = []
     for command in (("iptables-save", "-t", "nat"), ("nft", "list", "ruleset", "bridge")):
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)

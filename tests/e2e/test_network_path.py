@@ -80,7 +80,7 @@ def family_of(address: str) -> socket.AddressFamily:
 
 
 async def echoed(doing: Doing, address: str, port: int, data: bytes) -> bytes:
-    """What comes back when a client of `doing` sends `data` there."""
+    """Return the answer when a client of `doing` sends `data` there."""
     client = await doing(lambda: socket.socket(family_of(address)))
     client.setblocking(False)
     async with asyncio.timeout(60), contextlib.AsyncExitStack() as stack:

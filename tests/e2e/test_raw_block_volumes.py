@@ -55,7 +55,7 @@ def device(tmp_path: Path) -> Iterator[LoopDevice]:
 
 
 def volume(path: Path, permissions: str = "mrw") -> dict[str, Any]:
-    """As a kubelet asks for it."""
+    """Return a mount like a kubelet's."""
     return {"devices": [{"container_path": AT, "host_path": str(path), "permissions": permissions}]}
 
 
@@ -75,7 +75,7 @@ def _run_directory(daemon: Serving) -> str:
 
 
 def queue(container: Container, name: str) -> str:
-    """What the guest's kernel says of the disk."""
+    """Return a setting of the disk in the guest's kernel."""
     numbers = container.output("stat", "-c", "%t %T", AT).split()
     major, minor = (int(number, 16) for number in numbers)
     return container.output("cat", f"/sys/dev/block/{major}:{minor}/{name}").strip()

@@ -130,7 +130,7 @@ async def test_a_daemon_is_found_again_by_its_directory(device: VhostDevice, pla
 
 
 def access(path: Path, account: Account) -> str:
-    """What a process of an account hears when it connects to a Unix socket as a stranger."""
+    """Return the error when a process of an account connects to a Unix socket as a stranger."""
     script = f"import socket; socket.socket(socket.AF_UNIX).connect({str(path)!r})"
     ids = [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
     ran = subprocess.run(

@@ -84,7 +84,7 @@ class Machine:
 
     device: VhostDevice
     way: MachineTransport
-    """What tests dial: it is broken as soon as QEMU has ended."""
+    """The transport that tests dial: it is broken as soon as QEMU has ended."""
 
 
 @contextlib.contextmanager

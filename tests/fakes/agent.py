@@ -69,7 +69,7 @@ Serve = Callable[[Connection], Awaitable[None]]
 
 
 class Refusal(Exception):
-    """What the fake answers with an ERROR."""
+    """An error that the fake answers."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -126,7 +126,7 @@ class FakeAgent:
         self._servers.append(port)
 
     async def _take_secret(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """As the port of a machine, which the guest reads once it has booted."""
+        """Take the secret like the port of a machine, which the guest reads after it has booted."""
         with contextlib.closing(writer):
             if secret := await reader.read(SECRET_BYTES):
                 self.secret = secret
@@ -177,7 +177,7 @@ class FakeAgent:
 
     @staticmethod
     async def _guard_work(work: Awaitable[None]) -> None:
-        """What is sent unasked ends when nobody takes it any more."""
+        """End the work that sends frames when nobody reads them any more."""
         with contextlib.suppress(OSError, ProtocolError):
             await work
 

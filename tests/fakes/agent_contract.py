@@ -1,4 +1,4 @@
-"""What the host's end may expect of an agent: one suite for the fake and for the real one.
+"""The contract of an agent: one suite for the fake and for the real one.
 
 A module that runs it has a fixture `agent_transport`: the way to an agent that runs the commands in `PROGRAMS` from an
 image with the serial `image`. Several tests may share the agent: each names its containers differently.

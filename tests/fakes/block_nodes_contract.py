@@ -1,4 +1,4 @@
-"""What the nodes of block devices do: one suite, for the fake and for the real ones."""
+"""The contract of device nodes: one suite for the fake and for the real ones."""
 
 import contextlib
 from collections.abc import Callable

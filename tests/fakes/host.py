@@ -205,7 +205,7 @@ class FakeWorld:
         )
 
     def left(self) -> list[object]:
-        """What sandboxes have acquired and not given back."""
+        """Return the resources that sandboxes have acquired and not given back."""
         files = [*(self.directory / "run").iterdir(), *(self.directory / "lib").iterdir()]
         return [
             *self.hypervisor.machines, *self.network.attached(), *self.transports.agents, *files, *self.images.holders,

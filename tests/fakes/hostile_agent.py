@@ -190,7 +190,7 @@ MISBEHAVIOURS: Mapping[str, Misbehaviour] = {
     "gives huge numbers": _gives_huge_numbers,
     "prints without end": _prints_without_end,
 }
-"""By name. Containers of the program `run` (`tests.fakes.host.app`) are those whose output and end misbehave."""
+"""Misbehaviours by name. Containers of the program `run` (`tests.fakes.host.app`) have bad output and ends."""
 
 
 class HybridAgent(FakeAgent):

@@ -1,4 +1,4 @@
-"""What every `Hypervisor` does: one suite, for the fake and for libvirt's."""
+"""The contract of `Hypervisor`: one suite for the fake and for libvirt's."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What a connection to a host of the laboratory does: one suite, for the fake and for ssh."""
+"""The contract of a connection to a host of the laboratory: one suite for the fake and for ssh."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What a guest says that a container uses: every part of it, each number another."""
+"""A guest's measures of a container: all parts, with different numbers."""
 
 from vmsandbox.protocol.messages import (
     CpuMeasures,

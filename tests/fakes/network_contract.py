@@ -1,4 +1,4 @@
-"""What every `Network` does: one suite, for the fake and for the real one."""
+"""The contract of `Network`: one suite for the fake and for the real one."""
 
 import uuid
 from ipaddress import ip_interface

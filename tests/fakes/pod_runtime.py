@@ -61,7 +61,7 @@ class FakePodRuntime:
         self.in_registry: dict[str, Image] = {}
         self.auths: dict[str, RegistryAuth | None] = {}
         self.calls: list[str] = []
-        """What was asked, in order: `start web`, `stop web 30`."""
+        """The calls in order: `start web`, `stop web 30`."""
         self.sandboxes: dict[str, SandboxStatus] = {}
         self.containers: dict[str, FakeContainer] = {}
         self.configs: list[ContainerConfig] = []
@@ -183,7 +183,7 @@ class FakePodRuntime:
         return result
 
     def kill_machine(self, message: str) -> None:
-        """What the service does when a machine ends by itself."""
+        """Act like the service when a machine ends by itself."""
         for sandbox_id, status in self.sandboxes.items():
             self.sandboxes[sandbox_id] = replace(status, state=SandboxState.NOTREADY, message=message)
         for container_id in self.containers:

@@ -44,7 +44,7 @@ class FakeOutput:
             self.changed.notify_all()
 
     async def chunk(self, position: int, size: int) -> bytes:
-        """What lies at `position`, waiting for it; nothing at the end."""
+        """Wait for bytes at `position` and return them; nothing at the end."""
         async with self.changed:
             await self.changed.wait_for(lambda: self.end > position or self.ended)
             index = position - self.start
@@ -52,7 +52,7 @@ class FakeOutput:
 
 
 class FakeProcess:
-    """What a program sees of itself."""
+    """A fake process, from the view of its program."""
 
     def __init__(self, args: tuple[str, ...], *, stdin: bool, tty: bool) -> None:
         self.args = args

@@ -119,7 +119,7 @@ class StuckPort:
 
 
 class LocalTargets:
-    """What was started is in `processes`; `ended` counts the contexts that were left."""
+    """Targets on this host: `processes` has the started ones, `ended` counts the contexts that were left."""
 
     def __init__(self) -> None:
         self.processes: list[LocalProcess] = []

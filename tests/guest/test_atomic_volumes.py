@@ -33,7 +33,7 @@ def version(number: int, files: Mapping[str, str], **more: object) -> WriteVolum
 
 
 async def read(client: Client, script: str, container: str = "reader") -> str:
-    """What a container prints that has the volume at /volume."""
+    """Return the output of a container that has the volume at /volume."""
     spec = runtime_spec(script)
     source = f"{client.directory}/state/tmpfs/{NAME}"
     spec["mounts"].append({"destination": "/volume", "source": source, "type": "bind", "options": ["rbind", "ro"]})
@@ -133,11 +133,11 @@ async def test_in_a_user_namespace_the_owners_are_the_pod_s(client_with_users: C
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _INTERESTING = 0xFFF & ~(0x1 | 0x10 | 0x20)
-"""Of inotify(7): all but IN_ACCESS, IN_CLOSE_NOWRITE and IN_OPEN."""
+"""The events of inotify(7) except IN_ACCESS, IN_CLOSE_NOWRITE and IN_OPEN."""
 
 
 def watched(volume: Path, change: Callable[[], object]) -> list[str]:
-    """What inotify(7) tells of a volume and of a file in it, while `change` is called."""
+    """Return the events of inotify(7) of a volume and of a file in it, while `change` is called."""
     fd = _LIBC.inotify_init1(os.O_NONBLOCK)
     places = {}
     for place in (volume, volume / "key"):
@@ -158,7 +158,7 @@ def watched(volume: Path, change: Callable[[], object]) -> list[str]:
 def test_who_watches_sees_what_the_kubelet_would_have_made_them_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a directory that stands for the guest's tmpfs."""
+    """Watch a directory that stands for the guest's tmpfs."""
     monkeypatch.setattr(atomic_volumes, "make_tmpfs", lambda target, *_: target.mkdir())
     monkeypatch.setattr(os.path, "ismount", os.path.isdir)
     agent = AtomicVolumes(tmp_path, PodNamespaces(Settings(), None))  # type: ignore[arg-type]

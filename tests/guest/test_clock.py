@@ -1,4 +1,4 @@
-"""What the agent does to its machine's clock. The host's is not set here: the agent of these tests has a fake."""
+"""The agent's changes of its machine's clock. The host's clock is not set: this agent has a fake."""
 
 import time
 from pathlib import Path
@@ -15,7 +15,7 @@ from vmsandbox_agent.clock import Timex, adjtimex, slewing, stepping
 
 MS = 1_000_000
 SETOFFSET, NANO, OFFSET, PLL, UNSYNC = 0x100, 0x2000, 0x1, 0x1, 0x40
-"""Of sys/timex.h."""
+"""The modes of sys/timex.h."""
 
 
 def test_the_kernel_fills_the_structure_as_it_is_declared() -> None:

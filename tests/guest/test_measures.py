@@ -1,4 +1,4 @@
-"""What a container uses, over the protocol. The host has cgroup v1, so that files of a test stand for a cgroup."""
+"""The usage of a container, over the protocol. The host has cgroup v1, so files stand for a cgroup."""
 
 import asyncio
 import os
@@ -96,7 +96,7 @@ async def test_a_count_that_takes_too_long_tells_nothing(tmp_path: Path, monkeyp
 async def test_a_count_is_that_of_a_du_that_came_to_its_end(
     end: str, size: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ends with 1 where a file was removed meanwhile; it may be killed for want of memory."""
+    """Test du, which ends with 1 if a file was removed meanwhile, and may be killed if memory is short."""
     du = rf"""[ "$1" != du ] || {{ printf '4\t%s/file\n8\t%s\n' "$3" "$3"; {end}; }}"""
     (tmp_path / "busybox").write_text(f'#!/bin/sh\n{du}\nexec {shutil.which("busybox")} "$@"\n')
     (tmp_path / "busybox").chmod(0o755)

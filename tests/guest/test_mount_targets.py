@@ -73,7 +73,7 @@ def spec_of(volume: Path, destinations: Sequence[str]) -> dict[str, Any]:
 
 
 def by_runc(linked: Path, spec: dict[str, Any], where: Path) -> str | None:
-    """What the container prints under runc; None where runc does not make it."""
+    """Return the container's output under runc; None if runc does not create it."""
     root = where / "root"
     shutil.copytree(linked, root, symlinks=True)
     (where / "config.json").write_text(json.dumps({**spec, "root": {"path": str(root)}}))

@@ -1,4 +1,4 @@
-"""What containers of a pod share, and what is the guest's: PID and user namespaces, devices, image volumes."""
+"""Namespaces, devices and image volumes that containers share with their pod or with the guest."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

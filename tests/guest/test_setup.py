@@ -1,4 +1,4 @@
-"""What makes a booted kernel the pod's machine, as far as it can be seen without one."""
+"""The setup of a pod's machine, as far as it can be tested without a machine."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What a container mounts from the share and from volumes in memory, whatever a sibling makes of their paths."""
+"""The sources of a container's volumes, whatever a sibling changes in their paths."""
 
 import subprocess
 from collections.abc import AsyncIterator

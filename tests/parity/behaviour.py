@@ -13,7 +13,7 @@ class Place:
 
     path: str
     part: str = ""
-    """Of the directory: a path in it."""
+    """The path in the directory."""
     readonly: bool = False
 
 
@@ -44,7 +44,7 @@ class Behaviour:
     owner: tuple[int, int, int] = (0, 0, 0o777)
     """User, group and mode of these directories."""
     places: tuple[Place, ...] = ()
-    """Of one more directory: with a `file`, a `page` of 4 KiB, and a directory `sub` with another `page`."""
+    """The places of one more directory: with a `file`, a `page` of 4 KiB, and a directory `sub` with a `page`."""
     read_only: bool = False
     """The volumes are."""
     disks: Mapping[str, str] = field(default_factory=dict)
@@ -58,5 +58,5 @@ class Behaviour:
 
     @property
     def container(self) -> str:
-        """What tells its container from others."""
+        """The settings that distinguish its container from others."""
         return repr(replace(self, name="", source="", script="", exec="", differs=""))

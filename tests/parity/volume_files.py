@@ -5,7 +5,7 @@ from tests.parity.behaviour import Behaviour
 ROOT = {"run_as_user": {"value": 0}}
 PRIVILEGED = {**ROOT, "privileged": True}
 MEMBER = {"run_as_user": {"value": 1002}, "run_as_group": {"value": 1002}, "supplemental_groups": [1001]}
-"""As a pod with runAsUser 1002 and fsGroup 1001 has it."""
+"""The user of a pod with runAsUser 1002 and fsGroup 1001."""
 
 _ITEM_2, _ITEM_4 = "issue 10, item 2 (StatefulSets with fsGroup)", "issue 10, item 4"
 _OVERLAY = "docker, podman, buildah and kaniko in a pod (issue 10, item 4)"

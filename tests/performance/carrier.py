@@ -64,7 +64,7 @@ class Way(Protocol):
 
 @dataclass(frozen=True)
 class Carried:
-    """By a connection to the carrier."""
+    """Bytes that a connection to the carrier moved."""
 
     connect: Callable[[], contextlib.AbstractAsyncContextManager[Channel]]
 
@@ -85,7 +85,7 @@ class Carried:
 
 @dataclass(frozen=True)
 class Executed:
-    """By `cat`."""
+    """Bytes that `cat` moved."""
 
     exec_url: Callable[..., Awaitable[str]]
     over: ModuleType

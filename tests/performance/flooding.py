@@ -21,7 +21,7 @@ from vmsandbox.protocol.framing import MAX_FRAME, pack, pack_json
 from vmsandbox.protocol.messages import Envelope, Exit, Kind
 
 COMMAND = "true"
-"""What `ExecSync` runs: it ends at once."""
+"""The command of `ExecSync`: it ends at once."""
 _PIECE = 64 * 1024
 _DEPTH = 900
 
@@ -44,7 +44,7 @@ async def honest_lines(process: FakeProcess) -> int:
 
 
 def event(agent: FakeAgent, number: int) -> bytes:
-    """Of the end of the agent's container, again."""
+    """Return the event of the container's end, again."""
     container_id = next(iter(agent.processes), ("", ""))[0]
     return pack_json(encode(Envelope(Kind.EVENT, number, Exit.EVENT, encode(Exit(container_id, 0, 1)))))
 
@@ -78,12 +78,12 @@ def answers(_: FakeAgent) -> Iterator[bytes]:
 
 
 PROGRAMS = {"yes": empty_lines, "lines": honest_lines}
-"""What a container prints, by the name of the flood; containers of others print nothing."""
+"""The program of a container, by the name of the flood; containers of other floods print nothing."""
 
 FRAMES: dict[str, Callable[[FakeAgent], Iterator[bytes]]] = {
     "replayed": replayed, "exits": exits, "large": large, "nested": nested, "answers": answers,
 }  # fmt: skip
-"""What an agent sends on its control connection, without end."""
+"""The frames that an agent sends on its control connection, without end."""
 
 
 async def chunks(connection: Connection) -> None:

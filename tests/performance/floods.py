@@ -33,14 +33,14 @@ FLOODS = {
     "replayed": ("replayed", 1), "exits": ("exits", 1), "large": ("large", 1), "nested": ("nested", 1),
     "answers": ("answers", 1), "chunks": ("chunks", 1), "four times chunks": ("chunks", 4),
 }  # fmt: skip
-"""What floods, and in how many pods; `tests.performance.flooding` has the floods."""
+"""The floods and the number of their pods; `tests.performance.flooding` has the floods."""
 
 SECONDS = 6.0
 _WITH_MACHINES = 15.0
 _MACHINES = 4
 _TURNS = 2
 _BUSY = {"spinning": ("sh", "-c", "while :; do :; done"), "yes ''": ("yes", "")}
-"""What containers in machines run."""
+"""The programs of containers in machines."""
 _PAUSE = 0.005
 _LONGEST = 30.0
 """Seconds until a call is given up; it counts with them."""

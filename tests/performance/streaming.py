@@ -1,4 +1,4 @@
-"""What exec costs beside crun in the guest, and what streaming carries beside a bare stream of the agent's protocol.
+"""The cost of exec compared with crun, and the rate of streaming compared with a bare stream of the agent.
 
     python -m tests.performance.streaming [REPETITIONS]
 

@@ -1,4 +1,4 @@
-"""What exec and port-forward carry each way, beside a plain stream over the same vsock device.
+"""The rate of exec and port-forward each way, compared with a plain stream over the same vsock device.
 
     python -m tests.performance.throughput [MB]
 

@@ -1,4 +1,4 @@
-"""What earlier versions of vmsandbox have left on hosts, kept to be met by this one: their records and their agents.
+"""Records and agents of earlier versions of vmsandbox, which this version has to understand.
 
 They are made from a commit of this repository:
 

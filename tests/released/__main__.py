@@ -28,7 +28,7 @@ def keep(what: str, commit: str) -> None:
 
 
 def _records(checkout: Path) -> str:
-    """What the commit's own code writes, run by this Python with its dependencies."""
+    """Return the records that the commit's own code writes, run by this Python with its dependencies."""
     run = [sys.executable, str(HERE / "fill.py")]
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     written = subprocess.run(run, cwd=checkout, env=environment, check=True, stdout=subprocess.PIPE).stdout

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.standins.workshop import Workshop, compile_static
 
 DOCKER_PACKAGES = ("base-files", "busybox", "docker-cli", "docker.io", "iptables", "procps", "util-linux")
-"""What the layer `docker` needs of a workshop, and the layer below it, which has busybox."""
+"""The packages that the layer `docker` needs in a workshop, and the layer below it, which has busybox."""
 
 _DOCKER = (
     "usr/bin/containerd", "usr/bin/containerd-shim-runc-v2", "usr/bin/docker", "usr/sbin/docker-proxy",

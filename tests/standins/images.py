@@ -77,4 +77,4 @@ STAND_INS = (
 )
 
 WITH_DOCKER = StandIn((DOCKER,), ("busybox", "docker"), compression="zstd")
-"""It has 240 MB, and is built only for the tests that ask for it."""
+"""An image of 240 MB, built only for tests that need it."""

@@ -39,7 +39,7 @@ class Workshop:
         return self.run("/usr/bin/busybox", "--list").split()
 
     def run(self, *command: str, user: int = 0) -> str:
-        """What a program of the root prints, run as a user and group of this number."""
+        """Return the output of a program of the root, run as a user and group of this number."""
         chroot = ["chroot", f"--userspec={user}:{user}", str(self.root), *command]
         return subprocess.run(chroot, check=True, capture_output=True, text=True).stdout
 

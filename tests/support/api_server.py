@@ -1,4 +1,4 @@
-"""As much of a Kubernetes API server as kubectl needs for exec and port-forward: it sends every pod's requests here.
+"""The part of a Kubernetes API server that kubectl needs for exec and port-forward.
 
 What the kubelet does, it does, too: it asks for a URL, and passes the client's connection on to it.
 """
@@ -36,7 +36,7 @@ _DOCUMENTS = {
 
 @contextlib.asynccontextmanager
 async def api_server(streaming: StreamingServer) -> AsyncIterator[str]:
-    """Its URL, while it runs."""
+    """Yield the URL while it runs."""
     running: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""What an AppArmor profile allows, and what a program does, for tests on machines without AppArmor.
+"""The rights of an AppArmor profile and the actions of a program, for tests on machines without AppArmor.
 
 `apparmor_parser --preprocess` flattens a profile's includes; of its rules those of files are read here (apparmor.d(5)).
 What a program does is strace(1)'s to say.
@@ -40,7 +40,7 @@ class Profile:
 
     @cached_property
     def files(self) -> list[tuple[re.Pattern[str], str]]:
-        """What paths look like, and what may be done to them."""
+        """Patterns of paths, and the allowed actions."""
         rules = [rule for line in self.lines if (rule := _RULE.match(line))]
         return [
             (re.compile(_expression(path)), rule["permissions"])
@@ -50,7 +50,7 @@ class Profile:
 
     @property
     def capabilities(self) -> set[str]:
-        """Those that it may use."""
+        """The allowed capabilities."""
         lines = (line for line in self.lines if line.startswith("capability "))
         return {name for line in lines for name in line.removesuffix(",").split()[1:]}
 
@@ -114,13 +114,13 @@ def trace(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
 
 
 def uses(directory: Path, profile: str) -> set[tuple[str, str]]:
-    """What programs of this profile have done to which files: paths, those of directories with a slash, and letters."""
+    """Yield the uses of files by programs of this profile: paths, directories with a slash, and letters."""
     lines = [line for file in directory.glob(f"{profile}.*") for line in file.read_text(errors="replace").splitlines()]
     return {use for line in lines if (call := _CALL.match(line)) for use in _uses_of(call)}
 
 
 def held(pid: int) -> set[tuple[str, str]]:
-    """What a process has mapped and opened of files that have a name: letters as of `uses`."""
+    """Yield the named files that a process has mapped and opened; letters like those of `uses`."""
     process = Path(f"/proc/{pid}")
     maps = [line.split(maxsplit=5) for line in (process / "maps").read_text().splitlines()]
     # What is written to a private mapping does not reach the file.

@@ -1,4 +1,4 @@
-"""What the kubelet's AtomicWriter does to a volume (k8s.io/kubernetes, pkg/volume/util/atomic_writer.go)."""
+"""The steps of the kubelet's AtomicWriter (k8s.io/kubernetes, pkg/volume/util/atomic_writer.go)."""
 
 import os
 import shutil

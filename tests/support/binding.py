@@ -52,7 +52,7 @@ def bound(
 
 
 def key(layout: SandboxDirectories, place: Path) -> tuple[int, int, int]:
-    """What virtiofsd knows a file by: file system, inode and mount."""
+    """Return virtiofsd's identity of a file: file system, inode and mount."""
     with server_of(layout.share, layout.served) as server:
         fd = server.open(Path("/") / place)
         status = os.fstat(fd)

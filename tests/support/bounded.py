@@ -38,7 +38,7 @@ def message_types() -> list[type]:
 
 
 def unbounded(kind: Any, bounds: tuple[Any, ...] = ()) -> Iterator[str]:
-    """What of an annotation has no bound."""
+    """Yield the parts of an annotation without a bound."""
     origin = typing.get_origin(kind)
     if origin is Annotated:
         inner, *more = typing.get_args(kind)

@@ -48,7 +48,7 @@ class Serving:
         return [sys.executable, "-m", "vmsandbox", "--config", str(self.directory / "config.yaml"), *arguments]
 
     def log(self) -> str:
-        """What the daemon has said so far."""
+        """Return the log of the daemon so far."""
         return (self.directory / "serve.log").read_text()
 
 

@@ -47,7 +47,7 @@ class Cri:
         return str(answer.image_ref)
 
     def image(self, name: str) -> pb.Image | None:
-        """What is known of an image, or None."""
+        """Return the status of an image, or None."""
         answer = self.images.ImageStatus(pb.ImageStatusRequest(image={"image": name}))
         return answer.image if answer.HasField("image") else None
 
@@ -184,13 +184,13 @@ class Container:
         return self.pod.cri.runtime.ExecSync(request)
 
     def output(self, *command: str) -> str:
-        """What a command prints, which succeeds and says nothing on standard error."""
+        """Return the output of a command that succeeds and prints nothing on standard error."""
         answer = self.exec(*command)
         assert (answer.exit_code, answer.stderr) == (0, b"")
         return answer.stdout.decode()
 
     def wait(self, timeout: float = 60) -> Ended:
-        """Its end."""
+        """Wait for its end."""
         status = eventually(lambda: _exited(self.status()), timeout)
         return Ended(status, read_log(self.log_file) if self.log_file.is_file() else [])
 

@@ -51,7 +51,7 @@ class Containerd:
 
     @property
     def socket(self) -> Path:
-        """Of its CRI."""
+        """The socket of its CRI."""
         return self.directory / "containerd.sock"
 
     def start(self) -> None:

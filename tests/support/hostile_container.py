@@ -54,7 +54,7 @@ ATTACKS: Mapping[str, str] = {
     "powers off": _SYSRQ % "o",
     "reboots": _SYSRQ % "b",
 }
-"""By name; those that come to an end say `done` and wait."""
+"""The attacks by name; those that end print `done` and wait."""
 
 
 def attack(pod: Pod, name: str) -> Container:

@@ -33,7 +33,7 @@ class Way:
 
 
 def freeze(_stack: contextlib.ExitStack, _node: Node, sandbox_id: str) -> None:
-    """Its QEMU stops, as that of a guest which has it spin in a device's emulation."""
+    """Stop its QEMU, like that of a guest that keeps it busy in a device's emulation."""
     os.kill(qemu_pid(f"vmsandbox-{sandbox_id}"), signal.SIGSTOP)
 
 
@@ -77,7 +77,7 @@ WAYS: Mapping[str, Way] = {
     "has an agent that says nothing": Way(outside=replace_its_agent("never says hello")),
     "has lost its vsock daemon": Way(outside=lose_its_vsock_daemon),
 }
-"""By name."""
+"""The ways by name."""
 
 
 @dataclass

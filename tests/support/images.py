@@ -15,7 +15,7 @@ from typing import Any
 OCI = "application/vnd.oci.image"
 DOCKER = "application/vnd.docker"
 SKIPPABLE_FRAME = b"\x50\x2a\x4d\x18\x04\x00\x00\x00skip"
-"""Of zstd: RFC 8878, section 3.1.2."""
+"""A skippable frame of zstd: RFC 8878, section 3.1.2."""
 
 
 def digest_of(data: bytes) -> str:

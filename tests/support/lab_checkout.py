@@ -66,7 +66,7 @@ CHECK = [
         {"ok": True, "message": "a guest boots under TCG in 9.5 s", "hint": ""},
     ]},
 ]  # fmt: skip
-"""What the stand-in says to `check --output json`; its second section is as `vmsandbox.node.check` words it."""
+"""The stand-in's output of `check --output json`; its second section has the words of `vmsandbox.node.check`."""
 
 
 def make_checkout(directory: Path, check: object = CHECK) -> Path:

@@ -1,4 +1,4 @@
-"""What tests must not leave behind: everything on the host that a pod may acquire, as a set of names."""
+"""The resources that tests must not leave behind: everything that a pod may acquire, as a set of names."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def _namespaces() -> list[str]:
 
 
 def _cgroups() -> list[str]:
-    """Of machines."""
+    """Return the cgroups of machines."""
     root = Path("/sys/fs/cgroup")
     found = (path for pattern in ("vmsandbox/*", "*/vmsandbox/*") for path in root.glob(pattern))
     return [f"cgroup {path}" for path in found if path.is_dir()]

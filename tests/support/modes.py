@@ -1,4 +1,4 @@
-"""Who may open what a process has made on the host: everything is looked at, and held to the table of modes."""
+"""The access rights of a process's files on the host, compared with the table of modes."""
 
 import grp
 import os
@@ -11,7 +11,7 @@ from vmsandbox import config
 from vmsandbox.node.modes import KEPT, OF_SANDBOXES, Entry, Owner, Place
 
 OPEN_BY_LIBVIRT = ("console.sock", "secret.sock", "lib/qemu/*", "lib/qemu/ram/*")
-"""What libvirt makes with modes of its own, in directories that are closed to others."""
+"""Files that libvirt makes with modes of its own, in directories that are closed to others."""
 
 
 def differences(places: Mapping[Place, tuple[Path, ...]], qemu_group: str = "kvm") -> list[str]:

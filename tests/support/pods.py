@@ -24,7 +24,7 @@ SUBNET = f"10.195.{_NUMBER}"
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command printed, and how it ended."""
+    """The output of a command, and its exit status."""
 
     status: int
     stdout: str
@@ -78,7 +78,7 @@ class Node:
             os.kill(pid, signal.SIGKILL)
 
     def leftovers(self) -> list[str]:
-        """What there is of pods: processes, mounts, records of networks, leases, CIDs, and files."""
+        """Return the resources of pods: processes, mounts, records of networks, leases, CIDs, and files."""
         found = [f"process {name}" for name in ("qemu", "virtiofsd", "vhost") for _ in self.processes(name)]
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         found += [line for line in mounts if str(self.directory) in line]

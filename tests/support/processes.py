@@ -1,4 +1,4 @@
-"""What processes may do, as their kernel tells it (proc(5)): read for a test, and printed as a table."""
+"""The rights of processes, from the kernel (proc(5)): read for a test, and printed as a table."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ _NEARLY_ALL = 30
 
 @dataclass(frozen=True)
 class Privileges:
-    """What one process may do."""
+    """The rights of one process."""
 
     pid: int
     name: str
@@ -28,7 +28,7 @@ class Privileges:
     no_new_privs: bool
     seccomp: bool
     namespaces: dict[str, str]
-    """By kind."""
+    """The namespaces by kind."""
     limits: dict[str, str]
     """Hard ones, by their names in /proc/PID/limits."""
     cgroups: frozenset[str]

@@ -10,7 +10,7 @@ from vmsandbox.streaming.protocol.remote_command import RemoteCommand
 
 
 def got(client: Multiplexer, protocol: RemoteCommand | PortForward) -> dict[int, bytes]:
-    """What the client has got on each stream."""
+    """Return the bytes that the client received on each stream."""
     result: dict[int, bytes] = {}
     for event in client.receive(protocol.take_output()):
         if isinstance(event, Data):

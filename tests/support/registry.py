@@ -61,7 +61,7 @@ class Registry:
             return str(response.headers.get("Location", ""))
 
     def requests(self) -> tuple[Request, ...]:
-        """What clients have asked so far."""
+        """Return the requests of clients so far."""
         found = _ACCESS.finditer((self.directory / "access.log").read_text())
         return tuple(Request(m["method"], m["path"], int(m["status"])) for m in found)
 

@@ -59,7 +59,7 @@ class Node:
 
 @contextlib.contextmanager
 def _shared_mount(directory: Path) -> Iterator[None]:
-    """As everything is below /run on a host with systemd, so that libvirtd sees what the daemon mounts there."""
+    """Make a shared mount, like /run on a host with systemd, so that libvirtd sees the daemon's mounts."""
     subprocess.run(["mount", "--bind", directory, directory], check=True)
     try:
         subprocess.run(["mount", "--make-shared", directory], check=True)

@@ -40,6 +40,6 @@ def _applets() -> list[str]:
 
 
 def _libraries() -> list[Path]:
-    """What ldd(1) names with a path: the libraries and the dynamic linker."""
+    """Return the paths from ldd(1): the libraries and the dynamic linker."""
     output = subprocess.run(["ldd", BUSYBOX], capture_output=True, text=True, check=True).stdout
     return [Path(word) for word in output.split() if word.startswith("/")]

@@ -1,4 +1,4 @@
-"""What dataclasses are as JSON: every place, its type and its default, to be pinned by a golden file.
+"""The schema of dataclasses in JSON: every place, its type and its default, to be pinned by a golden file.
 
 The names of classes do not matter: they are neither on disk nor on the wire.
 """
@@ -15,13 +15,13 @@ from typing import Any
 from vmsandbox.protocol.codec import encode, hints
 
 Schema = dict[str, str]
-"""By the place: the type and the default of each field, and each value of an enumeration."""
+"""The type and the default of each field, and each value of an enumeration, by the place."""
 
 VALUE = "a value"
 
 
 def schema_of(where: str, hint: Any, default: str = "") -> Schema:
-    """What is at one place, and below it."""
+    """Return the schema at one place, and below it."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         bounds = ", ".join(map(str, arguments[1:]))
@@ -53,7 +53,7 @@ def _field(where: str, hint: Any, field: "dataclasses.Field[Any]") -> Schema:
 
 
 def changed(before: Schema, after: Schema) -> list[str]:
-    """What is gone, or is another."""
+    """Yield the entries that are missing or different."""
     return [
         f"{where} was {told!r}, and is {after.get(where)!r}"
         for where, told in before.items()

@@ -25,7 +25,7 @@ def _say(value: object) -> None:
 
 
 def main(share: bytes) -> None:
-    """As QEMU's virtiofsd does it with --sandbox=namespace."""
+    """Enter namespaces like QEMU's virtiofsd with --sandbox=namespace."""
     Path("/proc/self/comm").write_text("virtiofsd")
     _check(_libc.unshare(_CLONE_NEWNS))
     _check(_libc.mount(None, b"/", None, ctypes.c_ulong(_MS_SLAVE | _MS_REC), None))

@@ -51,14 +51,14 @@ async def upgraded(url: str, version: str) -> AsyncIterator[tuple[asyncio.Stream
 
 @contextlib.asynccontextmanager
 async def command(url: str, wanted: Wanted) -> AsyncIterator[CommandClient]:
-    """As `client.command`."""
+    """Run a command; see `client.command`."""
     async with upgraded(url, "v4.channel.k8s.io") as (reader, writer):
         yield CommandClient(Wire(reader, writer, ClientProtocol(SpdyConnection(server=False))), wanted)
 
 
 @contextlib.asynccontextmanager
 async def port_forward(url: str, session: SpdyConnection | None = None) -> AsyncIterator[PortForwardClient]:
-    """As `client.port_forward`; over a session of its own where none is given."""
+    """Forward ports, see `client.port_forward`; over a session of its own if none is given."""
     async with upgraded(url, "portforward.k8s.io") as (reader, writer):
         forward = PortForwardClient(Wire(reader, writer, ClientProtocol(session or SpdyConnection(server=False))))
         async with aio.background(forward.run()):

@@ -39,7 +39,7 @@ class SshHost:
 
     @property
     def key(self) -> str:
-        """Of the host, as known_hosts has it."""
+        """The key of the host, in the form of known_hosts."""
         kind, text, *_ = (self.directory / "host_key.pub").read_text().split()
         return f"{kind} {text}"
 

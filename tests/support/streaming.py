@@ -55,7 +55,7 @@ async def run(
 
 
 async def echo_server() -> asyncio.Server:
-    """It sends everything back, in capitals, and its end after the client's."""
+    """Serve a port that sends everything back in capitals, and ends after the client."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):

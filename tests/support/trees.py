@@ -99,6 +99,6 @@ def unpacked_by_umoci(image: BuiltImage, directory: Path) -> Path:
 
 
 def unpacked_root_image(image: Path, directory: Path) -> Path:
-    """What is in a squashfs image."""
+    """Return the content of a squashfs image."""
     subprocess.run(["unsquashfs", "-q", "-n", "-d", directory, image], check=True, capture_output=True, text=True)
     return directory

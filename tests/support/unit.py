@@ -34,7 +34,7 @@ _MODES = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "mkdir": 1, "mkdirat": 2, "mkn
 _OPENS = {"open": 1, "openat": 2}
 """Which argument has flags; the mode comes after it."""
 _CLOSED = ("c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 136:* rw")
-"""What DevicePolicy=closed leaves: null, zero, full, random and urandom, and terminals."""
+"""The devices that DevicePolicy=closed allows: null, zero, full, random and urandom, and terminals."""
 _FAMILIES = 46
 """Number of address families (linux/socket.h, AF_MAX)."""
 
@@ -69,7 +69,7 @@ class Filter:
 
 
 def values(key: str, *drop_ins: Path) -> list[str]:
-    """What the unit and its drop-ins say of a key, as words: of all lines after the last empty one."""
+    """Return the words of a key in the unit and its drop-ins: of all lines after the last empty one."""
     found: list[str] = []
     for line in (line for file in (UNIT, *drop_ins) for line in file.read_text().splitlines()):
         name, equals, value = line.partition("=")
@@ -205,7 +205,7 @@ def _expanded(word: str) -> list[str]:
 
 @cache
 def _groups() -> dict[str, list[str]]:
-    """Of system calls, as systemd has them."""
+    """Return systemd's groups of system calls."""
     command = ["systemd-analyze", "--no-pager", "syscall-filter"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     groups: dict[str, list[str]] = {}

@@ -26,7 +26,7 @@ def vhost_device_program() -> Path:
 
 
 USERS = MachineUsers(Account(0, 0), Account(1_800_001_001, 1_800_001_001))
-"""Of machines that are started without libvirt: QEMU is root."""
+"""The users of machines that are started without libvirt: QEMU is root."""
 
 
 @contextlib.asynccontextmanager

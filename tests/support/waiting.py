@@ -24,7 +24,7 @@ def eventually(look: Callable[[], T | None], timeout: float = 60) -> T:
 
 
 async def until(look: Callable[[], T | None], timeout: float = 10) -> T:
-    """As `eventually`, while the event loop runs on; `look` must not block it."""
+    """Wait like `eventually` while the event loop runs on; `look` must not block it."""
     async with asyncio.timeout(timeout):
         while not (seen := look()):
             await asyncio.sleep(_POLL_IN_LOOP)

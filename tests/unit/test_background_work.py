@@ -1,4 +1,4 @@
-"""What runs beside everything else: an error in it is logged, and ends that one work, never a watch over all."""
+"""Background work: an error in it is logged and ends only that work, never a watch over all."""
 
 import asyncio
 from pathlib import Path

@@ -114,7 +114,7 @@ def test_what_belongs_to_the_class_is_not_a_field() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Crate:
-    """What has bounds."""
+    """A dataclass with bounds."""
 
     number: Annotated[int, Between(1, 5)] | None = None
     sizes: Annotated[dict[Annotated[str, Matching("[a-z]+")], int], AtMost(2)] = field(default_factory=dict)

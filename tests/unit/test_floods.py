@@ -1,4 +1,4 @@
-"""What a guest sends without end, or larger than it should, costs its own pod; see `tests.performance.floods`."""
+"""Endless or too large data of a guest harms only its own pod; see `tests.performance.floods`."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""What crosses vsock changes only in ways that older and newer agents can live with.
+"""The schema of messages changes only in ways that older and newer agents accept.
 
 The golden file holds every field of every message.
 """
@@ -25,7 +25,7 @@ def now() -> Schema:
 
 
 def faults(before: Schema, after: Schema) -> list[str]:
-    """What an end that has `before` would refuse of one that has `after`, or the other way round."""
+    """Yield the messages that an end with `before` would refuse from one with `after`, or the other way round."""
     new = new_fields(before, after).items()
     return changed(before, after) + [
         f"{where} is new: it needs a default, and `Since` a feature, so that nobody is sent it who refuses it"

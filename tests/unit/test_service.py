@@ -480,7 +480,7 @@ async def test_the_death_of_a_machine_fails_a_call_that_waits_for_its_guest_and_
 
 
 async def test_streams_end_with_their_machine_though_nobody_closes_their_connections(service, world, sandbox):
-    """As those of a kernel's vsock or of a daemon that has not noticed; no deadline is near."""
+    """Connections of a kernel's vsock, or of a daemon that has not noticed, stay open; no deadline is near."""
     container = await running(service, sandbox)
     with socket.create_server(("127.0.0.1", 0)) as silent:
 

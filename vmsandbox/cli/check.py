@@ -22,7 +22,7 @@ def check(options: Global, output: str) -> None:
 
     A note (section `host`) is advice: what the host could do better where pods do not trust each other.
 
-    Exit status 1 when something is missing that pods need; a note is no failure.
+    Exit status 1 when something is missing that pods need; a note is not a failure.
     """
     found = execution.run(_look(options.config("warning"), output))
     if output == "json":

@@ -115,7 +115,7 @@ def list_images(options: Global, output: str) -> None:
 @click.argument("names", nargs=-1, required=True)
 @click.pass_obj
 def remove(options: Global, names: tuple[str, ...]) -> None:
-    """Remove images by name, digest or id. What runs goes on; an image that is not here is none to remove."""
+    """Remove images by name, digest or id. What runs goes on; an image that does not exist counts as removed."""
 
     async def work(store: ImageStore) -> None:
         for name in names:

@@ -168,8 +168,8 @@ def exec_(given: Laboratory, name: str, command: tuple[str, ...]) -> None:
 
 
 @lab.command()
-@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the container has ended.")
-@click.option("-n", "--tail", type=click.IntRange(min=0), help="Only the last so many lines.")
+@click.option("-f", "--follow", "following", is_flag=True, help="Follow the log until the container has ended.")
+@click.option("-n", "--tail", type=click.IntRange(min=0), help="Show only the last N lines.")
 @click.argument("name")
 @click.pass_obj
 def logs(given: Laboratory, following: bool, tail: int | None, name: str) -> None:

@@ -21,7 +21,7 @@ _HURRIED = 3
 
 @dataclass(frozen=True, slots=True)
 class Laboratory:
-    """What stands between `lab` and the command's name."""
+    """The options between `lab` and the command's name."""
 
     inventory: Path
     names: tuple[str, ...]

@@ -54,7 +54,7 @@ async def _serve(config: Config) -> None:
 
 
 async def _asked_to_end() -> None:
-    """Wait for SIGTERM or Ctrl-C, which cancel the command: for a daemon that is no failure."""
+    """Wait for SIGTERM or Ctrl-C, which cancel the command: for a daemon that is not a failure."""
     task = asyncio.current_task()
     assert task is not None
     try:

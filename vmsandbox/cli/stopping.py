@@ -9,7 +9,7 @@ from vmsandbox.errors import FailedPrecondition, NotFound
 from vmsandbox.model import ContainerState, ContainerStatus, SandboxState, SandboxStatus
 
 GRACE = 10.0
-"""Seconds, as docker stop has it."""
+"""Seconds, as in docker stop."""
 
 
 @click.command()

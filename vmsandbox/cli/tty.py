@@ -39,7 +39,7 @@ async def converse(command: CommandClient, *, stdin: bool, terminal: bool) -> in
 
 @contextlib.contextmanager
 def _raw() -> Iterator[None]:
-    """Keys go to the container as they are pressed, Ctrl-C too; nothing where our input is no terminal."""
+    """Keys go to the container as they are pressed, Ctrl-C too; nothing if our input is not a terminal."""
     if not sys.stdin.isatty():
         yield
         return

@@ -16,7 +16,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 MESSAGE_LIMIT = 16 * 1024 * 1024
-"""Bytes of one message, as the kubelet has it for its own end."""
+"""Bytes of one message, as in the kubelet for its own end."""
 
 CHANNEL_OPTIONS = (("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.max_send_message_length", MESSAGE_LIMIT))
 """The options of gRPC for servers and channels."""

@@ -57,7 +57,7 @@ def _end_of(text: str) -> str:
 
 
 def error_of(code: grpc.StatusCode, details: str) -> VmsandboxError:
-    """The error that a status tells; the inverse of the two above, but for what was cut."""
+    """The error that a status tells; the inverse of the two above, except for parts that were cut."""
     first, *rest = details.split("\n")
     message, _, hint = first.partition(_TRY)
     evidence: dict[str, str] = {}

@@ -1,6 +1,6 @@
 """Locks between processes: flock(2), which the kernel gives back when a process dies.
 
-A lock is a file that is made where it is missing, mode 0600. The file is never removed by who holds it: another process
+A lock is a file that is made where it is missing, mode 0600. The holder never removes the file: another process
 may wait for it.
 """
 

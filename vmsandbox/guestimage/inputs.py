@@ -1,7 +1,7 @@
 """The inputs of a guest image, and the keys that change when an input changes.
 
 Two layers: the base (root file system and kernel: packages, half a minute) and the boot layer on top of it (initramfs
-with modules and agent: seconds). Package versions are no input: a mirror's new versions do not rebuild an image by
+with modules and agent: seconds). Package versions are not an input: a mirror's new versions do not rebuild an image by
 themselves, `refresh` asks for them; the manifest says which versions an image holds.
 """
 

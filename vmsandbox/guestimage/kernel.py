@@ -21,7 +21,7 @@ async def extract_vmlinux(bzimage: bytes) -> bytes:
     """The ELF image inside a bzImage.
 
     Raises:
-        FailedPrecondition: it is no bzImage, is compressed in an unknown way, or has no PVH entry point.
+        FailedPrecondition: it is not a bzImage, is compressed in an unknown way, or has no PVH entry point.
     """
     vmlinux = await _decompress(compressed_payload(bzimage))
     if not has_pvh_entry(vmlinux):

@@ -154,7 +154,7 @@ class Hypervisor(Protocol):
             AlreadyExists: a machine of that name runs.
             ResourceExhausted: no memory for it, or its CID or MAC is taken.
             FailedPrecondition: the host lacks something; the hint says what.
-            Unavailable: libvirt is not to be reached.
+            Unavailable: libvirt cannot be reached.
         """
         ...
 

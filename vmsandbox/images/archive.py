@@ -87,7 +87,7 @@ async def images_in(archive: Path, skopeo: Skopeo) -> tuple[Found, ...]:
 
 
 def _oci_images(archive: Path, unpacked: Path, settings: ImageSettings) -> tuple[Found, ...] | None:
-    """The images of an OCI layout or an archive of one; None: it is none. Newer docker archives are both."""
+    """The images of an OCI layout or an archive of one; None: it is not an archive. Newer docker archives are both."""
     if archive.is_dir():
         return tuple(_layout(archive, settings, moved=False))
     _unpack(archive, unpacked, settings.max_root_size)

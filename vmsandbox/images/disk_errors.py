@@ -1,4 +1,4 @@
-"""What the file system of an image store answers, as the project's errors."""
+"""Translate errors of the image store's file system into our errors."""
 
 import errno
 

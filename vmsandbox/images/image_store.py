@@ -60,7 +60,7 @@ class ImageStore:
         """Open the store in a directory, which is made where there is none, and clear away what a crash left.
 
         Raises:
-            InvalidArgument: the directory's name cannot be given to skopeo, or a pinned image's is no name.
+            InvalidArgument: the directory's name cannot be given to skopeo, or a pinned image's name is not valid.
             FailedPrecondition: a newer version of this program wrote the store.
             Internal: the directory cannot be made.
         """
@@ -155,7 +155,7 @@ class ImageStore:
         """The image of this id (with or without `sha256:`, or its beginning), tag or digest; None: not held.
 
         Raises:
-            InvalidArgument: it is no name, or the beginning of several ids.
+            InvalidArgument: it is not a name, or the beginning of several ids.
         """
         record = self._catalogue.find(name_or_id)
         return self._catalogue.image(record) if record else None

@@ -72,7 +72,7 @@ class Pull:
         it, while the others wait, and then find it held.
 
         Raises:
-            VmsandboxError: the store is as before, but for layers that were fetched whole.
+            VmsandboxError: the store is as before, except for layers that were fetched completely.
         """
         self.report(PullProgress(PullPhase.RESOLVING))
         resolved = await resolve(self.skopeo, name, self.parts.settings.platform)

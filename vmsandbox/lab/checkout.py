@@ -17,7 +17,7 @@ class Checkout:
     """A checkout, and its name on hosts."""
 
     version: str
-    """Of its content: the same files have the same version."""
+    """The version of the content: the same files have the same version."""
     archive: bytes
     """A .tar.gz."""
 

@@ -82,7 +82,7 @@ def _known_hosts(path: Path, client: paramiko.SSHClient) -> paramiko.HostKeys:
 
 
 class _Unknown(paramiko.MissingHostKeyPolicy):
-    """What to do with a host that the file does not have."""
+    """The policy for a host that is not in the file."""
 
     def __init__(self, hop: Hop, reach: Reach, known: paramiko.HostKeys) -> None:
         self._hop, self._reach, self._known = hop, reach, known

@@ -37,7 +37,7 @@ class HostContext:
         self._say(self.host.name, line)
 
     def run(self, command: Command, stdout: Output, stderr: Output) -> int:
-        """As Connection.run.
+        """Run a command; see Connection.run.
 
         Raises:
             Cancelled: somebody asked for an end before, or meanwhile.
@@ -80,7 +80,7 @@ class HostContext:
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """What came of the work on one host: a value, or an error."""
+    """The outcome of the work on one host: a value, or an error."""
 
     host: LabHost
     seconds: float

@@ -12,7 +12,7 @@ LOST = "the connection was lost"
 
 
 class HostKeys(enum.Enum):
-    """What happens with a host whose key the file of known hosts does not have."""
+    """The policies for a host whose key is not in the file of known hosts."""
 
     STRICT = "strict"
     ACCEPT_NEW = "accept-new"
@@ -43,7 +43,7 @@ class Hop:
     """The one key that is offered; None: the keys of ssh-agent and of ~/.ssh."""
 
     def __str__(self) -> str:
-        """Who is where, for errors."""
+        """Return user, address and port, for errors."""
         return f"{self.user}@{self.address}:{self.port}"
 
 
@@ -56,7 +56,7 @@ class LabHost:
     """The host that the connection leads through."""
     sudo: bool
     directory: str
-    """Of the host, where `up` installs; nothing else is in it."""
+    """The directory of the host where `up` installs; it contains nothing else."""
     setup: tuple[str, ...]
     """The command that makes an unpacked checkout ready, run there."""
 

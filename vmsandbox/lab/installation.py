@@ -23,7 +23,7 @@ class Installed:
 
     version: str
     ready: bool
-    """Its setup command has succeeded."""
+    """Whether the setup command has succeeded."""
 
 
 def version_directory(host: LabHost, version: str) -> str:
@@ -37,7 +37,7 @@ def program_of(host: LabHost) -> str:
 
 
 def installed(context: HostContext) -> Installed | None:
-    """What is installed on a host."""
+    """The installation on a host."""
     return _parsed(_step(context, "state", what="the installation cannot be read"))
 
 
@@ -47,7 +47,7 @@ def _parsed(line: str) -> Installed | None:
 
 
 def require(context: HostContext) -> Installed:
-    """What is installed on a host.
+    """The installation on a host.
 
     Raises:
         FailedPrecondition: nothing is, or it is not ready.

@@ -124,7 +124,7 @@ def parse(text: str, source: str, directory: Path) -> Inventory:
         raise place.of("hosts").error("there is no host")
     for name in ("connect_timeout", "silence_timeout"):
         if not 0 < getattr(read, name) < math.inf:
-            raise place.of(name).error("this is a number of seconds above 0")
+            raise place.of(name).error("this must be a number of seconds above 0")
     reach = Reach(_path(read.known_hosts, directory), read.host_keys, read.connect_timeout, read.silence_timeout)
     return Inventory(tuple(_host(name, read, place, directory) for name in read.hosts), reach)
 

@@ -93,7 +93,7 @@ def _reported(context: HostContext, into: Path, name: str, command: Callable[[st
 
 
 def collect(context: HostContext) -> tuple[Received, ...]:
-    """What a person needs who looks for a fault on a host, without secrets: `remote.support` says what, and how."""
+    """Collect the files for finding a fault on a host, without secrets; `remote.support` lists them."""
     directory = context.host.directory
     return unpack(context.program("support", directory, what="the host's state could not be collected"))
 

@@ -93,7 +93,7 @@ def bootstrap(sudo: bool) -> str:
 
 
 def start(command: Command) -> bytes:
-    """What `remote.runner` reads at first, after itself."""
+    """Build the first input of `remote.runner`, after its own source."""
     request = asdict(command) | {"stdin": len(command.stdin)}
     return _runner() + json.dumps(request).encode() + b"\n" + command.stdin
 

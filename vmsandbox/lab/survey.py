@@ -33,7 +33,7 @@ _BOOTED = re.compile(r"a guest boots under (\w+) in ([0-9.]+) s")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `remote.facts` tells of a host; see there."""
+    """The facts about a host, from `remote.facts`."""
 
     kernel: str
     architecture: str
@@ -63,7 +63,7 @@ class Surveyed:
     accelerator: str
     """The one that a machine booted under, with the seconds that it took; empty where none was tried or works."""
     missing: tuple[str, ...]
-    """What `vmsandbox check` says that pods lack; empty also where it has not run."""
+    """The missing requirements that `vmsandbox check` reports; also empty if it has not run."""
 
 
 def facts_of(context: HostContext) -> Facts:

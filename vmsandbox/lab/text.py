@@ -1,4 +1,4 @@
-"""What hosts print, made fit for a person's terminal."""
+"""Make the output of hosts safe for a terminal."""
 
 import re
 

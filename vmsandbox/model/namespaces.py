@@ -24,7 +24,7 @@ class IdMapping:
 
 @dataclass(frozen=True, slots=True)
 class UserNamespace:
-    """CRI UserNamespace: NODE is none of its own, POD is one for the pod with these mappings."""
+    """CRI UserNamespace: NODE means no namespace of its own, POD is one for the pod with these mappings."""
 
     mode: NamespaceMode = NamespaceMode.POD
     uids: tuple[IdMapping, ...] = ()

@@ -64,7 +64,7 @@ class SandboxStatus:
 
 @dataclass(frozen=True, slots=True)
 class ContainerUser:
-    """CRI LinuxContainerUser: who the container's first process is, numbers in the container's user namespace."""
+    """CRI LinuxContainerUser: the user of the container's first process; numbers in its user namespace."""
 
     uid: int
     gid: int

@@ -95,7 +95,7 @@ class Cni:
 
 
 async def findings(network_list: Callable[[], NetworkList], cni: Cni) -> tuple[Finding, ...]:
-    """What `check` finds: the list that applies, its plugins and those they delegate to, and whether they are ready."""
+    """Return the findings about the list that applies, its plugins, and the plugins that they delegate to."""
     try:
         network = network_list()
     except VmsandboxError as error:

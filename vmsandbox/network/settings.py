@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 INTERFACE = "eth0"
-"""The name of the pod's interface, in its namespace and in the guest (CNI_IFNAME), as every runtime has it."""
+"""The name of the pod's interface, in its namespace and in the guest (CNI_IFNAME), as in every runtime."""
 
 
 @dataclass(frozen=True, slots=True)

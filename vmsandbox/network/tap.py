@@ -50,7 +50,7 @@ def create(ipr: IPRoute, sandbox_id: str, mtu: int) -> str:
 def delete(ipr: IPRoute, sandbox_id: str) -> None:
     """Remove the sandbox's tap from the connection's namespace. Succeeds where there is none.
 
-    An interface of that name that is no tap, or has another alias, is somebody else's and stays. A tap without an
+    An interface of that name that is not a tap, or has another alias, is somebody else's and stays. A tap without an
     alias is one that a crash left before it was marked.
     """
     for index in ipr.link_lookup(ifname=name_of(sandbox_id)):

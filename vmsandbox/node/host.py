@@ -34,7 +34,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
     Raises:
         FailedPrecondition: the host lacks something; the hint says what.
         NotFound: there is no guest image.
-        Unavailable: libvirt is not to be reached.
+        Unavailable: libvirt cannot be reached.
     """
     if os.geteuid() != 0:
         raise FailedPrecondition("machines and their networks need root", hint="run it with sudo")
@@ -71,7 +71,7 @@ def boot_image(image: BuiltImage) -> GuestImage:
 
 
 def open_transports(config: Config) -> Transports:
-    """The way to the agents. Raises FailedPrecondition where the configured one cannot be."""
+    """The way to the agents. Raises FailedPrecondition if the configured one does not work here."""
     return Transports(
         config.run_directory / "cids",
         kernel=use_kernel(config.vsock.value),

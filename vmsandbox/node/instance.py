@@ -51,8 +51,8 @@ class Instance:
 def claim(run_directory: Path, state_directory: Path) -> Iterator[Instance]:
     """Own the lowest free number, one that a crashed process left before a new one.
 
-    When the context is left the directories are empty but for files nobody needs, unless giving back failed: then
-    the state database stays, for the next owner.
+    When the context is left the directories are empty except for files that nobody needs, unless giving back failed:
+    then the state database stays, for the next owner.
     """
     numbers = state_directory / _NUMBERS
     _make_tops(run_directory, state_directory)
@@ -80,7 +80,7 @@ def claim_daemon(run_directory: Path, state_directory: Path) -> Iterator[Instanc
 
 
 def _make_tops(*directories: Path) -> None:
-    """Make what is missing. One that exists may be shared with others (/srv), and stays as the administrator has it."""
+    """Make missing directories. One that exists may be shared (/srv), and stays as the administrator made it."""
     for directory in directories:
         make_missing(directory, PASSABLE)
 

@@ -59,9 +59,9 @@ async def run(
         timeout: seconds.
         env: its whole environment; None inherits this process's.
         check: raise when the exit status is not 0.
-        output: where stdout goes, where it is not to be returned.
-        confinement: with what it runs; None: with all that this process has, but for its protection from the kernel's
-            search for a process to kill.
+        output: where stdout goes, if it is not returned.
+        confinement: with what it runs; None: with all that this process has, except for its protection from the
+            kernel's search for a process to kill.
         descriptors: open files that it inherits, under the same numbers.
         umask: of the command; -1: this process's.
 
@@ -166,7 +166,7 @@ def _not_installed(program: str) -> FailedPrecondition:
 
 
 async def _kill_group(process: asyncio.subprocess.Process) -> None:
-    """Kill a command and wait for its end, but for one that waits for a disk: that ends when the disk answers."""
+    """Kill a command and wait for its end, except for one that waits for a disk: that ends when the disk answers."""
     if process.returncode is not None:
         return
     _signal_group(process)

@@ -90,7 +90,7 @@ class Confinement:
     """The AppArmor profile of packaging/apparmor.d that it gets, where the kernel has it loaded."""
 
     def wrap(self, command: Sequence[str]) -> list[str]:
-        """Return the command line that starts `command` confined; its process id stays, but for a `pid` namespace."""
+        """Return the command line that confines `command`; its process id stays, except with a `pid` namespace."""
         return [
             # Before the namespaces: choom(1) writes to /proc/PID, whose numbers are those outside.
             "choom", "--adjust", str(self.oom_score), "--",

@@ -42,7 +42,7 @@ class ProcessIdentity:
     def of(cls, pid: int) -> "ProcessIdentity | None":
         """The identity of a running process, or None where there is none.
 
-        A zombie counts as none, but for one whose other threads go on after its first has ended.
+        A zombie does not count, except one whose other threads go on after its first has ended.
         """
         try:
             fields = stat_of(pid)
@@ -67,7 +67,7 @@ class ProcessIdentity:
                 os.close(fd)
 
     async def ended(self) -> None:
-        """Return when it has ended; a pidfd tells at once, also of a process that is nobody's child here."""
+        """Return when it has ended; a pidfd tells at once, also of a process that is not our child."""
         try:
             fd = os.pidfd_open(self.pid)
         except ProcessLookupError:

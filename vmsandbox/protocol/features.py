@@ -1,4 +1,4 @@
-"""What an agent can do, by name: Hello agrees on it (docs/protocol.md, "What may change"). Standard library only.
+"""The features of agents; Hello agrees on them (docs/protocol.md, "What may change"). Standard library only.
 
 Every method is a feature of its own name. Others are named here, each with what came with it: fields of requests that
 `Since` marks, or a way of doing things.
@@ -17,10 +17,10 @@ BLOCK_DEVICES = "block_devices"
 """A container is given a disk as a device (`Device.disk`)."""
 
 FEATURES = frozenset({SOURCES_BY_DESCRIPTOR, BLOCK_DEVICES})
-"""Those that are not methods."""
+"""The features that are not methods."""
 
 BEFORE_FEATURES: Mapping[int, frozenset[str]] = {1: frozenset(), 2: FEATURES}
-"""What agents can do that speak a version in which Hello did not name it; their methods are found out by asking."""
+"""The features of agents whose version did not list them in Hello; their methods are found by trying."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Since:
     feature: str
 
     def holds(self, value: Any) -> bool:
-        """As of a `Bound`, which the codec takes it for: it bounds nothing."""
+        """Accept every value, in the interface of a `Bound`."""
         return True
 
 

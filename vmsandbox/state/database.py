@@ -68,7 +68,7 @@ class State:
         """Open the database at `path`, making it where there is none, and migrating it where an older version wrote it.
 
         Raises:
-            FailedPrecondition: a newer version of vmsandbox wrote it, or it is no database.
+            FailedPrecondition: a newer version of vmsandbox wrote it, or it is not a database.
         """
         self._path = path
         fs.touch(path, 0o600)  # SQLite gives what it keeps beside it the same mode

@@ -109,7 +109,7 @@ class StoredSandbox:
     message: str = ""
 
     def restored(self) -> SandboxRecord:
-        """Return the record. Raises ValueError where its state is none that this version knows."""
+        """Return the record. Raises ValueError if this version does not know its state."""
         times = self.timings
         return SandboxRecord(
             id=self.id,

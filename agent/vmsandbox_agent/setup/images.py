@@ -25,7 +25,7 @@ class Images:
         """Wait for the disk and mount it; succeeds when that is done already.
 
         Raises:
-            AgentError: the file system is none that images have.
+            AgentError: the file system is not one that images have.
             OSError: the disk holds no such file system.
         """
         if filesystem not in _FILESYSTEMS:

@@ -14,7 +14,7 @@ def configure_interfaces(interfaces: Sequence[Interface]) -> None:
     """Bring up `lo` and the interfaces, with their names, addresses and routes; can be repeated.
 
     Raises:
-        AgentError: an interface does not exist, or an address is none.
+        AgentError: an interface does not exist, or an address is not valid.
         OSError: the kernel refuses.
     """
     _check(interfaces)

@@ -1,4 +1,4 @@
-"""Device nodes of kernel modules that are not loaded yet: who opens one has the kernel load its module.
+"""Device nodes of kernel modules that are not loaded yet: opening one makes the kernel load its module.
 
 devtmpfs has a node once its driver is there. depmod(8) lists those that may be there before, in `modules.devname`; on
 other machines kmod and systemd-tmpfiles make them, and udev's rules give them their modes.

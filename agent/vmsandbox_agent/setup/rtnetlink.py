@@ -77,7 +77,7 @@ def parse_network(text: str) -> tuple[int, bytes, int]:
     """The family, the packed address and the prefix length of a CIDR text (of a host, without a prefix).
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not valid.
     """
     address, _, length = text.partition("/")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -41,7 +41,7 @@ def attacker(privileged_pod: Pod, volume: Path) -> Iterator[Container]:
 
 @pytest.fixture(scope="module")
 def place(attacker: Container) -> str:
-    """Of the volume, below the share."""
+    """Return the place of the volume below the share."""
     return attacker.output("ls", "/s").strip()
 
 

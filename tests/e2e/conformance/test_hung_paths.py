@@ -30,7 +30,7 @@ def refused(pod: Pod, **config: Any) -> grpc.RpcError:
 
 
 def in_place_of(kind: str, dead: Path) -> dict[str, Any]:
-    """What has a container meet the dead directory."""
+    """Build the configuration with which a container meets the dead directory."""
     localhost = {"profile_type": "Localhost", "localhost_ref": str(dead / "profile.json")}
     return {
         "volume": {"mounts": [{"host_path": str(dead), "container_path": "/mnt"}]},
@@ -40,7 +40,7 @@ def in_place_of(kind: str, dead: Path) -> dict[str, Any]:
 
 
 def refused_together(pod: Pod, configs: Iterable[dict[str, Any]]) -> list[grpc.RpcError]:
-    """What each of these is refused with, all at once: each waits for its deadline."""
+    """Return the errors of these calls, made at once because each waits for its deadline."""
     configs = list(configs)
     with ThreadPoolExecutor(len(configs)) as pool:
         return list(pool.map(lambda config: refused(pod, **config), configs))

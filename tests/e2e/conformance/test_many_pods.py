@@ -19,7 +19,7 @@ PODS = int(os.environ.get("VMSANDBOX_PODS", "8"))
 
 
 def said_by_processes(daemon: Serving, pattern: str) -> list[str]:
-    """What the command lines of the daemon's machines and their helpers say, each once per process."""
+    """Return the words of the command lines of machines and helpers, each once per process."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

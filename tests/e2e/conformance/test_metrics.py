@@ -10,7 +10,7 @@ from tests.support.conformance_client import Container, Cri, Pod, eventually
 
 MIB = 1024 * 1024
 LABELS = 6
-"""Of every metric, before its own."""
+"""The labels of every metric, before its own."""
 
 Values = dict[str, dict[tuple[str, ...], int]]
 

@@ -1,4 +1,4 @@
-"""Who may open what the daemon makes on the host, and which modes the files have that containers make."""
+"""The access rights of the daemon's files on the host, and the modes of files that containers make."""
 
 import grp
 import subprocess
@@ -60,7 +60,7 @@ def test_files_that_containers_make_on_volumes_have_the_modes_that_they_ask_for(
 
 
 def as_nobody(*command: str | Path) -> str:
-    """What a command prints that a user of the host without any rights runs."""
+    """Return the output of a command, run by a user without any rights."""
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     return subprocess.run([*nobody, *command], capture_output=True, text=True, check=True).stdout
 
@@ -73,7 +73,7 @@ def make_set_user_id(pod: Pod, volume: Path) -> None:
 
 
 def test_set_user_id_bits_and_devices_of_a_volume_are_the_machines_in_the_pod(pod: Pod, volume: Path) -> None:
-    """As in a container of runc they mean something, but to the guest's kernel: its users, and its devices."""
+    """They work as in a container of runc, but for the guest's kernel: its users, and its devices."""
     script = "grep ' /v ' /proc/self/mountinfo; mknod /v/zero c 1 5 && head -c 3 /v/zero | wc -c"
     made = pod.run("sh", "-c", script, mounts=[{"container_path": "/v", "host_path": str(volume)}])
     assert "nosuid" not in made.stdout
@@ -81,7 +81,7 @@ def test_set_user_id_bits_and_devices_of_a_volume_are_the_machines_in_the_pod(po
 
 
 def test_what_a_container_makes_set_user_id_on_a_host_path_is_so_on_the_host(pod: Pod, volume: Path) -> None:
-    """As with every runtime whose containers may be root there: docs/security.md says what to do about it."""
+    """Every runtime whose containers may be root has this; docs/security.md says how to prevent it."""
     make_set_user_id(pod, volume)
     assert as_nobody(volume / "id", "-u") == "0\n"
 

@@ -43,7 +43,7 @@ def inside(configured: Pod, web_server: Container) -> Container:
 
 
 def page(address: str) -> str:
-    """What a web server shows, when it has come up."""
+    """Return the page of a web server, when it has come up."""
 
     def fetch() -> str:
         try:

@@ -17,7 +17,7 @@ MEETINGS = {
     "socket": ("listen", "listens", "connect", "connected"),
     "mapping": ("map-write", "written", "map-read", "seen"),
 }
-"""What the first does by a file and says, and what the second then does and says."""
+"""The programs of two containers that meet by a file, and their output."""
 
 
 @pytest.fixture

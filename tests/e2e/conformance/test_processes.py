@@ -1,4 +1,4 @@
-"""What the processes of pods may do, and that those of one pod do not reach another."""
+"""The rights of the processes of pods; those of one pod do not reach another."""
 
 import grp
 import subprocess
@@ -107,7 +107,7 @@ CONNECT = "import socket; socket.socket(socket.AF_UNIX).connect({path!r})"
 
 
 def attempt(user: int, groups: list[int], script: str, path: Path) -> str:
-    """What a process with this user, and one of these groups first, hears when it tries; empty where it may."""
+    """Return the error of an attempt with this user and these groups; empty if it is allowed."""
     ids = [f"--reuid={user}", f"--regid={groups[0]}", f"--groups={','.join(map(str, groups))}"]
     code = script.format(path=str(path))
     ran = subprocess.run(["setpriv", *ids, "/usr/bin/python3", "-c", code], capture_output=True, text=True, check=False)
@@ -115,7 +115,7 @@ def attempt(user: int, groups: list[int], script: str, path: Path) -> str:
 
 
 def secrets(daemon: Serving, pod: Pod) -> dict[Path, str]:
-    """What of a pod nobody may reach but its own processes and root, and how it is tried."""
+    """The files that only a pod's own processes and root may reach, and how access is tried."""
     runtime = daemon.directory / "run/serve/sandboxes" / pod.id
     domain = next((daemon.directory / "libvirt/lib/qemu").glob(f"domain-*-vmsandbox-{pod.id[:4]}*"))
     return {

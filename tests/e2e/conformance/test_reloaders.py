@@ -49,12 +49,12 @@ def start(pod: Pod, reloader: Path, volume: Path) -> Container:
 
 
 def said(container: Container) -> list[str]:
-    """What a reloader has said so far."""
+    """Return the output of a reloader so far."""
     return [line.split(" ", 3)[3] for line in container.log_file.read_text().splitlines() if " F " in line]
 
 
 def told(lines: list[str]) -> list[str]:
-    """Its lines without what no two runs have in common: the name of a version, and how often that is described."""
+    """Return the lines without parts that differ in each run: names of versions, and repetitions."""
     named = (re.sub(r"\.\.[0-9]\S*", "VERSION", line) for line in lines)
     return [line for line in named if line and not re.fullmatch(r"event \d 40000004 VERSION", line)]
 

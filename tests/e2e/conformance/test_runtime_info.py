@@ -1,4 +1,4 @@
-"""What a runtime says of itself."""
+"""The description that a runtime gives of itself."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What pods use, as the node measures it: their machines from outside, their containers in them."""
+"""The usage of pods: machines measured from outside, containers within them."""
 
 import contextlib
 import socket

@@ -62,7 +62,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Screen:
-    """What a client sees, as far as it has looked."""
+    """The output that a client has read so far."""
 
     def __init__(self, running: CommandClient) -> None:
         self._output = running.output()

@@ -35,7 +35,7 @@ AS_A_KUBELET = {
     "masked_paths": MASKED_PATHS,
     "readonly_paths": READONLY_PATHS,
 }
-"""What a kubelet says of each container unless the pod wants it otherwise."""
+"""The settings that a kubelet gives to each container by default."""
 
 
 @dataclass
@@ -50,10 +50,10 @@ class Side:
     shared: dict[str, tuple[Container, Path]] = field(default_factory=dict)
     """Containers that commands share, and the directory of their first volume."""
     answers: dict[str, Answer] = field(default_factory=dict)
-    """Of scripts that have shared a container, by the name of the behaviour."""
+    """The answers of scripts that shared a container, by the name of the behaviour."""
 
     def answer(self, behaviour: Behaviour) -> Answer:
-        """What a behaviour's question is answered."""
+        """Return the answer to a behaviour's question."""
         if behaviour.exec:
             return self._of_command(behaviour)
         if behaviour.alone:

@@ -43,7 +43,7 @@ def example(name: str) -> list[dict[str, Any]]:
 
 
 def said(node: Node, container: str, *manifests: dict[str, Any]) -> list[str]:
-    """What a container of a pod prints, which succeeds."""
+    """Return the output of a container that succeeds."""
     ran = node.run(*manifests, timeout=600)
     assert ran.status == 0, ran.stdout + ran.stderr
     prefix = f"{container} | "

@@ -122,7 +122,7 @@ def test_a_client_reaches_postgresql_over_a_socket_in_a_volume(side: Side) -> No
 
 
 def test_a_user_of_the_volume_s_group_keeps_a_database_in_it(side: Side) -> None:
-    """As in a StatefulSet with fsGroup that is not root; its second container finds what the first left."""
+    """Model a StatefulSet with fsGroup that is not root; its second container finds the data of the first."""
     volume = side.volume("stateful", 0o2770, GROUP)
     user = {"run_as_user": {"value": 2002}, "run_as_group": {"value": 2002}, "supplemental_groups": [GROUP]}
     first = side.start(volume=volume, path="/data", user=user)

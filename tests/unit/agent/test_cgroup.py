@@ -1,4 +1,4 @@
-"""What the agent reads in a container's cgroup."""
+"""The agent's reading of a container's cgroup."""
 
 import os
 import socket

@@ -138,7 +138,7 @@ def test_ctrl_c_after_the_work_changes_nothing() -> None:
 
 
 def test_ctrl_c_is_not_lost_where_python_ignores_exceptions() -> None:
-    """As in the callbacks of weak references, of which importing a module has some."""
+    """Ctrl-C may arrive in callbacks of weak references; importing a module has some."""
     script = """
 import signal, sys, types
 from vmsandbox import __main__

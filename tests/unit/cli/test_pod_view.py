@@ -1,4 +1,4 @@
-"""What `run` prints of its containers' output: long lines in one piece, and each line with its container's name."""
+"""The output of `run`: long lines in one piece, and each line with its container's name."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""What `vmsandbox serve` tells its service manager."""
+"""Messages of `vmsandbox serve` to its service manager."""
 
 import os
 import socket

@@ -294,7 +294,7 @@ def _value(descriptor):
 
 
 def _base(message):
-    """What each configuration needs, and what a field cannot be without."""
+    """Return the fields that each configuration needs, and those that a field depends on."""
     base = {
         "PodSandboxConfig": api.PodSandboxConfig(
             metadata=api.PodSandboxMetadata(name="n", uid="u", namespace="s"),

@@ -37,7 +37,7 @@ class Urls:
 
 @dataclass
 class Two:
-    """What a client sees of both, the fakes of each, and a way to end the delegate."""
+    """A client of both runtimes, their fakes, and a way to end the delegate."""
 
     ours: Served
     theirs: Served

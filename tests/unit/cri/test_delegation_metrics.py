@@ -9,7 +9,7 @@ CPU = "container_cpu_usage_seconds_total"
 
 
 def fitted(keys: dict[str, tuple[str, ...]], *metrics: tuple[str, list[str], int]) -> list[tuple[str, list[str], int]]:
-    """What becomes of one container's metrics."""
+    """Return the result for one container's metrics."""
     wire = [api.Metric(name=name, label_values=labels, value={"value": value}) for name, labels, value in metrics]
     told = api.ListPodSandboxMetricsResponse(
         pod_metrics=[api.PodSandboxMetrics(container_metrics=[api.ContainerMetrics(metrics=wire)])]
@@ -41,5 +41,5 @@ def test_what_the_delegate_alone_has_a_name_for_stays_as_it_is() -> None:
 
 
 def test_a_value_that_the_delegate_does_not_describe_is_not_told() -> None:
-    """Its labels are not known; without any it would have the same as that of every other container."""
+    """The labels are unknown; without labels, the values of all containers would collide."""
     assert fitted({}, (OOM, ["c9"], 1)) == []

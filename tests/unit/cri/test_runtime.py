@@ -358,7 +358,7 @@ async def test_events_come_with_the_statuses_of_their_pod(cri):
 
 
 async def test_a_status_that_cannot_be_told_is_left_out_and_the_events_go_on(cri, caplog):
-    """As a record of an older version may hold it: a number of a guest that no message of the CRI can."""
+    """A record of an older version may hold a guest's number that does not fit into a message of the CRI."""
     call = cri.runtime_stub.GetContainerEvents(api.GetEventsRequest())
     await call.initial_metadata()
     sandbox_id = await cri.sandbox()

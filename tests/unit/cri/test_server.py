@@ -146,7 +146,7 @@ async def test_a_method_that_does_not_exist_is_unimplemented(tmp_path):
 
 @pytest.mark.parametrize("service", ["RuntimeService", "ImageService"])
 def test_every_call_of_the_bindings_is_answered(service):
-    """What the bindings have is overridden, so that a newer version of them cannot add a call unseen."""
+    """Every call of the bindings is overridden, so that a newer version cannot add one unnoticed."""
     from vmsandbox.cri.servicer.images import ImageServicer
     from vmsandbox.cri.servicer.runtime import RuntimeServicer
 

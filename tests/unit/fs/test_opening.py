@@ -111,7 +111,7 @@ every_log_directory = pytest.mark.parametrize(
 
 
 def lead_elsewhere(link: Path, elsewhere: Path) -> None:
-    """What a pod does that may write below /var/log/pods."""
+    """Act like a pod that may write below /var/log/pods."""
     link.parent.mkdir(exist_ok=True)
     if link.exists():
         link.rename(link.with_name("moved"))

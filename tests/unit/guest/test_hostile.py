@@ -68,7 +68,7 @@ async def test_a_broken_frame_ends_the_connection_with_a_reason(name: str, agent
 
 
 async def test_a_malformed_answer_fails_its_request_alone(agent: FakeAgent, session: Session) -> None:
-    """As that of an agent older than this host, which measures by other names; its execs are not to end of that."""
+    """An older agent may measure with other names; that must not end its execs."""
     agent.before = {"measure_containers": hang, "list_containers": hang}
     measured = asyncio.create_task(session.request(MeasureContainers(), 60))
     await until(lambda: len(agent.requests) == 1)

@@ -64,7 +64,7 @@ class Daemon:
         return self.connections[-1]
 
     def stop(self, *, told: bool = True) -> None:
-        """It ends; with `told` the closed connection is noticed at once."""
+        """Stop the server; with `told` the closed connection is noticed at once."""
         self.runs = False
         client = self.connections[-1]
         client.alive = False

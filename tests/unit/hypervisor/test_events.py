@@ -169,7 +169,7 @@ async def test_a_machine_that_ended_while_it_was_created_does_not_run(source: Li
 
 
 async def test_forgetting_a_machine_that_runs_changes_nothing(source: Libvirt) -> None:
-    """As when a second one of its name is refused."""
+    """This happens when a second machine of the same name is refused."""
     events = source.hub.listen()
     await source.started("m")
     source.hub.expect("m")

@@ -127,7 +127,7 @@ def test_a_process_may_be_called_anything(program: str, start: Start, name: str)
 
 @pytest.mark.parametrize("called", [b"\xff", b"x kB", b"VmRSS: 1 kB", b"a\nVmRSS: 1 kB"])
 def test_a_qemu_may_call_itself_what_it_likes(called: bytes, start: Start, name: str) -> None:
-    """Its guest may have taken it over."""
+    """Any name is possible: the guest may have taken QEMU over."""
     process = start(name)
     processes = QemuProcesses()
     assert processes.usage(name).memory > MIB

@@ -1,4 +1,4 @@
-"""What skopeo says, as this program tells it; the sentences are skopeo's own, of failures that were made."""
+"""The translation of skopeo's messages; they are skopeo's own, from real failures."""
 
 import errno
 

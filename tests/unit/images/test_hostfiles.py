@@ -25,7 +25,7 @@ def write(path: Path, text: str = "x") -> Path:
 
 
 def copied(etc: Path, tmp_path: Path, registry: str, settings: ImageSettings | None = None) -> dict[str, str]:
-    """What skopeo has for a pull."""
+    """Return the files that skopeo gets for a pull."""
     work = Workspace(tmp_path / "work", Account(os.geteuid(), os.getegid()))
     work.make()
     HostFiles.of(settings or ImageSettings(), etc).copy(work, registry)

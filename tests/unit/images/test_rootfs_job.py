@@ -1,4 +1,4 @@
-"""What the program that builds root images is told, and what becomes of its errors."""
+"""The input of the builder of root images, and its errors."""
 
 import json
 from pathlib import Path

@@ -42,7 +42,7 @@ def content(entry: Entry, archive: bytes) -> bytes:
 
 
 def repacked(archive: bytes) -> dict[str, tarfile.TarInfo]:
-    """What tarfile reads from the stream that tar2sqfs gets."""
+    """Return the entries that tarfile reads from the stream that tar2sqfs gets."""
     tree = merged_tars(archive)
     stream = b"".join(pack(tree, [io.BytesIO(archive)], Budget(RootLimit())))
     with tarfile.open(fileobj=io.BytesIO(stream)) as tar:

@@ -1,4 +1,4 @@
-"""What an inventory may say, and where its errors point."""
+"""The fields of an inventory, and the places of its errors."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a support bundle leaves out, and how archives of hosts are taken."""
+"""The secrets that a support bundle omits, and the handling of archives of hosts."""
 
 import io
 import tarfile

@@ -285,7 +285,7 @@ stringData: {{.dockerconfigjson: '{json.dumps(config)}'}}
 
 
 class TestResources:
-    """What the machine is sized for: 1 CPU and 256 MiB where nothing is declared."""
+    """The size of the machine: 1 CPU and 256 MiB if nothing is declared."""
 
     @pytest.mark.parametrize(
         ("init", "containers", "cpu", "memory"),

@@ -68,7 +68,7 @@ async def test_a_killed_command_that_waits_for_a_disk_is_not_waited_for(monkeypa
 
 @pytest.fixture
 def protected(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As the unit of systemd has it (OOMScoreAdjust=). Few may go below 0: this is 100, and told to be negative."""
+    """Set a score like the unit of systemd (OOMScoreAdjust=). Few may go below 0, so 100 stands for it."""
     before = OWN_SCORE.read_text()
     OWN_SCORE.write_text("100")
     assert commands.oom_score_of("self") == 100

@@ -26,7 +26,7 @@ NOT_READ = {"SandboxRecord.vsock", "SandboxRecord.acknowledged"}
 
 
 def found(path: Path, schema: int, kind: str, body: dict[str, Any]) -> object:
-    """What a State makes of a database with that one record."""
+    """Return the records that State reads from a database with that one record."""
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE TABLE record (kind TEXT, id TEXT, body TEXT, PRIMARY KEY (kind, id)) WITHOUT ROWID")
         database.execute("INSERT INTO record VALUES (?, ?, ?)", (kind, body["id"], json.dumps(body)))

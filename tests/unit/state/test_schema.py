@@ -1,4 +1,4 @@
-"""What is on disk changes only in ways that other versions of vmsandbox can live with, or with a migration.
+"""The schema on disk changes only in ways that other versions of vmsandbox accept, or with a migration.
 
 The golden file holds every field that a record is stored with, those of the model's classes among them.
 """
@@ -19,7 +19,7 @@ def now() -> Schema:
 
 
 def faults(before: Schema, after: Schema) -> list[str]:
-    """What a program that has `after` would misread in records that one with `before` has written."""
+    """Yield the fields that a program with `after` would misread in records of one with `before`."""
     new = new_fields(before, after).items()
     return changed(before, after) + [f"{where} is new and has no default" for where, told in new if " = " not in told]
 

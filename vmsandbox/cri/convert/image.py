@@ -71,7 +71,7 @@ def set_image_ref(spec: api.ImageSpec, image_id: str) -> None:
 
 
 def image_spec_document(model: ImageConfig) -> dict[str, object]:
-    """The configuration in the form of the OCI image-spec, as the verbose status has it."""
+    """The configuration in the form of the OCI image-spec, as in the verbose status."""
     members: dict[str, object] = {
         "User": model.user,
         "Env": list(model.env),

@@ -9,7 +9,7 @@ from vmsandbox.model import IdMapping, Namespaces, UserNamespace
 
 
 def namespaces_from_cri(wire: api.NamespaceOption) -> Namespaces:
-    """Which namespaces are shared with whom; an absent message is POD for all, PID too, as the CRI has it."""
+    """Which namespaces are shared with whom; an absent message is POD for all, PID too, as in the CRI."""
     return Namespaces(
         network=enums.from_cri(enums.NAMESPACE_MODE, wire.network, "NamespaceOption.network"),
         pid=enums.from_cri(enums.NAMESPACE_MODE, wire.pid, "NamespaceOption.pid"),

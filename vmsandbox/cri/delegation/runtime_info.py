@@ -1,4 +1,4 @@
-"""What a node with two runtimes is, and what happens in either."""
+"""The description of a node with two runtimes, and the events of both."""
 
 import asyncio
 from collections.abc import AsyncGenerator

@@ -81,7 +81,8 @@ class RuntimeInfoServicer(Servicer):
     ) -> AsyncIterator[api.ContainerEventResponse]:
         """Yield events from now on. The headers are sent when the subscription has begun.
 
-        An event that cannot be told is left out, and logged: it is one sandbox's, and the stream is everybody's.
+        An event that cannot be told is left out, and logged: it is one sandbox's, and the stream also belongs to
+        others.
         """
         async with aclosing(self.service.events()) as events:
             await context.send_initial_metadata(())

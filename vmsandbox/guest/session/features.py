@@ -1,4 +1,4 @@
-"""What the agent of a machine can do, which may be of an older version of vmsandbox than this one, or of a newer."""
+"""The features of a machine's agent, which may be of an older or a newer version of vmsandbox."""
 
 from vmsandbox.errors import Unimplemented
 from vmsandbox.protocol.features import BEFORE_FEATURES, FEATURES, needed

@@ -203,7 +203,7 @@ class Session:
         return self._control
 
     async def wait_closed(self) -> VmsandboxError:
-        """Return when the session has closed, with the reason; for who watches over the sandbox."""
+        """Return when the session has closed, with the reason; the sandbox's watch calls this."""
         while self._state is not RunState.CLOSED:
             await self._changed.wait()
         return self._unavailable()

@@ -56,7 +56,7 @@ class InputStream:
 
         Raises:
             FailedPrecondition: the process does not read its input any more, or `close_write` was called.
-            Unavailable: the session is closed, or the stream cannot be had.
+            Unavailable: the session is closed, or the stream cannot be opened.
         """
         if self._finished:
             raise FailedPrecondition(f"{self._name} was closed for writing")

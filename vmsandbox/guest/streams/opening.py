@@ -51,7 +51,7 @@ async def open_stream(session: Session, request: OpenStream | OpenPort) -> Conne
 
 
 class Reopening:
-    """Opens a stream as often as it is lost, until the session is closed or the stream cannot be had."""
+    """Opens a stream as often as it is lost, until the session is closed or the stream cannot be opened."""
 
     def __init__(self, name: str, session: Session, open_once: Callable[[], Awaitable[Connection]]) -> None:
         """`open_once` opens the stream at the position it has reached."""

@@ -71,7 +71,7 @@ class OutputStream:
         """The next bytes, less than `PIECE` and a chunk. Cancelling it loses none.
 
         Raises:
-            Unavailable: the session is closed, or the stream cannot be had any more.
+            Unavailable: the session is closed, or the stream cannot be opened any more.
             NotFound: the agent does not have the process.
         """
         while not self._ended:

@@ -53,7 +53,7 @@ class Transport(Protocol):
         ...
 
     async def diagnose(self) -> TransportBroken | None:
-        """Why the transport itself is broken, for who has just lost a connection; None while it is whole."""
+        """Why the transport itself is broken, for code that has just lost a connection; None while it is whole."""
         ...
 
 

@@ -128,7 +128,7 @@ class VhostDevice:
         )
 
     async def wait_ended(self) -> None:
-        """Return when the daemon has ended, for who watches over it."""
+        """Return when the daemon has ended; its watch calls this."""
         await self.identity.ended()
 
     def stop(self) -> None:
@@ -167,7 +167,7 @@ def _seen(error: Exception) -> str:
 
 
 async def connect_hybrid(path: Path, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to a port of a guest by hybrid vsock, as Firecracker has it: all ports are behind one socket.
+    """Connect to a port of a guest by hybrid vsock, as in Firecracker: all ports are behind one socket.
 
     A client names the port with `CONNECT port`, and is answered `OK` and a number when the guest takes the connection.
     The connection is the caller's. `path` is that Unix socket.

@@ -1,6 +1,6 @@
 """Libvirt's Python bindings, quiet, and its event loop, of which a process has one for all connections.
 
-Every error is raised, and shall not be written to stderr as well. Who wants to see what libvirt does sets
+Every error is raised, and shall not be written to stderr as well. A person who wants to see what libvirt does sets
 LIBVIRT_LOG_OUTPUTS and LIBVIRT_LOG_FILTERS (docs/debugging.md).
 """
 

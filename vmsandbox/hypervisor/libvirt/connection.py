@@ -70,7 +70,7 @@ class Connection:
             reconnected: called after each new connection to a restarted daemon.
 
         Raises:
-            InvalidArgument: the URI is none of these.
+            InvalidArgument: the URI is not one of these.
             FailedPrecondition: this host lacks what libvirt needs.
             Unavailable: no daemon answers.
         """
@@ -222,7 +222,7 @@ async def _in_daemon_thread(work: Callable[[], T]) -> T:
 
 
 def _embedded_root(uri: str) -> Path | None:
-    """The directory of an embedded libvirt. Raises InvalidArgument for a URI that is none of ours."""
+    """The directory of an embedded libvirt. Raises InvalidArgument for a URI that we do not support."""
     parts = urlsplit(uri)
     if parts.scheme in ("qemu", "qemu+unix") and parts.path in ("/system", "/session"):
         return None

@@ -25,7 +25,7 @@ _UNSEEN = (MachineState.GONE, "ended while libvirt was away, for an unknown reas
 class EventHub:
     """Knows the machines of one hypervisor that run, and tells listeners of each that does so no more, once.
 
-    Its methods belong to the event loop, but for `subscribe`, whose callbacks come from libvirt's thread.
+    Its methods belong to the event loop, except `subscribe`, whose callbacks come from libvirt's thread.
     """
 
     def __init__(self) -> None:

@@ -212,7 +212,7 @@ def apart(work: Callable[[], T], network: Path | None) -> T:
         network: the network namespace to work in; None: a new one, empty.
 
     Raises:
-        FailedPrecondition: the namespaces cannot be had.
+        FailedPrecondition: the namespaces cannot be made.
     """
     with ThreadPoolExecutor(1, "apart") as thread:
         try:

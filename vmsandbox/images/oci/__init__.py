@@ -1,4 +1,4 @@
-"""What images say of themselves (OCI image-spec, docker schema 2): references, manifests, indexes, configurations.
+"""Documents of images (OCI image-spec, docker schema 2): references, manifests, indexes, configurations.
 
 Pure functions over bytes that registries and makers of images have written: bounded, and each value checked before it
 is used.

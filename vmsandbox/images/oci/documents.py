@@ -76,7 +76,7 @@ def text(value: object, what: str) -> str:
     """A string that may become an argument or an environment variable: no NUL, encodable.
 
     Raises:
-        Malformed: it is none.
+        Malformed: it is not valid.
     """
     string = checked(value, str, what)
     if "\0" in string or any("\ud800" <= c <= "\udfff" for c in string):

@@ -80,7 +80,7 @@ def parse_index(raw: bytes) -> tuple[IndexEntry, ...]:
     """The manifests of an index, in its order.
 
     Raises:
-        Malformed: it is none.
+        Malformed: it is not valid.
     """
     entries = member(load(raw, "the index"), "manifests", list, "the index")
     return tuple(_index_entry(checked(entry, dict, "a manifest of the index")) for entry in entries)
@@ -128,7 +128,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     """An image's manifest.
 
     Raises:
-        Malformed: it is none, or not that of a container image.
+        Malformed: it is not valid, or not that of a container image.
         Unimplemented: docker schema 1, or layers of a kind that cannot be read (encrypted ones).
     """
     document = load(raw, "the manifest")

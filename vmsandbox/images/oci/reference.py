@@ -34,7 +34,7 @@ class Reference:
         """The full name that `text` stands for.
 
         Raises:
-            InvalidArgument: it is no name of an image.
+            InvalidArgument: it is not the name of an image.
         """
         rest, at, digest = text.partition("@")
         name, tag = _split_tag(rest)
@@ -64,7 +64,7 @@ class Reference:
         return Reference(self.registry, self.repository, digest=digest)
 
     def __str__(self) -> str:
-        """The full name, as an image's repo_tags and repo_digests have it."""
+        """The full name, in the form of repo_tags and repo_digests."""
         return f"{self.name}@{self.digest}" if self.digest else f"{self.name}:{self.tag}"
 
 

@@ -15,7 +15,7 @@ from vmsandbox.images.rootfs.layers import Layer, RootLimit
 from vmsandbox.process import Account, Confinement, Limits
 
 _PROGRAM = (sys.executable, "-B", "-m", "vmsandbox.images.rootfs")
-"""It writes no byte code: nothing but what it was handed."""
+"""The builder's program. Python writes no byte code for it, because it may write only its open files."""
 
 _FIXED_MEMORY = 256 << 20
 """Bytes that the builder takes beside the tree: Python, and the history of a zstd stream (128 MiB)."""

@@ -14,7 +14,7 @@ class Catalogue:
     """Reads the index anew for every answer, since other processes write it; remembers configurations."""
 
     def __init__(self, parts: Parts) -> None:
-        """Tell of the store that has these parts. Raises InvalidArgument where a pinned image's name is none."""
+        """Tell of the store that has these parts. Raises InvalidArgument where a pinned image's name is not valid."""
         self._parts = parts
         self._pinned = frozenset(str(Reference.parse(name)) for name in parts.settings.pinned)
         self._configs: dict[str, ImageConfig] = {}

@@ -73,7 +73,7 @@ class Index:
         """The image of this id, tag, digest, or beginning of an id that no other image's has.
 
         Raises:
-            InvalidArgument: it is no name, or the beginning of several ids.
+            InvalidArgument: it is not a name, or the beginning of several ids.
         """
         as_id = _ID.fullmatch(name_or_id)
         full_id = f"sha256:{as_id[1]}" if as_id else ""

@@ -39,7 +39,7 @@ class Candidate:
         """Read the documents.
 
         Raises:
-            Malformed: they are no image, or not of one image.
+            Malformed: they are not an image, or not of one image.
             NotFound: the image is for another platform.
             ResourceExhausted: its layers are larger than a root may be, even compressed.
         """
@@ -57,7 +57,7 @@ class Candidate:
         return cls(manifest_raw, config_raw, manifest, config)
 
     def record(self, name: Reference | None, digest: str) -> ImageRecord:
-        """The image as the index has it.
+        """Return the image in the form of the index.
 
         Args:
             name: by which it is known; None: by its id alone.

@@ -114,7 +114,7 @@ class Roots:
             os.close(fd)
 
     def drop(self, chain_id: str) -> None:
-        """Remove a root image that is not held; who needs it makes it again."""
+        """Remove a root image that is not held; a process that needs it makes it again."""
         path = self.path(chain_id)
         if path.exists():
             _drop(path)

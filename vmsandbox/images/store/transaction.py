@@ -98,7 +98,7 @@ class Work:
                 await _remove(staging)
 
     async def tidy(self) -> None:
-        """Remove all that no image needs, unless somebody is adding: who does, tidies up at the end."""
+        """Remove all that no image needs, unless another process is adding: that one tidies up at the end."""
         await asyncio.to_thread(self._tidy)
 
     def _tidy(self) -> None:

@@ -21,7 +21,7 @@ _PARAMETERS = ("sys/module/kvm_intel/parameters/nested", "sys/module/kvm_amd/par
 
 
 def facts(root: Path) -> dict[str, object]:
-    """What there is below a root directory, which is `/` but for tests."""
+    """Collect facts below a root directory, which is `/` except in tests."""
     memory = _memory(_read(root / "proc/meminfo"))
     return {
         "kernel": platform.release(),

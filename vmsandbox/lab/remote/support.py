@@ -24,7 +24,7 @@ _NAMES = (
     r"[\w.-]*(?:password|passwd|passphrase|secret|token|credential|api[-_]?key|private[-_]?key|access[-_]?key)[\w-]*"
     r"|creds|auth|cookie|[\w-]*authorization"
 )
-"""What something is called whose value is a secret; `auth` is docker's."""
+"""The names of settings whose values are secret; `auth` is docker's."""
 _VALUE = r"\\?\"(?:[^\"\\\n]|\\.)*\"?|'[^'\n]*'?|[^\n]+"
 """In quotes, or to the end of the line."""
 _PATTERNS = (
@@ -106,7 +106,7 @@ def _file(path: Path) -> str:
 
 
 def _said(*command: str) -> str:
-    """What a command prints, with its own name above."""
+    """Return the output of a command, below its name."""
     begin = f"$ {' '.join(command)}\n"
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""core/v1: Container and what it holds, but for volumes and security."""
+"""core/v1: Container and its fields, except volumes and security."""
 
 import enum
 from dataclasses import dataclass, field

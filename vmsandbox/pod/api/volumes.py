@@ -29,7 +29,7 @@ class EmptyDir(Located):
 
     @property
     def limit(self) -> int | None:
-        """Bytes; 0 is no limit, as in Kubernetes."""
+        """Bytes; 0 means no limit, as in Kubernetes."""
         return self.size_limit.whole or None if self.size_limit else None
 
 

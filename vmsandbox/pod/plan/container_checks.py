@@ -24,7 +24,7 @@ _HEADER = re.compile(r"[ -~]*")
 
 
 def check_container(container: Container, volumes: Mapping[str, Volume]) -> None:
-    """Raise InvalidArgument for the first thing that cannot be; `volumes` are the pod's by their names."""
+    """Raise InvalidArgument for the first error; `volumes` are the pod's by their names."""
     for variable in ("run_as_user", "run_as_group"):
         check_id(container.security_context.at, variable, getattr(container.security_context, variable))
     for port in container.ports:
@@ -77,7 +77,7 @@ def _check_mount(mount: VolumeMount, container: Container, volumes: set[str]) ->
 
 
 def check_actions(container: Container) -> None:
-    """Raise InvalidArgument for the first hook or probe that cannot be."""
+    """Raise InvalidArgument for the first hook or probe that is not valid."""
     for hook in (container.lifecycle.post_start, container.lifecycle.pre_stop):
         if hook is not None:
             _check_handler(hook, container)

@@ -1,4 +1,4 @@
-"""securityContext of pod and container, as the CRI has it; the defaults are the kubelet's."""
+"""securityContext of pod and container, as in the CRI; the defaults are the kubelet's."""
 
 from dataclasses import replace
 from pathlib import Path

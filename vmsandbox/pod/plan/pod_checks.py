@@ -7,7 +7,7 @@ from vmsandbox.quantity import ZERO
 
 
 def check_pod(pod: Pod) -> None:
-    """Raise InvalidArgument for the first thing that cannot be."""
+    """Raise InvalidArgument for the first error."""
     matches(pod.metadata.at.of("name"), SUBDOMAIN, pod.metadata.name)
     matches(pod.metadata.at.of("namespace"), LABEL, pod.metadata.namespace)
     spec = pod.spec
@@ -28,7 +28,7 @@ def check_pod(pod: Pod) -> None:
 
 
 def check_object(found: ConfigMap | Secret) -> None:
-    """Raise InvalidArgument for the first thing that a ConfigMap or a Secret cannot be."""
+    """Raise InvalidArgument for the first thing of a ConfigMap or a Secret."""
     matches(found.metadata.at.of("name"), SUBDOMAIN, found.metadata.name)
     fields = {"data": found.data.keys()}
     fields |= {"binaryData": found.binary_data.keys()} if isinstance(found, ConfigMap) else {}

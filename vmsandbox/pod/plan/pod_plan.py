@@ -50,7 +50,7 @@ class PodPlan:
         return f"{self.sandbox.metadata.namespace}/{self.sandbox.metadata.name}"
 
     def restart_policy(self, container: Container) -> RestartPolicy:
-        """When a container is started again; an init container that has succeeded never is, but for sidecars."""
+        """When a container is started again; an init container that has succeeded never is, except a sidecar."""
         policy = self.spec.restart_policy
         if container not in self.spec.init_containers:
             return policy
@@ -100,7 +100,7 @@ def plan_pod(manifest: Manifest, settings: PlanSettings) -> PodPlan:
     """The plan of a pod.
 
     Raises:
-        InvalidArgument: what the manifest says cannot be, with its file, line and field.
+        InvalidArgument: the manifest is not valid; names its file, line and field.
     """
     check_pod(manifest.pod)
     objects: list[ConfigMap | Secret] = [*manifest.config_maps.values(), *manifest.secrets.values()]

@@ -9,11 +9,11 @@ from vmsandbox.pod.api import Container, PodSpec, ResourceRequirements
 from vmsandbox.quantity import ZERO, Quantity
 
 _PERIOD = 100_000
-"""Microseconds of a CFS period, as the kubelet has it."""
+"""Microseconds of a CFS period, as in the kubelet."""
 _LEAST_QUOTA = 1000
 _LEAST_SHARES, _MOST_SHARES = 2, 262_144
 _NEVER_KILLED, _KILLED_FIRST = -997, 1000
-"""oom_score_adj of containers of a Guaranteed and of a BestEffort pod, as the kubelet has it."""
+"""oom_score_adj of containers of a Guaranteed and of a BestEffort pod, as in the kubelet."""
 
 Amounts = Callable[[Container], Quantity]
 

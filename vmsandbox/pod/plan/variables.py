@@ -42,7 +42,7 @@ def unknown_names(text: str, values: Mapping[str, str]) -> tuple[str, ...]:
 
 
 _NAME = re.compile(r"[ -<>-~]+")
-"""Printable ASCII but `=`, as Kubernetes has it since 1.30."""
+"""Printable ASCII but `=`, as in Kubernetes since 1.30."""
 
 
 def environment(facts: PodFacts, container: Container) -> dict[str, str]:

@@ -88,7 +88,7 @@ def sub_path_of(mount: VolumeMount, environment: Mapping[str, str]) -> str:
 
 
 def check_sub_path(mount: VolumeMount, volume: VolumePlan, environment: Mapping[str, str]) -> None:
-    """Raise InvalidArgument for a sub-path that is none, or that is not among the files of a configMap or the like."""
+    """Raise InvalidArgument for a sub-path that is not valid, or not among the files of a configMap or the like."""
     wanted = PurePosixPath(sub_path_of(mount, environment))
     if isinstance(volume, Files) and wanted.parts:
         there = {path for name in volume.files for path in (PurePosixPath(name), *PurePosixPath(name).parents)}

@@ -55,7 +55,7 @@ _DATA = "..data"
 
 
 def write_files(directory: Path, files: Mapping[str, File], owner: Owner) -> None:
-    """Make `directory` hold exactly these files; who reads meanwhile sees all of the old or all of the new.
+    """Make `directory` hold exactly these files; a reader sees meanwhile all of the old or all of the new.
 
     Args:
         directory: exists, and is written by this function alone.

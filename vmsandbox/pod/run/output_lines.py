@@ -59,7 +59,7 @@ class Tail:
 
     @property
     def text(self) -> str:
-        """At most 80 lines and 2048 bytes, as the kubelet has it."""
+        """At most 80 lines and 2048 bytes, as in the kubelet."""
         lines = self._kept.decode(errors="replace").splitlines(keepends=True)
         return "".join(lines[-_TAIL_LINES:])
 

@@ -14,7 +14,7 @@ from vmsandbox.pod.run.volumes import PodVolumes
 from vmsandbox.process import run
 
 EXIT_DEADLINE = 124
-"""Exit code of a pod whose activeDeadlineSeconds have passed, as timeout(1) has it."""
+"""Exit code of a pod whose activeDeadlineSeconds have passed, as in timeout(1)."""
 
 EXIT_EVICTED = 137
 """Exit code of a pod that used more of a volume than it may: that of a process that was killed."""

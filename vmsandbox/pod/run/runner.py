@@ -42,7 +42,7 @@ async def run_pod(
         backoff: between the restarts of a container; the kubelet's where it is not given.
 
     Raises:
-        VmsandboxError: an image cannot be had, a container not be made; the machine could not start, or has died.
+        VmsandboxError: an image cannot be pulled, a container cannot be made; the machine could not start, or has died.
     """
     images = await _get_images(plan, runtime, observer)
     _check_users(plan, images)

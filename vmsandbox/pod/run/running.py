@@ -14,7 +14,7 @@ from vmsandbox.pod.run.actions import ProbeFailure, until_dead, until_started
 from vmsandbox.pod.run.pod_context import PodContext
 
 _LEAST_GRACE = 2.0
-"""Seconds that a container has to end after its preStop hook, however long that took, as the kubelet has it."""
+"""Seconds that a container has to end after its preStop hook, however long that took, as in the kubelet."""
 _HTTP_HOOK = 30.0
 """Seconds that a postStart hook waits for the answer to its HTTP request."""
 

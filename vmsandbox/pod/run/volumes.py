@@ -106,7 +106,7 @@ class PodVolumes:
         return isinstance(volume, EmptyDir) and volume.medium is Medium.MEMORY and self._guest_tmpfs and plain
 
     def memory_size(self, empty: EmptyDir) -> int:
-        """Bytes of a memory volume: at most what the pod may use in all, as the kubelet has it."""
+        """Bytes of a memory volume: at most what the pod may use in all, as in the kubelet."""
         memory = self.plan.facts.resources.memory.whole
         return min(empty.limit or memory, memory)
 
@@ -155,7 +155,7 @@ def check_host_path(volume: HostPath) -> None:
     """Find that the host has what a volume asks for, or make it.
 
     Raises:
-        InvalidArgument: it has not, or it cannot be made.
+        InvalidArgument: it does not exist, or it cannot be made.
     """
     path = Path(volume.path)
     at = volume.at.of("path")

@@ -93,7 +93,7 @@ class CreateContainer:
     stdin: bool = False
     tty: bool = False
     pid_namespace: OptionalId = ""
-    """Whose PID namespace it joins: `POD_NAMESPACE`, or the id of a container; empty: as the spec has it."""
+    """Whose PID namespace it joins: `POD_NAMESPACE`, or the id of a container; empty: the one in the spec."""
     devices: Annotated[tuple[Device, ...], AtMost(4096)] = ()
     all_devices: bool = False
     """Give it every device of the guest, as a privileged container has them."""
@@ -148,7 +148,7 @@ class ContainerState:
 
     container_id: Id
     status: Annotated[str, Matching("created|running|stopped")]
-    """`created`, `running` or `stopped`, as crun state has it."""
+    """`created`, `running` or `stopped`, as in crun state."""
     pid: Annotated[int, Between(0, 2**31 - 1)] = 0
     exit_code: ExitCode = 0
 

@@ -85,7 +85,7 @@ class HelloReply:
     proof: Digits = ""
     """The proof that the agent knows the machine's secret."""
     features: Annotated[tuple[Printable, ...], AtMost(256)] = ()
-    """What the agent can do (`protocol.features`), in version `FEATURES_NAMED` and later."""
+    """The features of the agent (`protocol.features`), in version `FEATURES_NAMED` and later."""
 
 
 @dataclass(frozen=True, slots=True)

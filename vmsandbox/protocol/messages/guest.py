@@ -54,7 +54,7 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Dns:
-    """resolv.conf(5), as CRI's DNSConfig has it."""
+    """resolv.conf(5), as in CRI's DNSConfig."""
 
     servers: Annotated[tuple[Text, ...], _Several] = ()
     searches: Annotated[tuple[Text, ...], _Several] = ()
@@ -106,7 +106,7 @@ class MakeTmpfs:
 
     name: Id
     size: Count = 0
-    """Bytes; 0, or more than the guest's memory: half of that, as tmpfs(5) has it."""
+    """Bytes; 0, or more than the guest's memory: half of that, as in tmpfs(5)."""
     mode: Annotated[int, Between(0, 0o7777)] = 0o777
     group: UserId = 0
     """The gid that owns it."""

@@ -98,7 +98,7 @@ class ProcessMeasures:
     processes: Count
     threads: Count
     threads_max: Count
-    """pids.max, or where that is no limit, the guest's own (kernel.threads-max)."""
+    """pids.max, or if that has no limit, the guest's own (kernel.threads-max)."""
     descriptors: Count
     """File descriptors; the count ends at some thousands, as does that of sockets."""
     sockets: Count

@@ -1,6 +1,6 @@
 """Raw block volumes: block devices and files of the host that become disks of a machine (CRI Device).
 
-`nodes` makes the device node that QEMU opens, and is the record of who has which device; `disks` plugs them in for
+`nodes` makes the device node that QEMU opens, and is the record of the users of each device; `disks` plugs them in for
 containers; `sizes` tells the guest of a device that has grown.
 """
 

@@ -43,7 +43,7 @@ class BlockDisks:
 
         Args:
             user: the container.
-            wanted: its devices; one that is not to be written (`permissions` without w) cannot be.
+            wanted: its devices; one without w in `permissions` is opened read-only.
             mapped: whether its pod has a user namespace.
 
         Raises:

@@ -29,7 +29,7 @@ from vmsandbox.state import ContainerRecord
 _log = log.get(__name__)
 
 START_FAILED = 128
-"""Exit code of a container whose process could not be started, as containerd has it."""
+"""Exit code of a container whose process could not be started, as in containerd."""
 
 
 class Container:
@@ -46,7 +46,7 @@ class Container:
 
     @property
     def record(self) -> ContainerRecord:
-        """What is known of it."""
+        """The record of the container."""
         return self.keeper.record
 
     @property
@@ -134,7 +134,7 @@ class Container:
 
         Raises:
             FailedPrecondition: it has ended.
-            InvalidArgument: limits that cannot be.
+            InvalidArgument: limits that are not possible.
         """
         async with self._lock:
             self.require(ContainerCall.UPDATE)
@@ -185,7 +185,7 @@ class Container:
         self.keeper.save(disks=machine.disks.of(self.record.id), blocks=machine.blocks.of(self.record.id))
         user = await machine.client.create_container(request)
         await self._follow()
-        self._context.running()  # It may have died meanwhile, when this was no container yet.
+        self._context.running()  # It may have died meanwhile, when this was not a container yet.
         self.keeper.tell(
             ContainerEventKind.CREATED,
             state=ContainerState.CREATED,
@@ -207,7 +207,7 @@ class Container:
             self.keeper.tell(ContainerEventKind.STARTED, state=ContainerState.RUNNING, started_at=time.time_ns())
 
     async def _runs(self) -> bool:
-        """Whether it was started, as the agent has it."""
+        """Return whether the container was started, from the agent's list."""
         listed = await self._context.running().client.list_containers()
         return any(state.container_id == self.record.id and state.status != "created" for state in listed)
 

@@ -37,7 +37,7 @@ def new_record(
 
     Raises:
         AlreadyExists: a container of that name and attempt is there.
-        InvalidArgument: its configuration cannot be.
+        InvalidArgument: its configuration is not valid.
         Unimplemented: it asks for what the guest does not have.
         NotFound: the store does not hold its image; the container whose processes it is to share is not there.
     """

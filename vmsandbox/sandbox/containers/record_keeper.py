@@ -12,7 +12,7 @@ from vmsandbox.sandbox.containers.context import ContainerContext
 from vmsandbox.state import ContainerRecord
 
 EXIT_UNKNOWN = 255
-"""Exit code of a container whose machine died, as containerd has it for a task whose shim died."""
+"""Exit code of a container whose machine died, as in containerd for a task whose shim died."""
 
 
 class RecordKeeper:

@@ -15,7 +15,7 @@ KILL_DEADLINE = 30.0
 
 
 async def stop(context: ContainerContext, keeper: RecordKeeper, timeout: float) -> None:
-    """As `Container.stop`; that it has ended comes from the agent, by way of the keeper."""
+    """Stop a container, see `Container.stop`. The agent reports its end, which the keeper records."""
     record = keeper.record
     if record.state not in (ContainerState.CREATED, ContainerState.RUNNING):
         return

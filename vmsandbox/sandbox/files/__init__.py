@@ -1,4 +1,4 @@
-"""What containers mount, and where a sandbox keeps its files on the host.
+"""The mounts of containers, and the files of a sandbox on the host.
 
 `directories` are the sandbox's own. `volumes` finds for each mount of a container where the guest has it: below the
 virtio-fs share (`shared_volumes`), in the guest's memory (`synced_volumes`, tmpfs), or on an image's disk

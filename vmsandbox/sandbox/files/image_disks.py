@@ -1,4 +1,4 @@
-"""The root images that are plugged into one machine: each once, for as long as a container of it has it."""
+"""The root images that are plugged into one machine: each once, for as long as a container uses it."""
 
 import asyncio
 import contextlib

@@ -1,7 +1,7 @@
 """Which mount below the share has a source in it already, and which belong below one that comes now: no I/O.
 
 A source is known by its file system and its path in that, whatever path of the host leads to it: a bind mount, as a
-kubelet makes it for a sub-path, is what it shows. That is where to look; who uses an answer opens it, and compares.
+kubelet makes it for a sub-path, is what it shows. That is where to look; the user of an answer opens it, and compares.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

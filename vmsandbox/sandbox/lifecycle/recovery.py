@@ -1,8 +1,8 @@
 """Sandboxes taken back from the state database, after this process was killed or restarted (docs/on-disk.md).
 
-Machines and containers have gone on meanwhile. Every sandbox is known at once, as its record has it. Beside everything
-else, the record is then compared with what the hypervisor and the agent say; a sandbox that cannot be taken back is
-NOTREADY, and a container EXITED, with the reason. Whatever goes wrong with one sandbox ends that one alone.
+Machines and containers have gone on meanwhile. Every sandbox is known at once, in the state of its record. Beside
+everything else, the record is then compared with what the hypervisor and the agent say; a sandbox that cannot be taken
+back is NOTREADY, and a container EXITED, with the reason. Whatever goes wrong with one sandbox ends that one alone.
 """
 
 import asyncio

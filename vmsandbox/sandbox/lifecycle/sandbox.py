@@ -53,7 +53,7 @@ class Sandbox:
         self._removed = False
         self._starting: asyncio.Task[None] | None = None
         self._machine: Machine | None = None
-        """As soon as something of it may be acquired; `context.machine` from when it runs."""
+        """The machine, from its first acquired resource on; `context.machine` is set while it runs."""
 
     @property
     def status(self) -> SandboxStatus:

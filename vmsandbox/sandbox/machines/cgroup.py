@@ -167,7 +167,7 @@ def _kill_first(pids: Iterable[int]) -> None:
 
 
 def _processes(users: MachineUsers, share: Share | None) -> Iterator[int]:
-    """A machine's processes. What they say of themselves is not looked at, but for virtiofsd, which is root's."""
+    """A machine's processes. What they say of themselves is not looked at, except virtiofsd, which is root's."""
     own = {users.qemu.uid, users.vsock.uid}
     for pid, user in processes_and_users():
         with contextlib.suppress(OSError):  # it has ended

@@ -19,7 +19,7 @@ from vmsandbox.sandbox.streams import Execs
 
 
 class RunningMachine:
-    """What a READY sandbox has: the machine, the agent in it, and the disks, volumes and commands of its containers."""
+    """The running machine of a READY sandbox, with its agent, and the disks, volumes and commands of containers."""
 
     def __init__(
         self,

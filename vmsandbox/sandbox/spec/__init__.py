@@ -1,7 +1,8 @@
-"""What a pod and its containers may ask for, and what is made of it: pure functions, checked against golden files.
+"""The rules and specifications of pods and containers: pure functions, checked against golden files.
 
-`rules` and `limits` say what cannot be, `states` which call is legal when. `machine_plan`, `sizing` and `machine_spec`
-turn a pod into a machine and its guest's configuration; `container_spec`, with `container_mounts`, `capabilities`,
+`rules` and `limits` say what is not possible, `states` which call is legal when. `machine_plan`, `sizing` and
+`machine_spec` turn a pod into a machine and its guest's configuration; `container_spec`, with `container_mounts`,
+`capabilities`,
 `resources` and `seccomp`, turns a container into an OCI runtime-spec. `layout` names a sandbox's files.
 """
 

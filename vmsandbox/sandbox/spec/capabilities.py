@@ -34,7 +34,7 @@ def build_capabilities(security: ContainerSecurity) -> JSON:
 
 
 def granted_capabilities(security: ContainerSecurity) -> list[str]:
-    """What the container may have at most: its bounding set. Raises InvalidArgument as `build_capabilities`."""
+    """Return the bounding set of a container. Raises InvalidArgument like `build_capabilities`."""
     if security.privileged:
         return list(ALL)
     added, dropped = _full_names(security.add_capabilities), _full_names(security.drop_capabilities)

@@ -56,5 +56,5 @@ class SandboxLayout:
         return self.persistent / "scratch.img"
 
     def position(self, container_id: str) -> Path:
-        """Of a container's log: see `streams.logs`."""
+        """Return the file with the position of a container's log; see `streams.logs`."""
         return self.persistent / f"{container_id}.position"

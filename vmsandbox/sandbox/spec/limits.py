@@ -45,7 +45,7 @@ _BOUNDS = {
 
 
 def check_resources(resources: Resources, field: str = "resources") -> None:
-    """Raise InvalidArgument, naming the field and its bounds, for limits that cannot be.
+    """Raise InvalidArgument, naming the field and its bounds, for limits that are not possible.
 
     A limit that is larger than the machine, or the host, can be: it limits nothing.
 

@@ -24,7 +24,7 @@ class MachineProfile:
     accelerator: Accelerator
     kernel_parameters: str = ""
     scratch_bandwidth: int = 0
-    """Bytes a second that are read from and written to that disk; 0: as the host has it."""
+    """Bytes a second that are read from and written to that disk; 0: no limit."""
     scratch_iops: int = 0
     """The same in operations."""
     most_vcpus: int = MOST_VCPUS
@@ -38,7 +38,7 @@ class MachinePlan:
     sandbox_id: str
     config: PodSandboxConfig
     profile: MachineProfile
-    """Of the pod's runtime handler."""
+    """The profile of the pod's runtime handler."""
     size: MachineSize
     layout: SandboxLayout
     image: GuestImage

@@ -109,7 +109,7 @@ def _check_names(config: ContainerConfig) -> None:
     if not config.metadata.name:
         raise InvalidArgument("the metadata lacks the name", field="metadata.name")
     if not config.image:
-        raise InvalidArgument("no image is named", field="image")
+        raise InvalidArgument("the request names no image", field="image")
     log_path = PurePosixPath(config.log_path)
     if log_path.is_absolute() or ".." in log_path.parts:
         raise InvalidArgument(f"log_path {config.log_path!r} leads out of log_directory", field="log_path")

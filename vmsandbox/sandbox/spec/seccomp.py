@@ -66,7 +66,7 @@ def build_seccomp(security: ContainerSecurity, *, machine: str, kernel: str) -> 
 
 
 def find_default_seccomp() -> str:
-    """Say where RuntimeDefault comes from. Raises as `build_seccomp` where it is not to be had."""
+    """Say where RuntimeDefault comes from. Raises as `build_seccomp` if it is missing."""
     host = os.uname()
     build_seccomp(
         ContainerSecurity(seccomp=SecurityProfile("runtime_default")), machine=host.machine, kernel=host.release
@@ -75,7 +75,7 @@ def find_default_seccomp() -> str:
 
 
 def translate_seccomp(profile: JSON, of: Filtered) -> JSON:
-    """Return a profile of either form as the runtime-spec has it for this machine and these capabilities.
+    """Return a profile of either form in the form of the runtime-spec, for this machine and these capabilities.
 
     What the conditions mean is taken from containers-common (pkg/seccomp, setupSeccomp): a rule is included where the
     container has all of the capabilities that it names, and excluded where it has any.

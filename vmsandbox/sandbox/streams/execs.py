@@ -25,7 +25,7 @@ from vmsandbox.state import ContainerRecord
 _log = log.get(__name__)
 
 OUTPUT_LIMIT = 16 * 1024 * 1024
-"""Bytes that a command may print on each stream, as containerd's ExecSync has it."""
+"""Bytes that a command may print on each stream, as in containerd's ExecSync."""
 
 HANGUP_GRACE = 5.0
 """Seconds between SIGHUP and SIGKILL for a command whose caller has left."""

@@ -24,7 +24,7 @@ from vmsandbox.protocol.messages import Stream
 _log = log.get(__name__)
 
 LINE_LIMIT = 16 * 1024
-"""Bytes of content in one log line, as containerd has it; a longer line is written in pieces."""
+"""Bytes of content in one log line, as in containerd; a longer line is written in pieces."""
 
 _MODE = 0o640
 """The mode of a log, as in containerd and CRI-O: collectors of logs are often members of root's group."""

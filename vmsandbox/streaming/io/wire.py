@@ -14,7 +14,7 @@ from vmsandbox import aio
 from vmsandbox.streaming.io.sockets import hangup_of, untaken
 
 IDLE_TIMEOUT = 4 * 3600.0
-"""Seconds without a byte in either direction after which a connection is ended, as the kubelet has it."""
+"""Seconds without a byte in either direction after which a connection is ended, as in the kubelet."""
 HEARTBEAT = 5.0
 """Seconds between heartbeats to a client that is not read from."""
 LINGER = 5.0

@@ -1,7 +1,7 @@
 """The server's end of port-forward, over any multiplexer, without I/O.
 
 Each connection to a port is a pair of streams (`pairs`): data, which carries the bytes both ways, and error, on which
-the server says in text why the port cannot be had. Over WebSocket channels there is one pair for each port that the
+the server says in text why the port cannot be reached. Over WebSocket channels there is one pair for each port that the
 CRI request named, and both streams begin with the port, two bytes, little-endian.
 """
 

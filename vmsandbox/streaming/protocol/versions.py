@@ -1,7 +1,7 @@
 """The versions of remote command and port-forward, and how they differ.
 
 The list of a transport is in the order in which we would choose as a client; a server takes the first of the client's
-list that it knows, as Kubernetes has it.
+list that it knows, as in Kubernetes.
 """
 
 from collections.abc import Mapping, Sequence

@@ -23,7 +23,7 @@ from vmsandbox.streaming.protocol import (
 from vmsandbox.streaming.server.targets import ClientProcess
 
 STREAM_CREATION_TIMEOUT = 30.0
-"""Seconds that a client has for opening its streams, as the kubelet has it."""
+"""Seconds that a client has for opening its streams, as in the kubelet."""
 INPUT_LIMIT = 1024 * 1024
 """Bytes that may wait for a process; beyond it the client is not read from, and so its window's size not heard."""
 

@@ -28,7 +28,7 @@ class ForwardedConnection:
 
         Args:
             wire: the client.
-            number: the connection, as the protocol has it.
+            number: the connection, as in the protocol.
             backlog: what waits for all ports of the client.
             stalled: called with `number` when the port has stalled, once; it gives the connection up.
         """

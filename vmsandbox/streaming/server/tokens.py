@@ -10,7 +10,7 @@ from vmsandbox.errors import ResourceExhausted
 LIFETIME = 60.0
 """Seconds in which a token has to be used."""
 MAX_TOKENS = 1000
-"""Tokens that wait to be used, as the kubelet's streaming library has it."""
+"""Tokens that wait to be used, as in the kubelet's streaming library."""
 
 R = TypeVar("R")
 

@@ -1,4 +1,4 @@
-"""What the prober concludes from machines that answer, die and hang, and what it remembers."""
+"""The prober's conclusions from machines that answer, die and hang, and its memory."""
 
 import asyncio
 import json

@@ -25,7 +25,7 @@ SERVED = st.lists(
 
 
 def shown(place: PurePosixPath, mount: MountPoint) -> Origin:
-    """What a mount shows at a place below it, as a file system has it."""
+    """Return the path in the file system that a mount shows at a place below it."""
     return Origin(mount.device, PurePosixPath(mount.root) / place.relative_to(mount.path))
 
 
@@ -54,7 +54,7 @@ def test_the_answer_does_not_depend_on_the_order_of_the_mounts(origin: Origin, s
 def test_what_is_mounted_already_belongs_below_a_volume_exactly_where_the_volume_would_have_it(
     volume: Origin, served: list[MountPoint]
 ) -> None:
-    """As a place of a mount that has the volume at its root."""
+    """A mount that has the volume at its root would have the same places."""
     whole = MountPoint(Path("/whole"), str(volume.path), device=volume.device)
     found = dict(belonging_below([(PurePosixPath(), volume)], served))
     for mount in served:

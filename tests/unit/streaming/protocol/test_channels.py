@@ -31,7 +31,7 @@ def feed(peer: Multiplexer, data: bytes, where: list[int]) -> list[Event]:
 
 
 class RawClient:
-    """What wsproto itself sends and gets."""
+    """The bytes that wsproto itself sends and receives."""
 
     def __init__(self) -> None:
         self.connection = Connection(ConnectionType.CLIENT)

@@ -144,7 +144,7 @@ async def test_an_idle_connection_is_ended(targets: LocalTargets) -> None:
 
 
 async def test_a_connection_is_not_idle_while_a_command_prints_that_reads_no_input(targets: LocalTargets) -> None:
-    """Its input fills up, and the client is not read from."""
+    """The command's input fills up, and the client is not read."""
     async with StreamingServer(targets, StreamingConfig(), idle_timeout=1).running() as streaming:
         printing = "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $n; sleep 0.2; done"
         output, _, code = await run(streaming, exec_of("sh", "-c", printing, stdin=True), PATTERN)

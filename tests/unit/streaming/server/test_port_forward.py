@@ -79,7 +79,7 @@ async def test_over_channels_the_end_of_all_ports_is_the_connections_whatever_th
 
 
 def timers() -> int:
-    """What is to be called later (`until` itself has one)."""
+    """Return the number of timers (`until` itself has one)."""
     handles = [one for one in gc.get_objects() if isinstance(one, asyncio.TimerHandle) and not one.cancelled()]
     return len([one for one in handles if one._loop is asyncio.get_running_loop()])  # type: ignore[attr-defined]
 

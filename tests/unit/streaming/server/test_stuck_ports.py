@@ -91,7 +91,7 @@ async def echo() -> AsyncIterator[int]:
 
 @pytest.fixture
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What waited for all ports of a client, each time that it grew."""
+    """Return the bytes that waited for all ports of a client, each time that they grew."""
     sizes = []
     grow = Backlog.grow
 

@@ -33,7 +33,7 @@ def parse_header(block: bytes) -> Header:
     """Read a block.
 
     Raises:
-        Malformed: its checksum is wrong, or a number is none.
+        Malformed: its checksum is wrong, or a number is not valid.
     """
     _check(block)
     name = text(block[:100])

@@ -50,7 +50,7 @@ def integer(value: bytes) -> int:
     """A number of a record; the fraction of a time is dropped (towards the past).
 
     Raises:
-        Malformed: it is none.
+        Malformed: it is not valid.
     """
     whole, _, fraction = value.partition(b".")
     digits = whole.removeprefix(b"-")

@@ -35,7 +35,7 @@ def read_entries(stream: Stream, budget: Budget) -> Iterator[Entry]:
     """The entries of an archive; the content of each is passed over.
 
     Raises:
-        Malformed: it is no tar archive, is cut short, or holds what layers do not have.
+        Malformed: it is not a tar archive, is cut short, or holds what layers do not have.
         ResourceExhausted: its entries, or headers that describe none, take more memory than allowed.
     """
     records: dict[bytes, bytes] = {}

@@ -73,7 +73,7 @@ def _checked_target(entry: Entry) -> bytes:
 
 
 _KEPT = (b"user.", b"trusted.", b"security.")
-"""The namespaces that squashfs has; `system.` (POSIX ACLs) it has not."""
+"""The namespaces that squashfs has; `system.` (POSIX ACLs) it does not have."""
 _DROPPED = (b"trusted.overlay.", b"security.selinux", b"security.ima", b"security.evm")
 """Attributes that are dropped: overlayfs would misread them, or they describe the machine that made the image."""
 _WITH_USER = (Kind.FILE, Kind.DIRECTORY)

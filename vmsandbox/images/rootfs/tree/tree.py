@@ -51,7 +51,7 @@ class Tree:
         An entry for the root itself is ignored, as in containerd: the root of every container has the mode 0755.
 
         Raises:
-            Malformed: it cannot be: a hard link to nothing, a name too long.
+            Malformed: it is impossible: a hard link to nothing, a name too long.
             ResourceExhausted: the budget is spent.
         """
         parts = clean(entry.name)
