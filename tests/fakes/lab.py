@@ -90,7 +90,8 @@ class FakeHosts:
         self.on_dial(host.name)
         if host.name in self.errors:
             raise self.errors[host.name]
-        return self.connections.setdefault(host.name, FakeConnection())
+        self.connections[host.name] = FakeConnection()
+        return self.connections[host.name]
 
     def say(self, host: str, line: str) -> None:
         self.said.append(f"{host}: {line}")
