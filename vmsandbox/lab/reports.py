@@ -3,6 +3,7 @@
 An archive that a host sends is that host's: names in it are checked, and nothing but regular files is taken.
 """
 
+import contextlib
 import io
 import re
 import secrets
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from vmsandbox.errors import FailedPrecondition
+from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.fs import durable
 from vmsandbox.lab.fleet import HostContext
 from vmsandbox.lab.host import Command
@@ -85,7 +86,7 @@ def _reported(context: HostContext, into: Path, name: str, command: Callable[[st
         for each in unpack(context.output_of(Command(("tar", "-cf", "-", "-C", reports, ".")), "no reports came back")):
             write(directory, each)
     finally:
-        if not context.stopping.asked:
+        with contextlib.suppress(VmsandboxError):  # the host is lost, perhaps; `down` removes them as well
             context.output_of(Command(("rm", "-rf", "--", reports)), "the reports could not be removed")
     if status:
         raise FailedPrecondition(f"ended with status {status} ({progress.text}); see {directory}/{name}.log")
