@@ -34,12 +34,9 @@ from vmsandbox.protocol.secret import random_bytes
 from vmsandbox.sandbox.containers import Container
 from vmsandbox.sandbox.lifecycle import (
     Admission,
-    Broadcast,
     Recovery,
     Sandbox,
     Sandboxes,
-    available_memory,
-    default_boots,
     measured,
     reclaim,
     sandbox_usage,
@@ -58,10 +55,9 @@ class RuntimeService:
     def __init__(self, host: Host) -> None:
         """Know no sandbox; `recover` reads those of the state database, and `running` opens it for work."""
         self._host = host
-        self._admission = Admission(host.memory_budget or available_memory(), host.boots_in_parallel or default_boots())
-        self._sandboxes = Sandboxes()
-        self._broadcast = Broadcast()
-        self._recovery = Recovery(host, self._admission, self._sandboxes)
+        admission = Admission.within(host.limits)
+        self._sandboxes = Sandboxes(host, admission)
+        self._recovery = Recovery(host, admission, self._sandboxes)
 
     @property
     def images(self) -> ImageStore:
@@ -103,7 +99,7 @@ class RuntimeService:
             plan.size.vcpus,
             secret=random_bytes().hex(),
         )
-        sandbox = self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, self._broadcast.publish)
+        sandbox = self._sandboxes.add(record)
         try:
             await sandbox.start(plan)
         except BaseException:
@@ -254,7 +250,7 @@ class RuntimeService:
 
     def events(self) -> AsyncGenerator[ContainerEvent, None]:
         """Yield events of sandboxes and containers from now on (CRI GetContainerEvents)."""
-        return self._broadcast.listen()
+        return self._sandboxes.events.listen()
 
     def recover(self) -> None:
         """Know the sandboxes of a process that ended or crashed, as they were; `running` takes them back.
@@ -264,7 +260,7 @@ class RuntimeService:
         Raises:
             FailedPrecondition: the state database cannot be read.
         """
-        self._recovery.load(self._broadcast.publish)
+        self._recovery.load()
 
     async def recovered(self) -> None:
         """Return when every sandbox is taken back, or NOTREADY, or was given back."""

@@ -17,6 +17,7 @@ from tests.fakes.runtime import FakeImages
 from tests.fakes.transport import UnixTransport
 from vmsandbox import aio
 from vmsandbox.claims import MachineUsers, UserRange
+from vmsandbox.config import LimitsConfig, MachineConfig
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.images import RootImage
@@ -27,8 +28,8 @@ from vmsandbox.sandbox.files.directories import SandboxDirectories
 from vmsandbox.sandbox.machines.cgroup import MachineCgroups
 from vmsandbox.sandbox.machines.host import Host
 from vmsandbox.sandbox.spec.machine_plan import MachineProfile
-from vmsandbox.sandbox.spec.sizing import MachineSize
 from vmsandbox.state import State
+from vmsandbox.typed_yaml import Size
 
 MIB = 1024 * 1024
 IMAGE = Image("sha256:" + "1" * 64, ("localhost/app:1",), config=ImageConfig(cmd=("run",)))
@@ -186,7 +187,9 @@ class FakeWorld:
 
     def host(self, state: State, *, memory_budget: int = 0, boots_in_parallel: int = 0) -> Host:
         image = self.guest_image
-        profile = MachineProfile(MachineSize(1, 64 * MIB), 32 * MIB, 1, 10, Accelerator.TCG)
+        memory, overhead = Size(64 * MIB), Size(32 * MIB)
+        machine = MachineConfig(memory=memory, overhead=overhead, scratch_size=Size(1), boot_deadline=10)
+        profile = MachineProfile(machine, Accelerator.TCG)
         return FakeHost(
             state=state,
             hypervisor=self.hypervisor,
@@ -200,8 +203,7 @@ class FakeWorld:
             users=self.users,
             cgroups=self.cgroups,
             run_directory=self.directory / "run",
-            memory_budget=memory_budget,
-            boots_in_parallel=boots_in_parallel,
+            limits=LimitsConfig(Size(memory_budget), boots_in_parallel),
         )
 
     def left(self) -> list[object]:

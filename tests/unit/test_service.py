@@ -280,7 +280,7 @@ async def test_a_boot_that_is_given_up_just_when_it_succeeds_is_undone(service, 
             call.cancel()
         events.append(event)
 
-    monkeypatch.setattr(service._broadcast, "publish", cancel_at_the_first)
+    monkeypatch.setattr(service._sandboxes.events, "publish", cancel_at_the_first)
     with pytest.raises(asyncio.CancelledError):
         await call
     assert events

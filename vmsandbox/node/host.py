@@ -18,7 +18,7 @@ from vmsandbox.node.accelerators import Prober
 from vmsandbox.node.images import open_images, qemu_group
 from vmsandbox.node.instance import Instance
 from vmsandbox.sandbox.machines import Host, MachineCgroups
-from vmsandbox.sandbox.spec import MachineProfile, MachineSize
+from vmsandbox.sandbox.spec import MachineProfile
 from vmsandbox.state import State
 
 
@@ -60,8 +60,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
             cgroups=MachineCgroups(config.cgroup_parent),
             file_server=file_server.launcher(await file_server.find(config), instance.persistent),
             run_directory=config.run_directory,
-            memory_budget=config.limits.memory or 0,
-            boots_in_parallel=config.limits.parallel_boots or 0,
+            limits=config.limits,
         )
 
 
@@ -103,22 +102,12 @@ def network_settings(config: Config, *, tap_in_pod: bool = False) -> NetworkSett
 
 async def _profiles(config: Config, prober: Prober, hypervisor: Hypervisor) -> dict[str, MachineProfile]:
     machines = {handler: config.machine_of(handler) for handler in config.machine_handlers}
-    return {handler: await _defaults(machine, prober, hypervisor) for handler, machine in machines.items()}
+    return {handler: await _profile(machine, prober, hypervisor) for handler, machine in machines.items()}
 
 
-async def _defaults(machine: MachineConfig, prober: Prober, hypervisor: Hypervisor) -> MachineProfile:
+async def _profile(machine: MachineConfig, prober: Prober, hypervisor: Hypervisor) -> MachineProfile:
     accelerator = await prober.choose(machine.accelerator.value)
-    return MachineProfile(
-        size=MachineSize(machine.vcpus, machine.memory),
-        overhead=machine.overhead,
-        scratch_size=machine.scratch_size,
-        boot_deadline=machine.boot_deadline,
-        accelerator=accelerator,
-        kernel_parameters=f"mitigations={machine.mitigations.value} {machine.kernel_parameters}".strip(),
-        scratch_bandwidth=machine.scratch_bandwidth or 0,
-        scratch_iops=machine.scratch_iops or 0,
-        most_vcpus=await hypervisor.most_vcpus(accelerator),
-    )
+    return MachineProfile(machine, accelerator, await hypervisor.most_vcpus(accelerator))
 
 
 def vhost_device_vsock(config: Config) -> Path:

@@ -83,66 +83,33 @@ class PodRuntime(Protocol):
 
 
 class ServiceRuntime:
-    """The runtime service of this process."""
+    """The runtime service of this process, whose statuses need no waiting."""
 
     guest_tmpfs = True
 
     def __init__(self, service: RuntimeService) -> None:
-        """The service stays the caller's."""
+        """Hand calls to the service, which stays the caller's."""
         self._service = service
+        self.run_pod_sandbox = service.run_pod_sandbox
+        self.stop_pod_sandbox = service.stop_pod_sandbox
+        self.remove_pod_sandbox = service.remove_pod_sandbox
+        self.create_container = service.create_container
+        self.start_container = service.start_container
+        self.stop_container = service.stop_container
+        self.remove_container = service.remove_container
+        self.wait_container = service.wait_container
+        self.output = service.output
+        self.exec_sync = service.exec_sync
+        self.pull_image = service.images.pull
 
     async def find_image(self, name: str) -> Image | None:
         """See `PodRuntime`."""
         return self._service.images.find(name)
 
-    async def pull_image(self, name: str, auth: RegistryAuth | None, progress: Report) -> Image:
-        """See `PodRuntime`."""
-        return await self._service.images.pull(name, auth, progress)
-
-    async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
-        """See `PodRuntime`."""
-        return await self._service.run_pod_sandbox(config)
-
     async def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
         """See `PodRuntime`."""
         return self._service.pod_sandbox_status(sandbox_id)
 
-    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
-        """See `PodRuntime`."""
-        await self._service.stop_pod_sandbox(sandbox_id)
-
-    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
-        """See `PodRuntime`."""
-        await self._service.remove_pod_sandbox(sandbox_id)
-
-    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
-        """See `PodRuntime`."""
-        return await self._service.create_container(sandbox_id, config)
-
-    async def start_container(self, container_id: str) -> None:
-        """See `PodRuntime`."""
-        await self._service.start_container(container_id)
-
-    async def stop_container(self, container_id: str, timeout: float) -> None:
-        """See `PodRuntime`."""
-        await self._service.stop_container(container_id, timeout)
-
-    async def remove_container(self, container_id: str) -> None:
-        """See `PodRuntime`."""
-        await self._service.remove_container(container_id)
-
     async def container_status(self, container_id: str) -> ContainerStatus:
         """See `PodRuntime`."""
         return self._service.container_status(container_id)
-
-    async def wait_container(self, container_id: str) -> ContainerStatus:
-        """See `PodRuntime`."""
-        return await self._service.wait_container(container_id)
-
-    def output(self, container_id: str) -> AsyncGenerator[Output, None]:
-        """See `PodRuntime`."""
-        return self._service.output(container_id)
-
-    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
-        """See `PodRuntime`."""
-        return await self._service.exec_sync(container_id, command, timeout)

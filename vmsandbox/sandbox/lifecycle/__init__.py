@@ -4,8 +4,7 @@
 again what an earlier process has left.
 """
 
-from vmsandbox.sandbox.lifecycle.admission import Admission, available_memory, default_boots
-from vmsandbox.sandbox.lifecycle.broadcast import Broadcast
+from vmsandbox.sandbox.lifecycle.admission import Admission
 from vmsandbox.sandbox.lifecycle.recovery import Recovery
 from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
 from vmsandbox.sandbox.lifecycle.sandboxes import Sandboxes
@@ -14,12 +13,9 @@ from vmsandbox.sandbox.lifecycle.usage import measured, sandbox_usage
 
 __all__ = [
     "Admission",
-    "Broadcast",
     "Recovery",
     "Sandbox",
     "Sandboxes",
-    "available_memory",
-    "default_boots",
     "measured",
     "reclaim",
     "sandbox_usage",

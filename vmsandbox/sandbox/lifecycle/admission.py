@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox.config import LimitsConfig
 from vmsandbox.errors import ResourceExhausted
 
 MIB = 1024 * 1024
@@ -29,6 +30,11 @@ class Admission:
         self._committed: dict[str, int] = {}
         self._queue: deque[_Waiting] = deque()
         self._boots = asyncio.Semaphore(boots)
+
+    @classmethod
+    def within(cls, limits: LimitsConfig) -> "Admission":
+        """Keep to the settings; by default, to the memory that is available now and two boots for each CPU."""
+        return cls(limits.memory or available_memory(), limits.parallel_boots or default_boots())
 
     async def admit(self, owner: str, memory: int) -> None:
         """Commit memory for a machine, when those that came before have got theirs and it is there.

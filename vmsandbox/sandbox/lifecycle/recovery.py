@@ -14,7 +14,7 @@ from typing import Any
 from vmsandbox import aio, log
 from vmsandbox.errors import DeadlineExceeded, Unavailable, explained
 from vmsandbox.hypervisor import MachineState
-from vmsandbox.model import ContainerEvent, SandboxState
+from vmsandbox.model import SandboxState
 from vmsandbox.sandbox.containers import Container
 from vmsandbox.sandbox.lifecycle.admission import Admission
 from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
@@ -56,7 +56,7 @@ class Recovery:
         """The sandboxes whose records cannot be read."""
         self._turns = asyncio.Semaphore(AT_ONCE)
 
-    def load(self, publish: Callable[[ContainerEvent], None]) -> None:
+    def load(self) -> None:
         """Make every sandbox of the state database known, as it was last, and commit the memory of its machine.
 
         Raises:
@@ -64,20 +64,20 @@ class Recovery:
         """
         state = self._host.state
         for record in state.all(SandboxRecord):
-            self._know(record, publish)
+            self._know(record)
         for sandbox_id, damage in state.damaged(SandboxRecord).items():
             _log.error("%s; the sandbox is ended, and is NOTREADY until it is removed", damage.error)
             self._unreadable.add(sandbox_id)
             if damage.salvaged is not None:
-                self._know(damage.salvaged, publish)
+                self._know(damage.salvaged)
         for container in (*state.all(ContainerRecord), *self._salvaged_containers()):
             if sandbox := self._sandboxes.get(container.sandbox_id):
                 sandbox.containers[container.id] = Container(sandbox.context, container)
             else:
                 state.discard(ContainerRecord, container.id)
 
-    def _know(self, record: SandboxRecord, publish: Callable[[ContainerEvent], None]) -> None:
-        self._sandboxes[record.id] = Sandbox(self._host, self._admission, record, publish)
+    def _know(self, record: SandboxRecord) -> None:
+        self._sandboxes.add(record)
         self._admission.adopt(record.id, record.memory)
 
     def _salvaged_containers(self) -> list[ContainerRecord]:

@@ -1,23 +1,69 @@
 """All sandboxes of a process, and what befalls them together."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 from vmsandbox import aio, log
 from vmsandbox.errors import AlreadyExists, NotFound
 from vmsandbox.hypervisor import Hypervisor, MachineEvent
-from vmsandbox.model import ContainerUsage, PodSandboxMetadata
+from vmsandbox.model import ContainerEvent, ContainerUsage, PodSandboxMetadata
 from vmsandbox.sandbox.containers import Container
+from vmsandbox.sandbox.lifecycle.admission import Admission
 from vmsandbox.sandbox.lifecycle.clock_jumps import clock_jumps
 from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
 from vmsandbox.sandbox.lifecycle.usage import measured
+from vmsandbox.sandbox.machines import Host
 from vmsandbox.sandbox.spec import domain_name
+from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
+
+EVENTS_AHEAD = 1024
+"""Events that wait for a listener; one who is further behind misses the newest."""
+
+
+class Broadcast:
+    """Events and their listeners; nobody waits for a slow one."""
+
+    def __init__(self) -> None:
+        """Nobody listens yet."""
+        self._listeners: set[asyncio.Queue[ContainerEvent]] = set()
+
+    def publish(self, event: ContainerEvent) -> None:
+        """Tell everyone who listens now."""
+        for queue in self._listeners:
+            with contextlib.suppress(asyncio.QueueFull):
+                queue.put_nowait(event)
+
+    def listen(self) -> AsyncGenerator[ContainerEvent, None]:
+        """The events from this call on (not from the first step of the iteration)."""
+        queue: asyncio.Queue[ContainerEvent] = asyncio.Queue(EVENTS_AHEAD)
+        self._listeners.add(queue)
+        return self._drain(queue)
+
+    async def _drain(self, queue: asyncio.Queue[ContainerEvent]) -> AsyncGenerator[ContainerEvent, None]:
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._listeners.discard(queue)
 
 
 class Sandboxes(dict[str, Sandbox]):
     """The sandboxes by their ids, also those that are STARTING."""
+
+    def __init__(self, host: Host, admission: Admission) -> None:
+        """Begin without any; both arguments stay the caller's."""
+        super().__init__()
+        self.events = Broadcast()
+        self._host = host
+        self._admission = admission
+
+    def add(self, record: SandboxRecord) -> Sandbox:
+        """Make the sandbox of a record known."""
+        sandbox = self[record.id] = Sandbox(self._host, self._admission, record, self.events.publish)
+        return sandbox
 
     def find(self, sandbox_id: str) -> Sandbox:
         """The sandbox of an id. Raises NotFound."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmsandbox.claims import UserRange
+from vmsandbox.config import LimitsConfig
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fairness import Fairness
 from vmsandbox.fs.watching import Watcher
@@ -42,10 +43,8 @@ class Host:
     """The directory above `runtime_directory` that all processes of this node have in common."""
     file_server: Path | None = None
     """The virtiofsd that serves their volumes; None: the one that libvirt finds."""
-    memory_budget: int = 0
-    """Bytes that all guests may have together; 0: what the host has available at the start of the service."""
-    boots_in_parallel: int = 0
-    """Machines that boot at the same time; 0: twice the number of CPUs."""
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    """The limits of all machines together; `Admission.within` has the defaults."""
     fairness: Fairness = field(default_factory=Fairness)
     """Divides the time of the event loop among the guests."""
     watcher: Watcher = field(default_factory=Watcher)
@@ -64,7 +63,7 @@ class Host:
     def plan(self, sandbox_id: str, config: PodSandboxConfig) -> MachinePlan:
         """Return how a pod's machine is going to be made. Raises InvalidArgument as `profile` and `machine_size`."""
         profile = self.profile(config.runtime_handler)
-        size = machine_size(config, profile.size, profile.overhead, profile.most_vcpus)
+        size = machine_size(config, profile.machine, profile.most_vcpus)
         return MachinePlan(
             sandbox_id, config, profile, size, self.layout(sandbox_id), self.guest_image, self.file_server
         )

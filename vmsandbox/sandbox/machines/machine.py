@@ -201,7 +201,7 @@ class Machine:
         await self._stack.enter_async_context(self._console)
         await self._host.network.connect_tap(network)
         session = await self._open_session(transport)
-        self._peer = await self._connect(session, plan.profile.boot_deadline)
+        self._peer = await self._connect(session, plan.profile.machine.boot_deadline)
         client = GuestClient(session)
         with self._stopwatch.measure("configure"):
             await client.configure(guest_configuration(self._config, network))
@@ -237,7 +237,7 @@ class Machine:
         async def start_transport() -> None:
             transports.append(await self._host.transports.start(self._id, self._layout.vsock, users))
 
-        scratch = self._layout.make_scratch(plan.profile.scratch_size, users.qemu)
+        scratch = self._layout.make_scratch(plan.profile.machine.scratch_size, users.qemu)
         await aio.together(self._set_up_network(), start_transport(), scratch)
         return users, transports[0]
 

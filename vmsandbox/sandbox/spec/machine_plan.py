@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.config import MOST_VCPUS
+from vmsandbox.config import MOST_VCPUS, MachineConfig
 from vmsandbox.hypervisor import Accelerator, GuestImage
 from vmsandbox.model import PodSandboxConfig
 from vmsandbox.sandbox.spec.layout import SandboxLayout
@@ -12,23 +12,18 @@ from vmsandbox.sandbox.spec.sizing import MachineSize
 
 @dataclass(frozen=True, slots=True)
 class MachineProfile:
-    """How machines are made where the pod does not say."""
+    """The machines of one runtime handler: the settings, and what this host makes of them."""
 
-    size: MachineSize
-    overhead: int
-    """Bytes of memory added for the guest's kernel and agent."""
-    scratch_size: int
-    """Bytes of the disk that holds the writable layers."""
-    boot_deadline: float
-    """Seconds from the machine's start to the agent's first answer."""
+    machine: MachineConfig
     accelerator: Accelerator
-    kernel_parameters: str = ""
-    scratch_bandwidth: int = 0
-    """Bytes a second that are read from and written to that disk; 0: no limit."""
-    scratch_iops: int = 0
-    """The same in operations."""
+    """The accelerator that the settings choose here."""
     most_vcpus: int = MOST_VCPUS
-    """vCPUs that a machine may have; a pod that declares more gets this many."""
+    """The vCPUs that a machine may have; a pod that declares more gets this many."""
+
+    @property
+    def kernel_parameters(self) -> str:
+        """Return what the guest's kernel is told besides what it needs to boot."""
+        return f"mitigations={self.machine.mitigations.value} {self.machine.kernel_parameters}".strip()
 
 
 @dataclass(frozen=True, slots=True)

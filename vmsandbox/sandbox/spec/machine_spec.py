@@ -36,7 +36,7 @@ def build_machine_spec(
     plan: MachinePlan, *, account: Account, transport: Transport, network: PodNetwork
 ) -> MachineSpec:
     """Return the machine of a pod, whose QEMU runs as `account`."""
-    profile, pod, layout = plan.profile, plan.config.metadata, plan.layout
+    machine, pod, layout = plan.profile.machine, plan.config.metadata, plan.layout
     return MachineSpec(
         name=domain_name(plan.sandbox_id),
         uuid=str(uuid.UUID(plan.sandbox_id)),
@@ -44,7 +44,7 @@ def build_machine_spec(
         image=plan.image,
         vcpus=plan.size.vcpus,
         memory=plan.size.memory,
-        accelerator=profile.accelerator,
+        accelerator=plan.profile.accelerator,
         account=account,
         vsock=transport.device,
         console=layout.console,
@@ -53,12 +53,12 @@ def build_machine_spec(
             SCRATCH_SERIAL,
             layout.scratch,
             readonly=False,
-            bandwidth=profile.scratch_bandwidth,
-            iops=profile.scratch_iops,
+            bandwidth=machine.scratch_bandwidth or 0,
+            iops=machine.scratch_iops or 0,
         ),
         share=Share(SHARE_TAG, layout.served, plan.file_server),
         network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu, Path(network.netns)),
-        kernel_parameters=profile.kernel_parameters,
+        kernel_parameters=plan.profile.kernel_parameters,
     )
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from vmsandbox.config import MOST_VCPUS
+from vmsandbox.config import MOST_VCPUS, MachineConfig
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import PodSandboxConfig, Resources
 
@@ -20,26 +20,25 @@ class MachineSize:
     memory: int
 
 
-def machine_size(config: PodSandboxConfig, default: MachineSize, overhead: int, most_vcpus: int) -> MachineSize:
-    """The size for a pod: what it may use in all, and `overhead` bytes for the guest's own kernel and agent.
+def machine_size(config: PodSandboxConfig, machine: MachineConfig, most_vcpus: int) -> MachineSize:
+    """Return the size for a pod: what it may use in all, and an overhead for the guest's own kernel and agent.
 
     A pod that declares no limit gets the default. CPU is rounded up to whole vCPUs, memory to whole MiB. Where machines
     have fewer vCPUs than the pod declares, only because of how they are emulated here, it gets those.
 
     Args:
         config: of the pod; its limits are valid (`limits.check_resources`).
-        default: where the pod declares nothing.
-        overhead: bytes.
+        machine: the settings, with the overhead and the size for a pod that declares nothing.
         most_vcpus: that a machine may have on this host.
 
     Raises:
         InvalidArgument: the pod declares more than any machine can have.
     """
     declared = config.resources
-    vcpus = declared_vcpus(declared) or default.vcpus
+    vcpus = declared_vcpus(declared) or machine.vcpus
     if vcpus > MOST_VCPUS:
         raise InvalidArgument(f"the pod declares {vcpus} CPUs; a machine has at most {MOST_VCPUS}")
-    memory = (declared.memory_limit or default.memory) + overhead
+    memory = (declared.memory_limit or machine.memory) + machine.overhead
     return MachineSize(min(vcpus, most_vcpus), math.ceil(memory / MIB) * MIB)
 
 

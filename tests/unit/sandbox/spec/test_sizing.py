@@ -2,18 +2,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmsandbox.config import MOST_VCPUS
+from vmsandbox.config import MOST_VCPUS, MachineConfig
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.hypervisor.base import Accelerator
 from vmsandbox.hypervisor.libvirt.hypervisor import most_vcpus
 from vmsandbox.model import PodSandboxConfig, PodSandboxMetadata, Resources
 from vmsandbox.sandbox.spec.sizing import MIB, MachineSize, machine_size
-
-DEFAULT = MachineSize(1, 256 * MIB)
+from vmsandbox.typed_yaml import Size
 
 
 def size(config, overhead=0, most_vcpus=MOST_VCPUS):
-    return machine_size(config, DEFAULT, overhead, most_vcpus)
+    machine = MachineConfig(vcpus=1, memory=Size(256 * MIB), overhead=Size(overhead))
+    return machine_size(config, machine, most_vcpus)
 
 
 def pod(**resources):
@@ -38,7 +38,7 @@ def test_no_limit_of_cpu_is_the_default():
 
 def test_a_pod_gets_no_more_vcpus_than_machines_have_here():
     assert size(pod(cpu_quota=400_000, cpu_period=100_000), most_vcpus=1).vcpus == 1
-    assert machine_size(pod(), MachineSize(4, 0), 0, most_vcpus=1).vcpus == 1
+    assert machine_size(pod(), MachineConfig(vcpus=4), most_vcpus=1).vcpus == 1
 
 
 def test_emulated_machines_of_a_qemu_that_races_have_one_vcpu():
