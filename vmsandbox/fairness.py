@@ -1,7 +1,7 @@
 """The share of the process's time that the work for one pod takes, so that no pod starves the others.
 
 The process has one event loop. A guest decides how many frames, events and lines of output it makes of a second, and
-each costs the process some work. That work is charged to the guest's `Share`, in seconds. A share that is overdrawn
+each costs the process some work. That work is charged to the guest's `TimeShare`, in seconds. A share that is overdrawn
 waits before it takes more from its guest, whose connection then fills up, and whose containers block: by design,
 output that is not acknowledged holds a container back. A pod that asks for little never waits.
 """
@@ -31,7 +31,7 @@ class Fairness:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Nobody works yet. `clock` tells the time in seconds."""
         self.clock = clock
-        self.busy: weakref.WeakSet[Share] = weakref.WeakSet()
+        self.busy: weakref.WeakSet[TimeShare] = weakref.WeakSet()
         """The shares that were overdrawn, until they have earned `AHEAD` again."""
 
     @property
@@ -40,7 +40,7 @@ class Fairness:
         return PART / max(1, len(self.busy))
 
 
-class Share:
+class TimeShare:
     """The loop's time for one guest. A guest has one share for output of containers, and one for everything else."""
 
     def __init__(self, among: Fairness | None = None) -> None:

@@ -13,8 +13,7 @@ from tests.support.images import archive_of, build_image, write_layout
 from tests.support.passable import passable_directory
 from tests.support.registry import running_registry
 from tests.support.vsock import vsock_daemon
-from vmsandbox.images.settings import ImageSettings
-from vmsandbox.images.store import ImageStore
+from vmsandbox.images import ImageSettings, ImageStore
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a program is given another user by root")
 

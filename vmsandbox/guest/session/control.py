@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vmsandbox.errors import Unavailable, Unimplemented, VmsandboxError
-from vmsandbox.fairness import Share
+from vmsandbox.fairness import TimeShare
 from vmsandbox.guest.session import features
 from vmsandbox.guest.session.handshake import Greet
 from vmsandbox.guest.session.requests import Requests, outcome
@@ -40,7 +40,7 @@ class Goodbye(Unavailable):
 class Control:
     """A connection whose hello is done. `run` receives; `call` may be awaited by any number of tasks."""
 
-    def __init__(self, transport: Transport, connection: Connection, peer: HelloReply, share: Share) -> None:
+    def __init__(self, transport: Transport, connection: Connection, peer: HelloReply, share: TimeShare) -> None:
         """`open` calls this."""
         self.peer = peer
         self._transport = transport
@@ -49,7 +49,7 @@ class Control:
         self._requests = Requests()
 
     @classmethod
-    async def open(cls, transport: Transport, greet: Greet, share: Share) -> "Control":
+    async def open(cls, transport: Transport, greet: Greet, share: TimeShare) -> "Control":
         """Dial the agent and exchange the hellos. The caller `run`s it, and ends it with `aclose`.
 
         Args:

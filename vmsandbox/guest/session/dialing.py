@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from vmsandbox.errors import DeadlineExceeded, Unavailable
-from vmsandbox.fairness import Share
+from vmsandbox.fairness import TimeShare
 from vmsandbox.guest.session.control import Control
 from vmsandbox.guest.session.handshake import Greet
 from vmsandbox.guest.transport import Transport, TransportBroken
@@ -15,7 +15,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 """Seconds: the bounds of the random pauses, which grow from one to the other."""
 
 
-async def dial_within(deadline: float, transport: Transport, greet: Greet, share: Share, name: str) -> Control:
+async def dial_within(deadline: float, transport: Transport, greet: Greet, share: TimeShare, name: str) -> Control:
     """Dial until the agent of the sandbox `name` answers, for at most `deadline` seconds.
 
     Raises:
@@ -39,7 +39,7 @@ async def dial_within(deadline: float, transport: Transport, greet: Greet, share
 async def dial_until_answered(
     transport: Transport,
     greet: Greet,
-    share: Share,
+    share: TimeShare,
     on_failure: Callable[[BaseException], None] | None = None,
 ) -> Control:
     """Dial until the agent answers, for ever; the caller cancels. Raises as `dial_within`.

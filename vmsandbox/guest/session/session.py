@@ -23,7 +23,7 @@ from typing import Any, Self
 from vmsandbox import aio
 from vmsandbox import log as logs
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable, VmsandboxError
-from vmsandbox.fairness import Fairness, Share
+from vmsandbox.fairness import Fairness, TimeShare
 from vmsandbox.guest.session.control import Control, Goodbye
 from vmsandbox.guest.session.dialing import dial_until_answered, dial_within
 from vmsandbox.guest.session.events import EventHandler, EventPump
@@ -82,9 +82,9 @@ class Session:
             secret: of the machine, which both ends prove to know; empty: it was started without one.
         """
         self.transport = transport
-        self.share = Share(fairness)
+        self.share = TimeShare(fairness)
         """Charged for what the guest answers and tells, and for commands and ports."""
-        self.log_share = Share(fairness)
+        self.log_share = TimeShare(fairness)
         """Charged for what containers print, which is not to delay what a client asks for."""
         self.name = name
         self._build = build

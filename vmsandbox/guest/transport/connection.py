@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from vmsandbox.errors import Unavailable
-from vmsandbox.fairness import Share
+from vmsandbox.fairness import TimeShare
 from vmsandbox.model import Vsock
 from vmsandbox.protocol.framing import MAX_FRAME, FrameReader, ProtocolError
 
@@ -65,7 +65,7 @@ class Connection:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         limit: int = MAX_FRAME,
-        share: Share | None = None,
+        share: TimeShare | None = None,
     ) -> None:
         """Receive payloads of at most `limit` bytes, as far as the guest's `share` allows it; without, as they come."""
         self._reader = reader

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from vmsandbox.errors import DeadlineExceeded
-from vmsandbox.fairness import PART, Share
+from vmsandbox.fairness import PART, TimeShare
 from vmsandbox.fs import lane
 from vmsandbox.fs.foreign import DEADLINE
 from vmsandbox.protocol.messages import Stream
@@ -28,7 +28,7 @@ _LANE = lane.Lane("log")
 class LogWriter:
     """Writes one log, one call after the other; each is charged to the share of the container's guest."""
 
-    def __init__(self, log: ContainerLog, share: Share) -> None:
+    def __init__(self, log: ContainerLog, share: TimeShare) -> None:
         """Own `log`."""
         self._log = log
         self._share = share

@@ -12,7 +12,7 @@ from tests.fakes.processes import FakeProcess, cat
 from tests.fakes.transport import UnixTransport
 from tests.guest.client import runtime_spec
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition
-from vmsandbox.fairness import Share
+from vmsandbox.fairness import TimeShare
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session.session import Session
 from vmsandbox.model import ContainerConfig, ContainerMetadata
@@ -43,7 +43,7 @@ class Pod:
         config = ContainerConfig(ContainerMetadata("c"), "image", stdin=stdin, stdin_once=once, tty=tty)
         await self._client.create_container(CreateContainer("c", "image", runtime_spec(script), stdin=stdin, tty=tty))
         streams = [Stream.STDOUT] if tty else [Stream.STDOUT, Stream.STDERR]
-        log = LogWriter(ContainerLog(self._directory / "log", self._directory / "position"), Share())
+        log = LogWriter(ContainerLog(self._directory / "log", self._directory / "position"), TimeShare())
         pump = OutputPump(log, streams, lambda stream, offset: self._client.output("c", stream, offset=offset))
         self.pumping = asyncio.create_task(pump.run())
         self.pump = pump

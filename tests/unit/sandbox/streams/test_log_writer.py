@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.waiting import until
 from vmsandbox.errors import DeadlineExceeded
-from vmsandbox.fairness import AHEAD, PART, Share
+from vmsandbox.fairness import AHEAD, PART, TimeShare
 from vmsandbox.fs import lane
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.streams import log_writer
@@ -62,7 +62,7 @@ async def until_writing(log: SlowLog) -> None:
 
 
 async def test_a_disk_that_hangs_does_not_hold_up_the_event_loop(log: SlowLog) -> None:
-    writer = LogWriter(log, Share())
+    writer = LogWriter(log, TimeShare())
     writing = asyncio.create_task(writer.write(Stream.STDOUT, b"line\n"))
     await until_writing(log)
     assert not writing.done()
@@ -78,10 +78,10 @@ async def test_a_disk_that_hangs_holds_up_no_other_log(
     log: SlowLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane, "STUCK", 0.05)
-    writer = LogWriter(log, Share())
+    writer = LogWriter(log, TimeShare())
     hanging = asyncio.create_task(writer.write(Stream.STDOUT, b"line\n"))
     await until_writing(log)
-    other = LogWriter(ContainerLog(tmp_path / "other", tmp_path / "other.position"), Share())
+    other = LogWriter(ContainerLog(tmp_path / "other", tmp_path / "other.position"), TimeShare())
     async with asyncio.timeout(10):
         await other.write(Stream.STDOUT, b"another\n")
         await other.end(Stream.STDOUT)
@@ -97,7 +97,7 @@ async def test_a_log_that_does_not_answer_its_reopening_is_an_error_that_names_i
     log: SlowLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_writer, "DEADLINE", 0.05)
-    writer = LogWriter(log, Share())
+    writer = LogWriter(log, TimeShare())
     hanging = asyncio.create_task(writer.write(Stream.STDOUT, b"line\n"))
     await until_writing(log)
     with pytest.raises(DeadlineExceeded, match=f"{tmp_path / 'log'} did not answer"):
@@ -110,7 +110,7 @@ async def test_a_log_that_does_not_answer_its_reopening_is_an_error_that_names_i
 async def test_a_write_that_is_cancelled_comes_to_its_end_before_the_log_is_closed(
     log: SlowLog, tmp_path: Path
 ) -> None:
-    writer = LogWriter(log, Share())
+    writer = LogWriter(log, TimeShare())
     writing = asyncio.create_task(writer.write(Stream.STDOUT, b"line\n"))
     await until_writing(log)
     writing.cancel()
@@ -127,14 +127,14 @@ async def test_a_write_that_is_cancelled_comes_to_its_end_before_the_log_is_clos
 
 async def test_a_disk_that_hangs_when_a_log_is_closed_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:
     log = SlowToClose(tmp_path)
-    LogWriter(log, Share()).close()
+    LogWriter(log, TimeShare()).close()
     assert not log.closed.is_set()
     log.go_on.set()
     assert await asyncio.to_thread(log.closed.wait, 10)
 
 
 async def test_a_log_goes_on_in_a_new_file_only_between_two_writes(log: SlowLog, tmp_path: Path) -> None:
-    writer = LogWriter(log, Share())
+    writer = LogWriter(log, TimeShare())
     writing = asyncio.create_task(writer.write(Stream.STDOUT, b"old\n"))
     await until_writing(log)
     (tmp_path / "log").rename(tmp_path / "log.1")
@@ -148,7 +148,7 @@ async def test_a_log_goes_on_in_a_new_file_only_between_two_writes(log: SlowLog,
 
 
 async def test_a_closed_log_is_not_opened_again(tmp_path: Path) -> None:
-    writer = LogWriter(ContainerLog(tmp_path / "log", tmp_path / "position"), Share())
+    writer = LogWriter(ContainerLog(tmp_path / "log", tmp_path / "position"), TimeShare())
     writer.close()
     (tmp_path / "log").unlink()
     await writer.reopen()
@@ -156,7 +156,7 @@ async def test_a_closed_log_is_not_opened_again(tmp_path: Path) -> None:
 
 
 async def test_empty_lines_are_charged_by_what_they_make_of_the_log(tmp_path: Path) -> None:
-    share = Share()
+    share = TimeShare()
     writer = LogWriter(ContainerLog(tmp_path / "log", tmp_path / "position"), share)
     await writer.write(Stream.STDOUT, b"\n" * 16384)
     writer.close()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.support.waiting import until
-from vmsandbox.fairness import Share
+from vmsandbox.fairness import TimeShare
 from vmsandbox.model import Output
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.streams.log_writer import LogWriter
@@ -44,7 +44,7 @@ def pump(tmp_path, sources):
         assert offset == 0
         yield sources[stream]
 
-    log = LogWriter(ContainerLog(tmp_path / "log", tmp_path / "position"), Share())
+    log = LogWriter(ContainerLog(tmp_path / "log", tmp_path / "position"), TimeShare())
     return OutputPump(log, list(sources), open_source)
 
 
