@@ -233,7 +233,7 @@ async def test_a_machine_that_ended_meanwhile_makes_its_sandbox_not_ready(world)
     async with daemon(world) as service:
         status = service.pod_sandbox_status(sandbox)
         assert status.state is SandboxState.NOTREADY
-        assert "ended while nobody watched: it is gone" in status.message
+        assert "ended while the daemon was away: it is gone" in status.message
         assert service.container_status(container).reason == "SandboxDied"
         await service.remove_pod_sandbox(sandbox)
         assert (world.left(), service.list_pod_sandboxes()) == ([], ())
