@@ -100,7 +100,7 @@ def test_a_link_in_place_of_a_file_is_left_alone(config: Config, tmp_path: Path,
     (config.state_directory / "serve/state.db").symlink_to(victim)
     modes.correct(config, 12)
     assert mode(victim) == 0o644
-    assert "state.db does not get the mode 600" in caplog.text
+    assert "state.db cannot get the mode 600" in caplog.text
 
 
 def test_a_host_on_which_nothing_has_run_has_nothing_to_correct(config: Config, caplog) -> None:
