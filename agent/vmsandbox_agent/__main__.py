@@ -20,15 +20,18 @@ import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from vmsandbox_agent import console  # noqa: E402
-from vmsandbox_agent.guest import Guest  # noqa: E402
+from vmsandbox_agent.control import Guest, Server  # noqa: E402
 from vmsandbox_agent.reaper import Reaper  # noqa: E402
-from vmsandbox_agent.server import Server  # noqa: E402
 from vmsandbox_agent.settings import Settings, build_id  # noqa: E402
-from vmsandbox_agent.setup.mounts import delegate_cgroups, make_directories, mount_all  # noqa: E402
-from vmsandbox_agent.setup.nodes import make_nodes  # noqa: E402
-from vmsandbox_agent.setup.secret import read_secret  # noqa: E402
+from vmsandbox_agent.setup import (  # noqa: E402
+    delegate_cgroups,
+    make_directories,
+    make_nodes,
+    mount_all,
+    read_secret,
+)
+from vmsandbox_agent.streams import announce_by_vsock, listen_vsock  # noqa: E402
 from vmsandbox_agent.syscalls import power_off  # noqa: E402
-from vmsandbox_agent.transport import announce_by_vsock, listen_vsock  # noqa: E402
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 
 from vmsandbox.protocol.messages import UserNamespace
-from vmsandbox_agent.clock import KernelClock
-from vmsandbox_agent.guest import Guest
+from vmsandbox_agent.control.requests import Guest
+from vmsandbox_agent.control.server import Server
 from vmsandbox_agent.reaper import Reaper
-from vmsandbox_agent.server import Server
 from vmsandbox_agent.settings import Settings
+from vmsandbox_agent.setup.clock import KernelClock
 from vmsandbox_agent.setup.mounts import make_directories
 from vmsandbox_agent.syscalls import mount
 

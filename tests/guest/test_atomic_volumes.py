@@ -13,10 +13,10 @@ from tests.guest.client import AgentRefused, Client, runtime_spec
 from tests.guest.conftest import running_agent
 from tests.support import atomic_writer
 from vmsandbox.protocol.messages import DeleteContainer, StartContainer, Stream, VolumeEntry, WriteVolume
-from vmsandbox_agent import atomic_volumes
-from vmsandbox_agent.atomic_volumes import AtomicVolumes
-from vmsandbox_agent.namespaces import PodNamespaces
 from vmsandbox_agent.settings import Settings
+from vmsandbox_agent.setup import atomic_volumes
+from vmsandbox_agent.setup.atomic_volumes import AtomicVolumes
+from vmsandbox_agent.setup.namespaces import PodNamespaces
 
 NAME = "synced.1"
 

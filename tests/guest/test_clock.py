@@ -11,7 +11,7 @@ from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
 from vmsandbox.guest.session.session import Session
 from vmsandbox.protocol.messages import AdjustClock, Empty, Event, ReadClock
-from vmsandbox_agent.clock import Timex, adjtimex, slewing, stepping
+from vmsandbox_agent.setup.clock import Timex, adjtimex, slewing, stepping
 
 MS = 1_000_000
 SETOFFSET, NANO, OFFSET, PLL, UNSYNC = 0x100, 0x2000, 0x1, 0x1, 0x40

@@ -19,8 +19,8 @@ from vmsandbox.protocol.messages import (
     StartContainer,
     Stream,
 )
-from vmsandbox_agent import layers
-from vmsandbox_agent.layers import Counter
+from vmsandbox_agent.measures import layers
+from vmsandbox_agent.measures.layers import Counter
 from vmsandbox_agent.reaper import Reaper
 
 

@@ -13,7 +13,7 @@ from vmsandbox.protocol.messages import ConfigureGuest, Dns, Interface, Route
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.setup.configure import set_sysctl, write_names
 from vmsandbox_agent.setup.disks import block_device, find_disk, opens
-from vmsandbox_agent.setup.nodes import make_nodes
+from vmsandbox_agent.setup.mounts import make_nodes
 from vmsandbox_agent.setup.rtnetlink import parse_network
 
 ROOT = Path(__file__).parents[2]

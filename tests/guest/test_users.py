@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.protocol.messages import User
+from vmsandbox_agent.containers.users import resolve_user
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.users import resolve_user
 
 PASSWD = "root:x:0:0::/:/bin/sh\nweb:x:33:34::/:/bin/sh\n1000:x:7:8::/:/bin/sh\nbroken:x:abc:1::/:\nshort:x\n"
 GROUP = "root:x:0:\nvideo:x:44:web,other\nbad:x:99999999999:web\n"

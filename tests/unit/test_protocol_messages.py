@@ -11,7 +11,7 @@ from tests.support.golden import assert_golden
 from vmsandbox.protocol import messages as m
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import FrameReader, pack_json, parse_json
-from vmsandbox_agent.guest import Guest
+from vmsandbox_agent.control.requests import Guest
 from vmsandbox_agent.reaper import Reaper
 from vmsandbox_agent.settings import Settings
 

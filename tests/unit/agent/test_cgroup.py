@@ -16,8 +16,8 @@ from vmsandbox.protocol.messages import (
     Pressure,
     Throttling,
 )
-from vmsandbox_agent import processes
-from vmsandbox_agent.cgroup import Cgroup
+from vmsandbox_agent.measures import processes
+from vmsandbox_agent.measures.cgroup import Cgroup
 
 FILES = {
     "cpu.stat": "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\nnr_periods 9\nnr_throttled 4\nthrottled_usec 70\n",

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from vmsandbox.protocol.messages import CreateContainer, Device, ProcessUser
-from vmsandbox_agent import devices
-from vmsandbox_agent.completion import completion
+from vmsandbox_agent.containers import devices
+from vmsandbox_agent.containers.container import completion
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.setup import disks
 

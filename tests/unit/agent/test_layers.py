@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.protocol.messages import LayerMeasures
-from vmsandbox_agent import layers
-from vmsandbox_agent.layers import Counter, Layer
+from vmsandbox_agent.measures import layers
+from vmsandbox_agent.measures.layers import Counter, Layer
 from vmsandbox_agent.reaper import Reaper
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox_agent.cgroup import Cache, Cgroup
-from vmsandbox_agent.thrashing import Thrashing, Watch
+from vmsandbox_agent.measures.cgroup import Cache, Cgroup
+from vmsandbox_agent.measures.thrashing import Thrashing, Watch
 
 MIB = 1 << 20
 BEFORE = Cache(limit=32 * MIB, size=420 << 10, read_again=0, major_faults=0)

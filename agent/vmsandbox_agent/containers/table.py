@@ -13,10 +13,10 @@ from vmsandbox.protocol.messages import (
     Exec,
     Measures,
 )
-from vmsandbox_agent.container import Container
+from vmsandbox_agent.containers.container import Container
+from vmsandbox_agent.containers.context import Machinery
+from vmsandbox_agent.containers.process import Process
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.machinery import Machinery
-from vmsandbox_agent.process import Process
 from vmsandbox_agent.settings import MAX_EXECS
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from vmsandbox.protocol.messages import Stream
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.output import Output
-from vmsandbox_agent.stdin import Input
+from vmsandbox_agent.streams.input import Input
+from vmsandbox_agent.streams.output import Output
 
 
 class Terminal:

@@ -6,7 +6,7 @@ import os
 
 from vmsandbox.protocol.framing import STREAM_CHUNK
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.transport import Connection, pack_offset
+from vmsandbox_agent.streams.connection import Connection, pack_offset
 
 
 class Input:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.protocol.messages import Measures
-from vmsandbox_agent import measuring, processes
-from vmsandbox_agent.cgroup_files import counters, limit
+from vmsandbox_agent.measures import measuring, processes
+from vmsandbox_agent.measures.cgroup_files import counters, limit
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import Device
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.setup.disks import wait_for_disk
+from vmsandbox_agent.setup import wait_for_disk
 from vmsandbox_agent.syscalls import open_in_root, opened
 
 _PROVIDED = {"null", "zero", "full", "random", "urandom", "tty", "console", "ptmx"}

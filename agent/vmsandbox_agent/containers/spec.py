@@ -8,7 +8,7 @@ from typing import Any
 
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import CreateContainer, ProcessUser
-from vmsandbox_agent.destinations import resolve_destinations
+from vmsandbox_agent.containers.destinations import resolve_destinations
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.syscalls import open_in_root, opened
 

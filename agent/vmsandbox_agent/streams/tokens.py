@@ -12,7 +12,7 @@ from vmsandbox.protocol.messages import StreamToken
 from vmsandbox_agent import console
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.settings import HELLO_TIMEOUT, MAX_STREAMS, TOKEN_LIFETIME
-from vmsandbox_agent.transport import Connection
+from vmsandbox_agent.streams.connection import Connection
 
 _TOKEN_FRAME = 1024
 """Bytes that the frame with the token may have."""

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vmsandbox.protocol.messages import Exit
-from vmsandbox_agent.cgroup import Cgroup
 from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.measures import Cgroup
 from vmsandbox_agent.settings import DRAIN_GRACE
-from vmsandbox_agent.stdio import Stdio
+from vmsandbox_agent.streams import Stdio
 
 
 class Process:

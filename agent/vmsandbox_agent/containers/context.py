@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from vmsandbox_agent.crun import Crun
+from vmsandbox_agent.containers.crun import Crun
 from vmsandbox_agent.events import EventLog
-from vmsandbox_agent.layers import Counter
-from vmsandbox_agent.namespaces import PodNamespaces
+from vmsandbox_agent.measures import Counter
 from vmsandbox_agent.reaper import Reaper
 from vmsandbox_agent.settings import Settings
+from vmsandbox_agent.setup import PodNamespaces
 
 
 @dataclass(frozen=True, slots=True)

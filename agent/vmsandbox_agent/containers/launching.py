@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox_agent.cgroup import Cgroup
-from vmsandbox_agent.crun import Fds
-from vmsandbox_agent.machinery import Machinery
-from vmsandbox_agent.process import Process
-from vmsandbox_agent.stdio import ConsoleSocket, Pipes, Stdio
+from vmsandbox_agent.containers.context import Machinery
+from vmsandbox_agent.containers.crun import Fds
+from vmsandbox_agent.containers.process import Process
+from vmsandbox_agent.measures import Cgroup
+from vmsandbox_agent.streams import ConsoleSocket, Pipes, Stdio
 
 Start = Callable[[Fds | None, Path | None], Awaitable[int]]
 """Has crun start a process with these file descriptors, or with a console socket; gives its pid."""

@@ -5,12 +5,12 @@ import socket
 
 from vmsandbox.protocol.framing import STREAM_CHUNK, pack
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.transport import CHUNK, Connection
+from vmsandbox_agent.streams.connection import CHUNK, Connection
 
 _LOCALHOST = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
-async def connect(port: int) -> socket.socket:
+async def connect_to_port(port: int) -> socket.socket:
     """A connection to `port` on localhost, by IPv4 or else by IPv6.
 
     Raises:
@@ -36,7 +36,7 @@ async def _connect(family: int, address: str, port: int) -> socket.socket:
     return sock
 
 
-async def serve(connection: Connection, sock: socket.socket) -> None:
+async def serve_port(connection: Connection, sock: socket.socket) -> None:
     """Carry bytes both ways, each with its end of file (an empty chunk), until the host ends the connection.
 
     Owns `sock`. Raises OSError when the port's side breaks.

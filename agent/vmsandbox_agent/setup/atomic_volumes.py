@@ -13,8 +13,8 @@ from pathlib import Path
 
 from vmsandbox.protocol.messages import VolumeEntry, WriteVolume
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.namespaces import PodNamespaces
 from vmsandbox_agent.setup.mounts import make_tmpfs
+from vmsandbox_agent.setup.namespaces import PodNamespaces
 
 DATA, _NEW_DATA = "..data", "..data_tmp"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

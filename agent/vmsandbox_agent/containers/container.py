@@ -7,20 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import ContainerState, CreateContainer, Exec, Measures, ProcessUser
-from vmsandbox_agent import console, devices
-from vmsandbox_agent.bundle import Bundle
-from vmsandbox_agent.cgroup import Cgroup
-from vmsandbox_agent.completion import completion
-from vmsandbox_agent.crun import Fds
-from vmsandbox_agent.declared import make_declared
-from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.launching import Launch
-from vmsandbox_agent.layers import Layer, file_system
-from vmsandbox_agent.machinery import Machinery
-from vmsandbox_agent.process import Process
-from vmsandbox_agent.sources import staged
-from vmsandbox_agent.spec import (
+from vmsandbox.protocol.messages import POD_NAMESPACE, ContainerState, CreateContainer, Exec, Measures, ProcessUser
+from vmsandbox_agent import console
+from vmsandbox_agent.containers import devices
+from vmsandbox_agent.containers.bundle import Bundle
+from vmsandbox_agent.containers.context import Machinery
+from vmsandbox_agent.containers.crun import Fds
+from vmsandbox_agent.containers.declared import make_declared
+from vmsandbox_agent.containers.launching import Launch
+from vmsandbox_agent.containers.process import Process
+from vmsandbox_agent.containers.sources import staged
+from vmsandbox_agent.containers.spec import (
+    Completion,
     cgroup_path,
     complete_process,
     complete_spec,
@@ -28,8 +26,9 @@ from vmsandbox_agent.spec import (
     resolve_mounts,
     used_images,
 )
-from vmsandbox_agent.thrashing import Watch
-from vmsandbox_agent.users import resolve_user
+from vmsandbox_agent.containers.users import resolve_user
+from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.measures import Cgroup, Layer, Watch, file_system
 
 
 class Container:
@@ -206,3 +205,32 @@ class Container:
         await self._layer.close()
         await self._machinery.crun.delete(self.id)
         await asyncio.to_thread(self._bundle.remove)
+
+
+def completion(
+    machinery: Machinery, request: CreateContainer, *, root: Path, user: ProcessUser, cgroup: str, joined: Path | None
+) -> Completion:
+    """All that is known of a container that is about to be made.
+
+    Args:
+        machinery: of the guest.
+        request: the host's.
+        root: the container's root.
+        user: who it runs as.
+        cgroup: its path in the hierarchy.
+        joined: the PID namespace that it asks for, where that is another container's.
+
+    Raises:
+        AgentError: the guest has not the device, or cannot make the namespace.
+    """
+    named = {device.path for device in request.devices}
+    others = devices.everything(machinery.settings.devices) if request.all_devices else ()
+    wanted = [*request.devices, *(device for device in others if device.path not in named)]
+    nodes, rules = devices.find(wanted, machinery.settings.devices)
+    return Completion(root, user, cgroup, request.tty, _namespaces(machinery, request, joined), nodes, rules)
+
+
+def _namespaces(machinery: Machinery, request: CreateContainer, joined: Path | None) -> dict[str, Path]:
+    pid = machinery.pod.pid() if request.pid_namespace == POD_NAMESPACE else joined
+    found = {"pid": pid, "user": machinery.pod.user()}
+    return {kind: path for kind, path in found.items() if path is not None}

@@ -13,7 +13,7 @@ import select
 import time
 
 from vmsandbox_agent import console
-from vmsandbox_agent.cgroup import Cache, Cgroup
+from vmsandbox_agent.measures.cgroup import Cache, Cgroup
 
 _STALLS = b"some 200000 2000000"
 """Pressure that makes it worth looking: for a tenth of two seconds somebody waits for memory (accounting/psi)."""

@@ -34,24 +34,23 @@ from vmsandbox.protocol.messages import (
     UpdateResources,
     WriteVolume,
 )
-from vmsandbox_agent import port
-from vmsandbox_agent.atomic_volumes import AtomicVolumes
-from vmsandbox_agent.clock import KernelClock
-from vmsandbox_agent.containers import ContainerTable
-from vmsandbox_agent.crun import Crun
+from vmsandbox_agent.containers import ContainerTable, Crun, Machinery
+from vmsandbox_agent.control.session import Handler
 from vmsandbox_agent.events import EventLog
-from vmsandbox_agent.layers import Counter
-from vmsandbox_agent.machinery import Machinery
-from vmsandbox_agent.namespaces import PodNamespaces
+from vmsandbox_agent.measures import Counter
 from vmsandbox_agent.reaper import Reaper
-from vmsandbox_agent.session import Handler
 from vmsandbox_agent.settings import Settings
-from vmsandbox_agent.setup.configure import configure_guest
-from vmsandbox_agent.setup.disks import release
-from vmsandbox_agent.setup.images import Images
-from vmsandbox_agent.setup.mounts import make_directory, make_tmpfs
-from vmsandbox_agent.stdin import Input
-from vmsandbox_agent.streams import Streams
+from vmsandbox_agent.setup import (
+    AtomicVolumes,
+    Images,
+    KernelClock,
+    PodNamespaces,
+    configure_guest,
+    make_directory,
+    make_tmpfs,
+    release,
+)
+from vmsandbox_agent.streams import Input, Streams, connect_to_port, serve_port
 
 _DONE = Empty()
 
@@ -186,8 +185,8 @@ class Guest:
         return self.streams.offer(stream.serve)
 
     async def _open_port(self, request: OpenPort) -> StreamToken:
-        sock = await port.connect(request.port)
-        return self.streams.offer(lambda connection: port.serve(connection, sock), sock.close)
+        sock = await connect_to_port(request.port)
+        return self.streams.offer(lambda connection: serve_port(connection, sock), sock.close)
 
     async def _list(self, _: ListContainers) -> Containers:
         return self._containers.list()

@@ -8,11 +8,11 @@ import os
 from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
-from vmsandbox_agent.bundle import Bundle
-from vmsandbox_agent.destinations import resolve
+from vmsandbox_agent.containers.bundle import Bundle
+from vmsandbox_agent.containers.destinations import resolve
+from vmsandbox_agent.containers.spec import list_binds
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.reaper import Reaper, end_of
-from vmsandbox_agent.spec import list_binds
 
 
 async def make_declared(spec: JSON, bundle: Bundle, owner: tuple[int, int], reaper: Reaper) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from vmsandbox.protocol.messages import MAX_DISKS, CpuMeasures, DiskMeasures, MemoryMeasures, Pressure, Throttling
-from vmsandbox_agent.cgroup_files import counters, limit, number, table
+from vmsandbox_agent.measures.cgroup_files import counters, limit, number, table
 
 _MICROSECOND = 1000
 """Nanoseconds."""

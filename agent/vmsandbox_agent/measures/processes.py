@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vmsandbox.protocol.messages import ProcessMeasures
-from vmsandbox_agent.cgroup_files import limit, number
+from vmsandbox_agent.measures.cgroup_files import limit, number
 
 _MOST = 4096
 """Descriptors that are looked at, and processes: each costs a call or two of the kernel."""

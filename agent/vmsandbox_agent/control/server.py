@@ -10,10 +10,10 @@ from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json
 from vmsandbox.protocol.messages import CONTROL_PORT, STREAM_PORT, VERSIONS
 from vmsandbox_agent import console
-from vmsandbox_agent.guest import Guest
-from vmsandbox_agent.session import Session, check_proof, read_hello, reply_to, say_goodbye
+from vmsandbox_agent.control.requests import Guest
+from vmsandbox_agent.control.session import Session, check_proof, read_hello, reply_to, say_goodbye
 from vmsandbox_agent.settings import MAX_STRANGERS
-from vmsandbox_agent.transport import Connection, Listen, is_host
+from vmsandbox_agent.streams import Connection, Listen, is_host
 
 _SHORTAGE = 0.5
 """Seconds until accepting is tried again after it failed."""

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from vmsandbox.protocol.messages import FileSystem, LayerMeasures
-from vmsandbox_agent.measuring import device_name
+from vmsandbox_agent.measures.measuring import device_name
 from vmsandbox_agent.reaper import Reaper, end_of
 
 _INTERVAL = 60.0

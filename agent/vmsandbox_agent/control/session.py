@@ -30,7 +30,7 @@ from vmsandbox_agent import console
 from vmsandbox_agent.errors import AgentError, describe
 from vmsandbox_agent.events import EventLog
 from vmsandbox_agent.settings import HELLO_FRAME, HELLO_TIMEOUT, MAX_DEADLINE, MAX_REQUESTS, Settings
-from vmsandbox_agent.transport import Connection
+from vmsandbox_agent.streams import Connection
 
 T = TypeVar("T")
 

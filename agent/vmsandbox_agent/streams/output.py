@@ -10,7 +10,7 @@ import termios
 from vmsandbox.protocol.framing import ProtocolError, pack
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.settings import OUTPUT_BUFFER
-from vmsandbox_agent.transport import CHUNK, Connection, parse_offset
+from vmsandbox_agent.streams.connection import CHUNK, Connection, parse_offset
 
 _ACKNOWLEDGEMENT = 8
 _LOW = OUTPUT_BUFFER // 2

@@ -1,0 +1,25 @@
+"""Connections to the host, and the byte streams that they carry: a process's output and input, and ports.
+
+What a process prints is kept until the host has acknowledged it, and then it blocks: nothing is lost.
+"""
+
+from vmsandbox_agent.streams.connection import Connection, Listen, announce_by_vsock, is_host, listen_vsock
+from vmsandbox_agent.streams.input import Input
+from vmsandbox_agent.streams.port import connect_to_port, serve_port
+from vmsandbox_agent.streams.stdio import ConsoleSocket, Pipes, Stdio
+from vmsandbox_agent.streams.tokens import Streams
+
+__all__ = [
+    "Connection",
+    "ConsoleSocket",
+    "Input",
+    "Listen",
+    "Pipes",
+    "Stdio",
+    "Streams",
+    "announce_by_vsock",
+    "connect_to_port",
+    "is_host",
+    "listen_vsock",
+    "serve_port",
+]
