@@ -17,7 +17,7 @@ from pyroute2 import IPRoute, NetlinkError, netns
 
 from vmsandbox import aio
 from vmsandbox.errors import AlreadyExists, Internal, NotFound, PermissionDenied, VmsandboxError
-from vmsandbox.process.namespaces import NETWORK, enter, unshare
+from vmsandbox.process import NETWORK, enter, unshare
 
 DIRECTORY = Path("/run/netns")
 """Where ip-netns(8), the CNI plugins and people look for namespaces."""

@@ -6,11 +6,16 @@
 from vmsandbox.process.commands import STDERR_KEPT, Completed, echoing, run, start_daemon
 from vmsandbox.process.confinement import TOOLS, Account, Confinement, Limits
 from vmsandbox.process.identity import ProcessIdentity, name_of, stat_of, user_of
+from vmsandbox.process.namespaces import IPC, NETWORK, UTS, enter, unshare
+from vmsandbox.process.removal import remove_tree, remove_tree_blocking
 from vmsandbox.process.users import end_processes_of, processes_and_users
 
 __all__ = [
+    "IPC",
+    "NETWORK",
     "STDERR_KEPT",
     "TOOLS",
+    "UTS",
     "Account",
     "Completed",
     "Confinement",
@@ -18,10 +23,14 @@ __all__ = [
     "ProcessIdentity",
     "echoing",
     "end_processes_of",
+    "enter",
     "name_of",
     "processes_and_users",
+    "remove_tree",
+    "remove_tree_blocking",
     "run",
     "start_daemon",
     "stat_of",
+    "unshare",
     "user_of",
 ]

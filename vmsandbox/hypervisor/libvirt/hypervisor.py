@@ -20,7 +20,7 @@ from vmsandbox.hypervisor.libvirt.qemu_processes import QemuProcesses
 from vmsandbox.hypervisor.libvirt.resync import DYING, keep_resyncing
 from vmsandbox.hypervisor.xml import PluggedDisk, domain_xml, security_models
 from vmsandbox.model import MachineUsage
-from vmsandbox.process.namespaces import IPC, NETWORK, UTS, enter, unshare
+from vmsandbox.process import IPC, NETWORK, UTS, enter, unshare
 
 DETACH_DEADLINE = 20.0
 """Seconds in which a guest lets a disk go."""

@@ -12,7 +12,7 @@ from vmsandbox.errors import DeadlineExceeded, Unavailable, VmsandboxError
 from vmsandbox.fs.locks import locked, locked_async, try_locked
 from vmsandbox.images.disk_errors import error_of_disk
 from vmsandbox.images.store.layout import Parts
-from vmsandbox.process.removal import remove_tree, remove_tree_blocking
+from vmsandbox.process import remove_tree, remove_tree_blocking
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from vmsandbox.node.check import accounts, advice
 from vmsandbox.node.host import boot_image, network_settings, open_transports, open_users, vhost_device_vsock
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
-from vmsandbox.process import confinement
+from vmsandbox.process import TOOLS, Account
 from vmsandbox.sandbox.machines import MachineCgroups
 from vmsandbox.sandbox.spec import find_default_seccomp
 
@@ -30,7 +30,7 @@ PROGRAMS = {
     "tar2sqfs": "squashfs-tools-ng",
     "mkfs.ext4": "e2fsprogs",
     "iptables": "iptables",
-    **dict.fromkeys(confinement.TOOLS, "util-linux"),
+    **dict.fromkeys(TOOLS, "util-linux"),
     "nft": "nftables",
 }
 """The programs that serving pods starts, and the Debian packages that hold them."""
@@ -118,7 +118,7 @@ async def _volumes(config: Config) -> Finding:
 
 
 def _images(config: Config) -> str:
-    account = confinement.Account.named(config.images.user)
+    account = Account.named(config.images.user)
     return f"images are read as the user {config.images.user} ({account.uid})"
 
 

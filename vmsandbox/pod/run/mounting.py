@@ -12,7 +12,7 @@ from vmsandbox.pod.api import Container, EmptyDir, ImageVolume, MessagePolicy
 from vmsandbox.pod.plan import Files, PodFacts, hosts_file, mount_of, sub_path_of
 from vmsandbox.pod.run.subpath import copy_below
 from vmsandbox.pod.run.volumes import PodVolumes
-from vmsandbox.process.removal import remove_tree
+from vmsandbox.process import remove_tree
 from vmsandbox.sandbox.files import MountAccess, MountTree, bind_tree, unmount_below
 
 _MESSAGE_PATH = "/dev/termination-log"

@@ -23,7 +23,7 @@ from vmsandbox.pod.api import EmptyDir, HostPath, HostPathType, Medium
 from vmsandbox.pod.plan import Files, PodPlan
 from vmsandbox.pod.run.files import Owner, write_files
 from vmsandbox.process import run
-from vmsandbox.process.removal import remove_tree
+from vmsandbox.process import remove_tree
 from vmsandbox.sandbox.files import unmount_below
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import fs
-from vmsandbox.process import Account, run
-from vmsandbox.process.removal import remove_tree
+from vmsandbox.process import Account, remove_tree, run
 from vmsandbox.sandbox.files import mount_calls, mounts
 from vmsandbox.sandbox.spec import SandboxLayout
 
