@@ -20,7 +20,7 @@ import traceback  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from vmsandbox_agent import console  # noqa: E402
-from vmsandbox_agent.control import Guest, Server  # noqa: E402
+from vmsandbox_agent.control import GuestRequests, Server  # noqa: E402
 from vmsandbox_agent.reaper import Reaper  # noqa: E402
 from vmsandbox_agent.settings import Settings, build_id  # noqa: E402
 from vmsandbox_agent.setup import (  # noqa: E402
@@ -65,7 +65,7 @@ async def _serve(settings: Settings) -> None:
     loop.set_exception_handler(_report)
     reaper = Reaper()
     reaper.attach()
-    await Server(Guest(settings, reaper, power_off), STARTED).run(listen_vsock, announce_by_vsock)
+    await Server(GuestRequests(settings, reaper, power_off), STARTED).run(listen_vsock, announce_by_vsock)
 
 
 def _report(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

@@ -25,11 +25,19 @@ from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
 from vmsandbox.guest.session.session import Session
-from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState, NetworkDevice, Share, end_of
+from vmsandbox.hypervisor.base import (
+    Disk,
+    MachineEvent,
+    MachineSpec,
+    MachineState,
+    NetworkDevice,
+    SharedDirectory,
+    end_of,
+)
 from vmsandbox.hypervisor.console import ConsoleReader
 from vmsandbox.hypervisor.libvirt import embedded
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
-from vmsandbox.hypervisor.libvirt.connection import Connection
+from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection
 from vmsandbox.hypervisor.libvirt.hypervisor import LibvirtHypervisor
 from vmsandbox.protocol.messages import Event
 
@@ -198,7 +206,7 @@ async def full_spec(shop: Workshop, tap: str) -> MachineSpec:
     return replace(
         spec,
         scratch=Disk("vmsandbox-scratch", scratch, readonly=False, bandwidth=200_000_000, iops=5000),
-        share=Share("vmsandbox", share),
+        share=SharedDirectory("vmsandbox", share),
         network=NetworkDevice(tap, "02:00:00:00:00:01", 1400, Path("/run/netns") / tap),
     )
 
@@ -271,7 +279,7 @@ async def test_a_machine_that_cannot_start_says_what_qemu_said(hypervisor: Libvi
 
 @pytest.mark.parametrize("golden", sorted(GOLDEN.glob("p*.xml")), ids=lambda path: path.stem)
 async def test_libvirt_takes_every_golden_domain_and_its_schema_does(golden: Path) -> None:
-    async with Connection.opened(embedded_uri(), lambda _: []) as connection:
+    async with LibvirtConnection.opened(embedded_uri(), lambda _: []) as connection:
 
         def define(opened: Any) -> None:
             opened.defineXMLFlags(golden.read_text(), libvirt.VIR_DOMAIN_DEFINE_VALIDATE).undefine()

@@ -15,8 +15,8 @@ from tests.support.builder import ACCOUNT, builders, endless_layer, layers_of, m
 from tests.support.layers import file, layer_tar
 from vmsandbox.errors import ResourceExhausted, VmsandboxError, error_of_code
 from vmsandbox.images.rootfs import RootLimit
-from vmsandbox.images.rootfs.tar.entry import Kind
-from vmsandbox.images.rootfs.tree.node import Node
+from vmsandbox.images.rootfs.tar.entry import FileKind
+from vmsandbox.images.rootfs.tree.node import TreeNode
 from vmsandbox.images.rootfs.writer import END, member
 
 MIB = 1 << 20
@@ -71,7 +71,7 @@ def test_a_layer_of_pax_headers_alone_is_refused_in_little_memory(tmp_path: Path
 
 
 def names(count: int) -> bytes:
-    empty = Node(Kind.FILE)
+    empty = TreeNode(FileKind.FILE)
     return b"".join(member(b"d%d/%x" % (n // 1000, n), empty) for n in range(count)) + END
 
 

@@ -28,8 +28,8 @@ from tests.support.rootfs import make_rootfs
 from tests.support.trees import File, files_of, files_of_tree, unpacked_by_umoci, unpacked_root_image
 from vmsandbox.errors import DeadlineExceeded, Internal, InvalidArgument, ResourceExhausted, VmsandboxError
 from vmsandbox.images.rootfs import RootLimit
-from vmsandbox.images.rootfs.tar.entry import Kind
-from vmsandbox.images.rootfs.tree.node import Node
+from vmsandbox.images.rootfs.tar.entry import FileKind
+from vmsandbox.images.rootfs.tree.node import TreeNode
 from vmsandbox.images.rootfs.writer import member
 
 
@@ -306,7 +306,7 @@ def test_an_image_without_layers_is_an_empty_root(tmp_path: Path) -> None:
 
 
 def test_a_hundred_thousand_files_are_merged(tmp_path: Path) -> None:
-    empty = Node(Kind.FILE)
+    empty = TreeNode(FileKind.FILE)
     archive = b"".join(member(b"d%d/f%d" % (n // 1000, n), empty) for n in range(100_000))
     image = build([archive], tmp_path, "gzip")
     listing = subprocess.run(["unsquashfs", "-l", image], check=True, capture_output=True, text=True).stdout

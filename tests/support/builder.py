@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.support.images import compress
 from vmsandbox.images.rootfs import Layer, RootLimit, build_root_image
-from vmsandbox.images.rootfs.tar.entry import Content, Kind
-from vmsandbox.images.rootfs.tree.node import Node
+from vmsandbox.images.rootfs.tar.entry import Content, FileKind
+from vmsandbox.images.rootfs.tree.node import TreeNode
 from vmsandbox.images.rootfs.writer import member
 from vmsandbox.process import Account
 
@@ -30,7 +30,7 @@ def endless_layer(where: Path) -> Layer:
     """A layer that nobody reads to its end: one file of 256 GiB, of which the disk holds nothing."""
     size = 1 << 38
     path = where / "endless"
-    path.write_bytes(member(b"a", Node(Kind.FILE, content=Content(0, size))))
+    path.write_bytes(member(b"a", TreeNode(FileKind.FILE, content=Content(0, size))))
     os.truncate(path, size)
     return Layer(path, "sha256:" + "0" * 64)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from vmsandbox.images.rootfs.layers import Layer, RootLimit
 from vmsandbox.images.rootfs.tree.merging import merge
-from vmsandbox.images.rootfs.tree.tree import Tree
+from vmsandbox.images.rootfs.tree.tree import FileTree
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ def layer_tar(members: Sequence[Member], format: int = tarfile.PAX_FORMAT) -> by
     return buffer.getvalue()
 
 
-def merged_tars(*tars: bytes, limit: RootLimit | None = None) -> Tree:
+def merged_tars(*tars: bytes, limit: RootLimit | None = None) -> FileTree:
     """The tree of these layers; each has the diff_id that it should have."""
     layers = [Layer(path=None, diff_id=_digest(tar)) for tar in tars]  # type: ignore[arg-type]
     return merge(layers, [io.BytesIO(tar) for tar in tars], limit or RootLimit())
 
 
-def merged(*layers: Sequence[Member], limit: RootLimit | None = None) -> Tree:
+def merged(*layers: Sequence[Member], limit: RootLimit | None = None) -> FileTree:
     """The tree of layers with these members."""
     return merged_tars(*map(layer_tar, layers), limit=limit)
 
 
-def names(tree: Tree) -> list[str]:
+def names(tree: FileTree) -> list[str]:
     """All names in a tree, sorted."""
     return sorted(name.decode("utf-8", "surrogateescape") for name, _ in tree.walk())
 

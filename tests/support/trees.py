@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.images import BuiltImage, write_layout
-from vmsandbox.images.rootfs.tar.entry import Kind
-from vmsandbox.images.rootfs.tree.node import Node
-from vmsandbox.images.rootfs.tree.tree import Tree
+from vmsandbox.images.rootfs.tar.entry import FileKind
+from vmsandbox.images.rootfs.tree.node import TreeNode
+from vmsandbox.images.rootfs.tree.tree import FileTree
 
 
 @dataclass(frozen=True)
@@ -62,26 +62,26 @@ def _content(path: Path, status: os.stat_result) -> str:
 
 
 _TYPES = {
-    Kind.FILE: stat.S_IFREG, Kind.DIRECTORY: stat.S_IFDIR, Kind.SYMLINK: stat.S_IFLNK, Kind.FIFO: stat.S_IFIFO,
-    Kind.CHARACTER_DEVICE: stat.S_IFCHR, Kind.BLOCK_DEVICE: stat.S_IFBLK,
+    FileKind.FILE: stat.S_IFREG, FileKind.DIRECTORY: stat.S_IFDIR, FileKind.SYMLINK: stat.S_IFLNK,
+    FileKind.FIFO: stat.S_IFIFO, FileKind.CHARACTER_DEVICE: stat.S_IFCHR, FileKind.BLOCK_DEVICE: stat.S_IFBLK,
 }  # fmt: skip
 
 
-def files_of_tree(tree: Tree, tars: Sequence[bytes]) -> dict[str, File]:
+def files_of_tree(tree: FileTree, tars: Sequence[bytes]) -> dict[str, File]:
     """The same of a merged tree; `tars` are its layers."""
     nodes = {".": tree.root} | {os.fsdecode(name): node for name, node in tree.walk()}
-    names: dict[Node, set[str]] = defaultdict(set)
+    names: dict[TreeNode, set[str]] = defaultdict(set)
     for name, node in nodes.items():
         names[node].add(name)
     return {name: _of_node(node, frozenset(names[node]), tars) for name, node in nodes.items()}
 
 
-def _of_node(node: Node, links: frozenset[str], tars: Sequence[bytes]) -> File:
+def _of_node(node: TreeNode, links: frozenset[str], tars: Sequence[bytes]) -> File:
     content = os.fsdecode(node.target)
     if node.content:
         data = tars[node.layer][node.content.offset : node.content.offset + node.content.size]
         content = hashlib.sha256(data).hexdigest()
-    mode = 0o777 if node.kind is Kind.SYMLINK else node.mode
+    mode = 0o777 if node.kind is FileKind.SYMLINK else node.mode
     xattrs = tuple((os.fsdecode(name), value) for name, value in node.xattrs)
     return File(
         _TYPES[node.kind], mode, node.uid, node.gid, node.mtime, os.makedev(*node.device), content, xattrs, links

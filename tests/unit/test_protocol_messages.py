@@ -11,7 +11,7 @@ from tests.support.golden import assert_golden
 from vmsandbox.protocol import messages as m
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import FrameReader, pack_json, parse_json
-from vmsandbox_agent.control.requests import Guest
+from vmsandbox_agent.control.requests import GuestRequests
 from vmsandbox_agent.reaper import Reaper
 from vmsandbox_agent.settings import Settings
 
@@ -156,7 +156,7 @@ def test_the_golden_requests_use_every_field(request_: m.Request) -> None:
 
 
 def test_the_agent_handles_every_request(tmp_path: Path) -> None:
-    guest = Guest(Settings(state=tmp_path), Reaper(), lambda: None)
+    guest = GuestRequests(Settings(state=tmp_path), Reaper(), lambda: None)
     assert guest.handlers.keys() == m.REQUESTS.keys()
 
 

@@ -6,12 +6,19 @@ for each request. `ClockKeeper` corrects the guest's clock.
 
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
-from vmsandbox.guest.session import EventHandler, Session, has_feature, offered
+from vmsandbox.guest.session import EventHandler, Session, has_feature, secret_offered
 from vmsandbox.guest.streams import InputStream, OutputStream, PortStream
-from vmsandbox.guest.transport import DEFAULT_PROGRAM, Transport, TransportBroken, Transports, installed, use_kernel
+from vmsandbox.guest.transport import (
+    VHOST_DEVICE_VSOCK,
+    Transport,
+    TransportBroken,
+    Transports,
+    program_installed,
+    use_kernel,
+)
 
 __all__ = [
-    "DEFAULT_PROGRAM",
+    "VHOST_DEVICE_VSOCK",
     "ClockKeeper",
     "EventHandler",
     "GuestClient",
@@ -23,7 +30,7 @@ __all__ = [
     "TransportBroken",
     "Transports",
     "has_feature",
-    "installed",
-    "offered",
+    "program_installed",
+    "secret_offered",
     "use_kernel",
 ]

@@ -15,7 +15,7 @@ from vmsandbox.hypervisor.base import (
     MachineSpec,
     MachineState,
     NetworkDevice,
-    Share,
+    SharedDirectory,
     end_of,
 )
 from vmsandbox.hypervisor.console import ConsoleReader
@@ -32,6 +32,6 @@ __all__ = [
     "MachineSpec",
     "MachineState",
     "NetworkDevice",
-    "Share",
+    "SharedDirectory",
     "end_of",
 ]

@@ -79,7 +79,7 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class SharedDirectory:
     """A directory of the host that the guest mounts by virtio-fs under `tag`."""
 
     tag: str
@@ -110,7 +110,7 @@ class MachineSpec:
     secret: Path | None = None
     """Unix socket on which QEMU takes what the guest reads from the port `protocol.secret.PORT_NAME`."""
     scratch: Disk | None = None
-    share: Share | None = None
+    share: SharedDirectory | None = None
     network: NetworkDevice | None = None
     kernel_parameters: str = ""
     """Appended to the image's command line."""

@@ -43,7 +43,7 @@ _EXTENSIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundImage:
     """An image in an archive: its documents, where its blobs are, and what the archive calls it."""
 
     candidate: Candidate
@@ -55,7 +55,7 @@ class Found:
     digest: str = ""
     """The digest of the image in the archive; empty if the format has no manifest."""
 
-    def named(self, name: Reference) -> "Found":
+    def named(self, name: Reference) -> "FoundImage":
         """The same image under this name alone."""
         return replace(self, names=(name,))
 
@@ -71,7 +71,7 @@ class Found:
             store.adopt(source, layer, staging, moved=self.moved)
 
 
-async def images_in(archive: Path, skopeo: Skopeo) -> tuple[Found, ...]:
+async def images_in(archive: Path, skopeo: Skopeo) -> tuple[FoundImage, ...]:
     """The images in an archive or a directory, for our platform where it holds them for several.
 
     Raises:
@@ -86,7 +86,7 @@ async def images_in(archive: Path, skopeo: Skopeo) -> tuple[Found, ...]:
     return found
 
 
-def _oci_images(archive: Path, unpacked: Path, settings: ImageSettings) -> tuple[Found, ...] | None:
+def _oci_images(archive: Path, unpacked: Path, settings: ImageSettings) -> tuple[FoundImage, ...] | None:
     """The images of an OCI layout or an archive of one; None: it is not an archive. Newer docker archives are both."""
     if archive.is_dir():
         return tuple(_layout(archive, settings, moved=False))
@@ -153,7 +153,7 @@ def _copy_member(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, left
             shutil.copyfileobj(source, file, 1 << 20)
 
 
-def _layout(directory: Path, settings: ImageSettings, *, moved: bool) -> Iterator[Found]:
+def _layout(directory: Path, settings: ImageSettings, *, moved: bool) -> Iterator[FoundImage]:
     """The images of an OCI layout (OCI image-spec, image-layout.md)."""
     try:
         entries = parse_index(read_bounded(directory / "index.json"))
@@ -162,7 +162,7 @@ def _layout(directory: Path, settings: ImageSettings, *, moved: bool) -> Iterato
     blobs = directory / "blobs/sha256"
     for entry in entries[:_MAX_IMAGES]:
         candidate = _candidate(entry, blobs, settings)
-        yield Found(candidate, blobs, moved, _names(entry), entry.descriptor.digest)
+        yield FoundImage(candidate, blobs, moved, _names(entry), entry.descriptor.digest)
 
 
 def _candidate(entry: IndexEntry, blobs: Path, settings: ImageSettings) -> Candidate:
@@ -200,7 +200,7 @@ def _manifest_list(path: Path, archive: Path) -> list[Any]:
     return checked(load(b'{"images":' + raw + b"}", "manifest.json")["images"], list, "manifest.json")[:_MAX_IMAGES]
 
 
-async def _docker_images(archive: Path, entries: list[Any], skopeo: Skopeo) -> tuple[Found, ...]:
+async def _docker_images(archive: Path, entries: list[Any], skopeo: Skopeo) -> tuple[FoundImage, ...]:
     found = []
     copy = await asyncio.to_thread(skopeo.workspace.copy_archive, archive)
     for number, entry in enumerate(entries):
@@ -209,5 +209,5 @@ async def _docker_images(archive: Path, entries: list[Any], skopeo: Skopeo) -> t
         raw = read_bounded(directory / "manifest.json")
         config = parse_manifest(raw).config.digest
         candidate = Candidate.read(raw, _document(directory, config), skopeo.settings)
-        found.append(Found(candidate, directory, True, tuple(map(Reference.parse, names))))
+        found.append(FoundImage(candidate, directory, True, tuple(map(Reference.parse, names))))
     return tuple(found)

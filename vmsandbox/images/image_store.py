@@ -9,13 +9,23 @@ from pathlib import Path
 
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fs.foreign import ForeignPaths
-from vmsandbox.images.archive import Found, images_in
+from vmsandbox.images.archive import FoundImage, images_in
 from vmsandbox.images.disk_errors import FULL
 from vmsandbox.images.oci import Reference
 from vmsandbox.images.pull import Pull
 from vmsandbox.images.settings import DEFAULT_DIRECTORY, ImageSettings
 from vmsandbox.images.skopeo import Skopeo, secrets_of
-from vmsandbox.images.store import Catalogue, ImageRecord, Parts, Report, RootImage, Work, disk_bytes, silent, step
+from vmsandbox.images.store import (
+    Catalogue,
+    ImageRecord,
+    Report,
+    RootImage,
+    StoreLayout,
+    StoreTransaction,
+    disk_bytes,
+    silent,
+    step,
+)
 from vmsandbox.model import Image, RegistryAuth
 
 
@@ -33,10 +43,10 @@ def _called(image: Image, names: Sequence[Reference]) -> Image:
     return replace(image, repo_tags=tuple(sorted(image.repo_tags, key=lambda tag: tag not in tags)))
 
 
-def _walk(parts: Parts) -> Iterator[tuple[str, list[str], list[str]]]:
+def _walk(layout: StoreLayout) -> Iterator[tuple[str, list[str], list[str]]]:
     """The directories of the store and what is in them, as os.walk() does, without work under way."""
-    for top, dirs, files in os.walk(parts.directory):
-        if Path(top) == parts.staging:
+    for top, dirs, files in os.walk(layout.directory):
+        if Path(top) == layout.staging:
             dirs.clear()
         yield top, dirs, files
 
@@ -48,11 +58,11 @@ class ImageStore:
     any moment leaves a store that is whole; what it was making is cleared away at the next opening.
     """
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, layout: StoreLayout) -> None:
         """Use `ImageStore.open`."""
-        self._parts = parts
-        self._work = Work(parts)
-        self._catalogue = Catalogue(parts)
+        self._layout = layout
+        self._transaction = StoreTransaction(layout)
+        self._catalogue = Catalogue(layout)
         self._paths = ForeignPaths()
 
     @classmethod
@@ -64,17 +74,17 @@ class ImageStore:
             FailedPrecondition: a newer version of this program wrote the store.
             Internal: the directory cannot be made.
         """
-        store = cls(Parts.at(directory, settings or ImageSettings()))
+        store = cls(StoreLayout.at(directory, settings or ImageSettings()))
         with step(f"opening the image store {directory}"):
-            store._parts.make()
-            store._parts.index.read()
-            await store._work.tidy()
+            store._layout.make()
+            store._layout.index.read()
+            await store._transaction.tidy()
         return store
 
     @property
     def directory(self) -> Path:
         """Where the store is."""
-        return self._parts.directory
+        return self._layout.directory
 
     async def pull(self, reference: str, auth: RegistryAuth | None = None, progress: Report = silent) -> Image:
         """Pull an image from its registry and make its root image; its first name is the one that was pulled.
@@ -97,10 +107,10 @@ class ImageStore:
             Internal: the registry gave something else than the digests say.
         """
         name = Reference.parse(reference)
-        async with self._work.adding(f"pulling {name}") as staging:
-            skopeo = Skopeo(self._parts.settings, staging, secrets_of(auth))
+        async with self._transaction.adding(f"pulling {name}") as staging:
+            skopeo = Skopeo(self._layout.settings, staging, secrets_of(auth))
             await self._paths.call(self._configured, lambda: skopeo.prepare(name.registry, auth))
-            record = await Pull(self._parts, skopeo, staging, progress).run(name)
+            record = await Pull(self._layout, skopeo, staging, progress).run(name)
             return _called(self._catalogue.current(record), (name,))
 
     async def load(self, archive: Path, name: str = "", progress: Report = silent) -> tuple[Image, ...]:
@@ -122,8 +132,8 @@ class ImageStore:
         override = Reference.parse(name) if name else None
         if override and override.digest:
             raise InvalidArgument("an image is loaded under a tag, not under a digest")
-        async with self._work.adding(f"loading {archive}") as staging:
-            skopeo = Skopeo(self._parts.settings, staging)
+        async with self._transaction.adding(f"loading {archive}") as staging:
+            skopeo = Skopeo(self._layout.settings, staging)
             await self._paths.call(self._configured, skopeo.prepare)
             found = await images_in(archive, skopeo)
             if override and len(found) != 1:
@@ -138,13 +148,13 @@ class ImageStore:
     @property
     def _configured(self) -> Path:
         """A file that the administrator has placed, by which messages say which file system does not answer."""
-        settings = self._parts.settings
+        settings = self._layout.settings
         return settings.authfile or settings.registries_conf or settings.policy or Path("/etc/containers")
 
-    async def _take(self, image: Found, staging: Path, progress: Report) -> ImageRecord:
-        await asyncio.to_thread(image.give, self._parts.blobs, staging)
+    async def _take(self, image: FoundImage, staging: Path, progress: Report) -> ImageRecord:
+        await asyncio.to_thread(image.give, self._layout.blobs, staging)
         for name in image.names or (None,):
-            record = await self._parts.admit(image.candidate, name, image.digest, staging, progress)
+            record = await self._layout.admit(image.candidate, name, image.digest, staging, progress)
         return record
 
     def list(self) -> tuple[Image, ...]:
@@ -178,25 +188,25 @@ class ImageStore:
             if record:
                 await self._forget(record)
                 self._catalogue.forget(record.id)
-            await self._work.tidy()
+            await self._transaction.tidy()
 
     async def _forget(self, record: ImageRecord) -> None:
         """Take an image out of the index; where the disk is too full for that, its root image makes room first."""
         try:
-            await self._parts.index.update(lambda index: index.removing(record.id))
+            await self._layout.index.update(lambda index: index.removing(record.id))
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            self._parts.roots.drop(record.chain_id)
-            await self._parts.index.update(lambda index: index.removing(record.id))
+            self._layout.roots.drop(record.chain_id)
+            await self._layout.index.update(lambda index: index.removing(record.id))
 
     def usage(self) -> Usage:
         """Count the blocks and inodes that the store uses, like du(1).
 
         Work under way does not count: skopeo may have made a tree there that is too deep or large to be walked.
         """
-        paths = [Path(top, name) for top, dirs, files in _walk(self._parts) for name in (*dirs, *files)]
-        return Usage(sum(map(disk_bytes, [self._parts.directory, *paths])), len(paths) + 1)
+        paths = [Path(top, name) for top, dirs, files in _walk(self._layout) for name in (*dirs, *files)]
+        return Usage(sum(map(disk_bytes, [self._layout.directory, *paths])), len(paths) + 1)
 
     async def root_image(self, name_or_id: str) -> RootImage:
         """The image's root image; where it is missing or damaged, it is made again.
@@ -207,8 +217,8 @@ class ImageStore:
             NotFound: the image is not held.
         """
         with step(f"the root image of {name_or_id}"):
-            async with self._work.staging() as staging:
-                return await self._parts.root(self._catalogue.record(name_or_id), staging)
+            async with self._transaction.staging() as staging:
+                return await self._layout.root(self._catalogue.record(name_or_id), staging)
 
     @contextlib.asynccontextmanager
     async def hold(self, name_or_id: str) -> AsyncIterator[RootImage]:
@@ -221,10 +231,10 @@ class ImageStore:
         """
         async with contextlib.AsyncExitStack() as holding:
             with step(f"the root image of {name_or_id}"):
-                async with self._work.staging() as staging:
+                async with self._transaction.staging() as staging:
                     record = self._catalogue.record(name_or_id)
-                    root = await self._parts.root(record, staging)
-                    holding.enter_context(self._parts.roots.hold(root))
+                    root = await self._layout.root(record, staging)
+                    holding.enter_context(self._layout.roots.hold(root))
             yield root
-        if self._parts.index.read().get(record.id) is None:
-            await self._work.tidy()
+        if self._layout.index.read().get(record.id) is None:
+            await self._transaction.tidy()

@@ -20,7 +20,7 @@ from vmsandbox.images.oci import (
 )
 from vmsandbox.images.settings import Platform
 from vmsandbox.images.skopeo import Skopeo
-from vmsandbox.images.store import Blobs, Candidate, ImageRecord, Parts, PullPhase, PullProgress, Report, watching
+from vmsandbox.images.store import Blobs, Candidate, ImageRecord, PullPhase, PullProgress, Report, StoreLayout, watching
 
 _NESTED = 3
 """Indexes within indexes that are followed."""
@@ -60,7 +60,7 @@ async def resolve(skopeo: Skopeo, name: Reference, platform: Platform) -> Resolv
 class Pull:
     """One pull; `staging` is its own directory, which the caller removes afterwards."""
 
-    parts: Parts
+    layout: StoreLayout
     skopeo: Skopeo
     staging: Path
     report: Report
@@ -75,25 +75,25 @@ class Pull:
             VmsandboxError: the store is as before, except for layers that were fetched completely.
         """
         self.report(PullProgress(PullPhase.RESOLVING))
-        resolved = await resolve(self.skopeo, name, self.parts.settings.platform)
+        resolved = await resolve(self.skopeo, name, self.layout.settings.platform)
         self.report(PullProgress(PullPhase.WAITING))
-        async with locked_async(self.parts.locks / resolved.manifest.digest.removeprefix("sha256:")):
+        async with locked_async(self.layout.locks / resolved.manifest.digest.removeprefix("sha256:")):
             return await self._fetch(resolved, name)
 
     async def _fetch(self, resolved: Resolved, name: Reference) -> ImageRecord:
         manifest = parse_manifest(resolved.raw)
         config = await self._config(resolved.manifest, manifest.config)
-        candidate = Candidate.read(resolved.raw, config, self.parts.settings)
+        candidate = Candidate.read(resolved.raw, config, self.layout.settings)
         await self._layers(resolved.manifest, manifest.layers)
-        return await self.parts.admit(candidate, name, resolved.digest, self.staging, self.report)
+        return await self.layout.admit(candidate, name, resolved.digest, self.staging, self.report)
 
     async def _config(self, manifest: Reference, config: Descriptor) -> bytes:
-        if self.parts.blobs.holds(config):
-            return self.parts.blobs.read(config.digest)
+        if self.layout.blobs.holds(config):
+            return self.layout.blobs.read(config.digest)
         return await self.skopeo.config(manifest)
 
     async def _layers(self, manifest: Reference, layers: tuple[Descriptor, ...]) -> None:
-        missing = {layer.digest: layer for layer in layers if not self.parts.blobs.holds(layer)}
+        missing = {layer.digest: layer for layer in layers if not self.layout.blobs.holds(layer)}
         if missing:
             await self._fetch_layers(manifest, layers, tuple(missing.values()))
 
@@ -113,7 +113,7 @@ class Pull:
 
     def _adopt(self, fetched: Blobs, layers: tuple[Descriptor, ...]) -> None:
         for layer in layers:
-            self.parts.blobs.adopt(fetched.path(layer.digest), layer, self.staging, moved=True)
+            self.layout.blobs.adopt(fetched.path(layer.digest), layer, self.staging, moved=True)
 
     def _keep_whole(self, fetched: Blobs, layers: tuple[Descriptor, ...]) -> None:
         for layer in layers:

@@ -8,7 +8,7 @@ from pathlib import Path
 from vmsandbox.claims import UserRange
 from vmsandbox.config import Config, MachineConfig
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.guest import DEFAULT_PROGRAM, Transports, use_kernel
+from vmsandbox.guest import VHOST_DEVICE_VSOCK, Transports, use_kernel
 from vmsandbox.guestimage import BuiltImage, load_image
 from vmsandbox.hypervisor import GuestImage, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
@@ -112,4 +112,4 @@ async def _profile(machine: MachineConfig, prober: Prober, hypervisor: Hyperviso
 
 def vhost_device_vsock(config: Config) -> Path:
     """The configured program, or the one in PATH where a package has put it there."""
-    return config.vhost_device_vsock if config.vhost_device_vsock.exists() else DEFAULT_PROGRAM
+    return config.vhost_device_vsock if config.vhost_device_vsock.exists() else VHOST_DEVICE_VSOCK

@@ -1,7 +1,7 @@
 """The containers of the guest and their processes, run by crun(1) from bundles that are made here."""
 
-from vmsandbox_agent.containers.context import Machinery
+from vmsandbox_agent.containers.context import AgentContext
 from vmsandbox_agent.containers.crun import Crun
 from vmsandbox_agent.containers.table import ContainerTable
 
-__all__ = ["ContainerTable", "Crun", "Machinery"]
+__all__ = ["AgentContext", "ContainerTable", "Crun"]

@@ -11,7 +11,7 @@ from vmsandbox.protocol.messages import POD_NAMESPACE, ContainerState, CreateCon
 from vmsandbox_agent import console
 from vmsandbox_agent.containers import devices
 from vmsandbox_agent.containers.bundle import Bundle
-from vmsandbox_agent.containers.context import Machinery
+from vmsandbox_agent.containers.context import AgentContext
 from vmsandbox_agent.containers.crun import Fds
 from vmsandbox_agent.containers.declared import make_declared
 from vmsandbox_agent.containers.launching import Launch
@@ -28,15 +28,15 @@ from vmsandbox_agent.containers.spec import (
 )
 from vmsandbox_agent.containers.users import resolve_user
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.measures import Cgroup, Layer, Watch, file_system
+from vmsandbox_agent.measures import Cgroup, ThrashingWatch, WritableLayer, file_system
 
 
-class Container:
+class CrunContainer:
     """A container that exists. `lock` is held by whoever changes its state."""
 
-    def __init__(self, machinery: Machinery, container_id: str) -> None:
+    def __init__(self, context: AgentContext, container_id: str) -> None:
         """Name it; `create` makes it."""
-        self._machinery = machinery
+        self._context = context
         self.id = container_id
         self.lock = asyncio.Lock()
         self.images: frozenset[str] = frozenset()
@@ -44,11 +44,11 @@ class Container:
         self.disks: frozenset[str] = frozenset()
         """Serials of the disks that it has as devices."""
         self.execs: dict[str, Process] = {}
-        self._bundle = Bundle.of(machinery.settings, container_id)
-        self._layer = Layer(machinery.counter, self._bundle.upper)
+        self._bundle = Bundle.of(context.settings, container_id)
+        self._layer = WritableLayer(context.counter, self._bundle.upper)
         self._cgroup_path = ""
-        self._cgroup = Cgroup(machinery.settings.cgroups)
-        self._watch = Watch(container_id, self._cgroup)
+        self._cgroup = Cgroup(context.settings.cgroups)
+        self._watch = ThrashingWatch(container_id, self._cgroup)
         self._user: ProcessUser | None = None
         self._process: Process | None = None
         self._started = False
@@ -80,19 +80,19 @@ class Container:
             request: the host's.
             joined: the PID namespace that it asks for, where that is another container's.
         """
-        self.images = used_images(request, self._machinery.settings.images)
+        self.images = used_images(request, self._context.settings.images)
         self.disks = frozenset(device.disk for device in request.devices if device.disk)
         try:
             request = replace(request, devices=await devices.locate(request.devices))
-            self._bundle.mount_root(self._image(request.image_serial), self._machinery.pod.user())
+            self._bundle.mount_root(self._image(request.image_serial), self._context.pod.user())
             self._user = resolve_user(self._bundle.root, request.user)
             self._set_cgroup(cgroup_path(request.spec, self.id))
-            spec = resolve_mounts(request.spec, self._machinery.settings.images, self._bundle.root)
-            await make_declared(spec, self._bundle, self._machinery.pod.owner(0), self._machinery.reaper)
-            with staged(spec, self._machinery.settings, self.id) as ready:
+            spec = resolve_mounts(request.spec, self._context.settings.images, self._bundle.root)
+            await make_declared(spec, self._bundle, self._context.pod.owner(0), self._context.reaper)
+            with staged(spec, self._context.settings, self.id) as ready:
                 self._process = await self._launch(request, ready, joined)
             with contextlib.suppress(OSError):  # it has ended already, or has another /dev
-                devices.give_null_back(self._process.pid, self._machinery.pod.owner(0))
+                devices.give_null_back(self._process.pid, self._context.pod.owner(0))
             self._watch.limited()
         except BaseException:
             await self._undo()
@@ -102,7 +102,7 @@ class Container:
     async def _launch(self, request: CreateContainer, spec: JSON, joined: Path | None) -> Process:
         assert self._user is not None
         known = completion(
-            self._machinery,
+            self._context,
             request,
             root=self._bundle.root,
             user=self._user,
@@ -112,7 +112,7 @@ class Container:
         self._bundle.write("config.json", complete_spec(spec, known))
         ends_all = not has_own_pids(request)
         launch = Launch(self.id, self._cgroup, self._bundle.null, request.stdin, request.tty, ends_all=ends_all)
-        return await launch.run(self._machinery, self._create)
+        return await launch.run(self._context, self._create)
 
     async def start(self) -> None:
         """Let its process run. Raises AgentError unless it is just created."""
@@ -121,7 +121,7 @@ class Container:
         self._started = True
         try:
             # Once crun has begun there is no way back, so that a caller who gives up does not interrupt it.
-            await asyncio.shield(self._machinery.crun.start(self.id))
+            await asyncio.shield(self._context.crun.start(self.id))
         except AgentError:
             self._started = False
             raise
@@ -136,13 +136,13 @@ class Container:
         measures = await asyncio.to_thread(self._cgroup.measure, self.id, self.process.pid)
         if measures is None:
             return None
-        scratch = file_system(self._machinery.settings.scratch)
+        scratch = file_system(self._context.settings.scratch)
         return replace(measures, file_system=scratch, layer=await self._layer.latest())
 
     async def update(self, resources: JSON) -> None:
         """Change its limits."""
         self.process  # noqa: B018 - raises where there is none
-        await self._machinery.crun.update(self.id, self._bundle.write("resources.json", resources))
+        await self._context.crun.update(self.id, self._bundle.write("resources.json", resources))
         self._watch.limited()
 
     async def exec(self, request: Exec) -> None:
@@ -155,11 +155,11 @@ class Container:
         path = self._bundle.write(f"exec-{request.exec_id}.json", process)
 
         async def start(fds: Fds | None, console: Path | None) -> int:
-            return await self._machinery.crun.exec(self.id, path, fds, console)
+            return await self._context.crun.exec(self.id, path, fds, console)
 
         launch = Launch(self.id, self._cgroup, self._bundle.null, request.stdin, request.tty, request.exec_id)
         try:
-            self.execs[request.exec_id] = await launch.run(self._machinery, start)
+            self.execs[request.exec_id] = await launch.run(self._context, start)
         finally:
             path.unlink(missing_ok=True)
 
@@ -178,18 +178,18 @@ class Container:
         await self._remove()
 
     async def _create(self, fds: Fds | None, console: Path | None) -> int:
-        return await self._machinery.crun.create(self.id, self._bundle.directory, fds, console)
+        return await self._context.crun.create(self.id, self._bundle.directory, fds, console)
 
     def _image(self, serial: str) -> Path:
-        image = self._machinery.settings.images / serial
+        image = self._context.settings.images / serial
         if not image.is_dir():
             raise AgentError("failed_precondition", f"image {serial} is not attached")
         return image
 
     def _set_cgroup(self, path: str) -> None:
         self._cgroup_path = path
-        self._cgroup = Cgroup(self._machinery.settings.cgroups / path.strip("/"))
-        self._watch = Watch(self.id, self._cgroup)
+        self._cgroup = Cgroup(self._context.settings.cgroups / path.strip("/"))
+        self._watch = ThrashingWatch(self.id, self._cgroup)
 
     async def _undo(self) -> None:
         """Remove what a failed creation left, without hiding why it failed."""
@@ -203,17 +203,23 @@ class Container:
     async def _remove(self) -> None:
         self._watch.close()
         await self._layer.close()
-        await self._machinery.crun.delete(self.id)
+        await self._context.crun.delete(self.id)
         await asyncio.to_thread(self._bundle.remove)
 
 
 def completion(
-    machinery: Machinery, request: CreateContainer, *, root: Path, user: ProcessUser, cgroup: str, joined: Path | None
+    context: AgentContext,
+    request: CreateContainer,
+    *,
+    root: Path,
+    user: ProcessUser,
+    cgroup: str,
+    joined: Path | None,
 ) -> Completion:
     """All that is known of a container that is about to be made.
 
     Args:
-        machinery: of the guest.
+        context: of the guest.
         request: the host's.
         root: the container's root.
         user: who it runs as.
@@ -224,13 +230,13 @@ def completion(
         AgentError: the guest has not the device, or cannot make the namespace.
     """
     named = {device.path for device in request.devices}
-    others = devices.everything(machinery.settings.devices) if request.all_devices else ()
+    others = devices.everything(context.settings.devices) if request.all_devices else ()
     wanted = [*request.devices, *(device for device in others if device.path not in named)]
-    nodes, rules = devices.find(wanted, machinery.settings.devices)
-    return Completion(root, user, cgroup, request.tty, _namespaces(machinery, request, joined), nodes, rules)
+    nodes, rules = devices.find(wanted, context.settings.devices)
+    return Completion(root, user, cgroup, request.tty, _namespaces(context, request, joined), nodes, rules)
 
 
-def _namespaces(machinery: Machinery, request: CreateContainer, joined: Path | None) -> dict[str, Path]:
-    pid = machinery.pod.pid() if request.pid_namespace == POD_NAMESPACE else joined
-    found = {"pid": pid, "user": machinery.pod.user()}
+def _namespaces(context: AgentContext, request: CreateContainer, joined: Path | None) -> dict[str, Path]:
+    pid = context.pod.pid() if request.pid_namespace == POD_NAMESPACE else joined
+    found = {"pid": pid, "user": context.pod.user()}
     return {kind: path for kind, path in found.items() if path is not None}

@@ -11,7 +11,7 @@ from vmsandbox_agent.setup import PodNamespaces
 
 
 @dataclass(frozen=True, slots=True)
-class Machinery:
+class AgentContext:
     """One for the guest."""
 
     settings: Settings

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox_agent.containers.context import Machinery
+from vmsandbox_agent.containers.context import AgentContext
 from vmsandbox_agent.containers.crun import Fds
 from vmsandbox_agent.containers.process import Process
 from vmsandbox_agent.measures import Cgroup
@@ -28,23 +28,23 @@ class Launch:
     ends_all: bool = False
     """Whether its end ends everything in the cgroup (see `Process`)."""
 
-    async def run(self, machinery: Machinery, start: Start) -> Process:
+    async def run(self, context: AgentContext, start: Start) -> Process:
         """The process, watched. On failure or cancellation none is left."""
-        with machinery.reaper.adopting():
-            pid, stdio = await (self._with_terminal(machinery, start) if self.tty else self._with_pipes(start))
+        with context.reaper.adopting():
+            pid, stdio = await (self._with_terminal(context, start) if self.tty else self._with_pipes(start))
             return Process(
                 pid,
-                machinery.reaper.watch(pid),
+                context.reaper.watch(pid),
                 stdio,
                 container_id=self.container_id,
                 exec_id=self.exec_id,
                 cgroup=self.cgroup,
-                events=machinery.events,
+                events=context.events,
                 ends_all=self.ends_all,
             )
 
-    async def _with_terminal(self, machinery: Machinery, start: Start) -> tuple[int, Stdio]:
-        listener = ConsoleSocket(machinery.settings.state)
+    async def _with_terminal(self, context: AgentContext, start: Start) -> tuple[int, Stdio]:
+        listener = ConsoleSocket(context.settings.state)
         try:
             pid = await start(None, listener.path)
             return pid, await listener.receive(stdin=self.stdin)

@@ -13,8 +13,8 @@ from vmsandbox.protocol.messages import (
     Exec,
     Measures,
 )
-from vmsandbox_agent.containers.container import Container
-from vmsandbox_agent.containers.context import Machinery
+from vmsandbox_agent.containers.container import CrunContainer
+from vmsandbox_agent.containers.context import AgentContext
 from vmsandbox_agent.containers.process import Process
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.settings import MAX_EXECS
@@ -23,13 +23,13 @@ from vmsandbox_agent.settings import MAX_EXECS
 class ContainerTable:
     """The containers that exist or are being made; the limits on their number."""
 
-    def __init__(self, machinery: Machinery) -> None:
+    def __init__(self, context: AgentContext) -> None:
         """Begin without any."""
-        self._machinery = machinery
-        self._containers: dict[str, Container] = {}
+        self._context = context
+        self._containers: dict[str, CrunContainer] = {}
         self._execs_starting: set[tuple[str, str]] = set()
 
-    def get(self, container_id: str) -> Container:
+    def get(self, container_id: str) -> CrunContainer:
         """The container of that id. Raises AgentError when there is none."""
         try:
             return self._containers[container_id]
@@ -66,7 +66,7 @@ class ContainerTable:
         """Make a container; its id is taken from now on, and free again when that fails."""
         self._check_room(request.container_id)
         joined = self._pid_namespace(request.pid_namespace)
-        container = self._containers[request.container_id] = Container(self._machinery, request.container_id)
+        container = self._containers[request.container_id] = CrunContainer(self._context, request.container_id)
         try:
             async with container.lock:
                 return Created(await container.create(request, joined))
@@ -124,13 +124,13 @@ class ContainerTable:
             raise AgentError("already_exists", f"container {container_id} exists")
         if len(self._containers) >= MAX_CONTAINERS:
             raise AgentError("resource_exhausted", f"there are {MAX_CONTAINERS} containers")
-        self._machinery.events.check_room(len(self._containers) + MAX_EXECS)
+        self._context.events.check_room(len(self._containers) + MAX_EXECS)
 
     def _check_exec_room(self) -> None:
         execs = sum(len(container.execs) for container in self._containers.values())
         if execs + len(self._execs_starting) >= MAX_EXECS:
             raise AgentError("resource_exhausted", f"{MAX_EXECS} execs run, or have output that was not read")
-        self._machinery.events.check_room(len(self._containers) + execs)
+        self._context.events.check_room(len(self._containers) + execs)
 
     def _forget_taken_execs(self) -> None:
         for container in self._containers.values():

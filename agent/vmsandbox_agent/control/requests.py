@@ -34,7 +34,7 @@ from vmsandbox.protocol.messages import (
     UpdateResources,
     WriteVolume,
 )
-from vmsandbox_agent.containers import ContainerTable, Crun, Machinery
+from vmsandbox_agent.containers import AgentContext, ContainerTable, Crun
 from vmsandbox_agent.control.session import Handler
 from vmsandbox_agent.events import EventLog
 from vmsandbox_agent.measures import Counter
@@ -50,12 +50,12 @@ from vmsandbox_agent.setup import (
     make_tmpfs,
     release,
 )
-from vmsandbox_agent.streams import Input, Streams, connect_to_port, serve_port
+from vmsandbox_agent.streams import ProcessInput, StreamTokens, connect_to_port, serve_port
 
 _DONE = Empty()
 
 
-class Guest:
+class GuestRequests:
     """The state of the guest between requests; nothing of it belongs to a connection."""
 
     def __init__(
@@ -65,13 +65,13 @@ class Guest:
         self.settings = settings
         self._clock = clock or KernelClock()
         self.events = EventLog()
-        self.streams = Streams()
+        self.streams = StreamTokens()
         self._power_off = power_off
         self._images = Images(settings.images)
         self.pod = PodNamespaces(settings, reaper)
         self._volumes = AtomicVolumes(settings.tmpfs, self.pod)
         crun, counter = Crun(settings, reaper), Counter(reaper)
-        self._containers = ContainerTable(Machinery(settings, reaper, crun, self.events, self.pod, counter))
+        self._containers = ContainerTable(AgentContext(settings, reaper, crun, self.events, self.pod, counter))
         self.handlers: dict[str, Handler] = {
             ConfigureGuest.METHOD: self._configure,
             ReadClock.METHOD: self._read_clock,
@@ -178,7 +178,7 @@ class Guest:
 
     async def _open_stream(self, request: OpenStream) -> StreamToken:
         stream = self._containers.process(request.container_id, request.exec_id).stdio.stream(request.stream)
-        if isinstance(stream, Input):
+        if isinstance(stream, ProcessInput):
             stream.open()
         else:
             stream.open(request.offset)

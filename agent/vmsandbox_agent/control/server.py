@@ -10,21 +10,21 @@ from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json
 from vmsandbox.protocol.messages import CONTROL_PORT, STREAM_PORT, VERSIONS
 from vmsandbox_agent import console
-from vmsandbox_agent.control.requests import Guest
-from vmsandbox_agent.control.session import Session, check_proof, read_hello, reply_to, say_goodbye
+from vmsandbox_agent.control.requests import GuestRequests
+from vmsandbox_agent.control.session import HostSession, check_proof, read_hello, reply_to, say_goodbye
 from vmsandbox_agent.settings import MAX_STRANGERS
-from vmsandbox_agent.streams import Connection, Listen, is_host
+from vmsandbox_agent.streams import HostConnection, Listen, is_host
 
 _SHORTAGE = 0.5
 """Seconds until accepting is tried again after it failed."""
 
-Serve = Callable[[Connection], Awaitable[None]]
+Serve = Callable[[HostConnection], Awaitable[None]]
 
 
 class Server:
     """Serves `guest` until cancelled."""
 
-    def __init__(self, guest: Guest, started: float) -> None:
+    def __init__(self, guest: GuestRequests, started: float) -> None:
         """`started` is the uptime at which the agent began to run."""
         self._guest = guest
         self._started = started
@@ -40,7 +40,7 @@ class Server:
         ]
         await asyncio.gather(*serving, *([announce()] if announce else []))
 
-    async def _serve_controller(self, connection: Connection) -> None:
+    async def _serve_controller(self, connection: HostConnection) -> None:
         try:
             hello = await read_hello(connection)
             settings = self._guest.settings
@@ -52,7 +52,7 @@ class Server:
                 await check_proof(connection, settings.secret, hello, reply)
             connection.is_stranger = False
             await self._replace_controller()
-            await Session(connection, self._guest.handlers, self._guest.events).run(hello.acknowledged)
+            await HostSession(connection, self._guest.handlers, self._guest.events).run(hello.acknowledged)
         except ProtocolError as error:
             console.error(f"the control connection ended: {error}")
             await say_goodbye(connection, str(error))
@@ -80,10 +80,10 @@ async def _accept_all(listener: socket.socket, serve: Serve) -> None:
     The oldest makes way for a new one: every process of the host can dial, and shall not keep the controller out.
     """
     listener.setblocking(False)
-    connections: dict[asyncio.Task[None], Connection] = {}
+    connections: dict[asyncio.Task[None], HostConnection] = {}
     while True:
         sock = await _accept(listener)
-        connection = Connection(sock)
+        connection = HostConnection(sock)
         task = asyncio.create_task(_serve_socket(sock, connection, serve))
         connections[task] = connection
         task.add_done_callback(connections.pop)
@@ -103,7 +103,7 @@ async def _accept(listener: socket.socket) -> socket.socket:
             await asyncio.sleep(_SHORTAGE)
 
 
-async def _serve_socket(sock: socket.socket, connection: Connection, serve: Serve) -> None:
+async def _serve_socket(sock: socket.socket, connection: HostConnection, serve: Serve) -> None:
     """Serve a connection to its end, and close it. Only the host is served."""
     with contextlib.closing(sock):
         if not is_host(sock):

@@ -30,7 +30,7 @@ from vmsandbox_agent import console
 from vmsandbox_agent.errors import AgentError, describe
 from vmsandbox_agent.events import EventLog
 from vmsandbox_agent.settings import HELLO_FRAME, HELLO_TIMEOUT, MAX_DEADLINE, MAX_REQUESTS, Settings
-from vmsandbox_agent.streams import Connection
+from vmsandbox_agent.streams import HostConnection
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ Handler = Callable[[Any], Coroutine[Any, Any, object]]
 _GOODBYE_TIMEOUT = 1.0
 
 
-async def read_hello(connection: Connection) -> Hello:
+async def read_hello(connection: HostConnection) -> Hello:
     """The first frame of a controller.
 
     Raises:
@@ -49,7 +49,7 @@ async def read_hello(connection: Connection) -> Hello:
     return await _first(connection, Hello)
 
 
-async def _first(connection: Connection, kind: type[T]) -> T:
+async def _first(connection: HostConnection, kind: type[T]) -> T:
     """One of the frames that come before envelopes. Raises as `read_hello`."""
     try:
         async with asyncio.timeout(HELLO_TIMEOUT):
@@ -92,7 +92,7 @@ def reply_to(hello: Hello, settings: Settings, started: float, methods: Collecti
     )
 
 
-async def check_proof(connection: Connection, secret: bytes, hello: Hello, reply: HelloReply) -> None:
+async def check_proof(connection: HostConnection, secret: bytes, hello: Hello, reply: HelloReply) -> None:
     """Read the frame in which the host proves that it knows the machine's secret.
 
     Raises:
@@ -103,17 +103,17 @@ async def check_proof(connection: Connection, secret: bytes, hello: Hello, reply
         raise ProtocolError("the controller does not know this machine's secret")
 
 
-async def say_goodbye(connection: Connection, reason: str) -> None:
+async def say_goodbye(connection: HostConnection, reason: str) -> None:
     """Tell the peer why the connection ends, if it listens."""
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(_GOODBYE_TIMEOUT):
             await connection.send(pack_json(encode(Envelope(Kind.GOODBYE, body=reason[:ERROR_TEXT]))))
 
 
-class Session:
+class HostSession:
     """The requests of one controller. It ends with the connection, and then cancels requests that still run."""
 
-    def __init__(self, connection: Connection, handlers: Mapping[str, Handler], events: EventLog) -> None:
+    def __init__(self, connection: HostConnection, handlers: Mapping[str, Handler], events: EventLog) -> None:
         """Serve the requests in `handlers` on a connection whose hello is done."""
         self._connection = connection
         self._handlers = handlers

@@ -79,7 +79,7 @@ class Counter:
                 os.close(fd)
 
 
-class Layer:
+class WritableLayer:
     """The size of one writable layer."""
 
     def __init__(self, counter: Counter, directory: Path) -> None:

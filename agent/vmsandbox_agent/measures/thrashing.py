@@ -56,7 +56,7 @@ class Thrashing:
         )
 
 
-class Watch:
+class ThrashingWatch:
     """Watches a container's cgroup by the kernel's own notice of pressure: without it, this costs nothing."""
 
     def __init__(self, container_id: str, cgroup: Cgroup) -> None:

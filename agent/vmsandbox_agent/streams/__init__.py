@@ -3,20 +3,20 @@
 What a process prints is kept until the host has acknowledged it, and then it blocks: nothing is lost.
 """
 
-from vmsandbox_agent.streams.connection import Connection, Listen, announce_by_vsock, is_host, listen_vsock
-from vmsandbox_agent.streams.input import Input
+from vmsandbox_agent.streams.connection import HostConnection, Listen, announce_by_vsock, is_host, listen_vsock
+from vmsandbox_agent.streams.input import ProcessInput
 from vmsandbox_agent.streams.port import connect_to_port, serve_port
 from vmsandbox_agent.streams.stdio import ConsoleSocket, Pipes, Stdio
-from vmsandbox_agent.streams.tokens import Streams
+from vmsandbox_agent.streams.tokens import StreamTokens
 
 __all__ = [
-    "Connection",
     "ConsoleSocket",
-    "Input",
+    "HostConnection",
     "Listen",
     "Pipes",
+    "ProcessInput",
     "Stdio",
-    "Streams",
+    "StreamTokens",
     "announce_by_vsock",
     "connect_to_port",
     "is_host",

@@ -28,7 +28,7 @@ Listen = Callable[[int], socket.socket]
 """Gives a listening socket for a port of the protocol."""
 
 
-class Connection:
+class HostConnection:
     """Frames on a connected stream socket, which its maker closes. One task may receive, any may send."""
 
     def __init__(self, sock: socket.socket) -> None:

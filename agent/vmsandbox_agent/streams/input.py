@@ -6,10 +6,10 @@ import os
 
 from vmsandbox.protocol.framing import STREAM_CHUNK
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.streams.connection import Connection, pack_offset
+from vmsandbox_agent.streams.connection import HostConnection, pack_offset
 
 
-class Input:
+class ProcessInput:
     """The writing end of a process's standard input. Owns its file descriptor."""
 
     def __init__(self, fd: int, *, terminal: bool) -> None:
@@ -32,7 +32,7 @@ class Input:
         if self._server is not None:
             self._server.cancel()
 
-    async def serve(self, connection: Connection) -> None:
+    async def serve(self, connection: HostConnection) -> None:
         """Say how much was written so far, then write chunks until the end of file or of the peer."""
         self._server = asyncio.current_task()
         await connection.send(pack_offset(self._position))

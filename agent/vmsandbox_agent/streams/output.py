@@ -10,14 +10,14 @@ import termios
 from vmsandbox.protocol.framing import ProtocolError, pack
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.settings import OUTPUT_BUFFER
-from vmsandbox_agent.streams.connection import CHUNK, Connection, parse_offset
+from vmsandbox_agent.streams.connection import CHUNK, HostConnection, parse_offset
 
 _ACKNOWLEDGEMENT = 8
 _LOW = OUTPUT_BUFFER // 2
 """Bytes kept at which reading goes on after the buffer was full."""
 
 
-class Output:
+class ProcessOutput:
     """The bytes of one stream from `start` on; holds `OUTPUT_BUFFER` of them and then lets the writer block.
 
     Owns its file descriptor, and closes it at the end of file.
@@ -62,7 +62,7 @@ class Output:
         if self._server is not None:
             self._server.cancel()
 
-    async def serve(self, connection: Connection) -> None:
+    async def serve(self, connection: HostConnection) -> None:
         """Send the stream from its first held byte to its end, and take acknowledgements, while the peer stays."""
         self._server = asyncio.current_task()
         sender = asyncio.create_task(self._send(connection))
@@ -101,7 +101,7 @@ class Output:
         """End the stream after what is read so far; for a container that is being deleted."""
         self._end()
 
-    async def _send(self, connection: Connection) -> None:
+    async def _send(self, connection: HostConnection) -> None:
         position = self._start
         while True:
             self._news.clear()

@@ -5,7 +5,7 @@ import socket
 
 from vmsandbox.protocol.framing import STREAM_CHUNK, pack
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.streams.connection import CHUNK, Connection
+from vmsandbox_agent.streams.connection import CHUNK, HostConnection
 
 _LOCALHOST = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
@@ -36,7 +36,7 @@ async def _connect(family: int, address: str, port: int) -> socket.socket:
     return sock
 
 
-async def serve_port(connection: Connection, sock: socket.socket) -> None:
+async def serve_port(connection: HostConnection, sock: socket.socket) -> None:
     """Carry bytes both ways, each with its end of file (an empty chunk), until the host ends the connection.
 
     Owns `sock`. Raises OSError when the port's side breaks.
@@ -54,7 +54,7 @@ async def serve_port(connection: Connection, sock: socket.socket) -> None:
             await asyncio.gather(answers, return_exceptions=True)
 
 
-async def _from_port(connection: Connection, sock: socket.socket) -> None:
+async def _from_port(connection: HostConnection, sock: socket.socket) -> None:
     try:
         while data := await asyncio.get_running_loop().sock_recv(sock, CHUNK):
             await connection.send(pack(data))

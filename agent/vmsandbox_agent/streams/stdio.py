@@ -12,8 +12,8 @@ from pathlib import Path
 
 from vmsandbox.protocol.messages import Stream
 from vmsandbox_agent.errors import AgentError
-from vmsandbox_agent.streams.input import Input
-from vmsandbox_agent.streams.output import Output
+from vmsandbox_agent.streams.input import ProcessInput
+from vmsandbox_agent.streams.output import ProcessOutput
 
 
 class Terminal:
@@ -42,12 +42,12 @@ class Terminal:
 class Stdio:
     """The agent's ends of a process's streams; with a terminal, there is no `stderr`."""
 
-    stdin: Input | None
-    stdout: Output
-    stderr: Output | None = None
+    stdin: ProcessInput | None
+    stdout: ProcessOutput
+    stderr: ProcessOutput | None = None
     terminal: Terminal | None = None
 
-    def stream(self, stream: Stream) -> Input | Output:
+    def stream(self, stream: Stream) -> ProcessInput | ProcessOutput:
         """The end for `stream`. Raises AgentError when the process was made without it."""
         found = {Stream.STDIN: self.stdin, Stream.STDOUT: self.stdout, Stream.STDERR: self.stderr}[stream]
         if found is None:
@@ -55,7 +55,7 @@ class Stdio:
         return found
 
     @property
-    def outputs(self) -> tuple[Output, ...]:
+    def outputs(self) -> tuple[ProcessOutput, ...]:
         """The output streams there are."""
         return (self.stdout,) if self.stderr is None else (self.stdout, self.stderr)
 
@@ -88,8 +88,8 @@ class Pipes:
         out_read, out_write = _pipe()
         err_read, err_write = _pipe()
         self.child = (child_in, out_write, err_write)
-        stdin = None if agent_in is None else Input(agent_in, terminal=False)
-        self.stdio = Stdio(stdin, Output(out_read), Output(err_read))
+        stdin = None if agent_in is None else ProcessInput(agent_in, terminal=False)
+        self.stdio = Stdio(stdin, ProcessOutput(out_read), ProcessOutput(err_read))
 
     def close_child(self) -> None:
         """Close the process's ends, which it has inherited."""
@@ -127,8 +127,8 @@ class ConsoleSocket:
         if not fds:
             raise AgentError("internal", "crun sent no terminal")
         master = fds[0]
-        source = Input(os.dup(master), terminal=True) if stdin else None
-        return Stdio(source, Output(master), terminal=Terminal(os.dup(master)))
+        source = ProcessInput(os.dup(master), terminal=True) if stdin else None
+        return Stdio(source, ProcessOutput(master), terminal=Terminal(os.dup(master)))
 
     def close(self) -> None:
         """Remove the socket."""

@@ -12,12 +12,12 @@ from vmsandbox.protocol.messages import StreamToken
 from vmsandbox_agent import console
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.settings import HELLO_TIMEOUT, MAX_STREAMS, TOKEN_LIFETIME
-from vmsandbox_agent.streams.connection import Connection
+from vmsandbox_agent.streams.connection import HostConnection
 
 _TOKEN_FRAME = 1024
 """Bytes that the frame with the token may have."""
 
-Serve = Callable[[Connection], Awaitable[None]]
+Serve = Callable[[HostConnection], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class _Offer:
     expiry: asyncio.TimerHandle
 
 
-class Streams:
+class StreamTokens:
     """Tokens not yet used, and the streams that run; both end with the controller they were made for."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Streams:
         self._offers[token] = _Offer(serve, void, expiry)
         return StreamToken(token)
 
-    async def serve(self, connection: Connection) -> None:
+    async def serve(self, connection: HostConnection) -> None:
         """Serve a new connection on the stream port to its end; one without a valid token ends at once."""
         task = asyncio.current_task()
         try:
@@ -74,7 +74,7 @@ class Streams:
         for task in self._running:
             task.cancel()
 
-    async def _claim(self, connection: Connection) -> _Offer | None:
+    async def _claim(self, connection: HostConnection) -> _Offer | None:
         with contextlib.suppress(TimeoutError, ProtocolError, MalformedMessage):
             async with asyncio.timeout(HELLO_TIMEOUT):
                 first = await connection.frame(_TOKEN_FRAME)

@@ -31,14 +31,14 @@ async def test_a_disk_is_waited_for_and_has_the_mode_and_owner_that_the_host_say
 
 
 def test_a_device_that_is_asked_for_takes_the_place_of_the_guests_own() -> None:
-    machinery = SimpleNamespace(
+    context = SimpleNamespace(
         settings=SimpleNamespace(devices=DEV), pod=SimpleNamespace(pid=lambda: None, user=lambda: None)
     )
     taken = devices.everything(DEV)[0].path
     wanted = (Device(taken, "/dev/full", "r"),)
     request = CreateContainer("c", "image", {}, devices=wanted, all_devices=True)
     known = completion(
-        machinery, request, root=DEV, user=ProcessUser(0, 0), cgroup="/c", joined=None  # type: ignore[arg-type]
+        context, request, root=DEV, user=ProcessUser(0, 0), cgroup="/c", joined=None  # type: ignore[arg-type]
     )  # fmt: skip
     assert [(node["major"], node["minor"]) for node in known.devices if node["path"] == taken] == [(1, 7)]
 

@@ -7,7 +7,7 @@ import pytest
 
 from vmsandbox.protocol.messages import LayerMeasures
 from vmsandbox_agent.measures import layers
-from vmsandbox_agent.measures.layers import Counter, Layer
+from vmsandbox_agent.measures.layers import Counter, WritableLayer
 from vmsandbox_agent.reaper import Reaper
 
 
@@ -37,7 +37,7 @@ def counter(monkeypatch: pytest.MonkeyPatch) -> SlowCounter:
 
 
 async def test_a_layer_is_unknown_until_it_has_been_counted(counter: SlowCounter, tmp_path: Path) -> None:
-    layer = Layer(counter, tmp_path)
+    layer = WritableLayer(counter, tmp_path)
     assert await layer.latest() is None
     assert await layer.latest() is None
     counter.let.set()
@@ -46,7 +46,7 @@ async def test_a_layer_is_unknown_until_it_has_been_counted(counter: SlowCounter
 
 
 async def test_a_layer_is_not_counted_twice_within_the_interval(counter: SlowCounter, tmp_path: Path) -> None:
-    layer = Layer(counter, tmp_path)
+    layer = WritableLayer(counter, tmp_path)
     counter.let.set()
     assert await layer.latest() == await layer.latest() == LayerMeasures(1, 1, 2)
     assert counter.asked == 1
@@ -56,7 +56,7 @@ async def test_the_count_before_is_told_while_a_new_one_goes_on(
     counter: SlowCounter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layers, "_INTERVAL", 0.0)
-    layer = Layer(counter, tmp_path)
+    layer = WritableLayer(counter, tmp_path)
     counter.let.set()
     await layer.latest()
     counter.let.clear()
@@ -65,7 +65,7 @@ async def test_the_count_before_is_told_while_a_new_one_goes_on(
 
 
 async def test_a_layer_that_is_removed_is_counted_no_more(counter: SlowCounter, tmp_path: Path) -> None:
-    layer = Layer(counter, tmp_path)
+    layer = WritableLayer(counter, tmp_path)
     await layer.latest()
     await layer.close()
     await layer.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vmsandbox_agent.measures.cgroup import Cache, Cgroup
-from vmsandbox_agent.measures.thrashing import Thrashing, Watch
+from vmsandbox_agent.measures.thrashing import Thrashing, ThrashingWatch
 
 MIB = 1 << 20
 BEFORE = Cache(limit=32 * MIB, size=420 << 10, read_again=0, major_faults=0)
@@ -89,7 +89,7 @@ def test_without_a_limit_nothing_is_watched_and_without_psi_nothing_can_be(
     files = {"memory.max": limit, "memory.stat": STAT, "memory.pressure": ""}  # of a file, epoll(7) tells nothing
     for name, content in files.items():
         (tmp_path / name).write_text(content)
-    watch = Watch("c1", Cgroup(tmp_path))
+    watch = ThrashingWatch("c1", Cgroup(tmp_path))
     watch.limited()
     watch.close()
     told = capfd.readouterr().err

@@ -12,7 +12,7 @@ from tests.fakes.agent import FakeAgent
 from tests.fakes.hostile_agent import hang
 from tests.fakes.transport import UnixTransport
 from vmsandbox.errors import FailedPrecondition, Unavailable
-from vmsandbox.guest.session.secret import offered
+from vmsandbox.guest.session.secret import secret_offered
 from vmsandbox.guest.session.session import RunState, Session
 from vmsandbox.protocol.codec import MalformedMessage, decode
 from vmsandbox.protocol.messages import HelloProof, ListContainers
@@ -150,7 +150,7 @@ async def test_the_secret_is_offered_until_the_agent_has_answered(tmp_path: Path
         writer.close()
 
     async with await asyncio.start_unix_server(take, str(tmp_path / "port")):
-        async with offered(SECRET, tmp_path / "port"):
+        async with secret_offered(SECRET, tmp_path / "port"):
             assert await taken.get() == SECRET
             assert taken.empty()
         assert await taken.get() == b""
@@ -158,5 +158,5 @@ async def test_the_secret_is_offered_until_the_agent_has_answered(tmp_path: Path
 
 async def test_a_machine_that_takes_no_secret_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="does not accept the machine's secret"):
-        async with offered(SECRET, tmp_path / "port"):
+        async with secret_offered(SECRET, tmp_path / "port"):
             pass

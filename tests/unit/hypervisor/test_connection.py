@@ -12,11 +12,11 @@ from tests.unit.hypervisor.test_faults import libvirt_error
 from vmsandbox.errors import InvalidArgument, NotFound, Unavailable
 from vmsandbox.hypervisor.libvirt import connection as module
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
-from vmsandbox.hypervisor.libvirt.connection import Connection
+from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection
 
 
 class Daemon:
-    """A libvirtd that a test stops and starts. Its connections are as libvirt's, as far as `Connection` goes."""
+    """A libvirtd that a test stops and starts. Its connections are as libvirt's, as far as `LibvirtConnection` goes."""
 
     def __init__(self) -> None:
         self.runs = True
@@ -84,7 +84,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Daemon:
 
 
 def opened(reconnected: Callable[[], None] = lambda: None) -> Any:
-    return Connection.opened("qemu:///system", lambda client: [1, 2], reconnected)
+    return LibvirtConnection.opened("qemu:///system", lambda client: [1, 2], reconnected)
 
 
 def alive(client: Any) -> Any:
@@ -101,7 +101,7 @@ def alive(client: Any) -> Any:
 )  # fmt: skip
 async def test_a_uri_that_no_machine_runs_on_is_refused(uri: str) -> None:
     with pytest.raises(InvalidArgument, match="no libvirt"):
-        async with Connection.opened(uri, lambda client: []):
+        async with LibvirtConnection.opened(uri, lambda client: []):
             pass
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.golden import assert_golden
 from vmsandbox.errors import ResourceExhausted
-from vmsandbox.hypervisor.base import Accelerator, Blocks, Disk, GuestImage, MachineSpec, NetworkDevice, Share
+from vmsandbox.hypervisor.base import Accelerator, Blocks, Disk, GuestImage, MachineSpec, NetworkDevice, SharedDirectory
 from vmsandbox.hypervisor.xml.disks import PluggedDisk, disk_xml, free_target, plugged_disks
 from vmsandbox.hypervisor.xml.domain import domain_xml, security_models
 from vmsandbox.model import Vsock
@@ -47,7 +47,7 @@ POD = replace(
         bandwidth=200_000_000,
         iops=5000,
     ),
-    share=Share("vmsandbox", SANDBOX / "share", Path("/var/lib/vmsandbox/serve/virtiofsd")),
+    share=SharedDirectory("vmsandbox", SANDBOX / "share", Path("/var/lib/vmsandbox/serve/virtiofsd")),
     network=NetworkDevice("vms0123456789", "0a:58:0a:00:00:05"),
 )
 EMULATED = replace(
@@ -56,7 +56,7 @@ EMULATED = replace(
     vsock=Vsock(42, SANDBOX / "vhost.sock"),
     network=NetworkDevice("vms0123456789", "0a:58:0a:00:00:05", 1400),
     kernel_parameters="loglevel=7",
-    share=Share("vmsandbox", SANDBOX / "share"),
+    share=SharedDirectory("vmsandbox", SANDBOX / "share"),
 )
 
 
@@ -98,7 +98,7 @@ def test_hostile_text_stays_text() -> None:
         title="</title><devices/>\n\x01\x0c evil & co",
         kernel_parameters="a='b' <c>",
         vsock=Vsock(42, Path("/run/a,server=on/vhost.sock")),
-        share=Share("tag", Path("/run/'\"><x/>")),
+        share=SharedDirectory("tag", Path("/run/'\"><x/>")),
     )
     domain = ET.fromstring(domain_xml(spec))
     assert domain.findtext("title") == "</title><devices/> evil & co"

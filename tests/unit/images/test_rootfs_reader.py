@@ -19,24 +19,24 @@ from vmsandbox.images.oci.documents import Malformed
 from vmsandbox.images.rootfs.layers import FILE_MEMORY, Budget, Layer, RootLimit
 from vmsandbox.images.rootfs.pack import pack
 from vmsandbox.images.rootfs.tar.compression import pieces
-from vmsandbox.images.rootfs.tar.entry import Entry, Kind
+from vmsandbox.images.rootfs.tar.entry import FileKind, TarEntry
 from vmsandbox.images.rootfs.tar.header import parse_header
 from vmsandbox.images.rootfs.tar.pax import XATTR, integer, parse_records
 from vmsandbox.images.rootfs.tar.reader import read_entries
-from vmsandbox.images.rootfs.tar.stream import Stream
+from vmsandbox.images.rootfs.tar.stream import TarStream
 from vmsandbox.images.rootfs.tree.merging import merge
-from vmsandbox.images.rootfs.tree.tree import Tree
+from vmsandbox.images.rootfs.tree.tree import FileTree
 from vmsandbox.images.rootfs.writer import member
 
 FORMATS = {"pax": tarfile.PAX_FORMAT, "gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
 
 
-def entries(archive: bytes, chunk: int = 1 << 20, limit: RootLimit | None = None) -> list[Entry]:
+def entries(archive: bytes, chunk: int = 1 << 20, limit: RootLimit | None = None) -> list[TarEntry]:
     source = (archive[start : start + chunk] for start in range(0, len(archive), chunk))
-    return list(read_entries(Stream(source), Budget(limit or RootLimit())))
+    return list(read_entries(TarStream(source), Budget(limit or RootLimit())))
 
 
-def content(entry: Entry, archive: bytes) -> bytes:
+def content(entry: TarEntry, archive: bytes) -> bytes:
     assert entry.content
     return archive[entry.content.offset : entry.content.offset + entry.content.size]
 
@@ -109,7 +109,7 @@ def test_every_format_gives_the_same_entry(m: Member, format: str) -> None:
 def test_what_is_written_for_tar2sqfs_is_what_was_read(m: Member) -> None:
     (m,) = honest([m])
     (entry,) = entries(layer_tar([m]))
-    tree = Tree(Budget(RootLimit()))
+    tree = FileTree(Budget(RootLimit()))
     tree.add(entry)
     node = tree.find(m.name.encode())
     assert node
@@ -119,7 +119,7 @@ def test_what_is_written_for_tar2sqfs_is_what_was_read(m: Member) -> None:
     )  # fmt: skip
     assert again.mtime == min(max(entry.mtime, 0), 2**32 - 1)
     assert again.xattrs == node.xattrs
-    assert again.linkname == (entry.linkname if entry.kind is Kind.SYMLINK else b"")
+    assert again.linkname == (entry.linkname if entry.kind is FileKind.SYMLINK else b"")
     assert again.device == entry.device
 
 
@@ -213,7 +213,7 @@ def test_a_signed_checksum_is_accepted() -> None:
 def test_a_version_7_directory_is_a_file_whose_name_ends_in_a_slash() -> None:
     archive = edited(edited(layer_tar([file("d/")], tarfile.USTAR_FORMAT), 156, b"\0"), 257, bytes(8))
     (entry,) = entries(archive)
-    assert entry.kind is Kind.DIRECTORY
+    assert entry.kind is FileKind.DIRECTORY
 
 
 def test_a_hard_link_with_a_size_has_no_data() -> None:

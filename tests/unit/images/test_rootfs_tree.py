@@ -8,12 +8,12 @@ from tests.support.layers import Member, directory, file, hard_link, merged, nam
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.images.oci.documents import Malformed
 from vmsandbox.images.rootfs.layers import FILE_MEMORY, RootLimit
-from vmsandbox.images.rootfs.tar.entry import Kind
-from vmsandbox.images.rootfs.tree.node import Node
-from vmsandbox.images.rootfs.tree.tree import Tree
+from vmsandbox.images.rootfs.tar.entry import FileKind
+from vmsandbox.images.rootfs.tree.node import TreeNode
+from vmsandbox.images.rootfs.tree.tree import FileTree
 
 
-def node(tree: Tree, name: str) -> Node:
+def node(tree: FileTree, name: str) -> TreeNode:
     found = tree.find(name.encode())
     assert found is not None, name
     return found
@@ -77,7 +77,7 @@ def test_what_a_whiteout_removed_can_come_back_in_a_higher_layer() -> None:
         [directory("d"), file("d/x")], [whiteout("d")], [file("d", b"file")], [whiteout("d")], [directory("d")]
     )
     assert names(tree) == ["d"]
-    assert node(tree, "d").kind is Kind.DIRECTORY
+    assert node(tree, "d").kind is FileKind.DIRECTORY
 
 
 def test_a_directory_is_replaced_by_a_file_and_back() -> None:
@@ -91,7 +91,7 @@ def test_a_directory_is_replaced_by_a_file_and_back() -> None:
 def test_a_file_makes_way_for_the_directory_that_a_deeper_name_implies() -> None:
     tree = merged([file("x")], [file("x/y")])
     assert names(tree) == ["x", "x/y"]
-    assert (node(tree, "x").kind, node(tree, "x").mode, node(tree, "x").mtime) == (Kind.DIRECTORY, 0o755, 0)
+    assert (node(tree, "x").kind, node(tree, "x").mode, node(tree, "x").mtime) == (FileKind.DIRECTORY, 0o755, 0)
 
 
 def test_a_symbolic_link_of_the_same_layer_in_a_names_directory_is_followed_within_the_tree() -> None:
@@ -99,7 +99,7 @@ def test_a_symbolic_link_of_the_same_layer_in_a_names_directory_is_followed_with
     links = [symlink("bin", "usr/bin"), symlink("abs", "/usr/bin")]
     tree = merged(lower, [*links, file("bin/one"), file("abs/two"), whiteout("bin/gone")])
     assert names(tree) == ["abs", "bin", "usr", "usr/bin", "usr/bin/one", "usr/bin/two"]
-    assert node(tree, "bin").kind is Kind.SYMLINK
+    assert node(tree, "bin").kind is FileKind.SYMLINK
 
 
 def test_a_symbolic_link_of_a_lower_layer_makes_way_for_a_directory_like_that_it_leads_to() -> None:
@@ -185,7 +185,7 @@ def test_a_hard_link_to_nothing_or_to_a_directory_is_refused(target: str) -> Non
 def test_a_layer_does_not_change_the_root(member: Member) -> None:
     tree = merged([file("a"), member], [member])
     assert names(tree) == ["a"]
-    assert (tree.root.kind, tree.root.mode, tree.root.uid) == (Kind.DIRECTORY, 0o755, 0)
+    assert (tree.root.kind, tree.root.mode, tree.root.uid) == (FileKind.DIRECTORY, 0o755, 0)
 
 
 @pytest.mark.parametrize("name", [".wh..", ".wh...", ".wh.", "d/.wh..."])

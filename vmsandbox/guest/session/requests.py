@@ -16,7 +16,7 @@ MAX_REQUESTS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class PendingRequest:
     """A request, and the answer that its caller waits for."""
 
     number: int
@@ -34,10 +34,10 @@ class Requests:
         self.ended: VmsandboxError | None = None
         """Why nothing is answered any more."""
         self._slots = asyncio.Semaphore(MAX_REQUESTS)
-        self._unanswered: dict[int, Waiting] = {}
+        self._unanswered: dict[int, PendingRequest] = {}
         self._last_id = 0
 
-    async def add(self, request: Request, deadline: float) -> Waiting:
+    async def add(self, request: Request, deadline: float) -> PendingRequest:
         """Wait until the agent takes another request, and number this one. The caller sends it, and may `leave`.
 
         Args:
@@ -57,7 +57,7 @@ class Requests:
             self._slots.release()
             raise
         self._last_id += 1
-        waiting = Waiting(self._last_id, request, frame, asyncio.get_running_loop().create_future())
+        waiting = PendingRequest(self._last_id, request, frame, asyncio.get_running_loop().create_future())
         self._unanswered[waiting.number] = waiting
         return waiting
 
@@ -76,7 +76,7 @@ class Requests:
         due = (LARGE_ANSWERS.get(waiting.request.METHOD, 0) for waiting in self._unanswered.values())
         return max(due, default=0) or AGENT_FRAME
 
-    def leave(self, waiting: Waiting) -> bool:
+    def leave(self, waiting: PendingRequest) -> bool:
         """Note that the caller does not wait any more. Return whether an answer of the agent is still to come."""
         if waiting.number in self._unanswered:
             waiting.answer.cancel()

@@ -9,7 +9,7 @@ from vmsandbox.errors import Unavailable
 
 
 @contextlib.asynccontextmanager
-async def offered(secret: bytes, port: Path) -> AsyncIterator[None]:
+async def secret_offered(secret: bytes, port: Path) -> AsyncIterator[None]:
     """Offer the secret for as long as the body runs, in which the agent is waited for.
 
     QEMU takes it out of the socket when the guest has opened its end, and no sooner. So the connection stays until the

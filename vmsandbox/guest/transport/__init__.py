@@ -6,6 +6,14 @@ A `Connection` carries the frames of docs/protocol.md over a dialled port.
 
 from vmsandbox.guest.transport.connection import Connection, Transport, TransportBroken
 from vmsandbox.guest.transport.transports import Transports, use_kernel
-from vmsandbox.guest.transport.vhost_daemon import DEFAULT_PROGRAM, installed
+from vmsandbox.guest.transport.vhost_daemon import VHOST_DEVICE_VSOCK, program_installed
 
-__all__ = ["DEFAULT_PROGRAM", "Connection", "Transport", "TransportBroken", "Transports", "installed", "use_kernel"]
+__all__ = [
+    "VHOST_DEVICE_VSOCK",
+    "Connection",
+    "Transport",
+    "TransportBroken",
+    "Transports",
+    "program_installed",
+    "use_kernel",
+]

@@ -7,14 +7,14 @@ from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.transport import vhost_daemon
 from vmsandbox.guest.transport.connection import Transport
 from vmsandbox.guest.transport.kernel_vsock import CIDS, KernelVsock, cid_is_taken, kernel_has_vhost_vsock
-from vmsandbox.guest.transport.vhost_daemon import DEFAULT_PROGRAM
+from vmsandbox.guest.transport.vhost_daemon import VHOST_DEVICE_VSOCK
 from vmsandbox.guest.transport.vhost_device import VhostDevice
 
 
 class Transports:
     """Makes and ends the transports of all sandboxes, which another process can take up and end as well."""
 
-    def __init__(self, cids: Path, *, kernel: bool, program: Path = DEFAULT_PROGRAM) -> None:
+    def __init__(self, cids: Path, *, kernel: bool, program: Path = VHOST_DEVICE_VSOCK) -> None:
         """Nothing is made before the first call.
 
         Args:

@@ -14,7 +14,7 @@ from vmsandbox.errors import InvalidArgument
 from vmsandbox.process import Account, Confinement, Limits, ProcessIdentity, processes_and_users, stat_of
 from vmsandbox.protocol.messages import READY_PORT
 
-DEFAULT_PROGRAM = Path("vhost-device-vsock")
+VHOST_DEVICE_VSOCK = Path("vhost-device-vsock")
 LOG_LIMIT = 256 * 1024
 """Bytes of the log; what the daemon prints beyond it is lost."""
 _LOG_KEPT = 4 * 1024
@@ -160,7 +160,7 @@ def listening_sockets(pid: int) -> set[str]:
     return {row[7] for row in rows if len(row) == 8 and row[3] == _LISTENING}
 
 
-def installed(program: Path = DEFAULT_PROGRAM) -> bool:
+def program_installed(program: Path = VHOST_DEVICE_VSOCK) -> bool:
     """Whether the daemon's program is there."""
     return shutil.which(program) is not None
 

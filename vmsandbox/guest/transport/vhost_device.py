@@ -18,19 +18,19 @@ from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Unavailable
 from vmsandbox.guest.transport.connection import TransportBroken
 from vmsandbox.guest.transport.vhost_daemon import (
-    DEFAULT_PROGRAM,
+    VHOST_DEVICE_VSOCK,
     check_length,
     close_directory,
     command,
     confinement,
     dial_socket,
-    installed,
     is_ending,
     listen_at,
     listening_sockets,
     log_file,
     log_tail,
     make_directory,
+    program_installed,
     ready_socket,
     remove_sockets,
     vhost_socket,
@@ -65,7 +65,7 @@ class VhostDevice:
         cid: int,
         users: MachineUsers,
         *,
-        program: Path = DEFAULT_PROGRAM,
+        program: Path = VHOST_DEVICE_VSOCK,
     ) -> "VhostDevice":
         """Start the daemon and return when it listens; on failure no process is left, and the directory stays.
 
@@ -81,7 +81,7 @@ class VhostDevice:
             Unavailable: it did not start; what it printed is the evidence.
         """
         check_length(directory)
-        if not installed(program):
+        if not program_installed(program):
             raise FailedPrecondition(f"the program {program} is not installed", hint="`make setup` builds it")
         make_directory(directory, users.vsock)
         log = log_file(directory)

@@ -37,7 +37,7 @@ _KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT = 5, 3
 """Seconds between questions, and how many may stay unanswered, until a daemon that hangs counts as gone."""
 
 
-class Connection:
+class LibvirtConnection:
     """A connection to libvirt that is made again when its daemon was restarted. `opened` makes it."""
 
     def __init__(self, uri: str, subscribe: Subscribe) -> None:
@@ -61,7 +61,7 @@ class Connection:
     @contextlib.asynccontextmanager
     async def opened(
         cls, uri: str, subscribe: Subscribe, reconnected: Reconnected = lambda: None
-    ) -> AsyncIterator["Connection"]:
+    ) -> AsyncIterator["LibvirtConnection"]:
         """An open connection, for as long as the context lasts.
 
         Args:

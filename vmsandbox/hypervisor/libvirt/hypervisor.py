@@ -14,7 +14,7 @@ from vmsandbox.errors import AlreadyExists, DeadlineExceeded, FailedPrecondition
 from vmsandbox.hypervisor.base import Accelerator, Disk, MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.libvirt import domains
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
-from vmsandbox.hypervisor.libvirt.connection import Connection
+from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection
 from vmsandbox.hypervisor.libvirt.events import EventHub
 from vmsandbox.hypervisor.libvirt.qemu_processes import QemuProcesses
 from vmsandbox.hypervisor.libvirt.resync import DYING, keep_resyncing
@@ -29,7 +29,7 @@ DETACH_DEADLINE = 20.0
 class LibvirtHypervisor:
     """See `base.Hypervisor`. `open` makes one; machines go on when its context ends."""
 
-    def __init__(self, connection: Connection, hub: EventHub, models: tuple[str, ...]) -> None:
+    def __init__(self, connection: LibvirtConnection, hub: EventHub, models: tuple[str, ...]) -> None:
         """Work on an open connection, whose callbacks feed `hub`; both stay the caller's.
 
         Args:
@@ -48,9 +48,9 @@ class LibvirtHypervisor:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, uri: str) -> AsyncIterator["LibvirtHypervisor"]:
-        """The machines of a libvirt, for as long as the context lasts. Arguments and errors as `Connection.opened`."""
+        """The machines of a libvirt, while the context lasts. Arguments and errors: `LibvirtConnection.opened`."""
         hub, opened = EventHub(), asyncio.Event()
-        async with Connection.opened(uri, hub.subscribe, opened.set) as connection:
+        async with LibvirtConnection.opened(uri, hub.subscribe, opened.set) as connection:
             models = await connection.call(
                 "libvirt cannot report its capabilities", lambda client: security_models(client.getCapabilities())
             )

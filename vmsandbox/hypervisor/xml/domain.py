@@ -8,7 +8,7 @@ import math
 from collections.abc import Collection
 from xml.etree import ElementTree as ET
 
-from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, Disk, MachineSpec, NetworkDevice, Share
+from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, Disk, MachineSpec, NetworkDevice, SharedDirectory
 from vmsandbox.hypervisor.xml.disks import disk_element
 from vmsandbox.hypervisor.xml.elements import add, document
 from vmsandbox.model import Vsock
@@ -148,7 +148,7 @@ def _network(devices: ET.Element, network: NetworkDevice) -> None:
     _pci(interface, _NETWORK)
 
 
-def _share(devices: ET.Element, share: Share) -> None:
+def _share(devices: ET.Element, share: SharedDirectory) -> None:
     filesystem = add(devices, "filesystem", type="mount", accessmode="passthrough")
     add(filesystem, "driver", type="virtiofs", queue="1024")
     if share.server is not None:

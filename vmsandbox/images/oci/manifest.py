@@ -33,7 +33,7 @@ class Descriptor:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class ImageManifest:
     """The parts of one image for one platform; layers from the lowest up."""
 
     config: Descriptor
@@ -124,7 +124,7 @@ def runs_on(platform: Platform, wanted: Platform) -> bool:
     )
 
 
-def parse_manifest(raw: bytes) -> Manifest:
+def parse_manifest(raw: bytes) -> ImageManifest:
     """An image's manifest.
 
     Raises:
@@ -140,7 +140,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     layers = member(document, "layers", list, "the manifest")
     if len(layers) > MAX_LAYERS:
         raise Malformed(f"the manifest has {len(layers)} layers; {MAX_LAYERS} are allowed")
-    return Manifest(config, tuple(_layer(layer) for layer in layers))
+    return ImageManifest(config, tuple(_layer(layer) for layer in layers))
 
 
 def _layer(value: object) -> Descriptor:

@@ -6,8 +6,8 @@ from typing import IO
 
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.images.rootfs.layers import Budget
-from vmsandbox.images.rootfs.tar import BLOCK, Content, Kind, Stream, pieces
-from vmsandbox.images.rootfs.tree import Node, Tree
+from vmsandbox.images.rootfs.tar import BLOCK, Content, FileKind, TarStream, pieces
+from vmsandbox.images.rootfs.tree import FileTree, TreeNode
 from vmsandbox.images.rootfs.writer import END, hard_link, member
 
 _ZEROS = bytes(1 << 16)
@@ -15,7 +15,7 @@ _MAX_IDS = 65535
 """Different user and group ids that a squashfs holds."""
 
 
-def pack(tree: Tree, blobs: Sequence[IO[bytes]], budget: Budget) -> Iterator[bytes]:
+def pack(tree: FileTree, blobs: Sequence[IO[bytes]], budget: Budget) -> Iterator[bytes]:
     """The tar stream, piece by piece: what has no content sorted by name, then files in their layers' order.
 
     `blobs` are the open files of the layers that the tree was merged from.
@@ -24,15 +24,15 @@ def pack(tree: Tree, blobs: Sequence[IO[bytes]], budget: Budget) -> Iterator[byt
         ResourceExhausted: the files or their names are larger than the budget, or belong to too many users.
     """
     ids = {tree.root.uid, tree.root.gid}
-    first: dict[Node, bytes] = {}
-    links: list[tuple[bytes, Node]] = []
+    first: dict[TreeNode, bytes] = {}
+    links: list[tuple[bytes, TreeNode]] = []
     yield member(b"./", tree.root)
     for name, node in tree.walk():
         ids |= {node.uid, node.gid}
         budget.spend_memory(len(name))
-        if node.kind is not Kind.DIRECTORY and first.setdefault(node, name) != name:
+        if node.kind is not FileKind.DIRECTORY and first.setdefault(node, name) != name:
             links.append((name, node))
-        elif node.kind is Kind.FILE:
+        elif node.kind is FileKind.FILE:
             budget.spend_bytes(node.content.size if node.content else 0)
         else:
             yield member(name, node)
@@ -45,19 +45,19 @@ def pack(tree: Tree, blobs: Sequence[IO[bytes]], budget: Budget) -> Iterator[byt
     yield END
 
 
-def _in_order(nodes: Iterable[Node]) -> list[Node]:
+def _in_order(nodes: Iterable[TreeNode]) -> list[TreeNode]:
     """The files among the nodes, layer by layer, in the order in which their layer has them.
 
     Two sorts by a number each take less memory than one by pairs.
     """
-    files = sorted((node for node in nodes if node.kind is Kind.FILE), key=lambda node: _content(node).offset)
+    files = sorted((node for node in nodes if node.kind is FileKind.FILE), key=lambda node: _content(node).offset)
     files.sort(key=lambda node: node.layer)
     return files
 
 
-def _files(files: Iterable[Node], names: Mapping[Node, bytes], blob: IO[bytes]) -> Iterator[bytes]:
+def _files(files: Iterable[TreeNode], names: Mapping[TreeNode, bytes], blob: IO[bytes]) -> Iterator[bytes]:
     """The files of one layer, in the order in which it has them."""
-    stream = Stream(pieces(blob))
+    stream = TarStream(pieces(blob))
     for node in files:
         content = _content(node)
         stream.skip(content.offset - stream.position)
@@ -66,12 +66,12 @@ def _files(files: Iterable[Node], names: Mapping[Node, bytes], blob: IO[bytes]) 
         yield bytes(-content.size % BLOCK)
 
 
-def _content(node: Node) -> Content:
+def _content(node: TreeNode) -> Content:
     assert node.content is not None
     return node.content
 
 
-def _filled(content: Content, stream: Stream) -> Iterator[bytes]:
+def _filled(content: Content, stream: TarStream) -> Iterator[bytes]:
     """A file's bytes, holes as zeros: tar2sqfs makes holes of them again."""
     end = 0
     for offset, length in ((0, content.size),) if content.pieces is None else content.pieces:

@@ -1,7 +1,7 @@
 """Writing the merged tree as one tar archive, in the subset that tar2sqfs reads whole: ustar with PAX records."""
 
-from vmsandbox.images.rootfs.tar import BLOCK, XATTR, Kind
-from vmsandbox.images.rootfs.tree import Node
+from vmsandbox.images.rootfs.tar import BLOCK, XATTR, FileKind
+from vmsandbox.images.rootfs.tree import TreeNode
 
 END = bytes(2 * BLOCK)
 _MAX_MTIME = 2**32 - 1
@@ -11,18 +11,18 @@ _MAX_ID, _MAX_SIZE = 8**7 - 1, 8**11 - 1
 _PAX = b"x"
 
 
-def member(name: bytes, node: Node) -> bytes:
+def member(name: bytes, node: TreeNode) -> bytes:
     """The header of a node, with the PAX records it needs; a file's content comes after it."""
     size = node.content.size if node.content else 0
     return _headers(name, node, node.kind.value, node.target, size)
 
 
-def hard_link(name: bytes, node: Node, first: bytes) -> bytes:
+def hard_link(name: bytes, node: TreeNode, first: bytes) -> bytes:
     """The header of a further name of a node, whose first name is `first`."""
-    return _headers(name, node, Kind.HARD_LINK.value, first, 0, xattrs=False)
+    return _headers(name, node, FileKind.HARD_LINK.value, first, 0, xattrs=False)
 
 
-def _headers(name: bytes, node: Node, flag: bytes, linkname: bytes, size: int, *, xattrs: bool = True) -> bytes:
+def _headers(name: bytes, node: TreeNode, flag: bytes, linkname: bytes, size: int, *, xattrs: bool = True) -> bytes:
     records = b""
     if len(name) > _MAX_FIELD:
         records += _record(b"path", name)
@@ -38,7 +38,7 @@ def _headers(name: bytes, node: Node, flag: bytes, linkname: bytes, size: int, *
 
 
 def _extended(records: bytes) -> bytes:
-    header = _block(b"pax", Node(Kind.FILE), _PAX, b"", len(records))
+    header = _block(b"pax", TreeNode(FileKind.FILE), _PAX, b"", len(records))
     return header + records + bytes(-len(records) % BLOCK)
 
 
@@ -50,7 +50,7 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d %b=%b\n" % (length, key, value)
 
 
-def _block(name: bytes, node: Node, flag: bytes, linkname: bytes, size: int) -> bytes:
+def _block(name: bytes, node: TreeNode, flag: bytes, linkname: bytes, size: int) -> bytes:
     major, minor = node.device
     fields = b"%-100.100b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%b" % (
         name[:_MAX_FIELD].ljust(_MAX_FIELD, b"\0"), node.mode, _fitting(node.uid, _MAX_ID), _fitting(node.gid, _MAX_ID),

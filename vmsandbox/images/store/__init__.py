@@ -6,22 +6,22 @@
 from vmsandbox.images.store.blobs import Blobs, disk_bytes, read_bounded
 from vmsandbox.images.store.catalogue import Catalogue
 from vmsandbox.images.store.index import ImageRecord
-from vmsandbox.images.store.layout import Candidate, Parts
+from vmsandbox.images.store.layout import Candidate, StoreLayout
 from vmsandbox.images.store.progress import PullPhase, PullProgress, Report, silent, watching
 from vmsandbox.images.store.roots import RootImage
-from vmsandbox.images.store.transaction import Work, step
+from vmsandbox.images.store.transaction import StoreTransaction, step
 
 __all__ = [
     "Blobs",
     "Candidate",
     "Catalogue",
     "ImageRecord",
-    "Parts",
     "PullPhase",
     "PullProgress",
     "Report",
     "RootImage",
-    "Work",
+    "StoreLayout",
+    "StoreTransaction",
     "disk_bytes",
     "read_bounded",
     "silent",

@@ -4,7 +4,7 @@ from vmsandbox import log
 from vmsandbox.errors import NotFound, VmsandboxError
 from vmsandbox.images.oci import Reference
 from vmsandbox.images.store.index import ImageRecord
-from vmsandbox.images.store.layout import Parts
+from vmsandbox.images.store.layout import StoreLayout
 from vmsandbox.model import Image, ImageConfig
 
 _log = log.get(__name__)
@@ -13,19 +13,19 @@ _log = log.get(__name__)
 class Catalogue:
     """Reads the index anew for every answer, since other processes write it; remembers configurations."""
 
-    def __init__(self, parts: Parts) -> None:
-        """Tell of the store that has these parts. Raises InvalidArgument where a pinned image's name is not valid."""
-        self._parts = parts
-        self._pinned = frozenset(str(Reference.parse(name)) for name in parts.settings.pinned)
+    def __init__(self, layout: StoreLayout) -> None:
+        """Tell of the store that has this layout. Raises InvalidArgument where a pinned image's name is not valid."""
+        self._layout = layout
+        self._pinned = frozenset(str(Reference.parse(name)) for name in layout.settings.pinned)
         self._configs: dict[str, ImageConfig] = {}
 
     def all(self) -> tuple[Image, ...]:
         """All images; of one whose configuration is lost or damaged, what the index knows."""
-        return tuple(self._listed(record) for record in self._parts.index.read().images)
+        return tuple(self._listed(record) for record in self._layout.index.read().images)
 
     def find(self, name_or_id: str) -> ImageRecord | None:
         """The record of an image; None: not held. Raises InvalidArgument as `ImageStore.find`."""
-        return self._parts.index.read().find(name_or_id)
+        return self._layout.index.read().find(name_or_id)
 
     def record(self, name_or_id: str) -> ImageRecord:
         """The record of an image. Raises as `find`, and NotFound."""
@@ -36,12 +36,12 @@ class Catalogue:
 
     def current(self, record: ImageRecord) -> Image:
         """The image of a record, with all the names that the index has for it."""
-        return self.image(self._parts.index.read().get(record.id) or record)
+        return self.image(self._layout.index.read().get(record.id) or record)
 
     def image(self, record: ImageRecord) -> Image:
         """The image of a record. Raises VmsandboxError where its configuration is lost or damaged."""
         if record.id not in self._configs:
-            self._configs[record.id] = self._parts.config(record).run
+            self._configs[record.id] = self._layout.config(record).run
         return self._described(record, self._configs[record.id])
 
     def forget(self, image_id: str) -> None:
@@ -56,6 +56,6 @@ class Catalogue:
             return self._described(record, ImageConfig())
 
     def _described(self, record: ImageRecord, config: ImageConfig) -> Image:
-        size = self._parts.blobs.occupied(record.blobs) + self._parts.roots.occupied(record.chain_id)
+        size = self._layout.blobs.occupied(record.blobs) + self._layout.roots.occupied(record.chain_id)
         pinned = not self._pinned.isdisjoint(record.repo_tags + record.repo_digests)
         return Image(record.id, record.repo_tags, record.repo_digests, size, pinned, config)

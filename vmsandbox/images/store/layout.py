@@ -7,8 +7,8 @@ from pathlib import Path
 from vmsandbox import fs
 from vmsandbox.errors import InvalidArgument, NotFound, ResourceExhausted
 from vmsandbox.images.oci import (
+    ImageManifest,
     Malformed,
-    Manifest,
     ParsedConfig,
     Reference,
     check_digest,
@@ -31,7 +31,7 @@ class Candidate:
 
     manifest_raw: bytes
     config_raw: bytes
-    manifest: Manifest
+    manifest: ImageManifest
     config: ParsedConfig
 
     @classmethod
@@ -74,14 +74,14 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class StoreLayout:
     """The store's directory (docs/on-disk.md, "Images")."""
 
     directory: Path
     settings: ImageSettings
 
     @classmethod
-    def at(cls, directory: Path, settings: ImageSettings) -> "Parts":
+    def at(cls, directory: Path, settings: ImageSettings) -> "StoreLayout":
         """The store in a directory.
 
         Raises:

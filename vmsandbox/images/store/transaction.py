@@ -11,7 +11,7 @@ from vmsandbox import fs
 from vmsandbox.errors import DeadlineExceeded, Unavailable, VmsandboxError
 from vmsandbox.fs.locks import locked, locked_async, try_locked
 from vmsandbox.images.disk_errors import error_of_disk
-from vmsandbox.images.store.layout import Parts
+from vmsandbox.images.store.layout import StoreLayout
 from vmsandbox.process import remove_tree, remove_tree_blocking
 
 
@@ -47,10 +47,10 @@ def _removed_empty(directory: Path) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class StoreTransaction:
     """Work on one store."""
 
-    parts: Parts
+    layout: StoreLayout
 
     @contextlib.asynccontextmanager
     async def adding(self, what: str) -> AsyncIterator[Path]:
@@ -74,7 +74,7 @@ class Work:
 
     @contextlib.asynccontextmanager
     async def _deadline(self) -> AsyncIterator[None]:
-        seconds = self.parts.settings.pull_timeout
+        seconds = self.layout.settings.pull_timeout
         try:
             async with asyncio.timeout(seconds):
                 yield
@@ -89,8 +89,8 @@ class Work:
 
         Programs of another user find it by its name alone, which they are told: nobody can list the names.
         """
-        async with locked_async(self.parts.store_lock, shared=True):
-            staging = Path(tempfile.mkdtemp(dir=self.parts.staging))
+        async with locked_async(self.layout.store_lock, shared=True):
+            staging = Path(tempfile.mkdtemp(dir=self.layout.staging))
             try:
                 fs.set_mode(staging, fs.PASSABLE)
                 yield staging
@@ -102,28 +102,28 @@ class Work:
         await asyncio.to_thread(self._tidy)
 
     def _tidy(self) -> None:
-        with try_locked(self.parts.store_lock) as alone:
+        with try_locked(self.layout.store_lock) as alone:
             if alone:
-                collect(self.parts)
+                collect(self.layout)
 
 
-def collect(parts: Parts) -> None:
+def collect(layout: StoreLayout) -> None:
     """Clear the store of all that its index does not name; root images that are held stay.
 
     The caller holds the store's lock alone: nobody is adding to it.
     """
-    with locked(parts.index.lock):
-        images = parts.index.read().images
-        _collect_blobs(parts, frozenset(blob for record in images for blob in record.blobs))
-        parts.roots.collect(frozenset(record.chain_id for record in images))
-        for path in parts.staging.iterdir():
+    with locked(layout.index.lock):
+        images = layout.index.read().images
+        _collect_blobs(layout, frozenset(blob for record in images for blob in record.blobs))
+        layout.roots.collect(frozenset(record.chain_id for record in images))
+        for path in layout.staging.iterdir():
             remove_tree_blocking(path)  # what skopeo has made may be nested deeper than Python's own can go
-        for path in [*parts.locks.iterdir(), *parts.directory.glob(".tmp*")]:
+        for path in [*layout.locks.iterdir(), *layout.directory.glob(".tmp*")]:
             path.unlink()
 
 
-def _collect_blobs(parts: Parts, used: frozenset[str]) -> None:
-    kept = {parts.blobs.path(digest) for digest in used}
-    for path in (parts.blobs.directory / "sha256").iterdir():
+def _collect_blobs(layout: StoreLayout, used: frozenset[str]) -> None:
+    kept = {layout.blobs.path(digest) for digest in used}
+    for path in (layout.blobs.directory / "sha256").iterdir():
         if path not in kept:
             path.unlink()

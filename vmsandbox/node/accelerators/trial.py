@@ -9,7 +9,7 @@ from pathlib import Path
 from vmsandbox import aio, fs
 from vmsandbox.claims import UserRange
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.guest import Session, Transport, Transports, offered
+from vmsandbox.guest import Session, Transport, Transports, secret_offered
 from vmsandbox.hypervisor import Accelerator, ConsoleReader, GuestImage, Hypervisor, MachineSpec, end_of
 from vmsandbox.process import Account
 from vmsandbox.protocol.messages import Event
@@ -59,7 +59,7 @@ class Trial:
             async with end_of(self._hypervisor, self._name) as ended:
                 await self._hypervisor.create(self._spec(accelerator, transport, users.qemu))
                 await asyncio.to_thread(let_kill_first, users)
-                async with console, offered(secret, self._port):
+                async with console, secret_offered(secret, self._port):
                     await aio.unless(self._answer(transport, secret, deadline), ended)
         except VmsandboxError as error:
             if lines := console.last_lines(_CONSOLE_LINES):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
-from vmsandbox.guest import installed, use_kernel
+from vmsandbox.guest import program_installed, use_kernel
 from vmsandbox.guestimage import load_image
 from vmsandbox.hypervisor import Accelerator, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
@@ -97,7 +97,7 @@ def _vsock(config: Config) -> str:
     if use_kernel(config.vsock.value):
         return "agents are reached through the kernel's vsock"
     program = vhost_device_vsock(config)
-    if not installed(program):
+    if not program_installed(program):
         raise FailedPrecondition(f"{program} is not installed", hint="`make setup` builds it; or modprobe vhost_vsock")
     return f"agents are reached through {program}"
 

@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, Unavailable
-from vmsandbox.hypervisor import TCG_CACHE, Accelerator, MachineSpec, Share
+from vmsandbox.hypervisor import TCG_CACHE, Accelerator, MachineSpec, SharedDirectory
 from vmsandbox.process import name_of, processes_and_users
 
 ROOT = Path("/sys/fs/cgroup")
@@ -166,7 +166,7 @@ def _kill_first(pids: Iterable[int]) -> None:
             Path(f"/proc/{pid}/oom_score_adj").write_text(str(_OOM_SCORE))
 
 
-def _processes(users: MachineUsers, share: Share | None) -> Iterator[int]:
+def _processes(users: MachineUsers, share: SharedDirectory | None) -> Iterator[int]:
     """A machine's processes. What they say of themselves is not looked at, except virtiofsd, which is root's."""
     own = {users.qemu.uid, users.vsock.uid}
     for pid, user in processes_and_users():

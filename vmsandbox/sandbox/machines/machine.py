@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from vmsandbox import aio, log
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
-from vmsandbox.guest import ClockKeeper, EventHandler, GuestClient, Session, Transport, TransportBroken, offered
+from vmsandbox.guest import ClockKeeper, EventHandler, GuestClient, Session, Transport, TransportBroken, secret_offered
 from vmsandbox.hypervisor import ConsoleReader, MachineEvent, MachineSpec, MachineState
 from vmsandbox.model import BootTimings, PodNetwork, PodSandboxConfig
 from vmsandbox.network import PodIdentity
@@ -262,7 +262,7 @@ class Machine:
 
     async def _connect(self, session: Session, deadline: float) -> HelloReply:
         begin = time.monotonic()
-        async with offered(self._secret, self._layout.secret):
+        async with secret_offered(self._secret, self._layout.secret):
             peer = await session.connect(deadline)
         taken = time.monotonic() - begin
         self._stopwatch.parts["kernel"] = min(peer.agent_started, taken)

@@ -5,7 +5,7 @@ import uuid
 from pathlib import Path
 
 from vmsandbox.guest import Transport
-from vmsandbox.hypervisor import Disk, MachineSpec, NetworkDevice, Share
+from vmsandbox.hypervisor import Disk, MachineSpec, NetworkDevice, SharedDirectory
 from vmsandbox.model import PodNetwork, PodSandboxConfig
 from vmsandbox.process import Account
 from vmsandbox.protocol.messages import ConfigureGuest, Dns
@@ -56,7 +56,7 @@ def build_machine_spec(
             bandwidth=machine.scratch_bandwidth or 0,
             iops=machine.scratch_iops or 0,
         ),
-        share=Share(SHARE_TAG, layout.served, plan.file_server),
+        share=SharedDirectory(SHARE_TAG, layout.served, plan.file_server),
         network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu, Path(network.netns)),
         kernel_parameters=plan.profile.kernel_parameters,
     )

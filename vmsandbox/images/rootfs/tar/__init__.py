@@ -4,12 +4,12 @@
 """
 
 from vmsandbox.images.rootfs.tar.compression import pieces
-from vmsandbox.images.rootfs.tar.entry import Content, Entry, Kind
+from vmsandbox.images.rootfs.tar.entry import Content, FileKind, TarEntry
 from vmsandbox.images.rootfs.tar.header import BLOCK
 from vmsandbox.images.rootfs.tar.names import MAX_PATH, check_name, clean, shown
 from vmsandbox.images.rootfs.tar.pax import XATTR
 from vmsandbox.images.rootfs.tar.reader import read_entries
-from vmsandbox.images.rootfs.tar.stream import CheckedStream, Stream
+from vmsandbox.images.rootfs.tar.stream import CheckedStream, TarStream
 
 __all__ = [
     "BLOCK",
@@ -17,9 +17,9 @@ __all__ = [
     "XATTR",
     "CheckedStream",
     "Content",
-    "Entry",
-    "Kind",
-    "Stream",
+    "FileKind",
+    "TarEntry",
+    "TarStream",
     "check_name",
     "clean",
     "pieces",

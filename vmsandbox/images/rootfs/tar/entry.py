@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass
 
 
-class Kind(enum.Enum):
+class FileKind(enum.Enum):
     """The kinds of entries that layers have; the values are the type flags of POSIX ustar."""
 
     FILE = b"0"
@@ -35,11 +35,11 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TarEntry:
     """One entry; names are not cleaned, numbers are within what Linux has."""
 
     name: bytes
-    kind: Kind
+    kind: FileKind
     mode: int
     uid: int
     gid: int

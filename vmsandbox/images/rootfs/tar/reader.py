@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from vmsandbox.images.oci import Malformed
 from vmsandbox.images.rootfs.layers import PIECE_MEMORY, Budget
-from vmsandbox.images.rootfs.tar.entry import Content, Entry, Kind
+from vmsandbox.images.rootfs.tar.entry import Content, FileKind, TarEntry
 from vmsandbox.images.rootfs.tar.header import BLOCK, Header, parse_header
 from vmsandbox.images.rootfs.tar.names import MAX_PATH
 from vmsandbox.images.rootfs.tar.pax import XATTR, integer, parse_records, sparse_file
 from vmsandbox.images.rootfs.tar.sparse import checked_pieces, leading_map, old_map, old_size
-from vmsandbox.images.rootfs.tar.stream import Stream
+from vmsandbox.images.rootfs.tar.stream import TarStream
 
 _ZEROS = bytes(BLOCK)
 _MAX_EXTENSIONS = 1 << 20
@@ -26,12 +26,12 @@ _MAX_MAJOR, _MAX_MINOR = 2**12 - 1, 2**20 - 1
 _LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL, _SPARSE, _CONTIGUOUS = b"L", b"K", b"x", b"g", b"S", b"7"
 _VERSION_7 = b"\0"
 """A file, or a directory if its name ends in a slash."""
-_KINDS = {kind.value: kind for kind in Kind} | dict.fromkeys((_VERSION_7, _CONTIGUOUS, _SPARSE), Kind.FILE)
+_KINDS = {kind.value: kind for kind in FileKind} | dict.fromkeys((_VERSION_7, _CONTIGUOUS, _SPARSE), FileKind.FILE)
 
 Records = Mapping[bytes, bytes]
 
 
-def read_entries(stream: Stream, budget: Budget) -> Iterator[Entry]:
+def read_entries(stream: TarStream, budget: Budget) -> Iterator[TarEntry]:
     """The entries of an archive; the content of each is passed over.
 
     Raises:
@@ -57,7 +57,7 @@ def read_entries(stream: Stream, budget: Budget) -> Iterator[Entry]:
         records, left = {}, _MAX_EXTENSIONS
 
 
-def _data(stream: Stream, size: int, left: int) -> bytes:
+def _data(stream: TarStream, size: int, left: int) -> bytes:
     if not 0 <= size <= left:
         raise Malformed(
             f"its tar archive has more than {_MAX_EXTENSIONS} bytes of extended headers for one entry",
@@ -83,16 +83,16 @@ class _Member:
 
     header: Header
     records: Records
-    stream: Stream
+    stream: TarStream
     budget: Budget
 
-    def entry(self) -> Entry:
+    def entry(self) -> TarEntry:
         kind = self._kind()
-        content = self._content() if kind is Kind.FILE else None
+        content = self._content() if kind is FileKind.FILE else None
         name = self._name()
         if self.header.flag == _VERSION_7 and name.endswith(b"/"):
-            kind, content = Kind.DIRECTORY, None
-        return Entry(
+            kind, content = FileKind.DIRECTORY, None
+        return TarEntry(
             name=name,
             kind=kind,
             mode=self.header.mode & 0o7777,
@@ -100,12 +100,12 @@ class _Member:
             gid=self._id(b"gid", self.header.gid),
             mtime=self._number(b"mtime", self.header.mtime),
             linkname=_checked_name(self.records.get(b"linkpath") or self.header.linkname),
-            device=self._device() if kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) else (0, 0),
+            device=self._device() if kind in (FileKind.CHARACTER_DEVICE, FileKind.BLOCK_DEVICE) else (0, 0),
             content=content,
             xattrs=tuple((key[len(XATTR) :], value) for key, value in self.records.items() if key.startswith(XATTR)),
         )
 
-    def _kind(self) -> Kind:
+    def _kind(self) -> FileKind:
         kind = _KINDS.get(self.header.flag)
         if kind is None:
             raise Malformed(f"its tar archive has an entry of the unknown type {self.header.flag!r}")

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from vmsandbox.images.oci import Malformed
 from vmsandbox.images.rootfs.layers import PIECE_MEMORY, Budget
 from vmsandbox.images.rootfs.tar.header import BLOCK, Header, number
-from vmsandbox.images.rootfs.tar.stream import Stream
+from vmsandbox.images.rootfs.tar.stream import TarStream
 
 _FIELD = 12
 _IN_HEADER, _IN_BLOCK = 4, 21
 _MAX_LINE = 20
 
 
-def old_map(header: Header, stream: Stream, budget: Budget) -> list[int]:
+def old_map(header: Header, stream: TarStream, budget: Budget) -> list[int]:
     """Offsets and lengths in turn from a header of type S and the blocks of the map that follow it."""
     numbers = list(_fields(header.block, 386, _IN_HEADER))
     more = header.block[482]
@@ -37,7 +37,7 @@ def old_size(header: Header) -> int:
     return number(header.block[483:495])
 
 
-def leading_map(stream: Stream, budget: Budget) -> list[int]:
+def leading_map(stream: TarStream, budget: Budget) -> list[int]:
     """Offsets and lengths in turn from the beginning of a file's data, which is padded to a block (format 1.0)."""
     lines = _Lines(stream)
     count = lines.number()
@@ -48,7 +48,7 @@ def leading_map(stream: Stream, budget: Budget) -> list[int]:
 class _Lines:
     """Decimal numbers, one a line, read block by block."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: TarStream) -> None:
         self._stream = stream
         self._data = b""
 

@@ -12,7 +12,7 @@ from vmsandbox.images.rootfs.tar.compression import pieces
 
 
 @dataclass(slots=True)
-class Stream:
+class TarStream:
     """Bytes from the front to the back; `position` counts those that were taken."""
 
     source: Iterator[bytes]
@@ -85,9 +85,9 @@ class CheckedStream:
     budget: Budget
     _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256, init=False)
 
-    def open(self) -> Stream:
+    def open(self) -> TarStream:
         """The stream."""
-        return Stream(self._counted())
+        return TarStream(self._counted())
 
     def _counted(self) -> Iterator[bytes]:
         for piece in pieces(self.blob):

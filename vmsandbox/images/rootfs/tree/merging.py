@@ -6,15 +6,15 @@ from typing import IO
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.images.oci import Malformed
 from vmsandbox.images.rootfs.layers import Budget, Layer, RootLimit
-from vmsandbox.images.rootfs.tar import CheckedStream, Entry, clean, read_entries, shown
-from vmsandbox.images.rootfs.tree.tree import Tree
+from vmsandbox.images.rootfs.tar import CheckedStream, TarEntry, clean, read_entries, shown
+from vmsandbox.images.rootfs.tree.tree import FileTree
 
 _WHITEOUT = b".wh."
 _META = _WHITEOUT + _WHITEOUT
 _OPAQUE = _META + b".opq"
 
 
-def merge(layers: Sequence[Layer], blobs: Sequence[IO[bytes]], limit: RootLimit) -> Tree:
+def merge(layers: Sequence[Layer], blobs: Sequence[IO[bytes]], limit: RootLimit) -> FileTree:
     """The tree that the layers make; `blobs` are their open files, which are read to the end.
 
     Raises:
@@ -23,7 +23,7 @@ def merge(layers: Sequence[Layer], blobs: Sequence[IO[bytes]], limit: RootLimit)
         ResourceExhausted: the image is larger than the limit.
     """
     budget = Budget(limit)
-    tree = Tree(budget)
+    tree = FileTree(budget)
     for number, (layer, blob) in enumerate(zip(layers, blobs, strict=True), 1):
         try:
             tree.next_layer()
@@ -33,7 +33,7 @@ def merge(layers: Sequence[Layer], blobs: Sequence[IO[bytes]], limit: RootLimit)
     return tree
 
 
-def _apply(tree: Tree, layer: Layer, checked: CheckedStream) -> None:
+def _apply(tree: FileTree, layer: Layer, checked: CheckedStream) -> None:
     stream = checked.open()
     for entry in read_entries(stream, tree.budget):
         apply_entry(tree, entry)
@@ -41,7 +41,7 @@ def _apply(tree: Tree, layer: Layer, checked: CheckedStream) -> None:
     checked.check(layer.diff_id)
 
 
-def apply_entry(tree: Tree, entry: Entry) -> None:
+def apply_entry(tree: FileTree, entry: TarEntry) -> None:
     """Apply one entry, which may be a whiteout, to the tree."""
     parts = clean(entry.name)
     name = parts[-1] if parts else b""

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 
 from vmsandbox.images.oci import Malformed
-from vmsandbox.images.rootfs.tar import MAX_PATH, Content, Entry, Kind, shown
+from vmsandbox.images.rootfs.tar import MAX_PATH, Content, FileKind, TarEntry, shown
 
 _MAX_XATTRS, _RECORD = 48 << 10, 24
 """Bytes: tar2sqfs takes a PAX header of 64 KiB, in which there are two names of 4 KiB, too; and what a record adds."""
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class TreeNode:
     """A file of the tree: what Linux calls an inode. Hard links are several names for one node."""
 
-    kind: Kind
+    kind: FileKind
     mode: int = 0o755
     uid: int = 0
     gid: int = 0
@@ -25,16 +25,16 @@ class Node:
     layer: int = 0
     """Which layer has the content."""
     content: Content | None = None
-    children: "dict[bytes, Node] | None" = None
+    children: "dict[bytes, TreeNode] | None" = None
     """The children of a directory."""
 
     @classmethod
-    def directory(cls) -> "Node":
+    def directory(cls) -> "TreeNode":
         """A directory that no layer describes."""
-        return cls(Kind.DIRECTORY, children={})
+        return cls(FileKind.DIRECTORY, children={})
 
     @classmethod
-    def of(cls, entry: Entry, layer: int) -> "Node":
+    def of(cls, entry: TarEntry, layer: int) -> "TreeNode":
         """The node that an entry of a layer makes; no hard link.
 
         Raises:
@@ -42,19 +42,19 @@ class Node:
         """
         node = cls(entry.kind, layer=layer, content=entry.content, device=entry.device)
         node.describe(entry)
-        if entry.kind is Kind.DIRECTORY:
+        if entry.kind is FileKind.DIRECTORY:
             node.children = {}
-        elif entry.kind is Kind.SYMLINK:
+        elif entry.kind is FileKind.SYMLINK:
             node.target = _checked_target(entry)
         return node
 
     @property
-    def entries(self) -> "dict[bytes, Node]":
+    def entries(self) -> "dict[bytes, TreeNode]":
         """The children; only directories have some."""
         assert self.children is not None
         return self.children
 
-    def describe(self, entry: Entry) -> None:
+    def describe(self, entry: TarEntry) -> None:
         """Take over an entry's attributes.
 
         Raises:
@@ -66,7 +66,7 @@ class Node:
             raise Malformed(f"the extended attributes of {shown(entry.name)} are larger than {_MAX_XATTRS} bytes")
 
 
-def _checked_target(entry: Entry) -> bytes:
+def _checked_target(entry: TarEntry) -> bytes:
     if not 0 < len(entry.linkname) <= MAX_PATH:
         raise Malformed(f"the symbolic link {shown(entry.name)} has a target of {len(entry.linkname)} bytes")
     return entry.linkname
@@ -76,18 +76,18 @@ _KEPT = (b"user.", b"trusted.", b"security.")
 """The namespaces that squashfs has; `system.` (POSIX ACLs) it does not have."""
 _DROPPED = (b"trusted.overlay.", b"security.selinux", b"security.ima", b"security.evm")
 """Attributes that are dropped: overlayfs would misread them, or they describe the machine that made the image."""
-_WITH_USER = (Kind.FILE, Kind.DIRECTORY)
+_WITH_USER = (FileKind.FILE, FileKind.DIRECTORY)
 """xattr(7): other files have no `user.` attributes."""
 
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
-def kept(xattrs: Xattrs, kind: Kind) -> Xattrs:
+def kept(xattrs: Xattrs, kind: FileKind) -> Xattrs:
     """The attributes to keep, sorted."""
     return tuple(sorted((name, value) for name, value in xattrs if _is_kept(name, kind))) if xattrs else ()
 
 
-def _is_kept(name: bytes, kind: Kind) -> bool:
+def _is_kept(name: bytes, kind: FileKind) -> bool:
     if name.startswith(b"user.") and kind not in _WITH_USER:
         return False
     return name.startswith(_KEPT) and not name.startswith(_DROPPED)

@@ -2,23 +2,23 @@
 
 from vmsandbox.images.oci import Malformed
 from vmsandbox.images.rootfs.tar import MAX_PATH, shown
-from vmsandbox.images.rootfs.tree.node import Node
+from vmsandbox.images.rootfs.tree.node import TreeNode
 
 _MAX_HOPS = 40
 """Symbolic links on the way to one name, as many as Linux follows."""
 
 
-class Place:
+class TreeCursor:
     """A directory, and how it was reached from the root, which no step leads out of."""
 
-    def __init__(self, root: Node, after: int) -> None:
+    def __init__(self, root: TreeNode, after: int) -> None:
         """Begin at the root; `after` bytes of the name are to come behind the directory."""
         self._root = root
         self._after = self._length = after
-        self._path: list[tuple[bytes, Node]] = []
+        self._path: list[tuple[bytes, TreeNode]] = []
 
     @property
-    def node(self) -> Node:
+    def node(self) -> TreeNode:
         """The directory."""
         return self._path[-1][1] if self._path else self._root
 
@@ -32,7 +32,7 @@ class Place:
         if part == b".." and self._path:
             self._length -= len(self._path.pop()[0]) + 1
 
-    def down(self, name: bytes, directory: Node) -> None:
+    def down(self, name: bytes, directory: TreeNode) -> None:
         """Go into a directory.
 
         Raises:
