@@ -42,8 +42,8 @@ class House:
 
     @cached_property
     def lines(self) -> list[int]:
-        """The lines of each module, the shortest first."""
-        return sorted(module.lines for module in self.modules.values())
+        """The lines of each module but the faces of packages (`__init__`), the shortest first."""
+        return sorted(module.lines for module in self.modules.values() if not module.is_package)
 
     @cached_property
     def used(self) -> dict[str, set[str]]:
@@ -116,13 +116,14 @@ def measure(checkout: Path) -> House:
 
 def table(house: House) -> str:
     """Return the figures as lines of text."""
-    count, single = len(house.modules), house.single()
+    count, single = len(house.lines), [name for name in house.single() if not house.modules[name].is_package]
     short = [lines for lines in house.lines if lines < SHORT]
-    rooms = [name for name in single if house.modules[name].lines < SHORT and not house.modules[name].is_package]
+    rooms = [name for name in single if house.modules[name].lines < SHORT]
     documented = sum(module.documented for module in house.modules.values())
     public = sum(module.public for module in house.modules.values())
     rows = {
-        "modules": f"{count}",
+        "modules, without faces": f"{count}",
+        "faces (`__init__` of packages)": f"{len(house.modules) - count}",
         "lines, median": f"{statistics.median(house.lines):g}",
         "lines, the three largest": ", ".join(str(lines) for lines in house.lines[:-4:-1]),
         f"modules below {SHORT} lines": _share(len(short), count),

@@ -27,7 +27,7 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
-class _MountAttr(ctypes.Structure):
+class _MountIdmap(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
 
 
@@ -82,7 +82,7 @@ def unshare(flags: int) -> None:
 def mount_mapped(source: str, target: str, userns: int) -> None:
     """Bind `source` at `target`, its owners mapped by the user namespace of a file descriptor (mount_setattr(2))."""
     with _open_tree(source) as tree:
-        attributes = _MountAttr(_MOUNT_ATTR_IDMAP, 0, 0, userns)
+        attributes = _MountIdmap(_MOUNT_ATTR_IDMAP, 0, 0, userns)
         size = ctypes.c_size_t(ctypes.sizeof(attributes))
         result = _call(_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), size)
         _check(result, f"mapping the owners of {source}")

@@ -70,9 +70,10 @@ def test_private_names_need_no_docstring_and_public_ones_do(house: House) -> Non
 def test_the_table_gives_each_figure_of_a_checkout(house: House) -> None:
     rows = dict(line.rsplit("  ", 1) for line in table(house).splitlines())
     figures = {label.strip(): value.strip() for label, value in rows.items()}
-    assert figures["modules"] == "7"
-    assert figures["lines, the three largest"] == "11, 5, 4"
-    assert figures["modules with one importer"] == "2 of 7 (29%)"
+    assert figures["modules, without faces"] == "4"
+    assert figures["faces (`__init__` of packages)"] == "3"
+    assert figures["lines, the three largest"] == "11, 4, 3"
+    assert figures["modules with one importer"] == "1 of 4 (25%)"
     assert figures["class names used more than once"] == "1"
     assert figures["largest flat package, modules"] == "2 (vmsandbox)"
 

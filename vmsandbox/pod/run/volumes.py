@@ -22,8 +22,7 @@ from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.pod.api import EmptyDir, HostPath, HostPathType, Medium
 from vmsandbox.pod.plan import Files, PodPlan
 from vmsandbox.pod.run.files import Owner, write_files
-from vmsandbox.process import run
-from vmsandbox.process import remove_tree
+from vmsandbox.process import remove_tree, run
 from vmsandbox.sandbox.files import unmount_below
 
 
