@@ -19,9 +19,9 @@ from vmsandbox.images.oci import (
     Reference,
     check_digest,
     checked,
-    choose,
+    choose_manifest,
     is_index,
-    load,
+    load_json,
     parse_index,
     parse_manifest,
     texts,
@@ -168,7 +168,7 @@ def _layout(directory: Path, settings: ImageSettings, *, moved: bool) -> Iterato
 def _candidate(entry: IndexEntry, blobs: Path, settings: ImageSettings) -> Candidate:
     raw = _document(blobs, entry.descriptor.digest)
     if is_index(raw):
-        chosen = choose(parse_index(raw), settings.platform, "the archive's index")
+        chosen = choose_manifest(parse_index(raw), settings.platform, "the archive's index")
         raw = _document(blobs, chosen.digest)
     return Candidate.read(raw, _document(blobs, parse_manifest(raw).config.digest), settings)
 
@@ -197,7 +197,9 @@ def _manifest_list(path: Path, archive: Path) -> list[Any]:
             hint="make one with `docker save` or `skopeo copy … oci-archive:FILE`",
         )
     raw = read_bounded(path)
-    return checked(load(b'{"images":' + raw + b"}", "manifest.json")["images"], list, "manifest.json")[:_MAX_IMAGES]
+    return checked(load_json(b'{"images":' + raw + b"}", "manifest.json")["images"], list, "manifest.json")[
+        :_MAX_IMAGES
+    ]
 
 
 async def _docker_images(archive: Path, entries: list[Any], skopeo: Skopeo) -> tuple[FoundImage, ...]:

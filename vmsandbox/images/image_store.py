@@ -23,8 +23,8 @@ from vmsandbox.images.store import (
     StoreLayout,
     StoreTransaction,
     disk_bytes,
+    naming_step,
     silent,
-    step,
 )
 from vmsandbox.model import Image, RegistryAuth
 
@@ -75,7 +75,7 @@ class ImageStore:
             Internal: the directory cannot be made.
         """
         store = cls(StoreLayout.at(directory, settings or ImageSettings()))
-        with step(f"opening the image store {directory}"):
+        with naming_step(f"opening the image store {directory}"):
             store._layout.make()
             store._layout.index.read()
             await store._transaction.tidy()
@@ -184,7 +184,7 @@ class ImageStore:
         A root image that is held stays until it is released; blobs that other images share stay with them.
         """
         record = self._catalogue.find(name_or_id)
-        with step(f"removing {name_or_id}"):
+        with naming_step(f"removing {name_or_id}"):
             if record:
                 await self._forget(record)
                 self._catalogue.forget(record.id)
@@ -216,7 +216,7 @@ class ImageStore:
         Raises:
             NotFound: the image is not held.
         """
-        with step(f"the root image of {name_or_id}"):
+        with naming_step(f"the root image of {name_or_id}"):
             async with self._transaction.staging() as staging:
                 return await self._layout.root(self._catalogue.record(name_or_id), staging)
 
@@ -230,7 +230,7 @@ class ImageStore:
             NotFound: the image is not held.
         """
         async with contextlib.AsyncExitStack() as holding:
-            with step(f"the root image of {name_or_id}"):
+            with naming_step(f"the root image of {name_or_id}"):
                 async with self._transaction.staging() as staging:
                     record = self._catalogue.record(name_or_id)
                     root = await self._layout.root(record, staging)

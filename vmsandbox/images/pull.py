@@ -12,7 +12,7 @@ from vmsandbox.images.oci import (
     Malformed,
     Reference,
     check_digest,
-    choose,
+    choose_manifest,
     digest_of,
     is_index,
     parse_index,
@@ -20,7 +20,16 @@ from vmsandbox.images.oci import (
 )
 from vmsandbox.images.settings import Platform
 from vmsandbox.images.skopeo import Skopeo
-from vmsandbox.images.store import Blobs, Candidate, ImageRecord, PullPhase, PullProgress, Report, StoreLayout, watching
+from vmsandbox.images.store import (
+    Blobs,
+    Candidate,
+    ImageRecord,
+    PullPhase,
+    PullProgress,
+    Report,
+    StoreLayout,
+    watching_progress,
+)
 
 _NESTED = 3
 """Indexes within indexes that are followed."""
@@ -51,7 +60,7 @@ async def resolve(skopeo: Skopeo, name: Reference, platform: Platform) -> Resolv
     for _ in range(_NESTED):
         if not is_index(raw):
             return Resolved(top, name.with_digest(digest), raw)
-        digest = choose(parse_index(raw), platform, str(name)).digest
+        digest = choose_manifest(parse_index(raw), platform, str(name)).digest
         raw = check_digest(await skopeo.manifest(name.with_digest(digest)), digest, f"a manifest of {name}")
     raise Malformed(f"{name} is an index of indexes, more than {_NESTED} deep")
 
@@ -104,7 +113,7 @@ class Pull:
         work = self.skopeo.workspace
         work.pretend({layer.digest: layer for layer in layers if layer not in missing}.values())
         try:
-            async with watching(work.blobs, layers, work.layout, self.report):
+            async with watching_progress(work.blobs, layers, work.layout, self.report):
                 await self.skopeo.copy_blobs(manifest, max(layer.size for layer in layers))
         except BaseException:
             await asyncio.to_thread(self._keep_whole, work.blobs, missing)

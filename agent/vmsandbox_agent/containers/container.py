@@ -222,7 +222,7 @@ def completion(
         context: of the guest.
         request: the host's.
         root: the container's root.
-        user: who it runs as.
+        user: the user that it runs as.
         cgroup: its path in the hierarchy.
         joined: the PID namespace that it asks for, where that is another container's.
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.support.images import build_image, build_index, digest_of
 from vmsandbox.errors import Internal, NotFound, ResourceExhausted, Unimplemented, VmsandboxError
-from vmsandbox.images.oci.documents import MAX_DOCUMENT, Malformed, check_digest, load
+from vmsandbox.images.oci.documents import MAX_DOCUMENT, Malformed, check_digest, load_json
 from vmsandbox.images.oci.imageconfig import parse_config
-from vmsandbox.images.oci.manifest import choose, is_index, parse_index, parse_manifest, runs_on
+from vmsandbox.images.oci.manifest import choose_manifest, is_index, parse_index, parse_manifest, runs_on
 from vmsandbox.images.settings import ImageSettings, Platform
 from vmsandbox.images.store.layout import Candidate
 from vmsandbox.model import ImageConfig
@@ -86,7 +86,7 @@ def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
 
 def test_a_document_that_is_too_large_is_refused() -> None:
     with pytest.raises(Malformed, match="4 MiB"):
-        load(b"{}" + b" " * MAX_DOCUMENT, "it")
+        load_json(b"{}" + b" " * MAX_DOCUMENT, "it")
 
 
 @given(st.dictionaries(st.sampled_from(["config", "layers", "schemaVersion", "mediaType", "manifests"]), _json))
@@ -128,7 +128,7 @@ def test_an_index_lists_manifests_by_platform(docker: bool) -> None:
     assert is_index(index.manifest)
     entries = parse_index(index.manifest)
     assert [entry.platform for entry in entries] == [Platform("arm64"), Platform("amd64")]
-    assert choose(entries, AMD64, "it").digest == mine.digest
+    assert choose_manifest(entries, AMD64, "it").digest == mine.digest
 
 
 def index_of(*platforms: dict[str, str] | None) -> bytes:
@@ -144,7 +144,7 @@ def index_of(*platforms: dict[str, str] | None) -> bytes:
 
 
 def chosen(wanted: Platform, *platforms: dict[str, str] | None) -> int:
-    found = choose(parse_index(index_of(*platforms)), wanted, "it").digest
+    found = choose_manifest(parse_index(index_of(*platforms)), wanted, "it").digest
     return [digest_of(b"%d" % number) for number in range(len(platforms))].index(found)
 
 
@@ -162,13 +162,15 @@ def test_the_manifest_of_the_same_variant_is_preferred() -> None:
 
 def test_an_index_without_our_platform_says_what_it_has() -> None:
     with pytest.raises(NotFound, match="no image for linux/amd64") as caught:
-        choose(parse_index(index_of({**ARM, "variant": "v8"}, {"architecture": "s390x", "os": "linux"})), AMD64, "it")
+        choose_manifest(
+            parse_index(index_of({**ARM, "variant": "v8"}, {"architecture": "s390x", "os": "linux"})), AMD64, "it"
+        )
     assert caught.value.hint == "it has linux/arm64/v8, linux/s390x"
 
 
 def test_an_empty_index_has_nothing() -> None:
     with pytest.raises(NotFound):
-        choose(parse_index(b'{"manifests": []}'), AMD64, "it")
+        choose_manifest(parse_index(b'{"manifests": []}'), AMD64, "it")
 
 
 @pytest.mark.parametrize(

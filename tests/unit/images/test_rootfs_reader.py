@@ -18,7 +18,7 @@ from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
 from vmsandbox.images.oci.documents import Malformed
 from vmsandbox.images.rootfs.layers import FILE_MEMORY, Budget, Layer, RootLimit
 from vmsandbox.images.rootfs.pack import pack
-from vmsandbox.images.rootfs.tar.compression import pieces
+from vmsandbox.images.rootfs.tar.compression import uncompressed_pieces
 from vmsandbox.images.rootfs.tar.entry import FileKind, TarEntry
 from vmsandbox.images.rootfs.tar.header import parse_header
 from vmsandbox.images.rootfs.tar.pax import XATTR, integer, parse_records
@@ -446,7 +446,7 @@ def test_files_of_more_users_than_squashfs_can_hold_are_refused() -> None:
 
 
 def uncompressed(blob: bytes) -> bytes:
-    return b"".join(pieces(io.BytesIO(blob)))
+    return b"".join(uncompressed_pieces(io.BytesIO(blob)))
 
 
 def zstd(data: bytes, *options: str) -> bytes:

@@ -36,7 +36,7 @@ def check_digest(data: bytes, expected: str, what: str) -> bytes:
     return data
 
 
-def load(data: bytes, what: str) -> dict[str, Any]:
+def load_json(data: bytes, what: str) -> dict[str, Any]:
     """The JSON object in `data`.
 
     Raises:

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from vmsandbox.images.oci.documents import Malformed, digest, load, member, text, texts
+from vmsandbox.images.oci.documents import Malformed, digest, load_json, member, text, texts
 from vmsandbox.images.oci.manifest import platform_of
 from vmsandbox.images.settings import Platform
 from vmsandbox.model import ImageConfig
@@ -37,7 +37,7 @@ def parse_config(raw: bytes) -> ParsedConfig:
     Raises:
         Malformed: it is not what the specification says; the message names the member.
     """
-    document = load(raw, _WHAT)
+    document = load_json(raw, _WHAT)
     rootfs = member(document, "rootfs", dict, _WHAT)
     if member(rootfs, "type", str, _WHAT) not in ("", "layers"):
         raise Malformed(f"rootfs of {_WHAT} is not made of layers")

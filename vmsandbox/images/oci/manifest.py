@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmsandbox.errors import NotFound, Unimplemented
-from vmsandbox.images.oci.documents import Malformed, checked, digest, load, member
+from vmsandbox.images.oci.documents import Malformed, checked, digest, load_json, member
 from vmsandbox.images.settings import Platform
 
 MAX_LAYERS = 512
@@ -71,7 +71,7 @@ def _descriptor(value: object, what: str) -> Descriptor:
 
 def is_index(raw: bytes) -> bool:
     """Whether a document is an index; the field `manifests` tells it where no media type does."""
-    document = load(raw, "the manifest")
+    document = load_json(raw, "the manifest")
     media_type = member(document, "mediaType", str, "the manifest")
     return media_type in _INDEX_TYPES or ("manifests" in document and "layers" not in document)
 
@@ -82,7 +82,7 @@ def parse_index(raw: bytes) -> tuple[IndexEntry, ...]:
     Raises:
         Malformed: it is not valid.
     """
-    entries = member(load(raw, "the index"), "manifests", list, "the index")
+    entries = member(load_json(raw, "the index"), "manifests", list, "the index")
     return tuple(_index_entry(checked(entry, dict, "a manifest of the index")) for entry in entries)
 
 
@@ -100,7 +100,7 @@ def platform_of(document: dict[str, Any]) -> Platform | None:
     return Platform(*fields) if fields[0] else None
 
 
-def choose(entries: tuple[IndexEntry, ...], wanted: Platform, name: str) -> Descriptor:
+def choose_manifest(entries: tuple[IndexEntry, ...], wanted: Platform, name: str) -> Descriptor:
     """The manifest for a platform: the same variant, else the first of the architecture.
 
     Raises:
@@ -131,7 +131,7 @@ def parse_manifest(raw: bytes) -> ImageManifest:
         Malformed: it is not valid, or not that of a container image.
         Unimplemented: docker schema 1, or layers of a kind that cannot be read (encrypted ones).
     """
-    document = load(raw, "the manifest")
+    document = load_json(raw, "the manifest")
     if document.get("schemaVersion") == 1:
         raise Unimplemented("the manifest is of docker schema 1", hint="push the image again with a newer client")
     config = _descriptor(document.get("config"), "config of the manifest")

@@ -6,7 +6,7 @@ from typing import IO
 
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.images.rootfs.layers import Budget
-from vmsandbox.images.rootfs.tar import BLOCK, Content, FileKind, TarStream, pieces
+from vmsandbox.images.rootfs.tar import BLOCK, Content, FileKind, TarStream, uncompressed_pieces
 from vmsandbox.images.rootfs.tree import FileTree, TreeNode
 from vmsandbox.images.rootfs.writer import END, hard_link, member
 
@@ -57,7 +57,7 @@ def _in_order(nodes: Iterable[TreeNode]) -> list[TreeNode]:
 
 def _files(files: Iterable[TreeNode], names: Mapping[TreeNode, bytes], blob: IO[bytes]) -> Iterator[bytes]:
     """The files of one layer, in the order in which it has them."""
-    stream = TarStream(pieces(blob))
+    stream = TarStream(uncompressed_pieces(blob))
     for node in files:
         content = _content(node)
         stream.skip(content.offset - stream.position)

@@ -12,7 +12,7 @@ from typing import Any
 
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unimplemented
 from vmsandbox.fs.opening import read_regular, reason
-from vmsandbox.images.oci import MAX_DOCUMENT, Malformed, load, member
+from vmsandbox.images.oci import MAX_DOCUMENT, Malformed, load_json, member
 from vmsandbox.model import RegistryAuth
 
 
@@ -40,7 +40,7 @@ def _base_entries(base: Path | None) -> dict[str, Any]:
     if base is None:
         return {}
     try:
-        return member(load(read_regular(base, MAX_DOCUMENT, follow=True), str(base)), "auths", dict, str(base))
+        return member(load_json(read_regular(base, MAX_DOCUMENT, follow=True), str(base)), "auths", dict, str(base))
     except (OSError, Malformed) as error:
         raise FailedPrecondition(
             f"the credentials in {base} cannot be read: {reason(error)}", hint="see containers-auth.json(5)"

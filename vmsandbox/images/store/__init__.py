@@ -7,9 +7,9 @@ from vmsandbox.images.store.blobs import Blobs, disk_bytes, read_bounded
 from vmsandbox.images.store.catalogue import Catalogue
 from vmsandbox.images.store.index import ImageRecord
 from vmsandbox.images.store.layout import Candidate, StoreLayout
-from vmsandbox.images.store.progress import PullPhase, PullProgress, Report, silent, watching
+from vmsandbox.images.store.progress import PullPhase, PullProgress, Report, silent, watching_progress
 from vmsandbox.images.store.roots import RootImage
-from vmsandbox.images.store.transaction import StoreTransaction, step
+from vmsandbox.images.store.transaction import StoreTransaction, naming_step
 
 __all__ = [
     "Blobs",
@@ -23,8 +23,8 @@ __all__ = [
     "StoreLayout",
     "StoreTransaction",
     "disk_bytes",
+    "naming_step",
     "read_bounded",
     "silent",
-    "step",
-    "watching",
+    "watching_progress",
 ]

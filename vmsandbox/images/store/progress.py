@@ -47,7 +47,9 @@ def silent(_: PullProgress) -> None:
 
 
 @contextlib.asynccontextmanager
-async def watching(blobs: Blobs, layers: Sequence[Descriptor], layout: Path, report: Report) -> AsyncIterator[None]:
+async def watching_progress(
+    blobs: Blobs, layers: Sequence[Descriptor], layout: Path, report: Report
+) -> AsyncIterator[None]:
     """Report the download of layers while the body runs; layers held before count as done."""
     total = sum(layer.size for layer in set(layers))
 

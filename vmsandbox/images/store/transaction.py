@@ -16,7 +16,7 @@ from vmsandbox.process import remove_tree, remove_tree_blocking
 
 
 @contextlib.contextmanager
-def step(what: str) -> Iterator[None]:
+def naming_step(what: str) -> Iterator[None]:
     """Errors of the body name the step; what the disk answered is translated.
 
     Raises:
@@ -61,7 +61,7 @@ class StoreTransaction:
         Raises:
             DeadlineExceeded: the body took longer than `pull_timeout`.
         """
-        with step(what):
+        with naming_step(what):
             try:
                 async with self.staging() as staging, self._deadline():
                     yield staging

@@ -3,10 +3,10 @@
 `read_entries` yields what an archive says of each file; what it says is bytes, checked, and counted against a `Budget`.
 """
 
-from vmsandbox.images.rootfs.tar.compression import pieces
+from vmsandbox.images.rootfs.tar.compression import uncompressed_pieces
 from vmsandbox.images.rootfs.tar.entry import Content, FileKind, TarEntry
 from vmsandbox.images.rootfs.tar.header import BLOCK
-from vmsandbox.images.rootfs.tar.names import MAX_PATH, check_name, clean, shown
+from vmsandbox.images.rootfs.tar.names import MAX_PATH, check_name, path_components, quoted_name
 from vmsandbox.images.rootfs.tar.pax import XATTR
 from vmsandbox.images.rootfs.tar.reader import read_entries
 from vmsandbox.images.rootfs.tar.stream import CheckedStream, TarStream
@@ -21,8 +21,8 @@ __all__ = [
     "TarEntry",
     "TarStream",
     "check_name",
-    "clean",
-    "pieces",
+    "path_components",
+    "quoted_name",
     "read_entries",
-    "shown",
+    "uncompressed_pieces",
 ]

@@ -29,7 +29,7 @@ _MAX_WINDOW = 128 << 20
 """Bytes of history that a zstd frame may ask for, as much as the zstd program allows."""
 
 
-def pieces(blob: IO[bytes]) -> Iterator[bytes]:
+def uncompressed_pieces(blob: IO[bytes]) -> Iterator[bytes]:
     """Yield the uncompressed content of a layer, from its beginning; `blob` can seek.
 
     Raises:

@@ -6,7 +6,7 @@ MAX_PATH = 4095
 _MAX_NAME = 255
 
 
-def clean(path: bytes) -> list[bytes]:
+def path_components(path: bytes) -> list[bytes]:
     """The components of a name, taken from the root: `..` goes up, and stays where there is no more up."""
     parts: list[bytes] = []
     for part in path.split(b"/"):
@@ -17,7 +17,7 @@ def clean(path: bytes) -> list[bytes]:
     return parts
 
 
-def shown(name: bytes) -> str:
+def quoted_name(name: bytes) -> str:
     """A name for an error's text."""
     return repr(name[:200].decode(errors="replace"))
 
@@ -29,4 +29,4 @@ def check_name(name: bytes) -> None:
         Malformed: it is too long.
     """
     if len(name) > _MAX_NAME:
-        raise Malformed(f"the name {shown(name)} is longer than {_MAX_NAME} bytes")
+        raise Malformed(f"the name {quoted_name(name)} is longer than {_MAX_NAME} bytes")

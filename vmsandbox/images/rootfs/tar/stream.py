@@ -8,7 +8,7 @@ from typing import IO
 from vmsandbox.errors import Internal
 from vmsandbox.images.oci import Malformed
 from vmsandbox.images.rootfs.layers import Budget
-from vmsandbox.images.rootfs.tar.compression import pieces
+from vmsandbox.images.rootfs.tar.compression import uncompressed_pieces
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class CheckedStream:
         return TarStream(self._counted())
 
     def _counted(self) -> Iterator[bytes]:
-        for piece in pieces(self.blob):
+        for piece in uncompressed_pieces(self.blob):
             self.budget.spend_bytes(len(piece))
             self._hash.update(piece)
             yield piece

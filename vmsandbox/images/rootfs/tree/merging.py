@@ -6,7 +6,7 @@ from typing import IO
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.images.oci import Malformed
 from vmsandbox.images.rootfs.layers import Budget, Layer, RootLimit
-from vmsandbox.images.rootfs.tar import CheckedStream, TarEntry, clean, read_entries, shown
+from vmsandbox.images.rootfs.tar import CheckedStream, TarEntry, path_components, quoted_name, read_entries
 from vmsandbox.images.rootfs.tree.tree import FileTree
 
 _WHITEOUT = b".wh."
@@ -43,7 +43,7 @@ def _apply(tree: FileTree, layer: Layer, checked: CheckedStream) -> None:
 
 def apply_entry(tree: FileTree, entry: TarEntry) -> None:
     """Apply one entry, which may be a whiteout, to the tree."""
-    parts = clean(entry.name)
+    parts = path_components(entry.name)
     name = parts[-1] if parts else b""
     directory = b"/".join(parts[:-1])
     if name == _OPAQUE:
@@ -59,5 +59,5 @@ def apply_entry(tree: FileTree, entry: TarEntry) -> None:
 def _whited_out(name: bytes) -> bytes:
     target = name.removeprefix(_WHITEOUT)
     if target in (b"", b".", b".."):
-        raise Malformed(f"its whiteout {shown(name)} names no file")
+        raise Malformed(f"its whiteout {quoted_name(name)} names no file")
     return target

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vmsandbox.images.oci import Malformed
-from vmsandbox.images.rootfs.tar import MAX_PATH, Content, FileKind, TarEntry, shown
+from vmsandbox.images.rootfs.tar import MAX_PATH, Content, FileKind, TarEntry, quoted_name
 
 _MAX_XATTRS, _RECORD = 48 << 10, 24
 """Bytes: tar2sqfs takes a PAX header of 64 KiB, in which there are two names of 4 KiB, too; and what a record adds."""
@@ -61,14 +61,14 @@ class TreeNode:
             Malformed: its extended attributes are larger than a root image can hold.
         """
         self.mode, self.uid, self.gid = entry.mode, entry.uid, entry.gid
-        self.mtime, self.xattrs = entry.mtime, kept(entry.xattrs, entry.kind)
+        self.mtime, self.xattrs = entry.mtime, kept_xattrs(entry.xattrs, entry.kind)
         if sum(len(key) + len(value) + _RECORD for key, value in self.xattrs) > _MAX_XATTRS:
-            raise Malformed(f"the extended attributes of {shown(entry.name)} are larger than {_MAX_XATTRS} bytes")
+            raise Malformed(f"the extended attributes of {quoted_name(entry.name)} are larger than {_MAX_XATTRS} bytes")
 
 
 def _checked_target(entry: TarEntry) -> bytes:
     if not 0 < len(entry.linkname) <= MAX_PATH:
-        raise Malformed(f"the symbolic link {shown(entry.name)} has a target of {len(entry.linkname)} bytes")
+        raise Malformed(f"the symbolic link {quoted_name(entry.name)} has a target of {len(entry.linkname)} bytes")
     return entry.linkname
 
 
@@ -82,7 +82,7 @@ _WITH_USER = (FileKind.FILE, FileKind.DIRECTORY)
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
-def kept(xattrs: Xattrs, kind: FileKind) -> Xattrs:
+def kept_xattrs(xattrs: Xattrs, kind: FileKind) -> Xattrs:
     """The attributes to keep, sorted."""
     return tuple(sorted((name, value) for name, value in xattrs if _is_kept(name, kind))) if xattrs else ()
 

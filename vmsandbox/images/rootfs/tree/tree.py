@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from vmsandbox.images.oci import Malformed
 from vmsandbox.images.rootfs.layers import Budget
-from vmsandbox.images.rootfs.tar import FileKind, TarEntry, check_name, clean, shown
+from vmsandbox.images.rootfs.tar import FileKind, TarEntry, check_name, path_components, quoted_name
 from vmsandbox.images.rootfs.tree.node import TreeNode
 from vmsandbox.images.rootfs.tree.tree_cursor import TreeCursor
 
@@ -39,7 +39,7 @@ class FileTree:
 
     def find(self, path: bytes) -> TreeNode | None:
         """The node of this name, symbolic links in its directory part followed, or None."""
-        parts = clean(path)
+        parts = path_components(path)
         if not parts:
             return self.root
         parent = self._walk(parts[:-1], create=False)
@@ -54,7 +54,7 @@ class FileTree:
             Malformed: it is impossible: a hard link to nothing, a name too long.
             ResourceExhausted: the budget is spent.
         """
-        parts = clean(entry.name)
+        parts = path_components(entry.name)
         if not parts:
             return
         parent = self._parent(parts)
@@ -75,11 +75,11 @@ class FileTree:
             Malformed: it is a hard link to nothing.
         """
         if entry.kind is not FileKind.DIRECTORY:
-            self._aside[b"/".join(clean(entry.name))] = self._made(entry)
+            self._aside[b"/".join(path_components(entry.name))] = self._made(entry)
 
     def whiteout(self, directory: bytes, name: bytes) -> None:
         """Remove what lower layers have under a name (OCI layer.md, "Whiteouts")."""
-        parent = self._enter(clean(directory))
+        parent = self._enter(path_components(directory))
         if name in self._touched.get(parent, ()):
             self._prune(parent.entries[name])
         else:
@@ -87,7 +87,7 @@ class FileTree:
 
     def opaque(self, directory: bytes) -> None:
         """Remove what lower layers have in a directory (OCI layer.md, "Opaque Whiteout")."""
-        self._prune(self._enter(clean(directory)))
+        self._prune(self._enter(path_components(directory)))
 
     def _prune(self, top: TreeNode) -> None:
         """Remove all beneath a node that the present layer has not touched."""
@@ -105,9 +105,11 @@ class FileTree:
 
     def _linked(self, entry: TarEntry) -> TreeNode:
         """The node that a hard link names; its own attributes are the node's already, as with umoci."""
-        node = self._aside.get(b"/".join(clean(entry.linkname))) or self.find(entry.linkname)
+        node = self._aside.get(b"/".join(path_components(entry.linkname))) or self.find(entry.linkname)
         if node is None or node.kind is FileKind.DIRECTORY:
-            raise Malformed(f"its hard link {shown(entry.name)} is to {shown(entry.linkname)}, which is not a file")
+            raise Malformed(
+                f"its hard link {quoted_name(entry.name)} is to {quoted_name(entry.linkname)}, which is not a file"
+            )
         return node
 
     def _parent(self, parts: list[bytes]) -> TreeNode:

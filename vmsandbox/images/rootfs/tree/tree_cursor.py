@@ -1,7 +1,7 @@
 """Where in the tree one is on the way to a name."""
 
 from vmsandbox.images.oci import Malformed
-from vmsandbox.images.rootfs.tar import MAX_PATH, shown
+from vmsandbox.images.rootfs.tar import MAX_PATH, quoted_name
 from vmsandbox.images.rootfs.tree.node import TreeNode
 
 _MAX_HOPS = 40
@@ -41,7 +41,7 @@ class TreeCursor:
         self._path.append((name, directory))
         self._length += len(name) + 1
         if self._length > MAX_PATH:
-            raise Malformed(f"the name that ends in {shown(name)} is longer than {MAX_PATH} bytes")
+            raise Malformed(f"the name that ends in {quoted_name(name)} is longer than {MAX_PATH} bytes")
 
     def follow(self, target: bytes, hops: int) -> list[bytes]:
         """The parts of the way that a symbolic link in this directory says, the `hops`th of the name.
@@ -50,7 +50,7 @@ class TreeCursor:
             Malformed: there are too many.
         """
         if hops > _MAX_HOPS:
-            raise Malformed(f"there are too many symbolic links on the way to {shown(target)}")
+            raise Malformed(f"there are too many symbolic links on the way to {quoted_name(target)}")
         if target.startswith(b"/"):
             self._path, self._length = [], self._after
         return target.split(b"/")
