@@ -100,7 +100,7 @@ def alive(client: Any) -> Any:
      "xen:///system", "/run/x"],
 )  # fmt: skip
 async def test_a_uri_that_no_machine_runs_on_is_refused(uri: str) -> None:
-    with pytest.raises(InvalidArgument, match="no libvirt"):
+    with pytest.raises(InvalidArgument, match="is not a libvirt"):
         async with LibvirtConnection.opened(uri, lambda client: []):
             pass
 
