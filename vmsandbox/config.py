@@ -110,14 +110,23 @@ class ImagesConfig:
     """Where images are kept and how they are pulled."""
 
     directory: Path | None = None
+    """None: `images` in the state directory."""
     registries_conf: Path | None = None
+    """containers-registries.conf(5): mirrors, insecure and blocked registries; None: the host's."""
     policy: Path | None = None
+    """containers-policy.json(5): which images may be used; None: the host's, or any image where it has none."""
     authfile: Path | None = None
+    """containers-auth.json(5): credentials where a pull brings none of its own, and for mirrors; None: none."""
     pull_timeout: float = 3600
+    """Seconds one pull may take, all in all."""
     max_root_size: Size = Size(32 << 30)
+    """Bytes that an image's files may have together, unpacked."""
     max_root_memory: Size = Size(1 << 30)
+    """Bytes of memory that their names and attributes may take while the root image is made."""
     user: str = "vmsandbox-images"
+    """The system user that programs run as which read images."""
     pinned: tuple[str, ...] = ()
+    """Names of images that are told to be pinned: the kubelet does not remove those when it needs room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,7 @@ class BridgeConfig:
     bridge: str = "vmsandbox0"
     subnet_v4: str = "10.105.0.0/16"
     subnet_v6: str = "fd76:6d73:616e:64::/64"
+    """A unique local range (RFC 4193); empty: the pods have IPv4 alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from vmsandbox.network import BridgeSettings, Network, NetworkSettings, namespace, netns_of, tap
+from vmsandbox.config import BridgeConfig, NetworkConfig
+from vmsandbox.network import Network, namespace, netns_of, tap
 
-BRIDGE = BridgeSettings("vmstest", "vmstest0", "10.197.0.0/24", "fd76:6d73:7465:7374::/64")
+BRIDGE = BridgeConfig("vmstest0", "10.197.0.0/24", "fd76:6d73:7465:7374::/64")
 GATEWAY_V4 = "10.197.0.1"
 """The host's address on the bridge."""
 
@@ -18,7 +19,7 @@ async def host_network(directory: Path, configuration: Path | None = None) -> As
     What it made is gone in the end. What the plugins leave on every host stays: ip_forward, and portmap's own
     chains, empty.
     """
-    network = Network(NetworkSettings(directory, configuration or directory / "none", bridge=BRIDGE))
+    network = Network(NetworkConfig(configuration or directory / "none", default=BRIDGE), directory)
     try:
         yield network
     finally:

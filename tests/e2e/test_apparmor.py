@@ -13,7 +13,8 @@ from tests.support.images import archive_of, build_image, write_layout
 from tests.support.passable import passable_directory
 from tests.support.registry import running_registry
 from tests.support.vsock import vsock_daemon
-from vmsandbox.images import ImageSettings, ImageStore
+from vmsandbox.config import ImagesConfig
+from vmsandbox.images import ImageStore
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a program is given another user by root")
 
@@ -45,7 +46,7 @@ async def test_pulling_and_loading_do_what_the_profiles_of_skopeo_and_the_builde
     with running_registry(tmp_path) as registry:
         configuration = directory / "registries.conf"
         configuration.write_text(f'[[registry]]\nlocation = "{registry.address}"\ninsecure = true\n')
-        store = await ImageStore.open(directory / "store/images", ImageSettings(registries_conf=configuration))
+        store = await ImageStore.open(directory / "store/images", ImagesConfig(registries_conf=configuration))
         await store.pull(registry.push("traced", build_image([{"a": b"content"}])))
     layout = write_layout(directory / "layout", {"loaded": build_image([{"b": b"more"}])})
     await store.load(archive_of(layout, directory / "archive.tar"))

@@ -16,6 +16,7 @@ from tests.support.images import build_image, build_index
 from tests.support.passable import passable_directory
 from tests.support.registry import Registry, running_registry
 from tests.support.stalling import stalling
+from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import (
     FailedPrecondition,
     Internal,
@@ -26,7 +27,6 @@ from vmsandbox.errors import (
     VmsandboxError,
 )
 from vmsandbox.images.image_store import ImageStore
-from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.store.progress import PullPhase, PullProgress
 from vmsandbox.model import RegistryAuth
 
@@ -66,7 +66,7 @@ def registries_conf(registry: Registry, locked_registry: Registry, tmp_path: Pat
 
 @pytest.fixture
 async def store(tmp_path: Path, registries_conf: Path) -> ImageStore:
-    return await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=registries_conf))
+    return await ImageStore.open(tmp_path / "store", ImagesConfig(registries_conf=registries_conf))
 
 
 def files_in(directory: Path) -> set[str]:
@@ -151,7 +151,7 @@ async def test_pulls_of_one_image_at_once_are_one_pull(
 ) -> None:
     built = build_image([{"at-once": os.urandom(3_000_000)}])
     name = registry.push("at/once", built)
-    other = await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=registries_conf))
+    other = await ImageStore.open(tmp_path / "store", ImagesConfig(registries_conf=registries_conf))
     images = await asyncio.gather(store.pull(name), store.pull(name), other.pull(name))
     assert {image.id for image in images} == {built.config}
     assert registry.fetched(built.layers[0]) == 1
@@ -216,7 +216,7 @@ async def test_credentials_are_on_no_command_line_in_no_environment_and_in_no_lo
     with stalling(locked_registry.address, 1_000_000) as slow:
         conf = tmp_path / "slow.conf"
         conf.write_text(f'[[registry]]\nlocation = "{slow.address}"\ninsecure = true\n')
-        store = await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=conf))
+        store = await ImageStore.open(tmp_path / "store", ImagesConfig(registries_conf=conf))
         pull = asyncio.create_task(store.pull(f"{slow.address}/watched", RegistryAuth(USER, PASSWORD)))
         await asyncio.to_thread(slow.stalled.wait)
         seen = list(said_by_processes("skopeo"))
@@ -241,7 +241,7 @@ async def test_an_authfile_in_the_settings_serves_pulls_without_credentials(
     authfile = tmp_path / "auth.json"
     entry = {"auth": b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
     authfile.write_text(json.dumps({"auths": {locked_registry.address: entry}}))
-    settings = ImageSettings(registries_conf=registries_conf, authfile=authfile)
+    settings = ImagesConfig(registries_conf=registries_conf, authfile=authfile)
     store = await ImageStore.open(tmp_path / "store", settings)
     assert await store.pull(locked_registry.push("by-authfile", build_image()))
 
@@ -290,7 +290,7 @@ async def test_an_identity_token_is_exchanged_by_the_registrys_token_server(
         address = f"127.0.0.1:{server.server_port}"
         conf = tmp_path / "registries.conf"
         conf.write_text(f'[[registry]]\nlocation = "{address}"\ninsecure = true\n')
-        store = await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=conf))
+        store = await ImageStore.open(tmp_path / "store", ImagesConfig(registries_conf=conf))
         with pytest.raises(outcome):
             await store.pull(f"{address}/a/b:1", RegistryAuth(identity_token=token))
     finally:
@@ -365,7 +365,7 @@ async def test_a_registry_that_sends_more_than_it_said_cannot_fill_the_disk(
 async def test_a_policy_that_rejects_is_obeyed(tmp_path: Path, registry: Registry, registries_conf: Path) -> None:
     policy = tmp_path / "policy.json"
     policy.write_text('{"default": [{"type": "reject"}]}')
-    store = await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=registries_conf, policy=policy))
+    store = await ImageStore.open(tmp_path / "store", ImagesConfig(registries_conf=registries_conf, policy=policy))
     with pytest.raises(PermissionDenied, match="policy"):
         await store.pull(registry.push("by-policy", build_image([{"policy": b"p"}])))
 
@@ -373,7 +373,7 @@ async def test_a_policy_that_rejects_is_obeyed(tmp_path: Path, registry: Registr
 async def test_a_broken_registries_configuration_is_named(tmp_path: Path) -> None:
     conf = tmp_path / "registries.conf"
     conf.write_text("[[registry\n")
-    store = await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=conf))
+    store = await ImageStore.open(tmp_path / "store", ImagesConfig(registries_conf=conf))
     with pytest.raises(FailedPrecondition, match="registries configuration"):
         await store.pull("127.0.0.1:1/x/y:1")
 

@@ -21,9 +21,9 @@ from tests.support.passable import passable_directory
 from tests.support.processes import Privileges, privileges, table
 from tests.support.registry import Registry, running_registry
 from tests.support.stalling import stalling
+from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable, VmsandboxError
 from vmsandbox.images.image_store import ImageStore
-from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.skopeo.hostfiles import HostFiles
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a program is given another user by root")
@@ -51,7 +51,7 @@ def roots_alone(path: Path, text: str) -> Path:
 async def opened(tmp_path: Path, *addresses: str) -> ImageStore:
     """A store whose configuration root alone may read."""
     registries = "".join(f'[[registry]]\nlocation = "{each}"\ninsecure = true\n' for each in addresses)
-    settings = ImageSettings(
+    settings = ImagesConfig(
         registries_conf=roots_alone(tmp_path / "registries.conf", registries),
         policy=roots_alone(tmp_path / "policy.json", json.dumps({"default": [{"type": "insecureAcceptAnything"}]})),
     )
@@ -291,7 +291,7 @@ async def test_output_without_end_is_an_error(tmp_path: Path, monkeypatch: pytes
 async def test_a_store_that_skopeos_user_cannot_reach_says_so(registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o700)
     conf = roots_alone(tmp_path / "r.conf", f'[[registry]]\nlocation = "{registry.address}"\ninsecure = true\n')
-    store = await ImageStore.open(tmp_path / "closed/store", ImageSettings(registries_conf=conf))
+    store = await ImageStore.open(tmp_path / "closed/store", ImagesConfig(registries_conf=conf))
     with pytest.raises(FailedPrecondition) as caught:
         await store.pull(registry.push("unreachable", build_image([{"unreachable": b"u"}])))
     assert "chmod o+x" in caught.value.hint

@@ -16,9 +16,9 @@ from tests.support.images import BuiltImage, archive_of, build_image, build_inde
 from tests.support.passable import passable_directory
 from tests.support.registry import Registry, running_registry
 from tests.support.stalling import StallingProxy, stalling
+from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound, ResourceExhausted, VmsandboxError
 from vmsandbox.images.image_store import ImageStore
-from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.store.progress import PullPhase, PullProgress
 
 BIG = 3_000_000
@@ -37,10 +37,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         yield running
 
 
-def insecure(tmp_path: Path, *addresses: str) -> ImageSettings:
+def insecure(tmp_path: Path, *addresses: str) -> ImagesConfig:
     path = tmp_path / "registries.conf"
     path.write_text("".join(f'[[registry]]\nlocation = "{each}"\ninsecure = true\n' for each in addresses))
-    return ImageSettings(registries_conf=path)
+    return ImagesConfig(registries_conf=path)
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ async def test_pinned_images_are_told_by_their_names(registry: Registry, tmp_pat
     one, two = build_image([{"pinned": b"p"}]), build_image([{"pinned": b"q"}])
     names = [registry.push("pinned:1", one), registry.push("pinned:2", two)]
     conf = insecure(tmp_path, registry.address).registries_conf
-    store = await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=conf, pinned=(names[0], "busybox")))
+    store = await ImageStore.open(tmp_path / "store", ImagesConfig(registries_conf=conf, pinned=(names[0], "busybox")))
     assert [(await store.pull(name)).pinned for name in names] == [True, False]
     assert {image.id: image.pinned for image in store.list()} == {one.config: True, two.config: False}
     await store.remove(one.config)
@@ -204,7 +204,7 @@ async def test_pinned_images_are_told_by_their_names(registry: Registry, tmp_pat
 
 async def test_a_pinned_name_that_is_none_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="Not A Name"):
-        await ImageStore.open(tmp_path / "store", ImageSettings(pinned=("Not A Name",)))
+        await ImageStore.open(tmp_path / "store", ImagesConfig(pinned=("Not A Name",)))
 
 
 async def test_a_removed_image_has_no_root_image(store: ImageStore) -> None:
@@ -218,10 +218,10 @@ async def test_a_removed_image_has_no_root_image(store: ImageStore) -> None:
 _PULL = """
 import asyncio, sys
 from pathlib import Path
-from vmsandbox.images.settings import ImageSettings
+from vmsandbox.config import ImagesConfig
 from vmsandbox.images.image_store import ImageStore
 async def main(directory, conf, name):
-    store = await ImageStore.open(Path(directory), ImageSettings(registries_conf=Path(conf)))
+    store = await ImageStore.open(Path(directory), ImagesConfig(registries_conf=Path(conf)))
     print((await store.pull(name)).id)
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -309,7 +309,7 @@ async def test_a_waiting_pull_can_be_cancelled(registry: Registry, slow: Stallin
 async def test_a_pull_that_hangs_ends_at_its_deadline(registry: Registry, slow: StallingProxy, tmp_path: Path) -> None:
     settings = insecure(tmp_path, slow.address)
     store = await ImageStore.open(
-        tmp_path / "store", ImageSettings(registries_conf=settings.registries_conf, pull_timeout=2)
+        tmp_path / "store", ImagesConfig(registries_conf=settings.registries_conf, pull_timeout=2)
     )
     registry.push("hanging", big_image(6))
     with pytest.raises(DeadlineExceeded, match="hanging"):
@@ -354,7 +354,7 @@ async def test_an_image_can_be_removed_when_the_disk_is_full(
 
 async def test_an_image_larger_than_allowed_is_refused_before_it_is_fetched(registry: Registry, tmp_path: Path) -> None:
     conf = insecure(tmp_path, registry.address).registries_conf
-    store = await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=conf, max_root_size=BIG // 2))
+    store = await ImageStore.open(tmp_path / "store", ImagesConfig(registries_conf=conf, max_root_size=BIG // 2))
     built = big_image(8)
     with pytest.raises(ResourceExhausted):
         await store.pull(registry.push("not-allowed", built))
@@ -380,7 +380,7 @@ async def test_a_hostile_image_is_refused_and_leaves_nothing(
     registry: Registry, tmp_path: Path, built: BuiltImage, error: type[VmsandboxError], words: str, way: str
 ) -> None:
     conf = insecure(tmp_path, registry.address).registries_conf
-    store = await ImageStore.open(tmp_path / "store", ImageSettings(registries_conf=conf, max_root_size=BIG // 2))
+    store = await ImageStore.open(tmp_path / "store", ImagesConfig(registries_conf=conf, max_root_size=BIG // 2))
     with pytest.raises(error, match=f"layer 1 of 1: .*{words}"):
         if way == "pulled":
             await store.pull(registry.push("hostile", built))

@@ -13,9 +13,11 @@ import pytest
 from tests.e2e.network_host import BRIDGE, delete_link, has_link, host_network, leases_in, made_on_host
 from tests.fakes.network import PLUGINS
 from tests.fakes.network_contract import NetworkContract, new_pod
+from vmsandbox.config import NetworkConfig
 from vmsandbox.errors import AlreadyExists, DeadlineExceeded, FailedPrecondition, Unavailable
 from vmsandbox.model import PortMapping
-from vmsandbox.network import Network, NetworkSettings, PodIdentity, namespace, netns_of, tap
+from vmsandbox.network import Network, PodIdentity, namespace, netns_of, tap
+from vmsandbox.network.config import BUILT_IN
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: run as root")
 
@@ -39,10 +41,10 @@ def scripted(tmp_path: Path, script: object, timeout: float = 60, rules: bool = 
         "ipam": {"type": "host-local", "dataDir": str(tmp_path / "leases"), "ranges": [[{"subnet": BRIDGE.subnet_v4}]]},
     }  # fmt: skip
     plugins = [bridge, {"type": "cni_plugin", "log": str(tmp_path / "log"), "script": script}]
-    document = {"cniVersion": "1.0.0", "name": BRIDGE.name, "plugins": plugins}
+    document = {"cniVersion": "1.0.0", "name": BUILT_IN, "plugins": plugins}
     (tmp_path / "net.d" / "10-scripted.conflist").write_text(json.dumps(document))
-    directories = (PLUGINS, *NetworkSettings(tmp_path).plugin_directories)
-    return Network(NetworkSettings(tmp_path, tmp_path / "net.d", directories, timeout, BRIDGE))
+    directories = (PLUGINS, *NetworkConfig().plugin_directories)
+    return Network(NetworkConfig(tmp_path / "net.d", directories, timeout, BRIDGE), tmp_path)
 
 
 FAILS = {"error": {"code": 100, "msg": "broken on purpose"}}
@@ -66,7 +68,7 @@ async def assert_given_back(network: Network, tmp_path: Path, pod: PodIdentity) 
     assert await made_on_host(pod.sandbox_id) == []
     assert await rules_of(pod) == []
     assert network.attached() == ()
-    assert leases_in(tmp_path / "leases" / BRIDGE.name) == []
+    assert leases_in(tmp_path / "leases" / BUILT_IN) == []
 
 
 async def test_a_failing_plugin_is_told_and_everything_is_given_back(network: Network, tmp_path: Path) -> None:
@@ -103,10 +105,11 @@ async def test_a_cancelled_set_up_gives_everything_back(network: Network, tmp_pa
 DAEMON = """
 import asyncio, pathlib, sys
 from tests.fakes.network import PLUGINS
-from vmsandbox.network import Network, NetworkSettings, PodIdentity
+from vmsandbox.config import NetworkConfig
+from vmsandbox.network import Network, PodIdentity
 state = pathlib.Path(sys.argv[1])
-directories = (PLUGINS, *NetworkSettings(state).plugin_directories)
-network = Network(NetworkSettings(state, state / "net.d", directories))
+directories = (PLUGINS, *NetworkConfig().plugin_directories)
+network = Network(NetworkConfig(state / "net.d", directories), state)
 asyncio.run(network.set_up(PodIdentity(sys.argv[2], "default", "web", "uid")))
 """
 
@@ -122,7 +125,7 @@ async def test_what_a_killed_daemon_was_making_is_given_back_by_the_next(network
     await daemon.wait()
     for pid in map(int, pids.read_text().split()):
         os.kill(pid, signal.SIGKILL)
-    assert hanging.attached() == (pod.sandbox_id,) and leases_in(tmp_path / "leases" / BRIDGE.name)
+    assert hanging.attached() == (pod.sandbox_id,) and leases_in(tmp_path / "leases" / BUILT_IN)
     await hanging.tear_down(pod.sandbox_id)
     await assert_given_back(hanging, tmp_path, pod)
 
@@ -133,7 +136,7 @@ async def test_a_plugin_that_cannot_undo_leaves_a_record_for_another_try(network
     with pytest.raises(Unavailable, match="cni_plugin failed on DEL"):
         await stuck.tear_down(pod.sandbox_id)
     assert stuck.attached() == (pod.sandbox_id,)
-    assert leases_in(tmp_path / "leases" / BRIDGE.name) == []  # the other plugin was called all the same
+    assert leases_in(tmp_path / "leases" / BUILT_IN) == []  # the other plugin was called all the same
 
     record = tmp_path / "attachments" / f"{pod.sandbox_id}.json"
     record.write_text(record.read_text().replace("broken on purpose", "x").replace('"DEL"', '"NONE"'))
@@ -163,7 +166,7 @@ async def test_host_ports_are_known_after_a_restart_and_given_back(network: Netw
     pod = new_pod()
     await network.set_up(pod, [PortMapping(80, 18199)])
     assert await rules_of(pod)
-    restarted = Network(NetworkSettings(tmp_path, tmp_path / "none"))
+    restarted = Network(NetworkConfig(tmp_path / "none"), tmp_path)
     await restarted.tear_down(pod.sandbox_id)
     assert not await rules_of(pod)
 

@@ -17,8 +17,9 @@ import pytest_asyncio
 from tests.e2e.network_guest import Guest, running_guest
 from tests.e2e.network_host import BRIDGE, GATEWAY_V4, delete_link, host_network
 from tests.fakes.network_contract import new_pod
+from vmsandbox.config import NetworkConfig
 from vmsandbox.model import PortMapping
-from vmsandbox.network import Network, NetworkSettings, namespace
+from vmsandbox.network import Network, namespace
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces: run as root"),
@@ -151,7 +152,7 @@ def raw_socket(interface: str) -> socket.socket:
 
 @pytest.mark.parametrize("sender", ["pod", "host"])
 async def test_what_a_pod_sends_and_receives_is_counted_apart(pods: tuple[Guest, Guest], sender: str) -> None:
-    network, address = Network(NetworkSettings(Path("/nonexistent"))), address_of(pods[1], 4)
+    network, address = Network(NetworkConfig(), Path("/nonexistent")), address_of(pods[1], 4)
     before = await network.usage(pods[1].network)
     send = pods[1].run if sender == "pod" else on_host
     with await send(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sending:

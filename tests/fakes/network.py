@@ -4,9 +4,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from vmsandbox.config import NetworkConfig
 from vmsandbox.errors import AlreadyExists, NotFound, VmsandboxError
 from vmsandbox.model import Finding, InterfaceUsage, PodNetwork, PortMapping
-from vmsandbox.network import NetworkSettings, PodIdentity, netns_of, tap
+from vmsandbox.network import PodIdentity, netns_of, tap
 from vmsandbox.network.network import Network, check_identity
 from vmsandbox.protocol.messages import Interface, Route
 
@@ -18,7 +19,7 @@ class FakeNetwork(Network):
     """Hands out addresses of 10.0.0.0/24 and remembers who has one."""
 
     def __init__(self) -> None:
-        super().__init__(NetworkSettings(Path("/nonexistent")))
+        super().__init__(NetworkConfig(), Path("/nonexistent"))
         self.networks: dict[str, PodNetwork] = {}
         self.port_mappings: dict[str, tuple[PortMapping, ...]] = {}
         self.connected: set[str] = set()

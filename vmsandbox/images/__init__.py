@@ -6,13 +6,10 @@ directory on disk, `skopeo` fetches, and `rootfs` makes root images.
 
 from vmsandbox.images.image_store import ImageStore, Usage
 from vmsandbox.images.oci import Reference
-from vmsandbox.images.settings import ImageSettings, Platform
 from vmsandbox.images.store import PullPhase, PullProgress, Report, RootImage
 
 __all__ = [
-    "ImageSettings",
     "ImageStore",
-    "Platform",
     "PullPhase",
     "PullProgress",
     "Reference",

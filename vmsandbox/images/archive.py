@@ -12,10 +12,12 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
+from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import InvalidArgument, NotFound, ResourceExhausted
 from vmsandbox.fs.opening import regular_file
 from vmsandbox.images.oci import (
     IndexEntry,
+    Platform,
     Reference,
     check_digest,
     checked,
@@ -26,7 +28,6 @@ from vmsandbox.images.oci import (
     parse_manifest,
     texts,
 )
-from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.skopeo import Skopeo
 from vmsandbox.images.store import Blobs, Candidate, read_bounded
 
@@ -86,7 +87,7 @@ async def images_in(archive: Path, skopeo: Skopeo) -> tuple[FoundImage, ...]:
     return found
 
 
-def _oci_images(archive: Path, unpacked: Path, settings: ImageSettings) -> tuple[FoundImage, ...] | None:
+def _oci_images(archive: Path, unpacked: Path, settings: ImagesConfig) -> tuple[FoundImage, ...] | None:
     """The images of an OCI layout or an archive of one; None: it is not an archive. Newer docker archives are both."""
     if archive.is_dir():
         return tuple(_layout(archive, settings, moved=False))
@@ -153,7 +154,7 @@ def _copy_member(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, left
             shutil.copyfileobj(source, file, 1 << 20)
 
 
-def _layout(directory: Path, settings: ImageSettings, *, moved: bool) -> Iterator[FoundImage]:
+def _layout(directory: Path, settings: ImagesConfig, *, moved: bool) -> Iterator[FoundImage]:
     """The images of an OCI layout (OCI image-spec, image-layout.md)."""
     try:
         entries = parse_index(read_bounded(directory / "index.json"))
@@ -165,12 +166,14 @@ def _layout(directory: Path, settings: ImageSettings, *, moved: bool) -> Iterato
         yield FoundImage(candidate, blobs, moved, _names(entry), entry.descriptor.digest)
 
 
-def _candidate(entry: IndexEntry, blobs: Path, settings: ImageSettings) -> Candidate:
+def _candidate(entry: IndexEntry, blobs: Path, settings: ImagesConfig) -> Candidate:
     raw = _document(blobs, entry.descriptor.digest)
     if is_index(raw):
-        chosen = choose_manifest(parse_index(raw), settings.platform, "the archive's index")
+        chosen = choose_manifest(parse_index(raw), Platform.of_host(), "the archive's index")
         raw = _document(blobs, chosen.digest)
-    return Candidate.read(raw, _document(blobs, parse_manifest(raw).config.digest), settings)
+    return Candidate.read(
+        raw, _document(blobs, parse_manifest(raw).config.digest), Platform.of_host(), settings.max_root_size
+    )
 
 
 def _document(blobs: Path, digest: str) -> bytes:
@@ -210,6 +213,6 @@ async def _docker_images(archive: Path, entries: list[Any], skopeo: Skopeo) -> t
         directory = await skopeo.unpack_docker_archive(copy, number)
         raw = read_bounded(directory / "manifest.json")
         config = parse_manifest(raw).config.digest
-        candidate = Candidate.read(raw, _document(directory, config), skopeo.settings)
+        candidate = Candidate.read(raw, _document(directory, config), Platform.of_host(), skopeo.settings.max_root_size)
         found.append(FoundImage(candidate, directory, True, tuple(map(Reference.parse, names))))
     return tuple(found)

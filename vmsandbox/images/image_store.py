@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.images.archive import FoundImage, images_in
 from vmsandbox.images.disk_errors import FULL
 from vmsandbox.images.oci import Reference
 from vmsandbox.images.pull import Pull
-from vmsandbox.images.settings import DEFAULT_DIRECTORY, ImageSettings
 from vmsandbox.images.skopeo import Skopeo, secrets_of
 from vmsandbox.images.store import (
     Catalogue,
@@ -66,15 +66,20 @@ class ImageStore:
         self._paths = ForeignPaths()
 
     @classmethod
-    async def open(cls, directory: Path = DEFAULT_DIRECTORY, settings: ImageSettings | None = None) -> "ImageStore":
+    async def open(cls, directory: Path, settings: ImagesConfig | None = None, *, readers: int = -1) -> "ImageStore":
         """Open the store in a directory, which is made where there is none, and clear away what a crash left.
+
+        Args:
+            directory: of this store.
+            settings: how images are pulled and bounded.
+            readers: number of the group that reads root images besides root (QEMU's); -1: that of this process.
 
         Raises:
             InvalidArgument: the directory's name cannot be given to skopeo, or a pinned image's name is not valid.
             FailedPrecondition: a newer version of this program wrote the store.
             Internal: the directory cannot be made.
         """
-        store = cls(StoreLayout.at(directory, settings or ImageSettings()))
+        store = cls(StoreLayout.at(directory, settings or ImagesConfig(), readers))
         with naming_step(f"opening the image store {directory}"):
             store._layout.make()
             store._layout.index.read()

@@ -10,6 +10,7 @@ from vmsandbox.fs.locks import locked_async
 from vmsandbox.images.oci import (
     Descriptor,
     Malformed,
+    Platform,
     Reference,
     check_digest,
     choose_manifest,
@@ -18,7 +19,6 @@ from vmsandbox.images.oci import (
     parse_index,
     parse_manifest,
 )
-from vmsandbox.images.settings import Platform
 from vmsandbox.images.skopeo import Skopeo
 from vmsandbox.images.store import (
     Blobs,
@@ -84,7 +84,7 @@ class Pull:
             VmsandboxError: the store is as before, except for layers that were fetched completely.
         """
         self.report(PullProgress(PullPhase.RESOLVING))
-        resolved = await resolve(self.skopeo, name, self.layout.settings.platform)
+        resolved = await resolve(self.skopeo, name, Platform.of_host())
         self.report(PullProgress(PullPhase.WAITING))
         async with locked_async(self.layout.locks / resolved.manifest.digest.removeprefix("sha256:")):
             return await self._fetch(resolved, name)
@@ -92,7 +92,7 @@ class Pull:
     async def _fetch(self, resolved: Resolved, name: Reference) -> ImageRecord:
         manifest = parse_manifest(resolved.raw)
         config = await self._config(resolved.manifest, manifest.config)
-        candidate = Candidate.read(resolved.raw, config, self.layout.settings)
+        candidate = Candidate.read(resolved.raw, config, Platform.of_host(), self.layout.settings.max_root_size)
         await self._layers(resolved.manifest, manifest.layers)
         return await self.layout.admit(candidate, name, resolved.digest, self.staging, self.report)
 

@@ -12,15 +12,27 @@ from vmsandbox.errors import Internal, ResourceExhausted
 from vmsandbox.fs.durable import replace_whole
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.network.config import NetworkList
-from vmsandbox.network.settings import INTERFACE, PodIdentity
 from vmsandbox.protocol import codec
 from vmsandbox.protocol.codec import JSON
+
+INTERFACE = "eth0"
+"""The name of the pod's interface, in its namespace and in the guest (CNI_IFNAME), as in every runtime."""
 
 FORMAT = 1
 """Version of the records, written in each."""
 
 _MOST = 16 * MEBIBYTE
 """Bytes of a record: a result has at most one MiB, a plugin's configuration as well."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PodIdentity:
+    """The pod whose network it is; plugins read the last three from CNI_ARGS."""
+
+    sandbox_id: str
+    namespace: str
+    name: str
+    uid: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

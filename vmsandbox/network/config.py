@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vmsandbox.config import BridgeConfig
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.fs.opening import MEBIBYTE, read_regular
-from vmsandbox.network.settings import BridgeSettings
 from vmsandbox.protocol.codec import JSON
+
+BUILT_IN = "vmsandbox"
+"""The name of the network that pods get on a host without a CNI configuration; its leases are in a directory of it."""
 
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 """The versions of the specification that are spoken, in their order."""
@@ -126,7 +129,7 @@ def _takes(plugin: JSON, capability: str) -> bool:
     return plugin.get("capabilities", {}).get(capability) is True
 
 
-def default_bridge(settings: BridgeSettings, leases: Path, ipv6: bool) -> NetworkList:
+def default_bridge(bridge: BridgeConfig, leases: Path, ipv6: bool) -> NetworkList:
     """The network for a host without a CNI configuration: a bridge with masquerade, and host ports.
 
     A pod sends from the MAC that it was given, and from no other (the plugin's macspoofchk, since 1.1, by nftables): it
@@ -134,22 +137,22 @@ def default_bridge(settings: BridgeSettings, leases: Path, ipv6: bool) -> Networ
     what it says in ARP and neighbour discovery, nobody checks.
 
     Args:
-        settings: names and subnets.
+        bridge: its name, and its subnets.
         leases: directory in which host-local keeps who has which address.
         ipv6: whether the host's kernel speaks IPv6.
     """
-    subnets = {settings.subnet_v4: "0.0.0.0/0"}
-    if ipv6 and settings.subnet_v6:
-        subnets[settings.subnet_v6] = "::/0"
+    subnets = {bridge.subnet_v4: "0.0.0.0/0"}
+    if ipv6 and bridge.subnet_v6:
+        subnets[bridge.subnet_v6] = "::/0"
     ipam = {
         "type": "host-local",
         "dataDir": str(leases),
         "ranges": [[{"subnet": subnet}] for subnet in subnets],
         "routes": [{"dst": destination} for destination in subnets.values()],
     }
-    bridge = {
-        "type": "bridge", "bridge": settings.bridge, "isGateway": True, "ipMasq": True, "hairpinMode": True,
+    plugin = {
+        "type": "bridge", "bridge": bridge.bridge, "isGateway": True, "ipMasq": True, "hairpinMode": True,
         "macspoofchk": True, "ipam": ipam,
     }  # fmt: skip
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}}
-    return NetworkList(settings.name, "1.0.0", (bridge, portmap), "the built-in bridge network")
+    return NetworkList(BUILT_IN, "1.0.0", (plugin, portmap), "the built-in bridge network")

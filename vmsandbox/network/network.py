@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vmsandbox import aio, log
+from vmsandbox.config import NetworkConfig
 from vmsandbox.errors import AlreadyExists, InvalidArgument, VmsandboxError
 from vmsandbox.model import Finding, InterfaceUsage, PodNetwork, PortMapping
 from vmsandbox.network import config, interface, namespace, result, tap
-from vmsandbox.network.attachment import AttachmentStore, CniAttachment
+from vmsandbox.network.attachment import INTERFACE, AttachmentStore, CniAttachment, PodIdentity
 from vmsandbox.network.cni import Cni, findings
 from vmsandbox.network.config import NetworkList
-from vmsandbox.network.settings import INTERFACE, NetworkSettings, PodIdentity
 from vmsandbox.protocol.codec import JSON
 
 _log = log.get(__name__)
@@ -30,11 +30,20 @@ class Network:
     Calls for different sandboxes run concurrently; the caller sees to it that those for one sandbox do not.
     """
 
-    def __init__(self, settings: NetworkSettings) -> None:
-        """Nothing is made or read before the first call."""
+    def __init__(self, settings: NetworkConfig, directory: Path, *, tap_in_pod: bool = False) -> None:
+        """Nothing is made or read before the first call.
+
+        Args:
+            settings: where CNI's files are, how long a plugin may take, and the built-in network.
+            directory: is this object's own: what each pod was attached with, and the leases of the built-in network.
+            tap_in_pod: make a pod's tap in its namespace, where QEMU is started; else in the host's, and `connect_tap`
+                moves it.
+        """
         self._settings = settings
+        self._directory = directory
+        self._tap_in_pod = tap_in_pod
         self._cni = Cni(settings.plugin_directories, settings.plugin_timeout)
-        self._attachments = AttachmentStore(settings.state_directory / "attachments")
+        self._attachments = AttachmentStore(directory / "attachments")
         self._reading = asyncio.Semaphore(_READ_AT_ONCE)
 
     async def set_up(self, pod: PodIdentity, port_mappings: Sequence[PortMapping] = ()) -> PodNetwork:
@@ -132,8 +141,8 @@ class Network:
 
     def network_list(self) -> NetworkList:
         """The CNI list that a pod would be attached with now. Raises FailedPrecondition where it is broken."""
-        leases = self._settings.state_directory / "leases"
-        bridge = config.default_bridge(self._settings.bridge, leases, _host_speaks_ipv6())
+        leases = self._directory / "leases"
+        bridge = config.default_bridge(self._settings.default, leases, _host_speaks_ipv6())
         return config.load(self._settings.config_directory, bridge)
 
     async def _attach(self, attachment: CniAttachment) -> PodNetwork:
@@ -147,7 +156,7 @@ class Network:
         taken_over = await namespace.run(
             f"read {INTERFACE} in {path}", lambda ipr: interface.read(ipr, INTERFACE, told.addresses), path
         )
-        where = path if self._settings.tap_in_pod else None
+        where = path if self._tap_in_pod else None
         made = await namespace.run("make the tap", lambda ipr: tap.create(ipr, sandbox_id, taken_over.mtu), where)
         return PodNetwork(attachment.netns, made, taken_over, told.dns)
 

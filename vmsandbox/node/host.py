@@ -12,7 +12,7 @@ from vmsandbox.guest import VHOST_DEVICE_VSOCK, Transports, use_kernel
 from vmsandbox.guestimage import BuiltImage, load_image
 from vmsandbox.hypervisor import GuestImage, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
-from vmsandbox.network import BridgeSettings, Network, NetworkSettings
+from vmsandbox.network import Network
 from vmsandbox.node import file_server, modes
 from vmsandbox.node.accelerators import Prober
 from vmsandbox.node.images import open_images, qemu_group
@@ -49,7 +49,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
         yield Host(
             state=state,
             hypervisor=hypervisor,
-            network=Network(network_settings(config, tap_in_pod=hypervisor.apart)),
+            network=open_network(config, tap_in_pod=hypervisor.apart),
             transports=transports,
             images=await open_images(config),
             guest_image=image,
@@ -84,20 +84,9 @@ def open_users(config: Config) -> UserRange:
     return UserRange(config.run_directory / "users", range(first, first + count), qemu_group(config))
 
 
-def network_settings(config: Config, *, tap_in_pod: bool = False) -> NetworkSettings:
+def open_network(config: Config, *, tap_in_pod: bool = False) -> Network:
     """The pod network; its records and leases are shared by all processes of the node."""
-    network = config.network
-    bridge = BridgeSettings(
-        bridge=network.default.bridge, subnet_v4=network.default.subnet_v4, subnet_v6=network.default.subnet_v6
-    )
-    return NetworkSettings(
-        state_directory=config.state_directory / "network",
-        config_directory=network.config_directory,
-        plugin_directories=network.plugin_directories,
-        plugin_timeout=network.plugin_timeout,
-        bridge=bridge,
-        tap_in_pod=tap_in_pod,
-    )
+    return Network(config.network, config.state_directory / "network", tap_in_pod=tap_in_pod)
 
 
 async def _profiles(config: Config, prober: Prober, hypervisor: Hypervisor) -> dict[str, MachineProfile]:

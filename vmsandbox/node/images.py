@@ -4,7 +4,7 @@ import grp
 
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.images import ImageSettings, ImageStore
+from vmsandbox.images import ImageStore
 
 
 async def open_images(config: Config) -> ImageStore:
@@ -14,19 +14,8 @@ async def open_images(config: Config) -> ImageStore:
         FailedPrecondition: the host has no group `qemu_group`.
         VmsandboxError: what `ImageStore.open` raises.
     """
-    images = config.images
-    settings = ImageSettings(
-        registries_conf=images.registries_conf,
-        policy=images.policy,
-        authfile=images.authfile,
-        pull_timeout=images.pull_timeout,
-        max_root_size=images.max_root_size,
-        max_root_memory=images.max_root_memory,
-        user=images.user,
-        pinned=images.pinned,
-        readers=qemu_group(config),
-    )
-    return await ImageStore.open(images.directory or config.state_directory / "images", settings)
+    directory = config.images.directory or config.state_directory / "images"
+    return await ImageStore.open(directory, config.images, readers=qemu_group(config))
 
 
 def qemu_group(config: Config) -> int:

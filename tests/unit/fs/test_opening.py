@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vmsandbox import config
+from vmsandbox.config import BridgeConfig
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument, VmsandboxError
 from vmsandbox.fs.opening import open_or_make, open_regular, read_regular
 from vmsandbox.images.oci.documents import digest_of
@@ -217,7 +218,7 @@ def test_the_configuration_is_not_read_there(place: Path, kind: str) -> None:
 
 def test_a_cni_configuration_that_is_a_fifo_is_passed_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "10-net.conflist")
-    bridge = network_config.default_bridge(network_config.BridgeSettings(), tmp_path, ipv6=False)
+    bridge = network_config.default_bridge(BridgeConfig(), tmp_path, ipv6=False)
     assert network_config.load(tmp_path, bridge) is bridge
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import InvalidArgument, ResourceExhausted
 from vmsandbox.images.archive import images_in
-from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.skopeo.skopeo import Skopeo
 
 KIB = 1024
@@ -28,7 +28,7 @@ def extension(size: int, kind: bytes = tarfile.XHDTYPE) -> bytes:
 async def refused(archive: bytes, tmp_path: Path) -> Exception:
     (tmp_path / "archive.tar").write_bytes(archive + bytes(1024))
     (tmp_path / "staging").mkdir()
-    skopeo = Skopeo(ImageSettings(), tmp_path / "staging")
+    skopeo = Skopeo(ImagesConfig(), tmp_path / "staging")
     with pytest.raises((InvalidArgument, ResourceExhausted)) as caught:
         await images_in(tmp_path / "archive.tar", skopeo)
     return caught.value

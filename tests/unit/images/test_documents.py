@@ -13,11 +13,12 @@ from vmsandbox.errors import Internal, NotFound, ResourceExhausted, Unimplemente
 from vmsandbox.images.oci.documents import MAX_DOCUMENT, Malformed, check_digest, load_json
 from vmsandbox.images.oci.imageconfig import parse_config
 from vmsandbox.images.oci.manifest import choose_manifest, is_index, parse_index, parse_manifest, runs_on
-from vmsandbox.images.settings import ImageSettings, Platform
+from vmsandbox.images.oci.platform import Platform
 from vmsandbox.images.store.layout import Candidate
 from vmsandbox.model import ImageConfig
 
 AMD64 = Platform("amd64")
+GIB = 1 << 30
 DIGEST = "sha256:" + "ab" * 32
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -243,20 +244,20 @@ def test_the_chain_id_is_that_of_the_specification() -> None:
 def test_a_manifest_and_a_configuration_that_do_not_belong_together_are_refused() -> None:
     one, two = build_image([{"a": b"1"}]), build_image([{"a": b"1"}, {"b": b"2"}])
     with pytest.raises(Internal, match="configuration has the digest"):
-        Candidate.read(one.manifest, two.blobs[two.config], ImageSettings(platform=AMD64))
+        Candidate.read(one.manifest, two.blobs[two.config], AMD64, GIB)
 
 
 def test_an_image_with_other_layers_than_diff_ids_is_refused() -> None:
     config = dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [DIGEST, DIGEST]}})
     raw = manifest(config=descriptor(digest=digest_of(config), size=len(config)))
     with pytest.raises(Malformed, match="1 layers and 2 diff_ids"):
-        Candidate.read(raw, config, ImageSettings(platform=AMD64))
+        Candidate.read(raw, config, AMD64, GIB)
 
 
 def test_an_image_larger_than_allowed_even_compressed_is_refused() -> None:
     built = build_image([{"a": b"1"}])
     with pytest.raises(ResourceExhausted, match="larger than 10 bytes"):
-        Candidate.read(built.manifest, built.blobs[built.config], ImageSettings(platform=AMD64, max_root_size=10))
+        Candidate.read(built.manifest, built.blobs[built.config], AMD64, 10)
 
 
 def test_content_of_another_digest_is_named() -> None:

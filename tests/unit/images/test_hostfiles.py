@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.skopeo.hostfiles import HostFiles
 from vmsandbox.images.skopeo.workspace import Workspace
 from vmsandbox.process import Account
@@ -24,11 +24,11 @@ def write(path: Path, text: str = "x") -> Path:
     return path
 
 
-def copied(etc: Path, tmp_path: Path, registry: str, settings: ImageSettings | None = None) -> dict[str, str]:
+def copied(etc: Path, tmp_path: Path, registry: str, settings: ImagesConfig | None = None) -> dict[str, str]:
     """Return the files that skopeo gets for a pull."""
     work = Workspace(tmp_path / "work", Account(os.geteuid(), os.getegid()))
     work.make()
-    HostFiles.of(settings or ImageSettings(), etc).copy(work, registry)
+    HostFiles.of(settings or ImagesConfig(), etc).copy(work, registry)
     files = [path for path in work.directory.rglob("*") if path.is_file()]
     return {str(path.relative_to(work.directory)): path.read_text() for path in files}
 
@@ -40,7 +40,7 @@ def test_it_gets_the_hosts_files(etc: Path, tmp_path: Path) -> None:
 
 
 def test_files_of_the_settings_come_before_the_hosts(etc: Path, tmp_path: Path) -> None:
-    settings = ImageSettings(registries_conf=write(tmp_path / "mine", "mine"), policy=write(tmp_path / "policy", "too"))
+    settings = ImagesConfig(registries_conf=write(tmp_path / "mine", "mine"), policy=write(tmp_path / "policy", "too"))
     assert copied(etc, tmp_path, "a.example", settings) == {"registries.conf": "mine", "policy.json": "too"}
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import Internal, ResourceExhausted
+from vmsandbox.network import PodIdentity
 from vmsandbox.network.attachment import AttachmentStore, CniAttachment
 from vmsandbox.network.config import NetworkList
-from vmsandbox.network.settings import PodIdentity
 
 NETWORK = NetworkList("pods", "1.0.0", ({"type": "bridge", "ipam": {"ranges": [[{"subnet": "10.0.0.0/8"}]]}},), "file")
 

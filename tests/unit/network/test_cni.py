@@ -5,10 +5,10 @@ import pytest
 
 from tests.fakes.network import PLUGINS
 from vmsandbox.errors import Unavailable
+from vmsandbox.network import PodIdentity
 from vmsandbox.network.attachment import CniAttachment
 from vmsandbox.network.cni import Cni, findings
 from vmsandbox.network.config import NetworkList
-from vmsandbox.network.settings import PodIdentity
 from vmsandbox.protocol.codec import JSON
 
 CNI = Cni((PLUGINS,), 30)

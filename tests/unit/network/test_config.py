@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmsandbox.config import BridgeConfig
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.network import BridgeSettings, config
+from vmsandbox.network import config
 from vmsandbox.network.config import NetworkList
 
 BUILT_IN = NetworkList("builtin", "1.0.0", ({"type": "bridge"},), "built in")
@@ -106,7 +107,7 @@ def test_capability_arguments_go_to_plugins_that_advertise_them_alone() -> None:
 
 
 def test_the_built_in_network_is_a_dual_stack_bridge_with_host_ports() -> None:
-    network = config.default_bridge(BridgeSettings("n", "b0", "10.9.0.0/16", "fd00:9::/64"), Path("/leases"), True)
+    network = config.default_bridge(BridgeConfig("b0", "10.9.0.0/16", "fd00:9::/64"), Path("/leases"), True)
     bridge, portmap = network.plugins
     assert bridge == {
         "type": "bridge", "bridge": "b0", "isGateway": True, "ipMasq": True, "hairpinMode": True, "macspoofchk": True,
@@ -122,6 +123,6 @@ def test_the_built_in_network_is_a_dual_stack_bridge_with_host_ports() -> None:
 
 @pytest.mark.parametrize(("subnet", "ipv6"), [("", True), ("fd00:9::/64", False)])
 def test_the_built_in_network_does_without_ipv6(subnet: str, ipv6: bool) -> None:
-    (bridge, _) = config.default_bridge(BridgeSettings(subnet_v6=subnet), Path("/leases"), ipv6).plugins
+    (bridge, _) = config.default_bridge(BridgeConfig(subnet_v6=subnet), Path("/leases"), ipv6).plugins
     assert bridge["ipam"]["routes"] == [{"dst": "0.0.0.0/0"}]
     assert len(bridge["ipam"]["ranges"]) == 1

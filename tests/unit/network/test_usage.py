@@ -7,9 +7,9 @@ import pytest
 
 from tests.fakes.network import FakeNetwork
 from tests.fakes.network_contract import new_pod
+from vmsandbox.config import NetworkConfig
 from vmsandbox.network import namespace
 from vmsandbox.network.network import Network
-from vmsandbox.network.settings import NetworkSettings
 
 
 async def test_the_counters_of_many_pods_are_read_by_a_few_threads(
@@ -27,6 +27,6 @@ async def test_the_counters_of_many_pods_are_read_by_a_few_threads(
 
     pod = await FakeNetwork().set_up(new_pod())
     monkeypatch.setattr(namespace, "run", read)
-    network = Network(NetworkSettings(tmp_path, tmp_path))
+    network = Network(NetworkConfig(tmp_path), tmp_path)
     await asyncio.gather(*(network.usage(pod) for _ in range(100)))
     assert most == 4

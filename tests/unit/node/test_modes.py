@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.config import Config, ImagesConfig
-from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.store.layout import StoreLayout
 from vmsandbox.node import modes
 from vmsandbox.node.accelerators.attempts import AttemptCache, Circumstances
@@ -80,7 +79,7 @@ def test_a_directory_of_the_configuration_that_others_share_stays_as_it_is(ownin
     ours = older(shared / "run", 0o755)
     with owning(config.run_directory, config.state_directory) as instance:
         modes.correct(config, 12)
-        StoreLayout.at(images, ImageSettings()).make()
+        StoreLayout.at(images, ImagesConfig()).make()
         AttemptCache(shared / "accelerators.json").remember(Circumstances("", "", "", "", ""), ())
         assert mode(instance.persistent) == 0o711
     assert (mode(shared), shared.stat().st_gid, mode(images)) == (0o1777, 12, 0o2775)

@@ -26,6 +26,7 @@ from vmsandbox.images.oci.manifest import (
     parse_manifest,
     runs_on,
 )
+from vmsandbox.images.oci.platform import Platform
 from vmsandbox.images.oci.reference import Reference
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "IndexEntry",
     "Malformed",
     "ParsedConfig",
+    "Platform",
     "Reference",
     "check_digest",
     "checked",

@@ -6,7 +6,7 @@ from typing import Any
 
 from vmsandbox.images.oci.documents import Malformed, digest, load_json, member, text, texts
 from vmsandbox.images.oci.manifest import platform_of
-from vmsandbox.images.settings import Platform
+from vmsandbox.images.oci.platform import Platform
 from vmsandbox.model import ImageConfig
 
 _WHAT = "the image's configuration"

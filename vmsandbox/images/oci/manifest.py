@@ -5,7 +5,7 @@ from typing import Any
 
 from vmsandbox.errors import NotFound, Unimplemented
 from vmsandbox.images.oci.documents import Malformed, checked, digest, load_json, member
-from vmsandbox.images.settings import Platform
+from vmsandbox.images.oci.platform import Platform
 
 MAX_LAYERS = 512
 MAX_BLOB = 1 << 40

@@ -11,10 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 from vmsandbox import fs
+from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.fs.opening import read_regular, reason
 from vmsandbox.images.oci import MAX_DOCUMENT
-from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.skopeo.workspace import Workspace
 
 _CERTIFICATES = (".crt", ".cert", ".key")
@@ -35,7 +35,7 @@ class HostFiles:
     """Directories with one directory for each registry; for a registry that is in several, the first counts."""
 
     @classmethod
-    def of(cls, settings: ImageSettings, etc: Path = Path("/etc")) -> "HostFiles":
+    def of(cls, settings: ImagesConfig, etc: Path = Path("/etc")) -> "HostFiles":
         """Find the files: those of the settings, and the host's where these name none."""
         containers = etc / "containers"
         return cls(

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import process
+from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import Internal
 from vmsandbox.images.oci import Reference
-from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.skopeo.credentials import authfile
 from vmsandbox.images.skopeo.diagnosis import diagnose
 from vmsandbox.images.skopeo.hostfiles import HostFiles
@@ -43,7 +43,7 @@ class Skopeo:
         secrets: strings that no error may show.
     """
 
-    settings: ImageSettings
+    settings: ImagesConfig
     directory: Path
     secrets: tuple[str, ...] = ()
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import fs
+from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import InvalidArgument, NotFound, ResourceExhausted
 from vmsandbox.images.oci import (
     ImageManifest,
     Malformed,
     ParsedConfig,
+    Platform,
     Reference,
     check_digest,
     digest_of,
@@ -18,7 +20,6 @@ from vmsandbox.images.oci import (
     runs_on,
 )
 from vmsandbox.images.rootfs import Layer, RootLimit
-from vmsandbox.images.settings import ImageSettings
 from vmsandbox.images.store.blobs import Blobs
 from vmsandbox.images.store.index import ImageRecord, IndexFile
 from vmsandbox.images.store.progress import PullPhase, PullProgress, Report
@@ -35,8 +36,14 @@ class Candidate:
     config: ParsedConfig
 
     @classmethod
-    def read(cls, manifest_raw: bytes, config_raw: bytes, settings: ImageSettings) -> "Candidate":
+    def read(cls, manifest_raw: bytes, config_raw: bytes, platform: Platform, most: int) -> "Candidate":
         """Read the documents.
+
+        Args:
+            manifest_raw: the image's manifest.
+            config_raw: its configuration.
+            platform: of the guests.
+            most: bytes that its files may have together, unpacked.
 
         Raises:
             Malformed: they are not an image, or not of one image.
@@ -47,11 +54,11 @@ class Candidate:
         check_digest(config_raw, manifest.config.digest, "the image's configuration")
         if len(manifest.layers) != len(config.diff_ids):
             raise Malformed(f"the image has {len(manifest.layers)} layers and {len(config.diff_ids)} diff_ids")
-        if config.platform and not runs_on(config.platform, settings.platform):
-            raise NotFound(f"the image is for {str(config.platform)[:60]}, not for {settings.platform}")
-        if sum(layer.size for layer in manifest.layers) > settings.max_root_size:
+        if config.platform and not runs_on(config.platform, platform):
+            raise NotFound(f"the image is for {str(config.platform)[:60]}, not for {platform}")
+        if sum(layer.size for layer in manifest.layers) > most:
             raise ResourceExhausted(
-                f"the image's layers are larger than {settings.max_root_size} bytes",
+                f"the image's layers are larger than {most} bytes",
                 hint="raise the limit of an image's size in the configuration",
             )
         return cls(manifest_raw, config_raw, manifest, config)
@@ -78,10 +85,12 @@ class StoreLayout:
     """The store's directory (docs/on-disk.md, "Images")."""
 
     directory: Path
-    settings: ImageSettings
+    settings: ImagesConfig
+    readers: int = -1
+    """Number of the group that reads root images; -1: that of this process."""
 
     @classmethod
-    def at(cls, directory: Path, settings: ImageSettings) -> "StoreLayout":
+    def at(cls, directory: Path, settings: ImagesConfig, readers: int = -1) -> "StoreLayout":
         """The store in a directory.
 
         Raises:
@@ -90,7 +99,7 @@ class StoreLayout:
         absolute = Path.cwd() / directory
         if ":" in str(absolute):
             raise InvalidArgument(f"the image store's directory {absolute} has a colon in its name")
-        return cls(absolute, settings)
+        return cls(absolute, settings, readers)
 
     @property
     def blobs(self) -> Blobs:
@@ -101,7 +110,7 @@ class StoreLayout:
     def roots(self) -> Roots:
         """Root images."""
         limit = RootLimit(size=self.settings.max_root_size, memory=self.settings.max_root_memory)
-        return Roots(self.directory / "roots", self.locks, limit, self.settings.user, self.settings.readers)
+        return Roots(self.directory / "roots", self.locks, limit, self.settings.user, self.readers)
 
     @property
     def index(self) -> IndexFile:

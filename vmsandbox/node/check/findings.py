@@ -13,11 +13,10 @@ from vmsandbox.guestimage import load_image
 from vmsandbox.hypervisor import Accelerator, Hypervisor
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
-from vmsandbox.network import Network
 from vmsandbox.node import file_server
 from vmsandbox.node.accelerators import Attempt, Prober
 from vmsandbox.node.check import accounts, advice
-from vmsandbox.node.host import boot_image, network_settings, open_transports, open_users, vhost_device_vsock
+from vmsandbox.node.host import boot_image, open_network, open_transports, open_users, vhost_device_vsock
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
 from vmsandbox.process import TOOLS, Account
@@ -60,7 +59,7 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     yield Section("containers", (_attempt(find_default_seccomp),))
     yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
     yield Section("host", await advice.look())
-    yield Section("network", await Network(network_settings(config)).check())
+    yield Section("network", await open_network(config).check())
     async for section in _libvirt(config):
         yield section
 
