@@ -37,7 +37,7 @@ from vmsandbox.sandbox.lifecycle import (
     Recovery,
     Sandbox,
     Sandboxes,
-    measured,
+    measure_each,
     reclaim,
     sandbox_usage,
 )
@@ -238,7 +238,9 @@ class RuntimeService:
     async def measure_pod_sandboxes(self, sandbox_ids: Collection[str]) -> dict[str, SandboxUsage]:
         """Return the usage of sandboxes by id, without those that are not READY or cannot be measured."""
         ready = (each.record for each in self._sandboxes.values() if each.record.state is SandboxState.READY)
-        return await measured({each.id: sandbox_usage(self._host, each) for each in ready if each.id in sandbox_ids})
+        return await measure_each(
+            {each.id: sandbox_usage(self._host, each) for each in ready if each.id in sandbox_ids}
+        )
 
     async def measure_containers(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
         """Return the usage of the running containers of these sandboxes, by id, without guests that do not answer."""

@@ -96,7 +96,7 @@ async def give_back(context: ContainerContext, container_id: str) -> None:
     machine = context.usable  # It may die meanwhile.
     if machine is not None:
         await machine.client.delete_container(container_id)
-    await asyncio.to_thread(context.volumes.release, container_id)
+    await asyncio.to_thread(context.shared_volumes.release, container_id)
     await context.layout.remove_volumes(container_id)
     if machine is not None:
         await machine.blocks.release_all(container_id)

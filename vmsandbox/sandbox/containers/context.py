@@ -26,11 +26,11 @@ class ContainerContext:
     """Calls on paths of volumes, logs and profiles: they may hang."""
     gone: str = ""
     """Why its machine is of no use any more; empty while it is."""
-    volumes: SharedVolumes = field(init=False)
+    shared_volumes: SharedVolumes = field(init=False)
 
     def __post_init__(self) -> None:
         """The volumes are those of the layout."""
-        self.volumes = SharedVolumes(self.layout)
+        self.shared_volumes = SharedVolumes(self.layout)
 
     @property
     def hostname(self) -> str:

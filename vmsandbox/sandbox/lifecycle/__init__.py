@@ -9,14 +9,14 @@ from vmsandbox.sandbox.lifecycle.recovery import Recovery
 from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
 from vmsandbox.sandbox.lifecycle.sandboxes import Sandboxes
 from vmsandbox.sandbox.lifecycle.taking_back import reclaim
-from vmsandbox.sandbox.lifecycle.usage import measured, sandbox_usage
+from vmsandbox.sandbox.lifecycle.usage import measure_each, sandbox_usage
 
 __all__ = [
     "Admission",
     "Recovery",
     "Sandbox",
     "Sandboxes",
-    "measured",
+    "measure_each",
     "reclaim",
     "sandbox_usage",
 ]

@@ -151,7 +151,7 @@ class Sandbox:
             record.config,
             machine=machine,
             client=client,
-            shared=context.volumes,
+            shared=context.shared_volumes,
             paths=context.paths,
             on_failure=self.fail,
         )

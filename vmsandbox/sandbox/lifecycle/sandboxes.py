@@ -12,7 +12,7 @@ from vmsandbox.sandbox.containers import Container
 from vmsandbox.sandbox.lifecycle.admission import Admission
 from vmsandbox.sandbox.lifecycle.clock_jumps import clock_jumps
 from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
-from vmsandbox.sandbox.lifecycle.usage import measured
+from vmsandbox.sandbox.lifecycle.usage import measure_each
 from vmsandbox.sandbox.machines import Host
 from vmsandbox.sandbox.spec import domain_name
 from vmsandbox.state import SandboxRecord
@@ -94,7 +94,7 @@ class Sandboxes(dict[str, Sandbox]):
     async def measure(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
         """Return the usage of running containers of some sandboxes, by id, without guests that do not answer."""
         asked = {sandbox_id: self[sandbox_id].containers.measure() for sandbox_id in self.keys() & set(sandbox_ids)}
-        found = await measured(asked)
+        found = await measure_each(asked)
         return {container_id: usage for containers in found.values() for container_id, usage in containers.items()}
 
     @contextlib.asynccontextmanager

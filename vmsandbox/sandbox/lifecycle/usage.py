@@ -32,7 +32,7 @@ async def sandbox_usage(host: Host, sandbox: SandboxRecord) -> SandboxUsage:
         raise Unavailable(f"sandbox {sandbox.id} cannot be measured: {error}", hint=error.hint) from None
 
 
-async def measured(measuring: Mapping[str, Coroutine[Any, Any, T]]) -> dict[str, T]:
+async def measure_each(measuring: Mapping[str, Coroutine[Any, Any, T]]) -> dict[str, T]:
     """Measure sandboxes at the same time; return the results by id, without those that cannot be measured."""
     results = await asyncio.gather(*measuring.values(), return_exceptions=True)
     found = dict(zip(measuring, results, strict=True))
