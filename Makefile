@@ -9,11 +9,10 @@ demo: setup
 	@examples/hello-image/build.sh
 	@.venv/bin/vmsandbox run examples/hello-pod.yaml
 
-# What needs no machines first, files side by side. LANES=2 has two processes share the others: quicker on a quiet host
-# with two CPUs or more, and with less time for each test.
+# What needs no machines first, files side by side.
 test: setup
 	@.venv/bin/pytest -q --leftovers -n auto --dist loadfile tests/unit
-	@.venv/bin/pytest --leftovers $(if $(LANES),-n $(LANES) --dist loadgroup) tests/guest tests/e2e
+	@.venv/bin/pytest --leftovers tests/guest tests/e2e
 
 # What needs neither machines nor root: files side by side, and a quarter of the examples of hypothesis.
 unit: setup

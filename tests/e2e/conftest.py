@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -25,12 +24,3 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 def nothing_is_left_of_pods(node: Node) -> Iterator[None]:
     yield
     assert node.leftovers() == []
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests share machines or networks, so that of two processes (`make test LANES=2`) one has them all."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            place = item.path.relative_to(here).parts[0]
-            item.add_marker(pytest.mark.xdist_group("network" if place.startswith("test_network") else place))
