@@ -255,7 +255,7 @@ def test_down_removes_what_up_installed_and_a_bundle_says_who_was_missing(lab: L
     collected = lab.run("collect", "--into", "bundle.tar.gz")
     assert collected.returncode == 1 and "gamma: FAILED: " in collected.stderr
     with tarfile.open(lab.directory / "bundle.tar.gz") as tar:
-        assert {"bundle/alpha/check.json", "bundle/beta/versions.txt", "bundle/gamma/error.txt"} <= {*tar.getnames()}
+        assert {"bundle/alpha/check.txt", "bundle/beta/versions.txt", "bundle/gamma/error.txt"} <= {*tar.getnames()}
     lab.hosts.gamma.serve()
     assert lab.run("down").returncode == 0
     assert not any(lab.of(host).exists() for host in (lab.hosts.alpha, lab.hosts.beta, lab.hosts.gamma))

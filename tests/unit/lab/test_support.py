@@ -75,6 +75,7 @@ def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
     for path, text in {
         "etc/vmsandbox/config.yaml": f"machine: {{vcpus: 2}}\npassword: {SECRET}\n",
         "var/cache/vmsandbox/log/apt.log": f"https://u:{SECRET}@mirror.example\n" + "x" * MOST,
+        "run/vmsandbox/run/0/libvirt/run/qemu/vmsandbox-abc.xml": f"<domain>{SECRET}</domain>",
         "root/.docker/config.json": f'{{"auths": {{"r": {{"auth": "{SECRET}"}}}}}}',
     }.items():
         (root / path).parent.mkdir(parents=True)
@@ -84,9 +85,10 @@ def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
     program.write_text(f"#!/bin/sh\necho said $*; echo token={SECRET}\n")
     program.chmod(0o755)
     files = {name: redacted(text) for name, text in collected(lab, root)}
-    assert list(files)[:4] == ["versions.txt", "config.yaml", "check.json", "pods.txt"]
+    assert list(files)[:4] == ["versions.txt", "config.yaml", "check.txt", "pods.txt"]
     assert files["config.yaml"] == f"machine: {{vcpus: 2}}\npassword: {REDACTED}\n"
-    assert "said --log-level warning check --output json" in files["check.json"]
+    assert "said --log-level warning check --output json" in files["check.txt"]
+    assert files["domains.txt"].endswith("of libvirt inside processes:\nvmsandbox-abc\n")
     assert len(files["setup-apt.log"]) == MOST
     assert not [name for name, text in files.items() if SECRET in text]
 

@@ -24,7 +24,7 @@ _NAMES = (
     r"[\w.-]*(?:password|passwd|passphrase|secret|token|credential|api[-_]?key|private[-_]?key|access[-_]?key)[\w-]*"
     r"|creds|auth|cookie|[\w-]*authorization"
 )
-"""The names of settings whose values are secret; `auth` is docker's."""
+"""What something is called whose value is a secret; `auth` is docker's."""
 _VALUE = r"\\?\"(?:[^\"\\\n]|\\.)*\"?|'[^'\n]*'?|[^\n]+"
 """In quotes, or to the end of the line."""
 _PATTERNS = (
@@ -66,9 +66,9 @@ def collected(directory: Path, root: Path = Path("/")) -> Iterator[tuple[str, st
     program = str(directory / "current/.venv/bin/vmsandbox")
     yield "versions.txt", _versions(directory, root)
     yield "config.yaml", _file(root / "etc/vmsandbox/config.yaml")
-    yield "check.json", _said(program, "--log-level", "warning", "check", "--output", "json")
+    yield "check.txt", _said(program, "--log-level", "warning", "check", "--output", "json")
     yield "pods.txt", _said(program, "pods") + _said(program, "ps")
-    yield "domains.txt", _said("virsh", "--connect", "qemu:///system", "list", "--all")
+    yield "domains.txt", _domains(directory, root)
     yield "journal.txt", _said("journalctl", "--unit", "vmsandbox", "--lines", "5000", "--no-pager")
     yield "host.txt", "".join(_said(*command) for command in _HOST)
     for log in sorted((root / "var/cache/vmsandbox/log").glob("*.log")):
@@ -80,6 +80,20 @@ _HOST = (
     ("ls", "-l", "/dev/kvm", "/dev/vhost-vsock", "/dev/vhost-net"),
 )  # fmt: skip
 _PACKAGES = ("qemu-system-x86", "libvirt-daemon", "libvirt0", "skopeo", "squashfs-tools-ng", "virtiofsd", "python3")
+
+
+_SYSTEM_DOMAINS = """
+import libvirt
+for each in libvirt.openReadOnly("qemu:///system").listAllDomains():
+    print(each.name(), "runs" if each.isActive() else "does not run")
+"""
+
+
+def _domains(directory: Path, root: Path) -> str:
+    """Those of the system's libvirt, and those of libvirt inside processes of vmsandbox, which note each in a file."""
+    system = _said(str(directory / "current/.venv/bin/python"), "-c", _SYSTEM_DOMAINS)
+    found = (root / "run/vmsandbox").glob("**/libvirt/run/qemu/*.xml")
+    return "\n".join([system, "of libvirt inside processes:", *sorted(path.stem for path in found)]) + "\n"
 
 
 def _versions(directory: Path, root: Path) -> str:
@@ -106,7 +120,7 @@ def _file(path: Path) -> str:
 
 
 def _said(*command: str) -> str:
-    """Return the output of a command, below its name."""
+    """What a command prints, with its own name above."""
     begin = f"$ {' '.join(command)}\n"
     try:
         done = subprocess.run(
