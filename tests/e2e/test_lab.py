@@ -217,7 +217,7 @@ def test_a_pod_runs_there_and_ctrl_c_stops_it_there(lab: Lab) -> None:
     assert running.stdout is not None and running.stdout.readline() == "ran 21 characters\n"
     running.send_signal(signal.SIGINT)
     ended = done(running)
-    assert (ended.returncode, ended.stdout) == (130, "the pod ends\n")
+    assert (ended.returncode, ended.stdout) == (130, "the pod ends\n"), ended.stderr
     assert "to stderr\n" in ended.stderr
     assert "hunter2" not in (lab.of(lab.hosts.gamma) / "calls").read_text()
     (lab.directory / "pod.yaml").write_text("short")
