@@ -50,7 +50,7 @@ def up(given: Laboratory, checkout: Path | None) -> None:
 @click.option("--caches", is_flag=True, help="Remove /var/cache/vmsandbox as well, which any vmsandbox there uses.")
 @click.pass_obj
 def down(given: Laboratory, caches: bool) -> None:
-    """End the pods of the laboratory on all hosts, and remove what `up` installed, but for Debian packages."""
+    """End the pods of the laboratory on all hosts, and remove what `up` installed, except Debian packages."""
     from vmsandbox import lab
 
     given.on_each(lambda context: lab.uninstall(context, caches))

@@ -61,7 +61,7 @@ def require(context: HostContext) -> Installed:
 def install(context: HostContext, checkout: Checkout) -> str:
     """Bring the host to the checkout's version: unpack it, run its setup command, make it the current version.
 
-    What has been done before is not done again, but for the setup command, which does nothing quickly. Returns how
+    What has been done before is not done again, except the setup command, which does nothing quickly. Returns how
     it went.
 
     Raises:

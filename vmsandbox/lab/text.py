@@ -5,7 +5,7 @@ import re
 _STEERING = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)|[\x00-\x08\x0b-\x1f\x7f-\x9f]", re.S
 )
-"""Control sequences, and control characters but for tab and newline."""
+"""Control sequences, and control characters except tab and newline."""
 _MOST = 4096
 """Characters of a line that are kept."""
 

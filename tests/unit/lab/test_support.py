@@ -62,7 +62,7 @@ def test_what_looks_like_a_secret_goes(text: str) -> None:
         "keyboard: de\nauthor: me\n",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
     assert redacted(text) == text
 
 

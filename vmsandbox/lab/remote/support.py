@@ -24,7 +24,7 @@ _NAMES = (
     r"[\w.-]*(?:password|passwd|passphrase|secret|token|credential|api[-_]?key|private[-_]?key|access[-_]?key)[\w-]*"
     r"|creds|auth|cookie|[\w-]*authorization"
 )
-"""What something is called whose value is a secret; `auth` is docker's."""
+"""Names of settings whose values are secrets; `auth` is docker's."""
 _VALUE = r"\\?\"(?:[^\"\\\n]|\\.)*\"?|'[^'\n]*'?|[^\n]+"
 """In quotes, or to the end of the line."""
 _PATTERNS = (
@@ -90,7 +90,7 @@ for each in libvirt.openReadOnly("qemu:///system").listAllDomains():
 
 
 def _domains(directory: Path, root: Path) -> str:
-    """Those of the system's libvirt, and those of libvirt inside processes of vmsandbox, which note each in a file."""
+    """Name the domains of the system's libvirt, and those of a libvirt in a process, which keeps a file of each."""
     system = _said(str(directory / "current/.venv/bin/python"), "-c", _SYSTEM_DOMAINS)
     found = (root / "run/vmsandbox").glob("**/libvirt/run/qemu/*.xml")
     return "\n".join([system, "of libvirt inside processes:", *sorted(path.stem for path in found)]) + "\n"
@@ -120,7 +120,7 @@ def _file(path: Path) -> str:
 
 
 def _said(*command: str) -> str:
-    """What a command prints, with its own name above."""
+    """Return the output of a command, below a line that names the command."""
     begin = f"$ {' '.join(command)}\n"
     try:
         done = subprocess.run(
