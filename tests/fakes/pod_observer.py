@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from vmsandbox.images.store.progress import PullProgress
 from vmsandbox.model import ContainerStatus, Image, SandboxStatus
-from vmsandbox.pod.run.observer import OutputLine
+from vmsandbox.pod.run import OutputLine, PodObserver
 
 
-class RecordingObserver:
+class RecordingObserver(PodObserver):
     def __init__(self) -> None:
         self.events: list[str] = []
         self.lines: list[OutputLine] = []

@@ -21,6 +21,7 @@ from vmsandbox.model import (
     SandboxState,
     SandboxStatus,
 )
+from vmsandbox.pod.run import PodRuntime
 from vmsandbox.protocol.messages import Stream
 
 
@@ -50,7 +51,7 @@ class FakeContainer:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class FakePodRuntime:
+class FakePodRuntime(PodRuntime):
     """Containers run as `scripts` say, by name and attempt; the last script of a name serves all further attempts."""
 
     guest_tmpfs = True

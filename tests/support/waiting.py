@@ -29,3 +29,8 @@ async def until(look: Callable[[], T | None], timeout: float = 10) -> T:
         while not (seen := look()):
             await asyncio.sleep(_POLL_IN_LOOP)
     return seen
+
+
+async def until_blocking(look: Callable[[], T | None], timeout: float = 60) -> T:
+    """As `eventually`, in a thread, while the event loop runs on: it has connections to close."""
+    return await asyncio.to_thread(eventually, look, timeout)

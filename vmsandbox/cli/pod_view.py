@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field
 from typing import BinaryIO, Self
 
 from rich.markup import escape
+from typing_extensions import override
 
 from vmsandbox.cli import terminal
 from vmsandbox.images import PullProgress
 from vmsandbox.model import ContainerStatus, Image, SandboxStatus
-from vmsandbox.pod.run import OutputLine
+from vmsandbox.pod.run import OutputLine, PodObserver
 from vmsandbox.protocol.messages import Stream
 
 _COLOURS = (36, 35, 32, 33, 34, 96, 95, 92, 93, 94)
@@ -62,8 +63,8 @@ class LineWriter:
 
 
 @dataclass(slots=True)
-class PodView:
-    """Implements `pod.run.PodObserver`. Standard error of a container goes to ours, all else to stdout."""
+class PodView(PodObserver):
+    """What a person sees of a pod that runs. Standard error of a container goes to ours, all else to stdout."""
 
     names: tuple[str, ...]
     """The names of the containers; they decide how wide the column is."""
@@ -87,22 +88,26 @@ class PodView:
             for writer in self._writers.values():
                 writer.close()
 
+    @override
     def pulling(self, image: str, progress: PullProgress) -> None:
         """A bar for all pulls together."""
         self._begin("Pulling images")
         assert self._update is not None
         self._update(f"{image} {progress.phase.value}", progress.done, progress.total)
 
+    @override
     def image_ready(self, image: str, found: Image, *, pulled: bool) -> None:
         """A line for what was pulled."""
         if pulled:
             terminal.note(f"pulled {image}")
 
+    @override
     def sandbox_starting(self) -> None:
         """A counter while the machine boots."""
         self._end_step()
         self._begin("Starting the virtual machine")
 
+    @override
     def sandbox_ready(self, status: SandboxStatus) -> None:
         """Kernel, boot time and address of the machine."""
         self._end_step()
@@ -112,6 +117,7 @@ class PodView:
         addresses = ", ".join(status.ips) or "no address"
         terminal.note(f"pod {pod.namespace}/{pod.name}: Linux {status.kernel}, booted in {boot:.1f} s, {addresses}")
 
+    @override
     def container_started(self, name: str, status: ContainerStatus) -> None:
         """The first one ends the cold start; the output of the others shows that they run."""
         if self.timings and self._parts:
@@ -119,6 +125,7 @@ class PodView:
             terminal.note(f"cold start {sum(self._parts.values()):.2f} s: " + ", ".join(self._lines()))
             self._parts.clear()
 
+    @override
     def container_ended(self, name: str, status: ContainerStatus) -> None:
         """A line, where it did not simply succeed."""
         for writer in self._writers.values():
@@ -127,19 +134,23 @@ class PodView:
             more = f": {status.message}" if status.message else ""
             terminal.note(f"container {name}: {status.reason}, exit code {status.exit_code}{more}")
 
+    @override
     def container_restarting(self, name: str, delay: float) -> None:
         """A line."""
         terminal.note(f"container {name}: starts again in {delay:g} s")
 
+    @override
     def stopping(self, reason: str) -> None:
         """A line."""
         self._end_step()
         terminal.note(f"stopping: {reason}")
 
+    @override
     def warning(self, message: str) -> None:
         """A line."""
         terminal.warning(message)
 
+    @override
     async def output(self, lines: Sequence[OutputLine]) -> None:
         """The lines, as soon as whoever reads ours takes them."""
         await self._writers[lines[0].stream].write(self._prefix(lines[0].container), lines)

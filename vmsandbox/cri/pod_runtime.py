@@ -5,24 +5,30 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
+from typing_extensions import override
+
 from vmsandbox import aio
 from vmsandbox.config import MACHINE_HANDLER
 from vmsandbox.cri.client import CriClient
 from vmsandbox.images import PullPhase, PullProgress, Report
 from vmsandbox.model import (
     BootTimings,
+    ContainerConfig,
+    ContainerStatus,
+    ExecResult,
     Image,
     Output,
     PodSandboxConfig,
     RegistryAuth,
     SandboxStatus,
 )
+from vmsandbox.pod.run import PodRuntime
 from vmsandbox.protocol import codec
 from vmsandbox.sandbox.streams import follow_log
 
 
-class DaemonRuntime:
-    """See `PodRuntime`. A container's output is read from its log, which the pod's configuration has to name.
+class DaemonRuntime(PodRuntime):
+    """The daemon. A container's output is read from its log, which the pod's configuration has to name.
 
     A pod is a machine also where the daemon has pods without RuntimeClass run by a delegate.
     """
@@ -32,41 +38,70 @@ class DaemonRuntime:
     def __init__(self, client: CriClient) -> None:
         """Ask through `client`, which stays the caller's."""
         self._client = client
-        self.stop_pod_sandbox = client.stop_pod_sandbox
-        self.remove_pod_sandbox = client.remove_pod_sandbox
-        self.create_container = client.create_container
-        self.start_container = client.start_container
-        self.stop_container = client.stop_container
-        self.remove_container = client.remove_container
-        self.container_status = client.container_status
-        self.wait_container = client.wait_container
-        self.exec_sync = client.exec_sync
 
+    @override
     async def find_image(self, name: str) -> Image | None:
-        """See `PodRuntime`."""
         return await self._client.images.find(name, MACHINE_HANDLER)
 
+    @override
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
-        """See `PodRuntime`."""
         handler = config.runtime_handler or MACHINE_HANDLER
         return await self._client.run_pod_sandbox(replace(config, runtime_handler=handler))
 
+    @override
     async def pull_image(self, name: str, auth: RegistryAuth | None, progress: Report) -> Image:
-        """See `PodRuntime`; the CRI does not tell how far a pull is."""
+        """Pull an image; the CRI does not tell how far a pull is."""
         progress(PullProgress(PullPhase.DOWNLOADING))
         return await self._client.images.pull(name, auth, MACHINE_HANDLER)
 
+    @override
     async def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
-        """See `PodRuntime`; with kernel and timings, which only the verbose status has."""
+        """Return the status of a sandbox, with kernel and timings, which only the verbose status has."""
         status = await self._client.pod_sandbox_status(sandbox_id)
         info = (await self._client.inspect_pod_sandbox(sandbox_id))["info"]["info"]
         timings = codec.decode(BootTimings, info["bootTimings"])
         return replace(status, kernel=info["kernel"], timings=timings, message=info["message"])
 
+    @override
     async def output(self, container_id: str) -> AsyncGenerator[Output, None]:
-        """See `PodRuntime`."""
         async with aio.background(self.wait_container(container_id), f"end of {container_id}") as waiting:
             log = Path((await self.container_status(container_id)).log_path)
             async with aclosing(follow_log(log, ended=waiting.done)) as entries:
                 async for entry in entries:
                     yield Output(entry.stream, entry.content + (b"\n" if entry.complete else b""))
+
+    @override
+    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
+        await self._client.stop_pod_sandbox(sandbox_id)
+
+    @override
+    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
+        await self._client.remove_pod_sandbox(sandbox_id)
+
+    @override
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        return await self._client.create_container(sandbox_id, config)
+
+    @override
+    async def start_container(self, container_id: str) -> None:
+        await self._client.start_container(container_id)
+
+    @override
+    async def stop_container(self, container_id: str, timeout: float) -> None:
+        await self._client.stop_container(container_id, timeout)
+
+    @override
+    async def remove_container(self, container_id: str) -> None:
+        await self._client.remove_container(container_id)
+
+    @override
+    async def container_status(self, container_id: str) -> ContainerStatus:
+        return await self._client.container_status(container_id)
+
+    @override
+    async def wait_container(self, container_id: str) -> ContainerStatus:
+        return await self._client.wait_container(container_id)
+
+    @override
+    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
+        return await self._client.exec_sync(container_id, command, timeout)

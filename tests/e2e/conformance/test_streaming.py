@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -15,7 +15,8 @@ from kubernetes.client import Configuration
 from kubernetes.stream.ws_client import WSClient
 
 from tests.support.conformance import Serving
-from tests.support.conformance_client import Container, Cri, Pod, eventually
+from tests.support.conformance_client import Container, Cri, Pod
+from tests.support.waiting import until_blocking
 from vmsandbox.errors import Unavailable
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming import client
@@ -54,11 +55,6 @@ async def run(container: Container, *command: str, typed: bytes = b"") -> tuple[
             printed[output.stream] += output.data
         await typing
         return bytes(printed[Stream.STDOUT]), bytes(printed[Stream.STDERR]), running.exit_code
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait while the event loop runs on: it has connections to close."""
-    await asyncio.to_thread(eventually, condition)
 
 
 class Screen:
@@ -113,7 +109,7 @@ async def test_a_command_ends_with_its_client(waiting: Container) -> None:
     async with client.command(exec_url(waiting, "sh", "-c", "echo up; sleep 4321"), PIPES) as running:
         await Screen(running).until(b"up")
         assert b"sleep 4321" in waiting.exec("ps").stdout
-    await until(lambda: b"sleep 4321" not in waiting.exec("ps").stdout)
+    await until_blocking(lambda: b"sleep 4321" not in waiting.exec("ps").stdout)
 
 
 async def test_many_commands_run_at_once(waiting: Container) -> None:
@@ -156,7 +152,7 @@ async def test_with_stdin_once_the_first_client_ends_the_input(pod: Pod) -> None
         await attached.close_stdin()
         assert b"".join([output.data async for output in attached.output()]) == b"all of it\n"
         assert attached.exit_code == 0
-    await until(lambda: container.status().state == pb.CONTAINER_EXITED)
+    await until_blocking(lambda: container.status().state == pb.CONTAINER_EXITED)
     container.remove()
 
 
@@ -213,7 +209,7 @@ async def stuff(connection: PortConnection) -> None:
 
 async def test_a_port_that_takes_nothing_holds_up_its_own_connection_alone(pod: Pod, page: bytes) -> None:
     container = pod.start("nc", "-l", "-p", "8081", "-e", "sleep", "1000")
-    await until(lambda: b":1F91 " in container.exec("sh", "-c", "cat /proc/net/tcp*").stdout)
+    await until_blocking(lambda: b":1F91 " in container.exec("sh", "-c", "cat /proc/net/tcp*").stdout)
     async with client.port_forward(forward_url(pod)) as forward, forward.connect(8081) as stuck:
         await stuff(stuck)
         async with asyncio.timeout(20):
@@ -253,10 +249,10 @@ def held_by(daemon: Serving) -> tuple[int, int]:
 
 async def test_clients_that_leave_in_the_middle_leave_nothing_behind(daemon: Serving, waiting: Container) -> None:
     await asyncio.gather(*(run(waiting, "true") for _ in range(3)))
-    await until(lambda: b"yes" not in waiting.exec("ps").stdout)
+    await until_blocking(lambda: b"yes" not in waiting.exec("ps").stdout)
     before = held_by(daemon)
     for _ in range(3):
         async with client.command(exec_url(waiting, "yes"), PIPES) as running:
             await anext(running.output())
-    await until(lambda: b"yes" not in waiting.exec("ps").stdout)
-    await until(lambda: held_by(daemon) <= before)
+    await until_blocking(lambda: b"yes" not in waiting.exec("ps").stdout)
+    await until_blocking(lambda: held_by(daemon) <= before)

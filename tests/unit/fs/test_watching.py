@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.atomic_writer import make_volume, write
+from tests.support.waiting import until
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.fs import watching
 from vmsandbox.fs.foreign import ForeignPaths
@@ -26,12 +26,6 @@ async def paths() -> ForeignPaths:
     return ForeignPaths()
 
 
-async def _until(condition: Any) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def test_a_rename_is_told_by_its_new_name_to_those_who_watch_there(
     watcher: Watcher, paths: ForeignPaths, tmp_path: Path
 ) -> None:
@@ -45,12 +39,12 @@ async def test_a_rename_is_told_by_its_new_name_to_those_who_watch_there(
         await watcher.watch(two, elsewhere.append, paths),
     ]
     write(one, {"key": "2"})
-    await _until(lambda: seen and again)
+    await until(lambda: seen and again)
     assert (seen, again, elsewhere) == (["..data"], ["..data"], [])
     watcher.end(watches[0])
     watcher.end(watches[0])
     write(one, {"key": "3"})
-    await _until(lambda: len(again) == 2)
+    await until(lambda: len(again) == 2)
     assert seen == ["..data"]
     for watch in watches:
         watcher.end(watch)
@@ -93,5 +87,5 @@ async def test_lost_events_are_told_to_all(watcher: Watcher, paths: ForeignPaths
     for number in range(most + 100):
         (tmp_path / f"{number % 2}").touch()
         (tmp_path / f"{number % 2}").rename(tmp_path / f"new{number % 2}")
-    await _until(lambda: "" in seen)
+    await until(lambda: "" in seen)
     watcher.end(watch)

@@ -3,6 +3,8 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
+from typing_extensions import override
+
 from vmsandbox.images import Report
 from vmsandbox.model import (
     ContainerConfig,
@@ -82,7 +84,7 @@ class PodRuntime(Protocol):
         ...
 
 
-class ServiceRuntime:
+class ServiceRuntime(PodRuntime):
     """The runtime service of this process, whose statuses need no waiting."""
 
     guest_tmpfs = True
@@ -90,26 +92,59 @@ class ServiceRuntime:
     def __init__(self, service: RuntimeService) -> None:
         """Hand calls to the service, which stays the caller's."""
         self._service = service
-        self.run_pod_sandbox = service.run_pod_sandbox
-        self.stop_pod_sandbox = service.stop_pod_sandbox
-        self.remove_pod_sandbox = service.remove_pod_sandbox
-        self.create_container = service.create_container
-        self.start_container = service.start_container
-        self.stop_container = service.stop_container
-        self.remove_container = service.remove_container
-        self.wait_container = service.wait_container
-        self.output = service.output
-        self.exec_sync = service.exec_sync
-        self.pull_image = service.images.pull
 
+    @override
     async def find_image(self, name: str) -> Image | None:
-        """See `PodRuntime`."""
         return self._service.images.find(name)
 
+    @override
+    async def pull_image(self, name: str, auth: RegistryAuth | None, progress: Report) -> Image:
+        return await self._service.images.pull(name, auth, progress)
+
+    @override
+    async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
+        return await self._service.run_pod_sandbox(config)
+
+    @override
     async def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
-        """See `PodRuntime`."""
         return self._service.pod_sandbox_status(sandbox_id)
 
+    @override
+    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
+        await self._service.stop_pod_sandbox(sandbox_id)
+
+    @override
+    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
+        await self._service.remove_pod_sandbox(sandbox_id)
+
+    @override
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        return await self._service.create_container(sandbox_id, config)
+
+    @override
+    async def start_container(self, container_id: str) -> None:
+        await self._service.start_container(container_id)
+
+    @override
+    async def stop_container(self, container_id: str, timeout: float) -> None:
+        await self._service.stop_container(container_id, timeout)
+
+    @override
+    async def remove_container(self, container_id: str) -> None:
+        await self._service.remove_container(container_id)
+
+    @override
     async def container_status(self, container_id: str) -> ContainerStatus:
-        """See `PodRuntime`."""
         return self._service.container_status(container_id)
+
+    @override
+    async def wait_container(self, container_id: str) -> ContainerStatus:
+        return await self._service.wait_container(container_id)
+
+    @override
+    def output(self, container_id: str) -> AsyncGenerator[Output, None]:
+        return self._service.output(container_id)
+
+    @override
+    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
+        return await self._service.exec_sync(container_id, command, timeout)

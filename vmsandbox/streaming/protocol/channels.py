@@ -11,9 +11,10 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from typing_extensions import override
 from wsproto.frame_protocol import CloseReason
 
-from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened
+from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Multiplexer, Opened
 from vmsandbox.streaming.protocol.websocket import MESSAGE_LIMIT, PeerClosed, Piece, WebSocket, WebSocketError
 
 CLOSE_CHANNEL = 255
@@ -36,7 +37,7 @@ class ChannelProtocol:
         return 128 - _FIRST if self.base64 else 256
 
 
-class WebSocketChannels:
+class WebSocketChannels(Multiplexer):
     """A `Multiplexer`; the streams are the channels."""
 
     def __init__(self, protocol: ChannelProtocol, channels: Mapping[int, Mapping[str, str]], *, server: bool) -> None:
@@ -57,8 +58,9 @@ class WebSocketChannels:
         self._channel: int | None = None
         self._text = bytearray()
 
+    @override
     def receive(self, data: bytes) -> list[Event]:
-        """See `Multiplexer`; the first call opens all channels."""
+        """The first call opens all channels."""
         events: list[Event] = []
         if not self._announced:
             self._announced = True
@@ -71,45 +73,50 @@ class WebSocketChannels:
             events.append(Failed(str(error)))
         return events
 
+    @override
     def output(self) -> bytes:
-        """See `Multiplexer`."""
         return self._socket.output()
 
+    @override
     def open(self, headers: Mapping[str, str]) -> int:
-        """See `Multiplexer`: the number of the channel with these headers."""
+        """The number of the channel with these headers."""
         return next(number for number, known in self._channels.items() if known == headers)
 
+    @override
     def room(self, stream: int) -> int:
-        """See `Multiplexer`."""
         return UNBOUNDED
 
+    @override
     def send(self, stream: int, data: bytes) -> None:
-        """See `Multiplexer`. Empty data makes an empty message."""
+        """Empty data makes an empty message."""
         if stream in self._sending:
             for start in range(0, len(data) or 1, MESSAGE_LIMIT):
                 self._send(stream, data[start : start + MESSAGE_LIMIT])
 
+    @override
     def end(self, stream: int) -> None:
-        """See `Multiplexer`; only a client of v5 has a way to say it."""
+        """Only a client of v5 has a way to say it."""
         if stream in self._sending:
             self._sending.discard(stream)
             if self._protocol.half_close and not self._server:
                 self._socket.send(bytes((CLOSE_CHANNEL, stream)))
 
+    @override
     def reset(self, stream: int) -> None:
-        """See `Multiplexer`; the peer does not learn of it."""
+        """The peer does not learn of it."""
         self._receiving.discard(stream)
         self.end(stream)
 
+    @override
     def consumed(self, stream: int, count: int) -> None:
-        """See `Multiplexer`: there are no windows."""
+        """There are no windows."""
 
+    @override
     def heartbeat(self) -> None:
-        """See `Multiplexer`."""
         self._socket.heartbeat()
 
+    @override
     def close(self, reason: str = "") -> None:
-        """See `Multiplexer`."""
         self._socket.close(reason)
 
     def _send(self, stream: int, data: bytes) -> None:

@@ -5,12 +5,14 @@ The session's bytes are cut into binary messages anyhow; the bounds of messages 
 
 from collections.abc import Mapping
 
-from vmsandbox.streaming.protocol.multiplexer import Closed, Event, Failed
+from typing_extensions import override
+
+from vmsandbox.streaming.protocol.multiplexer import Closed, Event, Failed, Multiplexer
 from vmsandbox.streaming.protocol.spdy import SpdyConnection
 from vmsandbox.streaming.protocol.websocket import MESSAGE_LIMIT, PeerClosed, WebSocket, WebSocketError
 
 
-class Tunnel:
+class Tunnel(Multiplexer):
     """A `Multiplexer`: a SPDY session whose transport is a WebSocket connection."""
 
     def __init__(self, *, server: bool) -> None:
@@ -18,8 +20,8 @@ class Tunnel:
         self._socket = WebSocket(server=server)
         self._session = SpdyConnection(server=server)
 
+    @override
     def receive(self, data: bytes) -> list[Event]:
-        """See `Multiplexer`."""
         events: list[Event] = []
         try:
             for happened in self._socket.receive(data):
@@ -32,41 +34,42 @@ class Tunnel:
             events.append(Failed(str(error)))
         return events
 
+    @override
     def output(self) -> bytes:
-        """See `Multiplexer`."""
         self._wrap()
         return self._socket.output()
 
+    @override
     def open(self, headers: Mapping[str, str]) -> int:
-        """See `Multiplexer`."""
         return self._session.open(headers)
 
+    @override
     def room(self, stream: int) -> int:
-        """See `Multiplexer`."""
         return self._session.room(stream)
 
+    @override
     def send(self, stream: int, data: bytes) -> None:
-        """See `Multiplexer`."""
         self._session.send(stream, data)
 
+    @override
     def end(self, stream: int) -> None:
-        """See `Multiplexer`."""
         self._session.end(stream)
 
+    @override
     def reset(self, stream: int) -> None:
-        """See `Multiplexer`."""
         self._session.reset(stream)
 
+    @override
     def consumed(self, stream: int, count: int) -> None:
-        """See `Multiplexer`."""
         self._session.consumed(stream, count)
 
+    @override
     def heartbeat(self) -> None:
-        """See `Multiplexer`."""
         self._socket.heartbeat()
 
+    @override
     def close(self, reason: str = "") -> None:
-        """See `Multiplexer`: both sessions end."""
+        """Both sessions end."""
         self._session.close(reason)
         self._wrap()
         self._socket.close(reason)

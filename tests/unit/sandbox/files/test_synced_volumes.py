@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from tests.fakes.agent import FakeAgent, Refusal
 from tests.fakes.host import FakeWorld, app, pod
 from tests.fakes.transport import UnixTransport
 from tests.support.atomic_writer import make_volume, write
+from tests.support.waiting import until
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.fs.watching import Watcher
 from vmsandbox.guest.client import GuestClient
@@ -64,12 +65,6 @@ async def _ignore(_: Event) -> None:
     return
 
 
-async def _until(condition: Callable[[], object], seconds: float = 5) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def mount(volume: Path, at: str = "/etc/config") -> Mount:
     return Mount(at, str(volume), readonly=True)
 
@@ -89,7 +84,7 @@ async def test_a_volume_is_kept_in_the_guest_and_a_change_is_there_within_a_seco
     assert place == f"/run/vmsandbox/tmpfs/{name}"
     assert contents(agent.volumes[name][-1]) == {"key": "one"}
     write(volume, {"key": "two", "new": "x"})
-    await _until(lambda: contents(agent.volumes[name][-1]) == {"key": "two", "new": "x"}, 1)
+    await until(lambda: contents(agent.volumes[name][-1]) == {"key": "two", "new": "x"}, 1)
 
 
 async def test_changes_that_come_while_one_is_sent_are_one(
@@ -109,7 +104,7 @@ async def test_changes_that_come_while_one_is_sent_are_one(
         write(volume, {"key": str(number)})
         await asyncio.sleep(0.005)
     released.set()
-    await _until(lambda: contents(versions[-1]) == {"key": "29"})
+    await until(lambda: contents(versions[-1]) == {"key": "29"})
     assert len(agent.requests) - sent <= 2
 
 
@@ -159,11 +154,11 @@ async def test_a_version_that_does_not_fit_any_more_leaves_the_old_one_and_is_lo
     volume = make_volume(tmp_path, {"key": "one"})
     await synced.offer(mount(volume))
     write(volume, {"key": bytes(synced_volumes.LARGEST + 1)})
-    await _until(lambda: "keeps an old version" in caplog.text)
+    await until(lambda: "keeps an old version" in caplog.text)
     (versions,) = agent.volumes.values()
     assert [contents(each) for each in versions] == [{"key": "one"}]
     write(volume, {"key": bytes(synced_volumes.LARGEST // 2)})
-    await _until(lambda: len(versions) == 2)
+    await until(lambda: len(versions) == 2)
 
 
 async def test_a_version_that_the_guest_did_not_take_is_sent_again(
@@ -181,7 +176,7 @@ async def test_a_version_that_the_guest_did_not_take_is_sent_again(
 
     agent.before["write_volume"] = refuse
     write(volume, {"key": "two"})
-    await _until(lambda: contents(versions[-1]) == {"key": "two"})
+    await until(lambda: contents(versions[-1]) == {"key": "two"})
 
 
 async def test_an_agent_that_does_not_know_how_gets_a_shared_volume(
@@ -203,7 +198,7 @@ async def test_a_volume_that_goes_with_its_pod_disturbs_nobody(
     one.rename(tmp_path / "gone")
     write(tmp_path / "gone", {"key": "two"})
     write(two, {"key": "two"})
-    await _until(lambda: any(contents(versions[-1]) == {"key": "two"} for versions in agent.volumes.values()))
+    await until(lambda: any(contents(versions[-1]) == {"key": "two"} for versions in agent.volumes.values()))
     assert caplog.records == []
 
 
@@ -219,7 +214,7 @@ async def test_what_has_changed_while_no_daemon_was_there_is_sent_by_the_next(
         (versions,) = agent.volumes.values()
         assert contents(versions[-1]) == {"key": "two"}
         write(volume, {"key": "three"})
-        await _until(lambda: contents(versions[-1]) == {"key": "three"}, 1)
+        await until(lambda: contents(versions[-1]) == {"key": "three"}, 1)
 
 
 async def test_a_container_mounts_what_the_guest_keeps_through_a_restart_of_the_daemon(tmp_path: Path) -> None:
@@ -242,6 +237,6 @@ async def test_a_container_mounts_what_the_guest_keeps_through_a_restart_of_the_
             await service.recovered()
             assert contents(versions[-1]) == {"key": "two"}
             write(volume, {"key": "three"})
-            await _until(lambda: contents(versions[-1]) == {"key": "three"}, 1)
+            await until(lambda: contents(versions[-1]) == {"key": "three"}, 1)
             await service.remove_pod_sandbox(sandbox)
     await world.transports.aclose()

@@ -1,13 +1,14 @@
 """When clocks of guests are looked at: at their start, after a pause, when the host's is set, when taken back."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.agent import FakeAgent
 from tests.fakes.host import FakeWorld, pod
+from tests.support.waiting import until
 from vmsandbox.guest import clock
 from vmsandbox.sandbox.lifecycle import sandboxes
 from vmsandbox.sandbox.spec.machine_spec import domain_name
@@ -44,12 +45,6 @@ async def service(world: FakeWorld, tmp_path: Path, jumps: "asyncio.Queue[None]"
     with State(tmp_path / "state.db") as state:
         async with RuntimeService(world.host(state)).running() as service:
             yield service
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def right(agent: FakeAgent) -> bool:

@@ -7,7 +7,19 @@ peer cannot know yet.
 
 from collections.abc import Callable, Mapping
 
-from vmsandbox.streaming.protocol.multiplexer import UNBOUNDED, Closed, Data, Ended, Event, Failed, Opened, Reset
+from typing_extensions import override
+
+from vmsandbox.streaming.protocol.multiplexer import (
+    UNBOUNDED,
+    Closed,
+    Data,
+    Ended,
+    Event,
+    Failed,
+    Multiplexer,
+    Opened,
+    Reset,
+)
 from vmsandbox.streaming.protocol.spdy import frames
 from vmsandbox.streaming.protocol.spdy.frame_reader import SpdyFrameReader
 from vmsandbox.streaming.protocol.spdy.frames import (
@@ -24,7 +36,7 @@ from vmsandbox.streaming.protocol.spdy.streams import MAX_STREAMS, SpdyStream, S
 from vmsandbox.streaming.protocol.spdy.windows import INITIAL, SESSION, FlowControl
 
 
-class SpdyConnection:
+class SpdyConnection(Multiplexer):
     """A session; a `Multiplexer`. A stream that the peer opens is replied to at once, without headers.
 
     Our windows are announced with the first stream. A server must not do that before: a client of Kubernetes throws
@@ -53,8 +65,8 @@ class SpdyConnection:
             FrameKind.WINDOW_UPDATE: self._on_window_update,
         }
 
+    @override
     def receive(self, data: bytes) -> list[Event]:
-        """See `Multiplexer`."""
         events: list[Event] = []
         if self._over:
             return events
@@ -68,48 +80,50 @@ class SpdyConnection:
             events.append(Failed(str(error)))
         return events
 
+    @override
     def output(self) -> bytes:
-        """See `Multiplexer`."""
         taken = bytes(self._output)
         self._output.clear()
         return taken
 
+    @override
     def open(self, headers: Mapping[str, str]) -> int:
-        """See `Multiplexer`. The stream cannot be sent on until the peer has replied."""
+        """The stream cannot be sent on until the peer has replied."""
         number = self._streams.open(SpdyStream(self._flow.new_window(), replied=False))
         self._announce()
         self._output += frames.syn_stream(number, self._compressor.compress(headers))
         return number
 
+    @override
     def room(self, stream: int) -> int:
-        """See `Multiplexer`."""
         found = self._streams.get(stream)
         if found is None or not found.sending:
             return UNBOUNDED  # It is thrown away.
         return self._flow.room(found.send) if found.replied else 0
 
+    @override
     def send(self, stream: int, data: bytes) -> None:
-        """See `Multiplexer`."""
         found = self._streams.get(stream)
         if found is not None and found.sending and data and not self._over:
             self._flow.sent(found.send, len(data))
             self._output += frames.data(stream, data)
 
+    @override
     def end(self, stream: int) -> None:
-        """See `Multiplexer`."""
         found = self._streams.get(stream)
         if found is not None and found.sending and not self._over:
             found.sending = False
             self._output += frames.data(stream, b"", fin=True)
             self._streams.drop_closed(stream)
 
+    @override
     def reset(self, stream: int) -> None:
-        """See `Multiplexer`."""
         if self._streams.drop(stream) and not self._over:
             self._output += frames.rst_stream(stream, Status.CANCEL)
 
+    @override
     def consumed(self, stream: int, count: int) -> None:
-        """See `Multiplexer`. Data of a stream that is gone counts for the session."""
+        """Data of a stream that is gone counts for the session."""
         if self._over:
             return
         found = self._streams.get(stream)
@@ -118,13 +132,14 @@ class SpdyConnection:
         if credit := self._flow.consumed(count):
             self._output += frames.window_update(0, credit)
 
+    @override
     def heartbeat(self) -> None:
-        """See `Multiplexer`: SETTINGS without any. A PING would have to be answered by a peer that perhaps cannot."""
+        """SETTINGS without any. A PING would have to be answered by a peer that perhaps cannot."""
         if not self._over:
             self._output += frames.settings({})
 
+    @override
     def close(self, reason: str = "") -> None:
-        """See `Multiplexer`."""
         self._end_session(GoAwayStatus.INTERNAL_ERROR if reason else GoAwayStatus.OK)
 
     def _announce(self) -> None:
