@@ -7,7 +7,9 @@ They are made from a commit of this repository:
 - `python -m tests.released agent COMMIT`: `agent-COMMIT.zip`, the sources of its agent, and what runs them on a host.
 """
 
+import contextlib
 import json
+import sqlite3
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -27,3 +29,11 @@ def unpack_agent(path: Path, directory: Path) -> Path:
     with zipfile.ZipFile(path) as archive:
         archive.extractall(directory)
     return directory
+
+
+def make_schema_1(database: Path) -> None:
+    """Make of a state database of schema 2 one as vmsandbox at d6df41e wrote it."""
+    with contextlib.closing(sqlite3.connect(database)) as opened, opened:
+        for now, before in (("sandbox", "SandboxRecord"), ("container", "ContainerRecord")):
+            opened.execute("UPDATE record SET kind = ? WHERE kind = ?", (before, now))
+        opened.execute("PRAGMA user_version=1")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -25,6 +26,7 @@ class Node:
         self.process: subprocess.Popen[bytes] | None = None
         self.stack = contextlib.ExitStack()
         self.cri: Cri
+        self._settings: dict[str, Any] = {}
 
     def start(self) -> None:
         command = [
@@ -40,6 +42,16 @@ class Node:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.cri = self.stack.enter_context(Cri.connect(self.directory / "cri.sock", self.directory / "logs"))
         conformance._wait_ready(self.cri, self.process, self.directory)
+
+    def configure(self, **settings: Any) -> None:
+        """Have the next daemon run with these settings, too."""
+        self._settings |= settings
+        (self.directory / "config.yaml").write_text(yaml.safe_dump(self._settings))
+
+    @property
+    def database(self) -> Path:
+        """Of the daemon."""
+        return self.directory / "state/serve/state.db"
 
     def end(self, number: int) -> None:
         assert self.process is not None
@@ -69,8 +81,8 @@ def _shared_mount(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def restartable_node(under: Sequence[str] = ()) -> Iterator[Node]:
-    """A node with a libvirtd of its own, whose daemon runs; every pod is removed in the end.
+def restartable_node(under: Sequence[str] = (), **settings: Any) -> Iterator[Node]:
+    """A node with a libvirtd of its own, whose daemon runs with these settings; every pod is removed in the end.
 
     `under` is a command that runs the daemon's, which is appended to it.
     """
@@ -85,10 +97,9 @@ def restartable_node(under: Sequence[str] = ()) -> Iterator[Node]:
         libvirtd = OwnLibvirtd(directory / "libvirtd")
         stack.callback(libvirtd.stop)
         libvirtd.start()
-        settings = {**conformance.configuration(directory), "libvirt": libvirtd.uri}
-        (directory / "config.yaml").write_text(yaml.safe_dump(settings))
-        stack.callback(subprocess.run, ["ip", "link", "delete", settings["network"]["default"]["bridge"]], check=False)
         node = Node(directory, under)
+        node.configure(**{**conformance.configuration(directory), "libvirt": libvirtd.uri, **settings})
+        stack.callback(subprocess.run, ["ip", "link", "delete", conformance.BRIDGE], check=False)
         eventually((directory / "libvirtd/run/libvirt-sock").exists)
         node.start()
         keep_findings(directory / "state")

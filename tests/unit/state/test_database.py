@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.released import make_schema_1
 from vmsandbox.errors import FailedPrecondition, ResourceExhausted
 from vmsandbox.model import (
     ContainerConfig,
@@ -226,13 +227,6 @@ def test_a_database_of_a_newer_schema_is_refused_with_a_hint_and_left_alone(path
     assert path.read_bytes() == before
 
 
-def make_older(path: Path) -> None:
-    """Make the database what vmsandbox 0.1.0 (d6df41e) would have written."""
-    execute(path, "UPDATE record SET kind = 'SandboxRecord' WHERE kind = 'sandbox'")
-    execute(path, "UPDATE record SET kind = 'ContainerRecord' WHERE kind = 'container'")
-    execute(path, "PRAGMA user_version=1")
-
-
 @pytest.fixture
 def older(path: Path) -> Path:
     with State(path) as state:
@@ -240,7 +234,7 @@ def older(path: Path) -> Path:
         state.put(B, container())
         state.put(C, sandbox(C, "damaged"))
     execute(path, "UPDATE record SET body = '{' WHERE id = ?", C)
-    make_older(path)
+    make_schema_1(path)
     return path
 
 
