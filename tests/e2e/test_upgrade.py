@@ -30,7 +30,10 @@ COUNT = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(0o711)
-    with restartable_node(guest_image=str(await make_released_image(AGENTS[-1], tmp_path))) as node:
+    image = await make_released_image(AGENTS[-1], tmp_path)
+    # Of two images, each would be tried with KVM first.
+    machine = {"memory": "192Mi", "boot_deadline": 180, "accelerator": "tcg"}
+    with restartable_node(guest_image=str(image), machine=machine) as node:
         yield node
 
 
