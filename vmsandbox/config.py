@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, NotFound
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
-from vmsandbox.typed_yaml import Node, Size, decode, read
+from vmsandbox.typed_yaml import Size, YamlNode, decode, read
 
 MACHINE_HANDLER = "vmsandbox"
 """The RuntimeClass handler that there is without configuration: pods of it are machines, made as `machine` says."""
@@ -247,7 +247,7 @@ def parse(text: str, source: str) -> Config:
     return config
 
 
-def _check_machine(machine: MachineConfig, name: str, place: Node) -> None:
+def _check_machine(machine: MachineConfig, name: str, place: YamlNode) -> None:
     if not 1 <= machine.vcpus <= MOST_VCPUS:
         raise place.error(f"{name}: a machine has at least one vCPU, and at most {MOST_VCPUS}")
     if not 64 * _MIB <= machine.memory + machine.overhead <= MOST_MEMORY:
@@ -261,12 +261,12 @@ def _check_machine(machine: MachineConfig, name: str, place: Node) -> None:
     _check_seconds(machine.boot_deadline, f"{name}: boot_deadline", place)
 
 
-def _check_seconds(seconds: float, name: str, place: Node) -> None:
+def _check_seconds(seconds: float, name: str, place: YamlNode) -> None:
     if not 0 < seconds < math.inf:
         raise place.error(f"{name} must be a number of seconds above 0")
 
 
-def _check(config: Config, place: Node) -> None:
+def _check(config: Config, place: YamlNode) -> None:
     for handler in config.machine_handlers:
         _check_machine(config.machine_of(handler), handler or "machine", place)
     _check_seconds(config.images.pull_timeout, "images: pull_timeout", place)

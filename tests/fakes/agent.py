@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from tests.fakes.measures import measures
 from tests.fakes.processes import FakeOutput, FakeProcess, Program, until_killed
-from vmsandbox.guest.transport.connection import Connection
+from vmsandbox.guest.transport.connection import GuestConnection
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.features import features_of
 from vmsandbox.protocol.framing import ProtocolError, pack, pack_json, parse_json
@@ -65,7 +65,7 @@ _OFFSET = struct.Struct(">Q")
 _CHUNK = 16 * 1024 - 4
 _BY_HOST = "cancelled by the host"
 
-Serve = Callable[[Connection], Awaitable[None]]
+Serve = Callable[[GuestConnection], Awaitable[None]]
 
 
 class Refusal(Exception):
@@ -94,8 +94,8 @@ class FakeAgent:
         self._last_event = 0
         self._started: set[str] = set()
         self._tokens: dict[str, Serve] = {}
-        self._controller: Connection | None = None
-        self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._controller: GuestConnection | None = None
+        self._connections: dict[asyncio.Task[None], GuestConnection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
         self._gone = False
@@ -160,7 +160,7 @@ class FakeAgent:
             if self._gone:
                 writer.transport.abort()
                 return
-            connection = Connection(reader, writer)
+            connection = GuestConnection(reader, writer)
             task = asyncio.create_task(self._guard(connection, serve))
             self._connections[task] = connection
             task.add_done_callback(self._connections.pop)
@@ -168,7 +168,7 @@ class FakeAgent:
         return accept
 
     @staticmethod
-    async def _guard(connection: Connection, serve: Serve) -> None:
+    async def _guard(connection: GuestConnection, serve: Serve) -> None:
         try:
             with contextlib.suppress(OSError, ProtocolError):
                 await serve(connection)
@@ -181,7 +181,7 @@ class FakeAgent:
         with contextlib.suppress(OSError, ProtocolError):
             await work
 
-    async def _serve_controller(self, connection: Connection) -> None:
+    async def _serve_controller(self, connection: GuestConnection) -> None:
         hello = decode(Hello, parse_json(await connection.receive() or b""))
         self.hellos.append(hello)
         if "hello" in self.before:
@@ -205,7 +205,7 @@ class FakeAgent:
                 self._controller = None
                 self._tokens.clear()
 
-    async def _greet(self, connection: Connection, hello: Hello) -> None:
+    async def _greet(self, connection: GuestConnection, hello: Hello) -> None:
         """Answer the hello. Raises ProtocolError where the controller does not know the secret."""
         if not self.secret:
             await connection.send(pack_json(encode(self.reply)))
@@ -217,7 +217,7 @@ class FakeAgent:
         if not proves(answer.proof, self.secret, End.HOST, hello.nonce, nonce):
             raise ProtocolError("the controller does not know this machine's secret")
 
-    async def _replace_controller(self, connection: Connection) -> None:
+    async def _replace_controller(self, connection: GuestConnection) -> None:
         old, self._controller = self._controller, connection
         if old is not None:
             await old.send(pack_json(encode(Envelope(Kind.GOODBYE, body="replaced by a newer controller"))))
@@ -225,7 +225,9 @@ class FakeAgent:
                 if known is old:
                     task.cancel()
 
-    async def _take(self, connection: Connection, envelope: Envelope, running: dict[int, asyncio.Task[None]]) -> None:
+    async def _take(
+        self, connection: GuestConnection, envelope: Envelope, running: dict[int, asyncio.Task[None]]
+    ) -> None:
         if envelope.kind is Kind.REQUEST:
             task = asyncio.create_task(self._answer(connection, envelope))
             running[envelope.id] = task
@@ -235,7 +237,7 @@ class FakeAgent:
         elif envelope.kind is Kind.ACKNOWLEDGE:
             await self._acknowledge(envelope.id)
 
-    async def _answer(self, connection: Connection, envelope: Envelope) -> None:
+    async def _answer(self, connection: GuestConnection, envelope: Envelope) -> None:
         try:
             body = encode(await self._carry_out(envelope))
             answer = Envelope(Kind.RESPONSE, envelope.id, body=body)
@@ -392,7 +394,7 @@ class FakeAgent:
         self._tokens[token] = serve
         return StreamToken(token)
 
-    async def _serve_stream(self, connection: Connection) -> None:
+    async def _serve_stream(self, connection: GuestConnection) -> None:
         token = decode(StreamToken, parse_json(await connection.receive() or b""))
         if (serve := self._tokens.pop(token.token, None)) is not None:
             await serve(connection)
@@ -418,7 +420,7 @@ class FakeAgent:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _serve_output(output: FakeOutput, connection: Connection) -> None:
+async def _serve_output(output: FakeOutput, connection: GuestConnection) -> None:
     sender = asyncio.create_task(_send_output(output, connection))
     try:
         while (payload := await connection.receive()) is not None:
@@ -431,7 +433,7 @@ async def _serve_output(output: FakeOutput, connection: Connection) -> None:
         await asyncio.gather(sender, return_exceptions=True)
 
 
-async def _send_output(output: FakeOutput, connection: Connection) -> None:
+async def _send_output(output: FakeOutput, connection: GuestConnection) -> None:
     position = output.start
     while chunk := await output.chunk(position, _CHUNK):
         await connection.send(pack(chunk))
@@ -439,7 +441,7 @@ async def _send_output(output: FakeOutput, connection: Connection) -> None:
     await connection.send(pack(b""))
 
 
-async def _serve_input(process: FakeProcess, connection: Connection) -> None:
+async def _serve_input(process: FakeProcess, connection: GuestConnection) -> None:
     await connection.send(pack(_OFFSET.pack(process.stdin_taken)))
     while (chunk := await connection.receive()) is not None and process.stdin_open:
         await process.stdin.put(chunk)
@@ -450,7 +452,7 @@ async def _serve_input(process: FakeProcess, connection: Connection) -> None:
         await connection.send(pack(_OFFSET.pack(process.stdin_taken)))
 
 
-async def _serve_port(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: Connection) -> None:
+async def _serve_port(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: GuestConnection) -> None:
     async def answer() -> None:
         while data := await reader.read(_CHUNK):
             await connection.send(pack(data))

@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.fakes.agent import FakeAgent, Refusal
 from tests.fakes.processes import FakeProcess
-from vmsandbox.guest.transport.connection import Connection
+from vmsandbox.guest.transport.connection import GuestConnection
 from vmsandbox.protocol.codec import JSON, encode
 from vmsandbox.protocol.framing import MAX_FRAME, pack, pack_json
 from vmsandbox.protocol.messages import (
@@ -81,7 +81,7 @@ def answering(method: str, result: object) -> Misbehaviour:
     return script
 
 
-def sending(work: Callable[[Connection], Any]) -> Misbehaviour:
+def sending(work: Callable[[GuestConnection], Any]) -> Misbehaviour:
     """Send something unasked on every control connection, as soon as the hello is done."""
     return lambda agent: agent.unasked.append(work)
 
@@ -135,33 +135,33 @@ def _exit(**changes: int) -> JSON:
     return encode(replace(Exit("a-stranger", 0, 1), **changes))
 
 
-async def _huge_exit(connection: Connection) -> None:
+async def _huge_exit(connection: GuestConnection) -> None:
     await connection.send(_event(1, _exit(exit_code=HUGE, at=HUGE)))
 
 
-async def _flood(connection: Connection, frames: "itertools.count[int] | itertools.repeat[int]") -> None:
+async def _flood(connection: GuestConnection, frames: "itertools.count[int] | itertools.repeat[int]") -> None:
     for number in frames:
         await connection.send(_event(number, _exit()))
         await asyncio.sleep(0)  # In the process of a test the host is to have its turns.
 
 
-async def _large_frames(connection: Connection) -> None:
+async def _large_frames(connection: GuestConnection) -> None:
     frame = _event(1, encode(replace(Exit("a-stranger", 0, 1), exec_id="x" * (MAX_FRAME - 200))))
     while True:
         await connection.send(frame)
 
 
-async def _deep_frames(connection: Connection) -> None:
+async def _deep_frames(connection: GuestConnection) -> None:
     while True:
         await connection.send(pack(b'{"kind":"event","id":1,"body":' + b"[" * (MAX_FRAME // 2)))
 
 
-async def _half_frame(connection: Connection) -> None:
+async def _half_frame(connection: GuestConnection) -> None:
     await connection.send(MAX_FRAME.to_bytes(4, "big") + b'{"kind":')
     connection._writer.transport.abort()
 
 
-async def _goodbye(connection: Connection) -> None:
+async def _goodbye(connection: GuestConnection) -> None:
     await connection.send(pack_json(encode(Envelope(Kind.GOODBYE, body="so long\x1b[2J"))))
 
 
@@ -207,7 +207,7 @@ class HybridAgent(FakeAgent):
     async def listen(self) -> None:
         self._servers.append(await asyncio.start_unix_server(self._accepting(self._connected), str(self._socket)))
 
-    async def _connected(self, connection: Connection) -> None:
+    async def _connected(self, connection: GuestConnection) -> None:
         port = int((await connection._reader.readline()).split()[1])
         connection._writer.write(b"OK %d\n" % port)
         await (self._serve_controller if port == 1024 else self._serve_stream)(connection)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.fakes.agent import FakeAgent
 from tests.fakes.processes import FakeProcess, until_killed
-from vmsandbox.guest.transport.connection import Connection
+from vmsandbox.guest.transport.connection import GuestConnection
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.framing import MAX_FRAME, pack, pack_json
 from vmsandbox.protocol.messages import Envelope, Exit, Kind
@@ -86,7 +86,7 @@ FRAMES: dict[str, Callable[[FakeAgent], Iterator[bytes]]] = {
 """The frames that an agent sends on its control connection, without end."""
 
 
-async def chunks(connection: Connection) -> None:
+async def chunks(connection: GuestConnection) -> None:
     """The output of a container in chunks of one byte, whether or not it is acknowledged."""
     while True:
         await connection.send(pack(b"\n") * 10_000)
@@ -115,7 +115,9 @@ async def main(directory: Path, flood: str) -> None:
         flooding.cancel()
 
 
-def _tokens_for(agent: FakeAgent, serve: Callable[[Connection], Awaitable[None]]) -> Callable[..., Awaitable[object]]:
+def _tokens_for(
+    agent: FakeAgent, serve: Callable[[GuestConnection], Awaitable[None]]
+) -> Callable[..., Awaitable[object]]:
     async def open_stream(_: object) -> object:
         return agent._offer(serve)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from vmsandbox import config
-from vmsandbox.node.modes import KEPT, OF_SANDBOXES, Entry, Owner, Place
+from vmsandbox.node.modes import KEPT, OF_SANDBOXES, Entry, FileOwner, Place
 
 OPEN_BY_LIBVIRT = ("console.sock", "secret.sock", "lib/qemu/*", "lib/qemu/ram/*")
 """Files that libvirt makes with modes of its own, in directories that are closed to others."""
@@ -57,8 +57,10 @@ def _difference(path: Path, entry: Entry | None, group: int) -> str:
         return ""
     users = config.Config().users
     theirs = range(users.first, users.first + users.count)
-    uids = theirs if entry.owner in (Owner.QEMU, Owner.VSOCK) else (0,)
-    gids = {Owner.ROOT: (0,), Owner.QEMU_GROUP: (group,), Owner.QEMU: (0, group), Owner.VSOCK: theirs}[entry.owner]
+    uids = theirs if entry.owner in (FileOwner.QEMU, FileOwner.VSOCK) else (0,)
+    gids = {FileOwner.ROOT: (0,), FileOwner.QEMU_GROUP: (group,), FileOwner.QEMU: (0, group), FileOwner.VSOCK: theirs}[
+        entry.owner
+    ]
     whose = f"{path} is {status.st_uid}:{status.st_gid}'s"
     return "" if status.st_uid in uids and status.st_gid in gids else whose
 

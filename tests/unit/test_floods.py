@@ -23,7 +23,7 @@ from vmsandbox.guest.session import session as session_module
 from vmsandbox.guest.session.control import MAX_BRACKETS
 from vmsandbox.guest.session.session import RunState, Session
 from vmsandbox.guest.streams import opening
-from vmsandbox.guest.transport.connection import Connection
+from vmsandbox.guest.transport.connection import GuestConnection
 from vmsandbox.model import ContainerState
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.framing import pack, pack_json
@@ -77,7 +77,7 @@ async def test_an_exit_that_is_told_again_writes_nothing(tmp_path: Path) -> None
 async def test_a_flood_of_tiny_chunks_leaves_the_event_loop_its_turns(agent: FakeAgent, session: Session) -> None:
     """65536 bytes that were received at once are 13107 chunks of one byte; they were taken in one turn."""
 
-    async def serve(connection: Connection) -> None:
+    async def serve(connection: GuestConnection) -> None:
         while True:
             await connection.send(pack(b"\n") * 10_000)
 
@@ -188,7 +188,7 @@ async def test_a_stream_that_a_guest_ends_again_and_again_is_opened_less_and_les
     pauses: list[float] = []
     monkeypatch.setattr(opening.random, "uniform", lambda low, high: pauses.append(high) or 0)
 
-    async def serve(connection: Connection) -> None:
+    async def serve(connection: GuestConnection) -> None:
         await connection.send(pack(b"x"))
 
     async def open_stream(_: object) -> object:

@@ -7,7 +7,7 @@ from typing import Any, cast
 from vmsandbox.errors import Unavailable
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.streams import InputStream, OutputStream, PortStream, open_stream
-from vmsandbox.guest.transport import Connection
+from vmsandbox.guest.transport import GuestConnection
 from vmsandbox.protocol.messages import (
     AdjustClock,
     AttachImage,
@@ -153,7 +153,7 @@ class GuestClient:
     def output(self, container_id: str, stream: Stream, *, exec_id: str = "", offset: int = 0) -> OutputStream:
         """The output of a process from `offset` on, as a context and an iterator that outlives connections."""
 
-        def open_at(position: int) -> Awaitable[Connection]:
+        def open_at(position: int) -> Awaitable[GuestConnection]:
             return open_stream(self.session, OpenStream(container_id, stream, exec_id, position))
 
         return OutputStream(f"{stream.value} of {exec_id or container_id}", self.session, open_at, offset)
@@ -161,7 +161,7 @@ class GuestClient:
     def input(self, container_id: str, *, exec_id: str = "") -> InputStream:
         """The standard input of a process, as a context that outlives connections."""
 
-        def open_once() -> Awaitable[Connection]:
+        def open_once() -> Awaitable[GuestConnection]:
             return open_stream(self.session, OpenStream(container_id, Stream.STDIN, exec_id))
 
         return InputStream(f"stdin of {exec_id or container_id}", self.session, open_once)

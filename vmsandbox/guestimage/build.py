@@ -19,7 +19,7 @@ from vmsandbox.guestimage.inputs import Recipe, agent_build, command_line, sourc
 from vmsandbox.guestimage.manifest import (
     DEFAULT_DIRECTORY,
     BuiltImage,
-    Manifest,
+    GuestImageManifest,
     checksums,
     load_image,
     write_manifest,
@@ -83,9 +83,9 @@ async def _boot_layer(recipe: Recipe, base: Base, output: Path, progress: Progre
     return load_image(final)
 
 
-def _manifest(recipe: Recipe, base: Base, directory: Path) -> Manifest:
+def _manifest(recipe: Recipe, base: Base, directory: Path) -> GuestImageManifest:
     packages = dict(line.split() for line in base.packages.read_text().splitlines())
-    return Manifest(
+    return GuestImageManifest(
         key=recipe.key(),
         suite=recipe.suite,
         kernel=base.modules.name,

@@ -14,7 +14,7 @@ _HINT = "build it with `vmsandbox image build-guest`"
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class GuestImageManifest:
     """The content of manifest.json."""
 
     key: str
@@ -37,7 +37,7 @@ class BuiltImage:
     """A guest image on disk. Its files are shared by all machines and never written."""
 
     directory: Path
-    manifest: Manifest
+    manifest: GuestImageManifest
 
     @property
     def kernel(self) -> Path:
@@ -74,10 +74,10 @@ def load_image(directory: Path) -> BuiltImage:
     missing = [name for name in _FILES if not (directory / name).is_file()]
     if missing:
         raise FailedPrecondition(f"the guest image in {directory} lacks {', '.join(missing)}", hint=_HINT)
-    return BuiltImage(directory, Manifest(**content))
+    return BuiltImage(directory, GuestImageManifest(**content))
 
 
-def write_manifest(directory: Path, manifest: Manifest) -> None:
+def write_manifest(directory: Path, manifest: GuestImageManifest) -> None:
     """Write manifest.json."""
     (directory / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n")
 

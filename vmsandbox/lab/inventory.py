@@ -10,7 +10,7 @@ from vmsandbox import typed_yaml
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.lab.host import Hop, HostKeys, LabHost, Reach
-from vmsandbox.typed_yaml import Node
+from vmsandbox.typed_yaml import YamlNode
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ def parse(text: str, source: str, directory: Path) -> Inventory:
     return Inventory(tuple(_host(name, read, place, directory) for name in read.hosts), reach)
 
 
-def _host(name: str, read: _Document, place: Node, directory: Path) -> LabHost:
+def _host(name: str, read: _Document, place: YamlNode, directory: Path) -> LabHost:
     entry, defaults, at = read.hosts[name], read.defaults, place.of("hosts").of(name)
     if not _NAME.fullmatch(name):
         raise at.error("a host's name has letters, digits, dots, hyphens and underscores, and at most 63 characters")
@@ -146,7 +146,7 @@ def _host(name: str, read: _Document, place: Node, directory: Path) -> LabHost:
     return LabHost(hop, jump, _own(entry.sudo, defaults.sudo), where, setup)
 
 
-def _hop(name: str, entry: _HostEntry | _HopEntry, defaults: _Defaults, at: Node, directory: Path) -> Hop:
+def _hop(name: str, entry: _HostEntry | _HopEntry, defaults: _Defaults, at: YamlNode, directory: Path) -> Hop:
     port, key = _own(entry.port, defaults.port), entry.key or defaults.key
     if not entry.address or entry.address.startswith("-"):
         raise at.of("address").error("this is a host name or an IP address")

@@ -30,7 +30,7 @@ class Place(enum.Enum):
     LIBVIRT = "LIBVIRT"
 
 
-class Owner(enum.Enum):
+class FileOwner(enum.Enum):
     """The user and the group of a file, as docs/on-disk.md says them."""
 
     ROOT = "root"
@@ -49,7 +49,7 @@ class Entry:
     mode: int
     why: str = ""
     """The user other than root that has to reach it."""
-    owner: Owner = Owner.ROOT
+    owner: FileOwner = FileOwner.ROOT
 
     def found(self, places: Mapping[Place, tuple[Path, ...]]) -> Iterator[Path]:
         """All that there are now."""
@@ -92,7 +92,7 @@ KEPT = (
     Entry(Place.IMAGES, "staging", PASSABLE, "the user of skopeo"),
     Entry(Place.IMAGES, "roots", PASSABLE, "QEMU's user"),
     Entry(Place.IMAGES, "roots/*.json", _PRIVATE),
-    Entry(Place.IMAGES, "roots/*.squashfs", 0o440, "QEMU reads it", Owner.QEMU_GROUP),
+    Entry(Place.IMAGES, "roots/*.squashfs", 0o440, "QEMU reads it", FileOwner.QEMU_GROUP),
 )
 """Files that stay from one process to the next; `correct` sees to them."""
 
@@ -102,13 +102,13 @@ OF_SANDBOXES = (
     Entry(Place.PROCESS_RUN, "sandboxes/*/served", _CLOSED),
     Entry(Place.PROCESS_RUN, "sandboxes/*/uses", _CLOSED),
     Entry(Place.PROCESS_RUN, "sandboxes/*/devices", PASSABLE, "QEMU's user"),
-    Entry(Place.PROCESS_RUN, "sandboxes/*/devices/*", _PRIVATE, "QEMU opens the device", Owner.QEMU),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/devices/*", _PRIVATE, "QEMU opens the device", FileOwner.QEMU),
     Entry(Place.PROCESS_RUN, "sandboxes/*/vsock", PASSABLE, "QEMU's user"),
-    Entry(Place.PROCESS_RUN, "sandboxes/*/vsock/vhost.sock", _CLOSED, "QEMU connects to it", Owner.QEMU),
-    Entry(Place.PROCESS_RUN, "sandboxes/*/vsock/vsock.sock*", _CLOSED, "the daemon listens", Owner.VSOCK),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/vsock/vhost.sock", _CLOSED, "QEMU connects to it", FileOwner.QEMU),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/vsock/vsock.sock*", _CLOSED, "the daemon listens", FileOwner.VSOCK),
     Entry(Place.PROCESS_RUN, "sandboxes/*/vsock/vsock.log", _PRIVATE),
     Entry(Place.PROCESS_STATE, "sandboxes/*", PASSABLE, "QEMU's user"),
-    Entry(Place.PROCESS_STATE, "sandboxes/*/scratch.img", _PRIVATE, "QEMU writes it", Owner.QEMU),
+    Entry(Place.PROCESS_STATE, "sandboxes/*/scratch.img", _PRIVATE, "QEMU writes it", FileOwner.QEMU),
     Entry(Place.PROCESS_STATE, "sandboxes/*/*.position", _PRIVATE),
 )
 """The files of a sandbox, with their modes and owners; they are removed with it."""
@@ -139,7 +139,7 @@ def correct(config: Config, qemu_group: int) -> None:
     where, named = places(config), _named(config)
     for entry in KEPT:
         for path in set(entry.found(where)) - named:
-            _correct(path, entry.mode, qemu_group if entry.owner is Owner.QEMU_GROUP else 0)
+            _correct(path, entry.mode, qemu_group if entry.owner is FileOwner.QEMU_GROUP else 0)
 
 
 def _named(config: Config) -> set[Path]:

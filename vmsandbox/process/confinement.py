@@ -8,9 +8,12 @@ fork and exec.
 import pwd
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.process.apparmor import is_loaded
+
+_PROFILES = Path("/sys/kernel/security/apparmor/profiles")
+"""A line for each profile that the kernel has: its name, and its mode in brackets."""
 
 TOOLS = ("choom", "unshare", "prlimit", "setpriv")
 """The programs of util-linux that a confined command begins with."""
@@ -119,7 +122,7 @@ class Confinement:
             *ids, "--clear-groups", "--no-new-privs",
             f"--bounding-set={kept}", "--inh-caps=-all", "--ambient-caps=-all",
             *(_ENDS_WITH_PARENT if self.dies_with_parent else ()),
-            *((f"--apparmor-profile={self.profile}",) if self.profile and is_loaded(self.profile) else ()),
+            *((f"--apparmor-profile={self.profile}",) if self.profile and _is_loaded(self.profile) else ()),
         ]  # fmt: skip
 
 
@@ -130,3 +133,12 @@ def unprotected(command: Sequence[str], oom_score: int) -> Sequence[str]:
     that takes too much memory would never be killed. To raise the number needs no privilege (choom(1)).
     """
     return ["choom", "--adjust", "0", "--", *command] if oom_score < 0 else command
+
+
+def _is_loaded(profile: str) -> bool:
+    """Return whether the kernel has a profile of this name; no profile is loaded where AppArmor is off or absent."""
+    try:
+        lines = _PROFILES.read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.rpartition(" ")[0] == profile for line in lines)

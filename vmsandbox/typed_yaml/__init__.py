@@ -5,6 +5,6 @@ what the dataclasses say: unknown and repeated keys are errors, and so is a valu
 """
 
 from vmsandbox.typed_yaml.decoder import Located, Size, decode
-from vmsandbox.typed_yaml.tree import NOWHERE, Node, read
+from vmsandbox.typed_yaml.tree import NOWHERE, YamlNode, read
 
-__all__ = ["NOWHERE", "Located", "Node", "Size", "decode", "read"]
+__all__ = ["NOWHERE", "Located", "Size", "YamlNode", "decode", "read"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NewType, TypeVar
 
 from vmsandbox.quantity import Quantity
-from vmsandbox.typed_yaml.tree import NOWHERE, Node
+from vmsandbox.typed_yaml.tree import NOWHERE, YamlNode
 
 T = TypeVar("T")
 
@@ -34,10 +34,10 @@ class Located:
     REFUSED: ClassVar[Mapping[str, str]] = types.MappingProxyType({})
     IGNORED: ClassVar[frozenset[str]] = frozenset()
 
-    at: Node = dataclasses.field(default=NOWHERE, compare=False, repr=False)
+    at: YamlNode = dataclasses.field(default=NOWHERE, compare=False, repr=False)
 
 
-def decode(kind: type[T], node: Node) -> T:
+def decode(kind: type[T], node: YamlNode) -> T:
     """The `kind` that the tree describes.
 
     Raises:
@@ -61,7 +61,7 @@ def fields_of(kind: Any) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
     return {_camel_case(field) if located else field.name: (field, hints[field.name]) for field in fields}
 
 
-def _decode(kind: Any, node: Node) -> Any:
+def _decode(kind: Any, node: YamlNode) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return _decode_union(tuple(arg for arg in args if arg is not type(None)), node)
@@ -76,7 +76,7 @@ def _decode(kind: Any, node: Node) -> Any:
     return _SCALARS[kind](node)
 
 
-def _decode_dataclass(kind: Any, node: Node) -> Any:
+def _decode_dataclass(kind: Any, node: YamlNode) -> Any:
     fields = fields_of(kind)
     values: dict[str, Any] = {}
     for key, value in _mapping(node).items():
@@ -91,7 +91,7 @@ def _decode_dataclass(kind: Any, node: Node) -> Any:
     return kind(at=node, **values) if issubclass(kind, Located) else kind(**values)
 
 
-def _check_ignored(kind: Any, key: str, value: Node) -> None:
+def _check_ignored(kind: Any, key: str, value: YamlNode) -> None:
     refused, ignored = (kind.REFUSED, kind.IGNORED) if issubclass(kind, Located) else ({}, ())
     if key in ignored or (key in refused and value.value in (None, (), {})):
         return
@@ -101,7 +101,7 @@ def _check_ignored(kind: Any, key: str, value: Node) -> None:
     raise value.error("there is no such field", hint=f"did you mean {near[0]}?" if near else "")
 
 
-def _decode_union(kinds: tuple[Any, ...], node: Node) -> Any:
+def _decode_union(kinds: tuple[Any, ...], node: YamlNode) -> Any:
     """`X | None`, and Kubernetes' IntOrString."""
     if len(kinds) == 1:
         return _decode(kinds[0], node)
@@ -111,7 +111,7 @@ def _decode_union(kinds: tuple[Any, ...], node: Node) -> Any:
     raise node.error(f"expected {' or '.join(_NAMES[kind] for kind in kinds)}, not {_described(node)}")
 
 
-def _decode_enum(kind: type[enum.Enum], node: Node) -> enum.Enum:
+def _decode_enum(kind: type[enum.Enum], node: YamlNode) -> enum.Enum:
     text = _string(node)
     try:
         return kind(text)
@@ -120,7 +120,7 @@ def _decode_enum(kind: type[enum.Enum], node: Node) -> enum.Enum:
         raise node.error(f"{text[:80]!r} is not one of {choices}") from None
 
 
-def _mapping(node: Node) -> dict[str, Node]:
+def _mapping(node: YamlNode) -> dict[str, YamlNode]:
     if node.value is None:
         return {}
     if not isinstance(node.value, dict):
@@ -128,7 +128,7 @@ def _mapping(node: Node) -> dict[str, Node]:
     return node.value
 
 
-def _sequence(node: Node) -> tuple[Node, ...]:
+def _sequence(node: YamlNode) -> tuple[YamlNode, ...]:
     if node.value is None:
         return ()
     if not isinstance(node.value, tuple):
@@ -136,7 +136,7 @@ def _sequence(node: Node) -> tuple[Node, ...]:
     return node.value
 
 
-def _string(node: Node) -> str:
+def _string(node: YamlNode) -> str:
     if node.value is None:
         return ""
     if not isinstance(node.value, str):
@@ -145,7 +145,7 @@ def _string(node: Node) -> str:
     return node.value
 
 
-def _integer(node: Node) -> int:
+def _integer(node: YamlNode) -> int:
     if type(node.value) is not int:
         raise node.error(f"expected an integer, not {_described(node)}")
     if abs(node.value) >= 2**63:
@@ -153,26 +153,26 @@ def _integer(node: Node) -> int:
     return node.value
 
 
-def _number(node: Node) -> float:
+def _number(node: YamlNode) -> float:
     if type(node.value) not in (int, float):
         raise node.error(f"expected a number, not {_described(node)}")
     return float(node.text.replace("_", "")) if type(node.value) is float else float(_integer(node))
 
 
-def _boolean(node: Node) -> bool:
+def _boolean(node: YamlNode) -> bool:
     if type(node.value) is not bool:
         raise node.error(f"expected true or false, not {_described(node)}")
     return node.value
 
 
-def _bytes(node: Node) -> bytes:
+def _bytes(node: YamlNode) -> bytes:
     try:
         return base64.b64decode("".join(_string(node).split()), validate=True)
     except (binascii.Error, ValueError):
         raise node.error("this is not base64") from None
 
 
-def _quantity(node: Node) -> Quantity:
+def _quantity(node: YamlNode) -> Quantity:
     if isinstance(node.value, (dict, tuple, bool)):
         raise node.error(f"expected a quantity, not {_described(node)}")
     try:
@@ -181,14 +181,14 @@ def _quantity(node: Node) -> Quantity:
         raise node.error(str(error)) from None
 
 
-def _size(node: Node) -> int:
+def _size(node: YamlNode) -> int:
     size = _quantity(node).whole
     if size < 0:
         raise node.error("a size is not negative")
     return size
 
 
-_SCALARS: dict[Any, Callable[[Node], Any]] = {
+_SCALARS: dict[Any, Callable[[YamlNode], Any]] = {
     str: _string,
     int: _integer,
     float: _number,
@@ -202,7 +202,7 @@ _SCALARS: dict[Any, Callable[[Node], Any]] = {
 _NAMES = {str: "a string", int: "an integer", bool: "a boolean", float: "a number", dict: "a mapping", tuple: "a list"}
 
 
-def _described(node: Node) -> str:
+def _described(node: YamlNode) -> str:
     if isinstance(node.value, (dict, tuple)):
         return _NAMES[type(node.value)]
     return "nothing" if node.value is None else f"{_NAMES[type(node.value)]} ({node.text[:80]})"

@@ -22,10 +22,10 @@ MOST_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Node:
+class YamlNode:
     """A value, and where it stands."""
 
-    value: "Scalar | tuple[Node, ...] | dict[str, Node]"
+    value: "Scalar | tuple[YamlNode, ...] | dict[str, YamlNode]"
     text: str
     """The text of a scalar, as it is written: `0.10` is not 0.1."""
     source: str
@@ -37,18 +37,18 @@ class Node:
         place = f"{self.source}:{self.line}"
         return InvalidArgument(": ".join(filter(None, (place, self.path, message))), hint=hint)
 
-    def of(self, key: str) -> "Node":
+    def of(self, key: str) -> "YamlNode":
         """The value of a key; where it is absent, an empty value that stands where this one does."""
         if isinstance(self.value, dict) and key in self.value:
             return self.value[key]
-        return Node(None, "", self.source, self.line, _join(self.path, key))
+        return YamlNode(None, "", self.source, self.line, _join(self.path, key))
 
 
-NOWHERE = Node(None, "", "", 0, "")
+NOWHERE = YamlNode(None, "", "", 0, "")
 """For values that no file holds."""
 
 
-def read(text: str, source: str) -> tuple[Node, ...]:
+def read(text: str, source: str) -> tuple[YamlNode, ...]:
     """The documents of a file; those that are empty are left out.
 
     Args:
@@ -80,8 +80,8 @@ class _Grower:
         self._source = source
         self._made = 0
 
-    def node(self, given: yaml.Node, path: str, depth: int) -> Node:
-        place = Node(None, "", self._source, given.start_mark.line + 1, path)
+    def node(self, given: yaml.Node, path: str, depth: int) -> YamlNode:
+        place = YamlNode(None, "", self._source, given.start_mark.line + 1, path)
         self._count(place, depth)
         if not isinstance(given, yaml.ScalarNode) and given.tag not in (f"{PREFIX}map", f"{PREFIX}seq"):
             raise place.error(f"the tag {given.tag} has no meaning here")
@@ -96,17 +96,19 @@ class _Grower:
         except ValueError as error:
             raise place.error(str(error)) from None
 
-    def _count(self, place: Node, depth: int) -> None:
+    def _count(self, place: YamlNode, depth: int) -> None:
         self._made += 1
         if self._made > MOST_NODES:
             raise place.error(f"the file has more than {MOST_NODES} values, aliases counted")
         if depth > MOST_DEPTH:
             raise place.error(f"it is nested more than {MOST_DEPTH} deep")
 
-    def _made_of(self, place: Node, value: "Scalar | tuple[Node, ...] | dict[str, Node]", text: str = "") -> Node:
-        return Node(value, text, place.source, place.line, place.path)
+    def _made_of(
+        self, place: YamlNode, value: "Scalar | tuple[YamlNode, ...] | dict[str, YamlNode]", text: str = ""
+    ) -> YamlNode:
+        return YamlNode(value, text, place.source, place.line, place.path)
 
-    def _pairs(self, mapping: yaml.MappingNode, place: Node, depth: int) -> Iterator[tuple[str, Node]]:
+    def _pairs(self, mapping: yaml.MappingNode, place: YamlNode, depth: int) -> Iterator[tuple[str, YamlNode]]:
         """Keys and values; what `<<` merges comes first, so that the mapping's own keys win."""
         own = [(key, value) for key, value in mapping.value if key.tag != f"{PREFIX}merge"]
         for key, value in mapping.value:
@@ -114,14 +116,14 @@ class _Grower:
                 yield from self._merged(value, place, depth)
         seen: set[str] = set()
         for key, value in own:
-            name = _key(key, Node(None, "", self._source, key.start_mark.line + 1, place.path))
+            name = _key(key, YamlNode(None, "", self._source, key.start_mark.line + 1, place.path))
             if name in seen:
                 line = key.start_mark.line + 1
-                raise Node(None, "", self._source, line, _join(place.path, name)).error("this key is given twice")
+                raise YamlNode(None, "", self._source, line, _join(place.path, name)).error("this key is given twice")
             seen.add(name)
             yield name, self.node(value, _join(place.path, name), depth + 1)
 
-    def _merged(self, value: yaml.Node, place: Node, depth: int) -> Iterator[tuple[str, Node]]:
+    def _merged(self, value: yaml.Node, place: YamlNode, depth: int) -> Iterator[tuple[str, YamlNode]]:
         for mapping in reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]:
             if not isinstance(mapping, yaml.MappingNode):
                 raise place.error("`<<` merges mappings only")
@@ -129,7 +131,7 @@ class _Grower:
             yield from self._pairs(mapping, place, depth + 1)
 
 
-def _key(key: yaml.Node, place: Node) -> str:
+def _key(key: yaml.Node, place: YamlNode) -> str:
     if not isinstance(key, yaml.ScalarNode) or key.tag not in (PREFIX + "str", PREFIX + "int", PREFIX + "float"):
         raise place.error("a key is a string; quote it")
     return str(key.value)

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.conformance.test_processes import processes
 from tests.support.conformance import Serving
 from tests.support.conformance_client import Pod
-from vmsandbox.guest.transport.connection import Connection
+from vmsandbox.guest.transport.connection import GuestConnection
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.framing import pack_json, parse_json
 from vmsandbox.protocol.messages import CONTROL_PORT, VERSION, Envelope, Hello, HelloProof, Kind, ListContainers
@@ -37,17 +37,17 @@ def secret_of(daemon: Serving, pod: Pod) -> str:
 
 
 @contextlib.asynccontextmanager
-async def dialled(daemon: Serving, pod: Pod) -> AsyncIterator[Connection]:
+async def dialled(daemon: Serving, pod: Pod) -> AsyncIterator[GuestConnection]:
     """The agent's control port, as any process can dial it where the host's kernel has vhost_vsock."""
     reader, writer = await asyncio.open_unix_connection(str(directory(daemon, pod) / "vsock/vsock.sock"))
     writer.write(b"CONNECT %d\n" % CONTROL_PORT)
     assert (await reader.readline()).startswith(b"OK")
-    connection = Connection(reader, writer)
+    connection = GuestConnection(reader, writer)
     yield connection
     await connection.aclose()
 
 
-async def said(connection: Connection, message: object) -> dict[str, object]:
+async def said(connection: GuestConnection, message: object) -> dict[str, object]:
     await connection.send(pack_json(encode(message)))
     answer = parse_json(await connection.receive() or b"")
     assert isinstance(answer, dict)

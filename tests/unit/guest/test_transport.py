@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.waiting import until
 from vmsandbox.guest.transport import connection as transport
-from vmsandbox.guest.transport.connection import Connection
+from vmsandbox.guest.transport.connection import GuestConnection
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ async def ends(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[socket.so
 
 
 async def use(ours: socket.socket) -> None:
-    connection = Connection(*await asyncio.open_connection(sock=ours), 1 << 20)
+    connection = GuestConnection(*await asyncio.open_connection(sock=ours), 1 << 20)
     try:
         await connection.send(bytes(4_000_000))
     finally:
@@ -45,7 +45,7 @@ async def test_a_connection_that_takes_nothing_is_given_up_however_often_its_use
 async def test_what_was_sent_is_delivered_though_the_close_is_cancelled(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
-    connection = Connection(*await asyncio.open_connection(sock=ends[0]), 1 << 20)
+    connection = GuestConnection(*await asyncio.open_connection(sock=ends[0]), 1 << 20)
     sending = asyncio.create_task(connection.send(bytes(1_000_000)))
     await asyncio.sleep(0)
     closing = asyncio.create_task(connection.aclose())

@@ -190,8 +190,8 @@ async def test_vmlinux_comes_out_of_a_bzimage(compress) -> None:  # type: ignore
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        (b"", "no bzImage"),
-        (bytes(4096), "no bzImage"),
+        (b"", "not a bzImage"),
+        (bytes(4096), "not a bzImage"),
         (_bzimage(b"", protocol=0x207), "boot protocol 0x207"),
         (_bzimage(b"what is this"), "unknown way"),
         (_bzimage(gzip.compress(_elf((b"Linux\0", 18)))), "PVH"),

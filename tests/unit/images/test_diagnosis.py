@@ -42,15 +42,15 @@ CASES: list[tuple[str, type[VmsandboxError], str]] = [
     (REGISTRY + "received unexpected HTTP status: 503 Service Unavailable", Unavailable, "cannot be reached"),
     ("fetching blob: received unexpected status code 500", Unavailable, "cannot be reached"),
     ("reading manifest 1 in r/x: toomanyrequests: You have reached your pull rate limit", Unavailable, "limits"),
-    ("reading blob sha256:aa: Digest did not match, expected sha256:aa, got sha256:bb", Internal, "other content"),
-    ("writing blob: happened during read: digest did not match", Internal, "other content"),
+    ("reading blob sha256:aa: Digest did not match, expected sha256:aa, got sha256:bb", Internal, "does not match"),
+    ("writing blob: happened during read: digest did not match", Internal, "does not match"),
     ("writing blob: write /x/oci-put-blob1: file too large", Internal, "sends more"),
     ("writing blob: write /x/oci-put-blob1: no space left on device", ResourceExhausted, "disk is full"),
     ("Source image rejected: Running image docker://r/x is rejected by policy.", PermissionDenied, "policy"),
     ("loading registries configuration \"/x/registries.conf\": toml: line 2", FailedPrecondition, "registries conf"),
     ("registry r is blocked in /etc/containers/registries.conf or /etc/x", PermissionDenied, "blocks this registry"),
     ("loading trust policy: open /x/policy.json: no such file or directory", FailedPrecondition, "image policy"),
-    ("unsupported MIME type for compression: application/x", Unimplemented, "cannot be read"),
+    ("unsupported MIME type for compression: application/x", Unimplemented, "is not supported"),
     ("something that nobody has seen yet", Internal, "skopeo failed"),
 ]  # fmt: skip
 

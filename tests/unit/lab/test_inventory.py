@@ -65,7 +65,7 @@ def test_a_host_s_own_setting_goes_before_the_default() -> None:
         ("hosts: {a: {address: x, password: x}}", "hosts.a.password: there is no such field"),
         ("host_keys: no\nhosts: {a: {address: x}}", "lab.yaml:1: host_keys: expected a string"),
         ("host_keys: ignore\nhosts: {a: {address: x}}", "'ignore' is not one of 'strict', 'accept-new'"),
-        ("connect_timeout: 0\nhosts: {a: {address: x}}", "lab.yaml:1: connect_timeout: this is a number of seconds"),
+        ("connect_timeout: 0\nhosts: {a: {address: x}}", "lab.yaml:1: connect_timeout: this must be a number"),
         ("silence_timeout: .inf\nhosts: {a: {address: x}}", "silence_timeout"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from vmsandbox import process
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.process import TOOLS, Account, Confinement, Limits, apparmor
+from vmsandbox.process import TOOLS, Account, Confinement, Limits
 from vmsandbox.process.confinement import unprotected
 
 GOLDEN = {
@@ -57,7 +57,7 @@ def test_a_helper_gets_its_apparmor_profile_where_the_kernel_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: str, given: bool
 ) -> None:
     confinement = Confinement(profile=profile)
-    monkeypatch.setattr(apparmor, "_PROFILES", tmp_path / "profiles")
+    monkeypatch.setattr("vmsandbox.process.confinement._PROFILES", tmp_path / "profiles")
     plain = Confinement().wrap(["tool"])
     assert confinement.wrap(["tool"]) == plain
     (tmp_path / "profiles").write_text(PROFILES)

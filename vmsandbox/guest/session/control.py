@@ -14,7 +14,7 @@ from vmsandbox.guest.session import features
 from vmsandbox.guest.session.handshake import Greet
 from vmsandbox.guest.session.requests import Requests, outcome
 from vmsandbox.guest.session.untrusted_text import first_line
-from vmsandbox.guest.transport import Connection, Transport
+from vmsandbox.guest.transport import GuestConnection, Transport
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
 from vmsandbox.protocol.messages import AGENT_FRAME, CONTROL_PORT, Envelope, HelloReply, Kind, Request
@@ -40,7 +40,7 @@ class Goodbye(Unavailable):
 class Control:
     """A connection whose hello is done. `run` receives; `call` may be awaited by any number of tasks."""
 
-    def __init__(self, transport: Transport, connection: Connection, peer: HelloReply, share: TimeShare) -> None:
+    def __init__(self, transport: Transport, connection: GuestConnection, peer: HelloReply, share: TimeShare) -> None:
         """`open` calls this."""
         self.peer = peer
         self._transport = transport
@@ -64,7 +64,7 @@ class Control:
         """
         try:
             async with asyncio.timeout(DIAL_TIMEOUT):
-                connection = Connection(*await transport.dial(CONTROL_PORT), AGENT_FRAME, share)
+                connection = GuestConnection(*await transport.dial(CONTROL_PORT), AGENT_FRAME, share)
         except TimeoutError:
             raise Unavailable(f"the guest did not take a connection within {DIAL_TIMEOUT:g} s") from None
         try:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.guest.session.untrusted_text import first_line
-from vmsandbox.guest.transport import Connection
+from vmsandbox.guest.transport import GuestConnection
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
 from vmsandbox.protocol.messages import Hello, HelloProof, HelloReply
@@ -14,11 +14,11 @@ from vmsandbox.protocol.secret import End, prove, proves
 HELLO_TIMEOUT = 10.0
 """Seconds in which the agent has to answer."""
 
-Greet = Callable[[Connection], Awaitable[HelloReply]]
+Greet = Callable[[GuestConnection], Awaitable[HelloReply]]
 """Says hello on a new connection, as `exchange_hellos`."""
 
 
-async def exchange_hellos(connection: Connection, hello: Hello, secret: bytes = b"") -> HelloReply:
+async def exchange_hellos(connection: GuestConnection, hello: Hello, secret: bytes = b"") -> HelloReply:
     """Say hello on a new connection and return what the agent says of itself.
 
     Args:
@@ -48,7 +48,7 @@ async def exchange_hellos(connection: Connection, hello: Hello, secret: bytes = 
     return reply
 
 
-async def _prove(connection: Connection, hello: Hello, reply: HelloReply, secret: bytes) -> None:
+async def _prove(connection: GuestConnection, hello: Hello, reply: HelloReply, secret: bytes) -> None:
     """Check the agent's proof before giving ours."""
     if not proves(reply.proof, secret, End.AGENT, hello.nonce, reply.nonce):
         raise FailedPrecondition(

@@ -28,7 +28,7 @@ from vmsandbox.guest.session.control import Control, Goodbye
 from vmsandbox.guest.session.dialing import dial_until_answered, dial_within
 from vmsandbox.guest.session.events import EventHandler, EventPump
 from vmsandbox.guest.session.handshake import exchange_hellos
-from vmsandbox.guest.transport import Connection, Transport, TransportBroken
+from vmsandbox.guest.transport import GuestConnection, Transport, TransportBroken
 from vmsandbox.protocol.messages import VERSIONS, Hello, HelloReply, Request
 from vmsandbox.protocol.secret import random_bytes
 
@@ -100,7 +100,7 @@ class Session:
         self._reason: VmsandboxError | None = None
         self._task: asyncio.Task[None] | None = None
         self._ending = False
-        self._streams: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._streams: weakref.WeakSet[GuestConnection] = weakref.WeakSet()
         self._dialling: set[asyncio.Timeout] = set()
 
     @property
@@ -185,7 +185,7 @@ class Session:
             finally:
                 self._dialling.discard(timeout)
 
-    def own(self, connection: Connection) -> Connection:
+    def own(self, connection: GuestConnection) -> GuestConnection:
         """A connection for a stream, which stays its user's to close: `end` breaks it off."""
         self._streams.add(connection)
         return connection
@@ -238,7 +238,7 @@ class Session:
             raise FailedPrecondition(f"the session with {self.name} is {self._state.value}")
         self._set(RunState.CONNECTING)
 
-    async def _greet(self, connection: Connection) -> HelloReply:
+    async def _greet(self, connection: GuestConnection) -> HelloReply:
         nonce = random_bytes().hex() if self._secret else ""
         hello = Hello(VERSIONS, self._build, self._pump.acknowledged, nonce)
         return await exchange_hellos(connection, hello, self._secret)

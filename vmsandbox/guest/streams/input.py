@@ -14,7 +14,7 @@ from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError, explained
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.streams.opening import Reopening
-from vmsandbox.guest.transport import Connection
+from vmsandbox.guest.transport import GuestConnection
 from vmsandbox.protocol.framing import STREAM_CHUNK, ProtocolError, pack
 
 WINDOW = 256 * 1024
@@ -26,7 +26,7 @@ _OFFSET = struct.Struct(">Q")
 class InputStream:
     """A context that runs one task, which delivers what is written. There is one writer of an input at a time."""
 
-    def __init__(self, name: str, session: Session, open_once: Callable[[], Awaitable[Connection]]) -> None:
+    def __init__(self, name: str, session: Session, open_once: Callable[[], Awaitable[GuestConnection]]) -> None:
         """`GuestClient.input` calls this."""
         self._name = name
         self._reopening = Reopening(name, session, open_once)
@@ -98,7 +98,7 @@ class InputStream:
             self._failure = explained(error)
         await self._notify()
 
-    async def _deliver_on(self, connection: Connection) -> None:
+    async def _deliver_on(self, connection: GuestConnection) -> None:
         try:
             await self._take_acknowledgement(connection)
             self._sent = self._start
@@ -111,7 +111,7 @@ class InputStream:
         finally:
             await connection.aclose()
 
-    async def _send(self, connection: Connection) -> None:
+    async def _send(self, connection: GuestConnection) -> None:
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._unsent() or self._finished)
@@ -127,7 +127,7 @@ class InputStream:
         index = self._sent - self._start
         return bytes(self._buffer[index : index + STREAM_CHUNK])
 
-    async def _take_acknowledgement(self, connection: Connection) -> None:
+    async def _take_acknowledgement(self, connection: GuestConnection) -> None:
         payload = await connection.receive()
         if payload is None:
             raise ConnectionResetError("the guest ended it")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from vmsandbox.errors import DeadlineExceeded, Unavailable, VmsandboxError
 from vmsandbox.guest.session import RunState, Session
-from vmsandbox.guest.transport import Connection
+from vmsandbox.guest.transport import GuestConnection
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.framing import STREAM_CHUNK, pack_json
 from vmsandbox.protocol.messages import STREAM_PORT, OpenPort, OpenStream
@@ -25,7 +25,7 @@ streams that have given something: a guest can end each after one byte."""
 _SOON = 10.0
 
 
-async def open_stream(session: Session, request: OpenStream | OpenPort) -> Connection:
+async def open_stream(session: Session, request: OpenStream | OpenPort) -> GuestConnection:
     """A connection that carries the stream asked for; the caller closes it.
 
     Raises:
@@ -39,7 +39,7 @@ async def open_stream(session: Session, request: OpenStream | OpenPort) -> Conne
     try:
         async with session.within(OPEN_DEADLINE):
             dialled = await session.transport.dial(STREAM_PORT)
-            connection = session.own(Connection(*dialled, STREAM_CHUNK, share))
+            connection = session.own(GuestConnection(*dialled, STREAM_CHUNK, share))
     except TimeoutError:
         if session.state is RunState.CLOSED:
             raise await session.wait_closed() from None
@@ -53,7 +53,7 @@ async def open_stream(session: Session, request: OpenStream | OpenPort) -> Conne
 class Reopening:
     """Opens a stream as often as it is lost, until the session is closed or the stream cannot be opened."""
 
-    def __init__(self, name: str, session: Session, open_once: Callable[[], Awaitable[Connection]]) -> None:
+    def __init__(self, name: str, session: Session, open_once: Callable[[], Awaitable[GuestConnection]]) -> None:
         """`open_once` opens the stream at the position it has reached."""
         self._name = name
         self._session = session
@@ -62,7 +62,7 @@ class Reopening:
         self._losses = 0
         self._lost_at = -math.inf
 
-    async def open(self) -> Connection:
+    async def open(self) -> GuestConnection:
         """A connection; the caller closes it.
 
         Raises:

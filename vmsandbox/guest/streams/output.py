@@ -15,7 +15,7 @@ from typing import Self
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.streams.opening import Reopening
-from vmsandbox.guest.transport import Connection
+from vmsandbox.guest.transport import GuestConnection
 from vmsandbox.protocol.framing import STREAM_CHUNK, ProtocolError, pack
 
 PIECE = 64 * 1024
@@ -35,7 +35,7 @@ class OutputStream:
     """
 
     def __init__(
-        self, name: str, session: Session, open_at: Callable[[int], Awaitable[Connection]], offset: int
+        self, name: str, session: Session, open_at: Callable[[int], Awaitable[GuestConnection]], offset: int
     ) -> None:
         """`GuestClient.output` calls this; `open_at` opens the stream at a position."""
         self.offset = offset
@@ -43,7 +43,7 @@ class OutputStream:
         self.acknowledged = offset
         self._open_at = open_at
         self._reopening = Reopening(name, session, self._open)
-        self._connection: Connection | None = None
+        self._connection: GuestConnection | None = None
         self._skip = 0
         self._ended = False
         self._waiting_since: float | None = None
@@ -114,7 +114,7 @@ class OutputStream:
             with contextlib.suppress(ProtocolError):
                 self._connection.send_soon(pack(_OFFSET.pack(self.acknowledged)))
 
-    async def _open(self) -> Connection:
+    async def _open(self) -> GuestConnection:
         position = self.acknowledged
         connection = await self._open_at(position)
         self._skip = self.offset - position
@@ -122,7 +122,7 @@ class OutputStream:
             connection.send_soon(pack(_OFFSET.pack(self.acknowledged)))
         return connection
 
-    async def _receive(self, connection: Connection) -> bytes:
+    async def _receive(self, connection: GuestConnection) -> bytes:
         """New bytes, perhaps none. Raises ConnectionError at an end that is not the stream's."""
         self._waiting_since = time.monotonic()
         try:
@@ -158,7 +158,7 @@ class OutputStream:
 class PortStream:
     """Bytes to and from a port. It ends with its connection; TCP's peers deal with that themselves."""
 
-    def __init__(self, name: str, connection: Connection) -> None:
+    def __init__(self, name: str, connection: GuestConnection) -> None:
         """`GuestClient.port` calls this, and owns the connection."""
         self._name = name
         self._connection = connection
@@ -203,7 +203,7 @@ class PortStream:
             raise Unavailable(f"{self._name}: the connection broke: {error}") from None
 
 
-async def _await_end(connection: Connection) -> None:
+async def _await_end(connection: GuestConnection) -> None:
     """Wait until the agent ends a stream that it knows to be finished; closing first could cut off what it reads."""
     with contextlib.suppress(TimeoutError, OSError, ProtocolError):
         async with asyncio.timeout(_FAREWELL):

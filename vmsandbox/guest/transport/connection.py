@@ -57,7 +57,7 @@ class Transport(Protocol):
         ...
 
 
-class Connection:
+class GuestConnection:
     """Frames on a dialled connection, which it owns. One task may receive, any may send."""
 
     def __init__(
@@ -152,9 +152,9 @@ class Connection:
 
 
 @contextlib.asynccontextmanager
-async def dialled(transport: Transport, port: int, limit: int = MAX_FRAME) -> AsyncIterator[Connection]:
-    """A `Connection` to a port of the guest, closed when the context is left. Raises as `Transport.dial`."""
-    connection = Connection(*await transport.dial(port), limit)
+async def dialled(transport: Transport, port: int, limit: int = MAX_FRAME) -> AsyncIterator[GuestConnection]:
+    """A `GuestConnection` to a port of the guest, closed when the context is left. Raises as `Transport.dial`."""
+    connection = GuestConnection(*await transport.dial(port), limit)
     try:
         yield connection
     finally:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.pod.api.pod import ConfigMap, Pod, Secret
-from vmsandbox.typed_yaml import Node, decode, read
+from vmsandbox.typed_yaml import YamlNode, decode, read
 
 T = TypeVar("T", ConfigMap, Secret)
 
@@ -46,7 +46,7 @@ def read_manifest(files: Sequence[tuple[str, str]]) -> Manifest:
     return Manifest(pods[0], config_maps, _named([found for found in objects if isinstance(found, Secret)]))
 
 
-def _object(node: Node) -> Pod | ConfigMap | Secret:
+def _object(node: YamlNode) -> Pod | ConfigMap | Secret:
     if not isinstance(node.value, dict):
         raise node.error("expected a mapping: an object of Kubernetes")
     kind = decode(str, node.of("kind"))

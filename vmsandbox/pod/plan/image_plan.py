@@ -8,7 +8,7 @@ from vmsandbox.images import Reference
 from vmsandbox.model import RegistryAuth
 from vmsandbox.pod.api import Manifest, PullPolicy, Secret
 from vmsandbox.pod.plan.variables import missing
-from vmsandbox.typed_yaml import Node
+from vmsandbox.typed_yaml import YamlNode
 
 _TYPES = {"kubernetes.io/dockerconfigjson": ".dockerconfigjson", "kubernetes.io/dockercfg": ".dockercfg"}
 _DOCKER_HUB = "index.docker.io"
@@ -46,7 +46,7 @@ def plan_images(manifest: Manifest) -> tuple[ImagePlan, ...]:
 _EAGERNESS = (PullPolicy.ALWAYS, PullPolicy.IF_NOT_PRESENT, PullPolicy.NEVER)
 
 
-def _plan(name: str, policy: PullPolicy | None, at: Node, auths: dict[str, RegistryAuth]) -> ImagePlan:
+def _plan(name: str, policy: PullPolicy | None, at: YamlNode, auths: dict[str, RegistryAuth]) -> ImagePlan:
     try:
         reference = Reference.parse(name)
     except InvalidArgument as error:

@@ -10,7 +10,7 @@ from vmsandbox.model import ContainerConfig, ImageConfig, PodSandboxConfig
 from vmsandbox.pod.api import Container, PodSpec
 from vmsandbox.pod.plan.container_security import with_image_user
 from vmsandbox.sandbox.spec import check_container, check_pod
-from vmsandbox.typed_yaml import Node
+from vmsandbox.typed_yaml import YamlNode
 
 _POD = {"namespaces.network": "hostNetwork", "namespaces.user": "hostUsers"}
 """Where a pod's manifest has fields of the model that it calls otherwise."""
@@ -34,7 +34,7 @@ _MOUNTS = re.compile(r"mounts\[(\d+)\]\.?(.*)")
 def check_planned_pod(config: PodSandboxConfig, spec: PodSpec) -> None:
     """Hold a planned pod to the rules. Raises InvalidArgument, with file, line and field."""
 
-    def place(field: str) -> Node:
+    def place(field: str) -> YamlNode:
         return spec.at.of(_hostname(spec) if field == "hostname" else _POD.get(field, field.partition(".")[0]))
 
     with _placed(place):
@@ -53,7 +53,7 @@ def check_planned_container(
         spec: what the manifest says of its pod.
     """
 
-    def place(field: str) -> Node:
+    def place(field: str) -> YamlNode:
         if field in _SECURITY:
             return _security_place(_SECURITY[field], container, spec)
         if (found := _MOUNTS.match(field)) and int(found[1]) < len(container.volume_mounts):
@@ -74,14 +74,14 @@ def _hostname(spec: PodSpec) -> str:
     return "setHostnameAsFQDN" if spec.set_hostname_as_fqdn else "hostname"
 
 
-def _security_place(key: str, container: Container, spec: PodSpec) -> Node:
+def _security_place(key: str, container: Container, spec: PodSpec) -> YamlNode:
     """The container's own, or the pod's where that has what the container does not say."""
     own, shared = container.security_context.at.of(key), spec.security_context.at.of(key)
     return shared if own.value is None and shared.value is not None else own
 
 
 @contextlib.contextmanager
-def _placed(place: Callable[[str], Node]) -> Iterator[None]:
+def _placed(place: Callable[[str], YamlNode]) -> Iterator[None]:
     try:
         yield
     except (InvalidArgument, Unimplemented) as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from vmsandbox.pod.api import ResourceRequirements
 from vmsandbox.quantity import ZERO, Quantity
-from vmsandbox.typed_yaml import Node
+from vmsandbox.typed_yaml import YamlNode
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 SUBDOMAIN = re.compile(rf"(?=.{{1,253}}$){LABEL.pattern}(\.{LABEL.pattern})*")
@@ -30,7 +30,7 @@ def check_resources(resources: ResourceRequirements) -> None:
             raise resources.at.of("requests").of(name).error("it is larger than the limit")
 
 
-def check_id(at: Node, name: str, number: int | None) -> None:
+def check_id(at: YamlNode, name: str, number: int | None) -> None:
     """A user or group id; `name` is the field's, in snake_case."""
     if number is not None and not 0 <= number < 2**31:
         first, *rest = name.split("_")
@@ -38,13 +38,13 @@ def check_id(at: Node, name: str, number: int | None) -> None:
         raise at.of(key).error(f"{number} is not a user or group id")
 
 
-def matches(at: Node, pattern: re.Pattern[str], text: str) -> None:
+def matches(at: YamlNode, pattern: re.Pattern[str], text: str) -> None:
     """A name of the form that Kubernetes asks for."""
     if not pattern.fullmatch(text):
         raise at.error(f"{text[:80]!r} is not a valid name: use lower case letters, digits and -")
 
 
-def unique(names: Iterable[tuple[Node, str]], what: str) -> None:
+def unique(names: Iterable[tuple[YamlNode, str]], what: str) -> None:
     """No name twice."""
     seen: set[str] = set()
     for at, name in names:

@@ -20,7 +20,7 @@ from vmsandbox.pod.api import (
     Secret,
 )
 from vmsandbox.pod.plan.pod_facts import PodFacts
-from vmsandbox.typed_yaml import Node
+from vmsandbox.typed_yaml import YamlNode
 
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
@@ -124,12 +124,12 @@ def _values(found: ConfigMap | Secret | None) -> dict[str, bytes]:
     return found.content if found else {}
 
 
-def missing(at: Node, kind: str, name: str) -> InvalidArgument:
+def missing(at: YamlNode, kind: str, name: str) -> InvalidArgument:
     """The error for a ConfigMap or Secret that no document holds."""
     return at.error(f"there is no {kind} {name[:80]!r}", hint="add it to the file as a document of its own")
 
 
-def _text(value: bytes, at: Node) -> str:
+def _text(value: bytes, at: YamlNode) -> str:
     try:
         text = value.decode()
     except UnicodeDecodeError:

@@ -22,7 +22,7 @@ from vmsandbox.pod.api import (
 )
 from vmsandbox.pod.plan.pod_facts import PodFacts
 from vmsandbox.pod.plan.variables import expand, missing, unknown_names
-from vmsandbox.typed_yaml import Node
+from vmsandbox.typed_yaml import YamlNode
 
 DEFAULT_MODE = 0o644
 
@@ -111,7 +111,7 @@ def _plan(facts: PodFacts, volume: Volume) -> VolumePlan:
     return Files(_collected(volume.at, tuple(_files(facts, volume))))
 
 
-def _collected(at: Node, files: Sequence[tuple[str, File]]) -> dict[str, File]:
+def _collected(at: YamlNode, files: Sequence[tuple[str, File]]) -> dict[str, File]:
     """One tree; a path that is a file to one and a directory to another is an error."""
     tree = dict(files)
     for path in tree:
@@ -159,14 +159,14 @@ def _of_projection(facts: PodFacts, source: ProjectedSource, mode: int | None) -
     yield from _of_content(projection.at, content, projection.items, mode, projection.optional)
 
 
-def _content(at: Node, kind: str, name: str, found: ConfigMap | Secret | None, optional: bool) -> dict[str, bytes]:
+def _content(at: YamlNode, kind: str, name: str, found: ConfigMap | Secret | None, optional: bool) -> dict[str, bytes]:
     if found is None and not optional:
         raise missing(at, kind, name)
     return found.content if found else {}
 
 
 def _of_content(
-    at: Node, content: dict[str, bytes], items: Sequence[KeyToPath], default_mode: int | None, optional: bool
+    at: YamlNode, content: dict[str, bytes], items: Sequence[KeyToPath], default_mode: int | None, optional: bool
 ) -> Iterator[tuple[str, File]]:
     mode = _mode(at.of("defaultMode"), default_mode, DEFAULT_MODE)
     if not items:
@@ -197,13 +197,13 @@ def _of_downward(
         yield _path(item.at.of("path"), item.path), File(text.encode(), mode)
 
 
-def _mode(at: Node, mode: int | None, default: int) -> int:
+def _mode(at: YamlNode, mode: int | None, default: int) -> int:
     if mode is not None and not 0 <= mode <= 0o777:
         raise at.error("a mode is between 0 and 0777 (decimal 511)")
     return default if mode is None else mode
 
 
-def _path(at: Node, path: str) -> str:
+def _path(at: YamlNode, path: str) -> str:
     """A path below the volume, in the form in which equal paths are equal."""
     parts = path.split("/")
     if not path or ".." in parts or path.startswith(("/", "..")) or "\0" in path:
