@@ -226,6 +226,19 @@ def test_a_pod_runs_there_and_ctrl_c_stops_it_there(lab: Lab) -> None:
     assert re.search("^(alpha|beta|gamma): running the pod$", short.stderr, re.M)
 
 
+def test_ctrl_c_ends_what_runs_on_all_hosts_and_each_has_its_line(lab: Lab) -> None:
+    gamma = lab.of(lab.hosts.gamma)
+    (gamma / "held").unlink(missing_ok=True)
+    (gamma / "hold").touch()
+    up = lab.start("-H", "gamma", "up", "--checkout", "checkout")
+    eventually((gamma / "held").exists)
+    up.send_signal(signal.SIGINT)
+    ended = done(up)
+    (gamma / "hold").unlink()
+    assert ended.returncode == 130
+    assert ended.stderr.endswith("gamma: FAILED: stopped\n"), ended.stderr
+
+
 def test_exec_and_logs_find_the_host_that_has_the_pod(lab: Lab) -> None:
     (lab.of(lab.hosts.beta) / "pods").mkdir()
     (lab.of(lab.hosts.beta) / "pods/web").touch()

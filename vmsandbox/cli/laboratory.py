@@ -51,6 +51,7 @@ class Laboratory:
                     raise
                 continue
             if fleet.stopping.asked:
+                _tell(done if isinstance(done, tuple) else ())
                 raise asyncio.CancelledError
             return done
 
@@ -75,11 +76,16 @@ def say(host: str, line: str) -> None:
 
 def conclude(outcomes: "Sequence[Outcome[Any]]") -> None:
     """Say what came of it on each host; end the process where it failed on one."""
+    _tell(outcomes)
+    if any(outcome.error for outcome in outcomes):
+        raise SystemExit(execution.FAILED)
+
+
+def _tell(outcomes: "Sequence[Outcome[Any]]") -> None:
     for outcome in outcomes:
         if outcome.error is None:
-            say(outcome.host.name, f"ok: {outcome.value} ({outcome.seconds:.0f} s)")
+            told = outcome.value if isinstance(outcome.value, str) else "done"
+            say(outcome.host.name, f"ok: {told} ({outcome.seconds:.0f} s)")
         else:
             hint = f"; try: {outcome.error.hint}" if outcome.error.hint else ""
             say(outcome.host.name, f"FAILED: {outcome.error}{hint}")
-    if any(outcome.error for outcome in outcomes):
-        raise SystemExit(execution.FAILED)
