@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.fakes.host import MIB, FakeTransports, FakeWorld, app, pod
 from tests.fakes.transport import UnixTransport
-from vmsandbox.cri.server import Node, serving
+from vmsandbox.cri.server import NodeInfo, serving
 from vmsandbox.model import PodSandboxConfig
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State
@@ -70,7 +70,7 @@ async def main(directory: Path, flood: str, pods: int) -> None:
     transports = world.transports = Processes(directory / "a")
     ready = asyncio.get_running_loop().create_future()
     ready.set_result(None)
-    node = Node(("",), lambda: ready, directory / "lib")  # type: ignore[arg-type, return-value]
+    node = NodeInfo(("",), lambda: ready, directory / "lib")  # type: ignore[arg-type, return-value]
     with State(directory / "state.db") as state:
         async with RuntimeService(world.host(state, memory_budget=100_000 * MIB)).running() as service:
             quiet = await container(service, pod("quiet"))

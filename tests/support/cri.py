@@ -13,7 +13,7 @@ from tests.fakes.runtime import FakeImages, FakeRuntime
 from vmsandbox.config import MACHINE_HANDLER, DelegateConfig
 from vmsandbox.cri.client import CriClient
 from vmsandbox.cri.delegation.router import delegating
-from vmsandbox.cri.server import Node, StreamingUrls, serving
+from vmsandbox.cri.server import NodeInfo, StreamingUrls, serving
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import Image, ImageConfig
 
@@ -75,7 +75,9 @@ async def served(
         if errors:
             raise errors[0]
 
-    node = Node(("", "small", MACHINE_HANDLER), network_ready, directory / "sandboxes", {"state_directory": directory})
+    node = NodeInfo(
+        ("", "small", MACHINE_HANDLER), network_ready, directory / "sandboxes", {"state_directory": directory}
+    )
     path = directory / "cri.sock"
     async with (
         delegating(delegate or DelegateConfig(), runtime) as delegation,

@@ -13,7 +13,7 @@ from vmsandbox.cli import execution
 from vmsandbox.cli.options import Global
 from vmsandbox.config import Config
 from vmsandbox.cri.delegation import delegating
-from vmsandbox.cri.server import Node, serving
+from vmsandbox.cri.server import NodeInfo, serving
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import claim_daemon
@@ -38,7 +38,7 @@ async def _serve(config: Config) -> None:
         service = RuntimeService(host)
         service.recover()
         await stack.enter_async_context(service.running())
-        node = Node(
+        node = NodeInfo(
             handlers=config.machine_handlers,
             network_ready=host.network.ready,
             containers_directory=instance.persistent,

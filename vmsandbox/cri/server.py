@@ -15,13 +15,13 @@ from cri_api.v1 import api_pb2_grpc
 from vmsandbox import log
 from vmsandbox.cri import CHANNEL_OPTIONS
 from vmsandbox.cri.guard import Guard
-from vmsandbox.cri.servicer import ImageServicer, Node, RuntimeServicer, StreamingUrls
+from vmsandbox.cri.servicer import ImageServicer, NodeInfo, RuntimeServicer, StreamingUrls
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vmsandbox.fs import PASSABLE, make_missing, set_mode
 from vmsandbox.fs.locks import try_locked
 from vmsandbox.service import RuntimeService
 
-__all__ = ["Node", "StreamingUrls", "serving"]
+__all__ = ["NodeInfo", "StreamingUrls", "serving"]
 
 _log = log.get(__name__)
 
@@ -33,7 +33,7 @@ _LONGEST_PATH = 107
 async def serving(
     service: RuntimeService,
     path: Path,
-    node: Node,
+    node: NodeInfo,
     streaming: StreamingUrls | None = None,
     delegation: grpc.aio.ServerInterceptor | None = None,
     *,

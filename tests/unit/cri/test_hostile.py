@@ -9,7 +9,7 @@ from tests.fakes.host import FakeWorld, app, pod
 from tests.fakes.hostile_agent import HUGE, misbehave
 from tests.support.waiting import until
 from tests.unit.sandbox.lifecycle.test_recovery import daemon
-from vmsandbox.cri.server import Node, serving
+from vmsandbox.cri.server import NodeInfo, serving
 from vmsandbox.errors import Unavailable
 from vmsandbox.protocol.messages import Created, ProcessUser
 from vmsandbox.sandbox.lifecycle import sandbox
@@ -29,7 +29,7 @@ async def test_numbers_beyond_all_bounds_end_nobodys_events_and_spoil_no_status(
     path = world.directory / "cri.sock"
     async with (
         daemon(world) as service,
-        serving(service, path, Node(("",), ready, world.directory / "lib"), grace=0),
+        serving(service, path, NodeInfo(("",), ready, world.directory / "lib"), grace=0),
         grpc.aio.insecure_channel(f"unix:{path}") as channel,
     ):
         stub = api_pb2_grpc.RuntimeServiceStub(channel)

@@ -16,7 +16,7 @@ from tests.fakes.runtime import FakeImages, FakeRuntime
 from tests.support.cri import served
 from vmsandbox.cri import MESSAGE_LIMIT
 from vmsandbox.cri.client import connected
-from vmsandbox.cri.server import Node, serving
+from vmsandbox.cri.server import NodeInfo, serving
 from vmsandbox.errors import Cancelled, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 
 
@@ -26,7 +26,7 @@ async def always() -> None:
 
 def server(tmp_path, path=None, **options):
     runtime = FakeRuntime(FakeImages(tmp_path))
-    return serving(runtime, path or tmp_path / "cri.sock", Node(("",), always, tmp_path), grace=0, **options)
+    return serving(runtime, path or tmp_path / "cri.sock", NodeInfo(("",), always, tmp_path), grace=0, **options)
 
 
 async def version(path):

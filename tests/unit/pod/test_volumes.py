@@ -10,7 +10,7 @@ from tests.support.manifests import plan
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import Image, Mount, PropagationMode
 from vmsandbox.pod.plan.volume_plan import File
-from vmsandbox.pod.run.files import Owner, write_files
+from vmsandbox.pod.run.files import VolumeOwner, write_files
 from vmsandbox.pod.run.mounting import PodMounts
 from vmsandbox.pod.run.subpath import open_below
 from vmsandbox.pod.run.volumes import PodDirectories, PodVolumes
@@ -29,7 +29,7 @@ def path_of(descriptor: int) -> str:
 
 class TestFiles:
     def test_files_are_reached_through_links_and_have_their_modes(self, tmp_path):
-        write_files(tmp_path, {"a": File(b"1", 0o400), "d/e/f": File(b"2", 0o755)}, Owner())
+        write_files(tmp_path, {"a": File(b"1", 0o400), "d/e/f": File(b"2", 0o755)}, VolumeOwner())
         assert (tmp_path / "a").read_bytes() == b"1"
         assert (tmp_path / "d/e/f").read_bytes() == b"2"
         assert os.readlink(tmp_path / "a") == "..data/a"
@@ -41,15 +41,15 @@ class TestFiles:
         )
 
     def test_what_is_written_again_replaces_all_of_it(self, tmp_path):
-        write_files(tmp_path, {"a": File(b"1", 0o644), "b": File(b"1", 0o644)}, Owner())
-        write_files(tmp_path, {"a": File(b"2", 0o644), "c": File(b"2", 0o644)}, Owner())
+        write_files(tmp_path, {"a": File(b"1", 0o644), "b": File(b"1", 0o644)}, VolumeOwner())
+        write_files(tmp_path, {"a": File(b"2", 0o644), "c": File(b"2", 0o644)}, VolumeOwner())
         visible = {path.name: path.read_bytes() for path in tmp_path.iterdir() if not path.name.startswith("..")}
         assert visible == {"a": b"2", "c": b"2"}
         assert len(list(tmp_path.glob("..[0-9]*"))) == 1
 
     def test_a_reader_sees_one_version_or_the_other(self, tmp_path):
         """All files through one look at `..data`, as an application that watches it does."""
-        write_files(tmp_path, {name: File(b"0", 0o644) for name in "ab"}, Owner())
+        write_files(tmp_path, {name: File(b"0", 0o644) for name in "ab"}, VolumeOwner())
         torn, stop = [], threading.Event()
 
         def read() -> None:
@@ -67,13 +67,13 @@ class TestFiles:
         reader = threading.Thread(target=read)
         reader.start()
         for number in range(50):
-            write_files(tmp_path, {name: File(str(number).encode(), 0o644) for name in "ab"}, Owner())
+            write_files(tmp_path, {name: File(str(number).encode(), 0o644) for name in "ab"}, VolumeOwner())
         stop.set()
         reader.join()
         assert not torn
 
     def test_no_files_is_an_empty_volume(self, tmp_path):
-        write_files(tmp_path, {}, Owner())
+        write_files(tmp_path, {}, VolumeOwner())
         assert [path.name for path in tmp_path.iterdir() if not path.name.startswith("..")] == []
 
 
@@ -94,7 +94,7 @@ class TestSubPaths:
             open_below(tmp_path, "new", create=False)
 
     def test_links_within_the_volume_are_followed(self, tmp_path):
-        write_files(tmp_path, {"app/settings": File(b"1", 0o644)}, Owner())
+        write_files(tmp_path, {"app/settings": File(b"1", 0o644)}, VolumeOwner())
         opened = open_below(tmp_path, "app/settings", create=False)
         assert Path(path_of(opened)).read_bytes() == b"1"
 

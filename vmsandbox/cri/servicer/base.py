@@ -11,6 +11,7 @@ from cri_api.v1 import api_pb2 as api
 from vmsandbox import log
 from vmsandbox.cri.convert import container_status_to_cri
 from vmsandbox.cri.servicer import ids
+from vmsandbox.errors import Unimplemented
 from vmsandbox.model import AttachRequest, ContainerStatus, ExecRequest, PortForwardRequest, SandboxStatus
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.service import RuntimeService
@@ -28,7 +29,7 @@ The protocol's bounds keep such values out; a record that an older version wrote
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class NodeInfo:
     """The node's description and state, as far as the CRI asks for them."""
 
     handlers: tuple[str, ...]
@@ -59,10 +60,17 @@ class Servicer:
     """One family of calls; it owns nothing."""
 
     service: RuntimeService
-    node: Node
+    node: NodeInfo
     streaming: StreamingUrls | None
     ending: asyncio.Future[BaseException]
     """Comes when the server is to end: what a call that never ends by itself is to raise."""
+
+    @property
+    def urls(self) -> StreamingUrls:
+        """Return the source of the URLs of streams. Raises Unimplemented: this server was started without streaming."""
+        if self.streaming is None:
+            raise Unimplemented("this server was started without streaming")
+        return self.streaming
 
     def sandbox_id(self, text: str) -> str:
         """See `ids.resolve`."""

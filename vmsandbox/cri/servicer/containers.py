@@ -17,7 +17,7 @@ from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import ids
 from vmsandbox.cri.servicer.base import Servicer, told
 from vmsandbox.errors import InvalidArgument, Unimplemented
-from vmsandbox.model import ContainerStatus
+from vmsandbox.model import AttachRequest, ContainerStatus, ExecRequest
 
 
 class ContainerServicer(Servicer):
@@ -82,6 +82,29 @@ class ContainerServicer(Servicer):
         container_id = self.container_id(request.container_id)
         result = await self.service.exec_sync(container_id, tuple(request.cmd), request.timeout)
         return api.ExecSyncResponse(stdout=result.stdout, stderr=result.stderr, exit_code=result.exit_code)
+
+    async def Exec(self, request: api.ExecRequest, _: Context) -> api.ExecResponse:
+        """A URL at which a command runs."""
+        wanted = ExecRequest(
+            self.container_id(request.container_id),
+            tuple(request.cmd),
+            tty=request.tty,
+            stdin=request.stdin,
+            stdout=request.stdout,
+            stderr=request.stderr,
+        )
+        return api.ExecResponse(url=self.urls.exec_url(wanted))
+
+    async def Attach(self, request: api.AttachRequest, _: Context) -> api.AttachResponse:
+        """A URL at which the container's own streams are."""
+        wanted = AttachRequest(
+            self.container_id(request.container_id),
+            tty=request.tty,
+            stdin=request.stdin,
+            stdout=request.stdout,
+            stderr=request.stderr,
+        )
+        return api.AttachResponse(url=self.urls.attach_url(wanted))
 
     async def CheckpointContainer(
         self, request: api.CheckpointContainerRequest, _: Context

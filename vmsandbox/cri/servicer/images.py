@@ -8,7 +8,7 @@ from cri_api.v1 import api_pb2_grpc
 from vmsandbox.cri.convert import image_spec_document, image_to_cri, registry_auth_from_cri
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import filesystem
-from vmsandbox.cri.servicer.base import Node
+from vmsandbox.cri.servicer.base import NodeInfo
 from vmsandbox.errors import InvalidArgument, Unavailable
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.images import ImageStore, Reference
@@ -20,7 +20,7 @@ _DOCKER_HUB = {"index.docker.io", "registry-1.docker.io"}
 class ImageServicer(api_pb2_grpc.ImageServiceServicer):
     """runtime.v1.ImageService, in front of the image store, which is the caller's."""
 
-    def __init__(self, images: ImageStore, node: Node) -> None:
+    def __init__(self, images: ImageStore, node: NodeInfo) -> None:
         """Serve the images of a store."""
         self._images = images
         self._node = node

@@ -16,10 +16,8 @@ from vmsandbox.cri.convert import event_to_cri
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer.base import UNTELLABLE, Servicer
 from vmsandbox.cri.servicer.containers import ContainerServicer
-from vmsandbox.cri.servicer.metrics import MetricServicer
 from vmsandbox.cri.servicer.sandboxes import SandboxServicer
-from vmsandbox.cri.servicer.statistics import StatisticsServicer
-from vmsandbox.cri.servicer.streams import StreamServicer
+from vmsandbox.cri.servicer.statistics import MetricServicer, StatisticsServicer
 from vmsandbox.errors import InvalidArgument, NotFound, VmsandboxError
 from vmsandbox.model import ContainerEvent, SandboxStatus
 
@@ -123,7 +121,6 @@ class RuntimeServicer(
     RuntimeInfoServicer,
     SandboxServicer,
     ContainerServicer,
-    StreamServicer,
     StatisticsServicer,
     MetricServicer,
     api_pb2_grpc.RuntimeServiceServicer,

@@ -17,7 +17,7 @@ from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import ids
 from vmsandbox.cri.servicer.base import Servicer, told
 from vmsandbox.errors import Unimplemented
-from vmsandbox.model import SandboxState, SandboxStatus
+from vmsandbox.model import PortForwardRequest, SandboxState, SandboxStatus
 
 
 class SandboxServicer(Servicer):
@@ -53,6 +53,11 @@ class SandboxServicer(Servicer):
         made = (each for each in self.service.list_pod_sandboxes() if each.state is not SandboxState.STARTING)
         items = told(sandbox_item_to_cri, made)
         return api.ListPodSandboxResponse(items=[item for item in items if _passes(request.filter, item)])
+
+    async def PortForward(self, request: api.PortForwardRequest, _: Context) -> api.PortForwardResponse:
+        """A URL at which ports of the sandbox are reached."""
+        wanted = PortForwardRequest(self.sandbox_id(request.pod_sandbox_id), tuple(request.port))
+        return api.PortForwardResponse(url=self.urls.portforward_url(wanted))
 
     async def UpdatePodSandboxResources(
         self, request: api.UpdatePodSandboxResourcesRequest, _: Context

@@ -1,5 +1,6 @@
-"""The calls for statistics of sandboxes and containers."""
+"""The calls for statistics of sandboxes and containers, and for metrics (the kubelet's /metrics/cadvisor)."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -8,9 +9,10 @@ from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import container_stats_to_cri, sandbox_stats_to_cri
 from vmsandbox.cri.interceptor import Context
+from vmsandbox.cri.metrics import MeasuredContainer, descriptors, pod_metrics
 from vmsandbox.cri.servicer import filesystem, ids
 from vmsandbox.cri.servicer.base import Servicer
-from vmsandbox.model import ContainerStatus, SandboxStatus
+from vmsandbox.model import ContainerStatus, SandboxState, SandboxStatus
 
 
 class StatisticsServicer(Servicer):
@@ -67,6 +69,36 @@ class StatisticsServicer(Servicer):
         return [
             (each, container_stats_to_cri(each, measured[each.id], layers)) for each in chosen if each.id in measured
         ]
+
+
+class MetricServicer(Servicer):
+    """The calls about metrics. A sandbox that cannot be measured is left out, and does not fail the others."""
+
+    async def ListMetricDescriptors(
+        self, request: api.ListMetricDescriptorsRequest, _: Context
+    ) -> api.ListMetricDescriptorsResponse:
+        """Every metric there is."""
+        return api.ListMetricDescriptorsResponse(descriptors=descriptors())
+
+    async def ListPodSandboxMetrics(
+        self, request: api.ListPodSandboxMetricsRequest, _: Context
+    ) -> api.ListPodSandboxMetricsResponse:
+        """The values of the sandboxes that are READY, and of their containers that run."""
+        ready = [each for each in self.service.list_pod_sandboxes() if each.state is SandboxState.READY]
+        chosen = {each.id for each in ready}
+        usages, containers = await asyncio.gather(self.service.measure_pod_sandboxes(chosen), self._measured_in(chosen))
+        interfaces = {sandbox_id: usage.interface for sandbox_id, usage in usages.items()}
+        metrics = (pod_metrics(each, interfaces.get(each.id), containers.get(each.id, ())) for each in ready)
+        return api.ListPodSandboxMetricsResponse(pod_metrics=metrics)
+
+    async def _measured_in(self, sandbox_ids: Collection[str]) -> Mapping[str, Sequence[MeasuredContainer]]:
+        """The running containers of sandboxes, by sandbox, with what they use."""
+        found: defaultdict[str, list[MeasuredContainer]] = defaultdict(list)
+        measured = await self.service.measure_containers(sandbox_ids)
+        for status in self.service.list_containers():
+            if status.id in measured:
+                found[status.sandbox_id].append(MeasuredContainer(status, measured[status.id]))
+        return found
 
 
 def _lets_through(wanted: api.PodSandboxStatsFilter, status: SandboxStatus) -> bool:

@@ -22,7 +22,7 @@ from vmsandbox.pod.plan import File, owner
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class VolumeOwner:
     """The owner of what a pod's volumes hold at first."""
 
     root: int = 0
@@ -31,7 +31,7 @@ class Owner:
     """fsGroup, as the containers know it."""
 
     @classmethod
-    def of(cls, spec: PodSpec) -> "Owner":
+    def of(cls, spec: PodSpec) -> "VolumeOwner":
         """The one that a pod asks for."""
         return cls(owner(spec), spec.security_context.fs_group)
 
@@ -54,7 +54,7 @@ class Owner:
 _DATA = "..data"
 
 
-def write_files(directory: Path, files: Mapping[str, File], owner: Owner) -> None:
+def write_files(directory: Path, files: Mapping[str, File], owner: VolumeOwner) -> None:
     """Make `directory` hold exactly these files; a reader sees meanwhile all of the old or all of the new.
 
     Args:
@@ -71,7 +71,7 @@ def write_files(directory: Path, files: Mapping[str, File], owner: Owner) -> Non
         shutil.rmtree(directory / old, ignore_errors=True)
 
 
-def _write_version(version: Path, files: Mapping[str, File], owner: Owner) -> None:
+def _write_version(version: Path, files: Mapping[str, File], owner: VolumeOwner) -> None:
     _make_directory(version, owner)
     for path, file in files.items():
         for parent in reversed(PurePosixPath(path).parents[:-1]):
@@ -80,12 +80,12 @@ def _write_version(version: Path, files: Mapping[str, File], owner: Owner) -> No
         _write(version / path, file, owner)
 
 
-def _make_directory(directory: Path, owner: Owner) -> None:
+def _make_directory(directory: Path, owner: VolumeOwner) -> None:
     directory.mkdir()
     owner.take(directory, 0o755, writable=False)
 
 
-def _write(path: Path, file: File, owner: Owner) -> None:
+def _write(path: Path, file: File, owner: VolumeOwner) -> None:
     path.touch(mode=0o600, exist_ok=False)
     path.write_bytes(file.content)
     owner.take(path, file.mode, writable=False)

@@ -21,7 +21,7 @@ from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.pod.api import EmptyDir, HostPath, HostPathType, Medium
 from vmsandbox.pod.plan import Files, PodPlan
-from vmsandbox.pod.run.files import Owner, write_files
+from vmsandbox.pod.run.files import VolumeOwner, write_files
 from vmsandbox.process import remove_tree, run
 from vmsandbox.sandbox.files import unmount_below
 
@@ -61,7 +61,7 @@ class PodVolumes:
         """
         self.plan = plan
         self.directories = directories
-        self._owner = Owner.of(plan.spec)
+        self._owner = VolumeOwner.of(plan.spec)
         self._guest_tmpfs = guest_tmpfs
         self.paths = ForeignPaths()
         """Calls on hostPaths and on files that containers write: they may hang."""
