@@ -26,7 +26,7 @@ def try_locked(path: Path) -> Iterator[bool]:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock alone, waiting in this thread: for sections of a few milliseconds, outside the event loop."""
     with _opened(path) as fd:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        wait_flock(fd)
         yield
 
 
@@ -40,6 +40,11 @@ async def locked_async(path: Path, *, shared: bool = False) -> AsyncIterator[Non
         yield
     finally:
         os.close(fd)
+
+
+def wait_flock(fd: int, *, shared: bool = False) -> None:
+    """Lock an open file, alone or shared, until its descriptor is closed; wait in this thread, as in `locked`."""
+    fcntl.flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
 
 
 def try_flock(fd: int, *, shared: bool = False) -> bool:

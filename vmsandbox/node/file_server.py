@@ -12,6 +12,7 @@ from pathlib import Path
 from vmsandbox import process
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
+from vmsandbox.fs.durable import replace_whole
 
 PLACES = (
     Path("/var/cache/vmsandbox/bin/virtiofsd"),
@@ -89,8 +90,7 @@ def launcher(server: FileServer, directory: Path) -> Path:
     if not server.is_rust:
         return server.program
     script = directory / "virtiofsd"
-    script.write_text(script_text(server.program))
-    script.chmod(0o700)
+    replace_whole(script, script_text(server.program).encode(), 0o700)
     return script
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from vmsandbox import fs
 from vmsandbox.fs import durable
-from vmsandbox.fs.locks import locked_async, try_flock
+from vmsandbox.fs.locks import locked_async, try_flock, wait_flock
 from vmsandbox.fs.opening import MEBIBYTE, read_regular
 from vmsandbox.images.rootfs import Layer, RootLimit, build_root_image
 from vmsandbox.images.store.blobs import disk_bytes, file_digest
@@ -108,7 +107,7 @@ class Roots:
         """Keep the root image from being collected, by any process, until the body ends or this process does."""
         fd = os.open(root.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
+            wait_flock(fd, shared=True)
             yield
         finally:
             os.close(fd)
