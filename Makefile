@@ -24,6 +24,7 @@ lint: setup
 	@.venv/bin/mypy
 	@.venv/bin/vulture
 	@PYTHONPATH=agent .venv/bin/lint-imports
+	@.venv/bin/python -m tests.english
 
 # What setup put into the checkout. The caches under /var/cache/vmsandbox stay: they are keyed by their inputs.
 clean:

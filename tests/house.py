@@ -49,7 +49,7 @@ class House:
     def used(self) -> dict[str, set[str]]:
         """Which modules each module uses.
 
-        A name that a package's face exports counts for the module that defines it, and exporting it is no use of it.
+        A name that a package's face exports counts for the module that defines it, and exporting it is not a use of it.
         """
         return {name: set(self._uses(module)) - {name} for name, module in self.modules.items()}
 

@@ -16,8 +16,8 @@ class VmsandboxError(Exception):
         message: what failed, with the ids it concerns; one sentence, no trailing full stop.
         hint: what the reader can do about it.
         evidence: what was seen, by title, e.g. `{"console": "last lines"}`.
-        field: the field of the model that breaks a rule, e.g. `mounts[2].propagation`. Who has read the model from a
-            file can say where the field is there.
+        field: the field of the model that breaks a rule, e.g. `mounts[2].propagation`. Code that has read the model
+            from a file can name the line of the field.
     """
 
     code: ClassVar[str] = "internal"

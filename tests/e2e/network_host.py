@@ -45,7 +45,7 @@ async def made_on_host(sandbox_id: str) -> list[str]:
 
 
 def leases_in(directory: Path) -> list[str]:
-    """The leases of host-local in a directory: its files but for those it keeps for itself."""
+    """The leases of host-local in a directory: its files except those it keeps for itself."""
     if not directory.exists():
         return []
     return [path.name for path in directory.iterdir() if path.name != "lock" and "last_reserved" not in path.name]

@@ -85,7 +85,7 @@ def test_a_pod_in_the_hosts_network_sees_what_listens_there(on_host: Container) 
         assert f"127.0.0.1:{listening.getsockname()[1]} " in on_host.output("netstat", "-ltn")
 
 
-def test_a_pod_in_the_hosts_network_is_no_machine_and_one_beside_it_is(
+def test_a_pod_in_the_hosts_network_is_not_a_machine_and_one_beside_it_is(
     on_host: Container, in_machine: Container
 ) -> None:
     assert on_host.output("uname", "-r").strip() == HOST_KERNEL

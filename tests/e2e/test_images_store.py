@@ -202,7 +202,7 @@ async def test_pinned_images_are_told_by_their_names(registry: Registry, tmp_pat
     assert store.find(names[0]) is None
 
 
-async def test_a_pinned_name_that_is_none_is_an_error(tmp_path: Path) -> None:
+async def test_a_pinned_name_that_is_not_valid_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="Not A Name"):
         await ImageStore.open(tmp_path / "store", ImagesConfig(pinned=("Not A Name",)))
 
@@ -426,7 +426,7 @@ async def test_an_image_that_has_names_already_is_called_as_it_was_loaded(store:
     assert loaded.repo_tags == ("example.org/c:3", "example.org/a:1", "example.org/b:2")
 
 
-async def test_a_bare_tag_in_a_layout_is_no_name_and_a_name_can_be_given(store: ImageStore, tmp_path: Path) -> None:
+async def test_a_bare_tag_in_a_layout_is_not_a_name_and_a_name_can_be_given(store: ImageStore, tmp_path: Path) -> None:
     built = build_image()
     layout = write_layout(tmp_path / "layout", {"latest": built})
     assert (await store.load(layout))[0].repo_tags == ()
@@ -469,7 +469,7 @@ async def test_an_archive_with_a_damaged_blob_changes_nothing(store: ImageStore,
 
 
 @pytest.mark.parametrize("data", [b"", b"no archive", b"\x1f\x8b\x08broken"])
-async def test_what_is_no_archive_is_refused(store: ImageStore, tmp_path: Path, data: bytes) -> None:
+async def test_a_file_that_is_not_an_archive_is_refused(store: ImageStore, tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
     with pytest.raises(InvalidArgument, match="file"):

@@ -182,7 +182,7 @@ def test_a_directory_that_something_is_mounted_on_is_not_what_is_mounted(
         subprocess.run(["umount", source / "a"], check=True)
 
 
-def test_what_the_host_has_mounted_meanwhile_is_there_for_who_comes_later(
+def test_what_the_host_has_mounted_meanwhile_is_there_for_later_containers(
     layout: SandboxDirectories, listing: Listing, source: Path
 ) -> None:
     whole = bound(layout, source).place

@@ -122,7 +122,7 @@ BELOW = ("pods/1234/volumes/kubernetes.io~empty-dir/cache",)
         ({"recursive_read_only": True}, ()),
     ],
 )
-async def test_the_guest_mounts_read_only_what_is_read_only_but_for_what_is_mounted_below_it(
+async def test_the_guest_mounts_read_only_what_is_read_only_except_for_what_is_mounted_below_it(
     volumes, tmp_path, pods, mount, writable
 ):
     (source,) = await volumes.prepare("c", [Mount("/data", str(tmp_path / "kubelet"), readonly=True, **mount)])

@@ -7,7 +7,7 @@ is tested against the misbehaviours that concern it, or against all:
     @pytest.mark.parametrize("name", MISBEHAVIOURS)
 
 With `python -m tests.fakes.hostile_agent SOCKET NAME...` one runs in a process of its own, behind a hybrid vsock socket
-as vhost-device-vsock has it. There it can stand before a real machine: see `HybridAgent`.
+as in vhost-device-vsock. There it can stand before a real machine: see `HybridAgent`.
 """
 
 import asyncio
@@ -194,7 +194,7 @@ MISBEHAVIOURS: Mapping[str, Misbehaviour] = {
 
 
 class HybridAgent(FakeAgent):
-    """A fake agent behind one Unix socket, as vhost-device-vsock has it: `CONNECT port`, answered by `OK`.
+    """A fake agent behind one Unix socket, as in vhost-device-vsock: `CONNECT port`, answered by `OK`.
 
     A sandbox's `vsock.sock` may be moved aside and this put in its place: the daemon, restarted, then meets a real
     machine whose agent is hostile.

@@ -56,7 +56,7 @@ class FakeImages:
 
     def find(self, name_or_id: str) -> Image | None:
         if name_or_id.isupper():
-            raise InvalidArgument(f"{name_or_id} is no name of an image")
+            raise InvalidArgument(f"{name_or_id} is not the name of an image")
         return next(
             (image for image in self.held.values() if name_or_id in (image.id, *image.repo_tags, *image.repo_digests)),
             None,

@@ -48,7 +48,7 @@ async def read(client: Client, script: str, container: str = "reader") -> str:
     return printed.decode()
 
 
-async def test_a_version_is_as_the_kubelet_has_it(client: Client) -> None:
+async def test_a_version_is_as_in_the_kubelet(client: Client) -> None:
     await client.call(version(1, {"key": "value", "certs/tls.crt": "cert"}, make=True))
     printed = await read(
         client,

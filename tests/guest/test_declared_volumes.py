@@ -73,7 +73,7 @@ async def test_a_declared_volume_has_what_the_image_has_there_and_can_be_written
     ]  # fmt: skip
 
 
-async def test_a_declared_volume_is_no_part_of_the_containers_overlay(client: Client) -> None:
+async def test_a_declared_volume_is_not_part_of_the_containers_overlay(client: Client) -> None:
     script = 'awk \'$5 == "/srv/volume" || $5 == "/" {print $5, $0 ~ / - overlay /}\' /proc/self/mountinfo'
     assert await printed(client, script, "/srv/volume") == ["/ 1", "/srv/volume 0"]
 

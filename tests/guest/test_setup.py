@@ -70,7 +70,7 @@ def test_interfaces_get_their_names_addresses_and_routes() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "10.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/x", "10.0.0.0/-1", "eth0"])
-def test_what_is_no_network_is_refused(text: str) -> None:
+def test_an_address_that_is_not_a_network_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a network address|no such prefix"):
         parse_network(text)
 

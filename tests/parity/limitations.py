@@ -13,7 +13,7 @@ _WIDTH = 125
 
 
 def updated(text: str, behaviours: Sequence[Behaviour]) -> str:
-    """The page with the section as the table has it.
+    """Return the page with the section from the table.
 
     Raises:
         ValueError: the page does not have the two markers, in their order.

@@ -1,4 +1,4 @@
-"""Files in volumes: who may make them, and what they carry beside their content."""
+"""Files in volumes: the users that may make them, and what they carry beside their content."""
 
 from tests.parity.behaviour import Behaviour
 

@@ -83,8 +83,8 @@ def predefined_group(_: Workshop, tree: Path) -> None:
 
 
 def parity(workshop: Workshop, tree: Path) -> None:
-    """What runtimes may differ in: links that lead to nothing, volumes that the image declares; and what asks of it:
-    system calls, attributes, ACLs, capabilities, users (setpriv as `as-user`, since busybox has one)."""
+    """Copy files that runtimes treat differently: links that lead to nothing, volumes that the image declares; and what
+    asks of it: system calls, attributes, ACLs, capabilities, users (setpriv as `as-user`, since busybox has one)."""
     compile_static("syscalls.c", tree / "syscalls")
     for program in ("bin/setfattr", "bin/getfattr", "bin/setfacl", "bin/getfacl", "sbin/setcap", "sbin/getcap"):
         workshop.take(f"usr/{program}", tree)

@@ -1,7 +1,7 @@
 """The registry that serves the stand-in images, and the configuration that leads their public names to it.
 
-Built once and kept under /var/cache/vmsandbox/test-images, by a key of what it is made from; package versions are no
-part of that key.
+Built once and kept under /var/cache/vmsandbox/test-images, by a key of what it is made from; package versions are
+not part of that key.
 """
 
 import contextlib

@@ -95,7 +95,7 @@ def _expression(path: str) -> str:
 
 
 def trace(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
-    """Have confined programs traced from now on; each writes into `directory`, which is everybody's.
+    """Have confined programs traced from now on; each writes into `directory`, which is open to everybody.
 
     The tracer is a grandchild (-D), so that programs keep their process ids.
     """

@@ -23,7 +23,7 @@ class LoopDevice:
         subprocess.run(["losetup", "--set-capacity", self.node], check=True)
 
     def read(self, path: str) -> str:
-        """A file of the ext4 file system on it, as the host has it; the device is not mounted."""
+        """A file of the ext4 file system on it, as on the host; the device is not mounted."""
         command = ["debugfs", "-R", f"cat {path}", str(self.file)]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 

@@ -138,5 +138,5 @@ def _wait_ready(cri: Cri, process: subprocess.Popen[bytes], directory: Path) -> 
 
 
 def _delete_bridge() -> None:
-    """The bridge plugin leaves its bridge, as every host with CNI has it."""
+    """The bridge plugin leaves its bridge, as on every host with CNI."""
     subprocess.run(["ip", "link", "delete", BRIDGE], check=False, capture_output=True)

@@ -38,7 +38,7 @@ def _processes() -> list[str]:
 
 
 def _links() -> list[str]:
-    """But for bridges, which the bridge plugin leaves as every host with CNI has it."""
+    """But for bridges, which the bridge plugin leaves as on every host with CNI."""
     names = (path for path in Path("/sys/class/net").iterdir() if not (path / "bridge").exists())
     return [f"link {path.name}" for path in names]
 

@@ -15,7 +15,7 @@ OPEN_BY_LIBVIRT = ("console.sock", "secret.sock", "lib/qemu/*", "lib/qemu/ram/*"
 
 
 def differences(places: Mapping[Place, tuple[Path, ...]], qemu_group: str = "kvm") -> list[str]:
-    """Every file and directory that another user could come by and that is not as the table has it."""
+    """Every file and directory that another user could come by and that is not as in the table."""
     expected = {path: entry for entry in (*KEPT, *OF_SANDBOXES) for path in entry.found(places)}
     tops = [*places[Place.RUN], *places[Place.STATE], *places[Place.IMAGES], *places[Place.LIBVIRT]]
     group = grp.getgrnam(qemu_group).gr_gid

@@ -32,5 +32,5 @@ async def until(look: Callable[[], T | None], timeout: float = 10) -> T:
 
 
 async def until_blocking(look: Callable[[], T | None], timeout: float = 60) -> T:
-    """As `eventually`, in a thread, while the event loop runs on: it has connections to close."""
+    """Wait like `eventually`, in a thread, while the event loop runs on: it has connections to close."""
     return await asyncio.to_thread(eventually, look, timeout)

@@ -94,7 +94,7 @@ async def test_an_error_in_ending_a_command_is_logged_and_the_command_forgotten(
         assert "was not seen to end: OverflowError('unexpected')" in caplog.text
 
 
-async def test_an_error_in_delivering_input_is_told_to_who_writes(monkeypatch):
+async def test_an_error_in_delivering_input_is_told_to_the_writer(monkeypatch):
     async def failing(_: InputStream) -> None:
         raise KeyError("unexpected")
 

@@ -75,7 +75,7 @@ def test_parsing_anything_gives_an_object_or_a_protocol_error(payload: bytes) ->
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xff", b"[]", b"1", b"null", b'"x"', b"{", b"[" * 100_000])
-def test_what_is_no_json_object_is_a_protocol_error(payload: bytes) -> None:
+def test_a_frame_that_is_not_a_json_object_is_a_protocol_error(payload: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse_json(payload)
 
@@ -105,5 +105,5 @@ def test_a_string_without_an_end_is_refused_in_no_time(string: bytes) -> None:
     assert time.process_time() - begin < 0.25
 
 
-def test_brackets_in_strings_are_no_nesting() -> None:
+def test_brackets_in_strings_are_not_nesting() -> None:
     assert parse_json(b'{"a":"' + b"[" * 100 + b'\\"{"}') == {"a": "[" * 100 + '"{'}

@@ -42,7 +42,7 @@ def test_a_quantity(text, amount):
     ["", "m", "1 Mi", "1mi", "1K", "1MI", "0x10", "1e", "1e3Mi", "--1", "1_0", "１", "1e999", "1e1000000000", "nan",
      "1.2.3", "9" * 65],
 )  # fmt: skip
-def test_what_is_no_quantity_is_refused(text):
+def test_a_text_that_is_not_a_quantity_is_refused(text):
     with pytest.raises(ValueError):
         Quantity.parse(text)
 

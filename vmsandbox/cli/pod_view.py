@@ -64,7 +64,7 @@ class LineWriter:
 
 @dataclass(slots=True)
 class PodView(PodObserver):
-    """What a person sees of a pod that runs. Standard error of a container goes to ours, all else to stdout."""
+    """The view of a running pod for a person. Standard error of a container goes to ours, all else to stdout."""
 
     names: tuple[str, ...]
     """The names of the containers; they decide how wide the column is."""

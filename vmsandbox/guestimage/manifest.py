@@ -23,7 +23,7 @@ class GuestImageManifest:
     kernel: str
     """The kernel's release, as `uname -r` prints it in the guest."""
     build: str
-    """Build id of the agent in it, compared in Hello."""
+    """Build id of the agent in it. Hello tells both ends the other's; it decides nothing."""
     command_line: str
     packages: dict[str, str]
     """Versions of the Debian packages in it."""

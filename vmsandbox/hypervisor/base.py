@@ -36,7 +36,7 @@ class GuestImage:
     root: Path
     command_line: str
     build: str
-    """Build id of the agent in it, compared in Hello."""
+    """Build id of the agent in it. Hello tells both ends the other's; it decides nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class ContainerStatus:
     finished_at: int = 0
     exit_code: int = 0
     reason: str = ""
-    """Completed, Error, OOMKilled, ContainerCannotRun or SandboxDied."""
+    """Completed, Error, OOMKilled, StartError, SandboxDied or ContainerLost."""
     message: str = ""
     log_path: str = ""
     """Absolute path of the log; empty where there is none."""

@@ -16,7 +16,7 @@ _PORT = 9000
 
 @pytest.fixture
 def teller(privileged_pod: Pod) -> Iterator[Container]:
-    """A container that may set the clock, and tells the time to who connects to it."""
+    """A container that may set the clock, and tells the time to its clients."""
     command = ("nc", "-ll", "-p", str(_PORT), "-e", "sh", "-c", _TELL_TIME)
     container = privileged_pod.start(*command, security={"privileged": True})
     yield container

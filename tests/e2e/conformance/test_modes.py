@@ -73,7 +73,7 @@ def make_set_user_id(pod: Pod, volume: Path) -> None:
 
 
 def test_set_user_id_bits_and_devices_of_a_volume_are_the_machines_in_the_pod(pod: Pod, volume: Path) -> None:
-    """They work as in a container of runc, but for the guest's kernel: its users, and its devices."""
+    """They work as in a container of runc, but in the guest's kernel: its users, and its devices."""
     script = "grep ' /v ' /proc/self/mountinfo; mknod /v/zero c 1 5 && head -c 3 /v/zero | wc -c"
     made = pod.run("sh", "-c", script, mounts=[{"container_path": "/v", "host_path": str(volume)}])
     assert "nosuid" not in made.stdout

@@ -172,7 +172,7 @@ def test_an_image_volume_that_cannot_be_is_refused(pod: Pod, image_id: str, moun
         pod.create(mounts=[image_volume(image_id, **mount)])
 
 
-def test_a_device_of_the_guest_is_had_as_far_as_permitted(pod: Pod) -> None:
+def test_a_device_of_the_guest_is_usable_as_far_as_permitted(pod: Pod) -> None:
     device = {"host_path": "/dev/kmsg", "container_path": "/dev/messages", "permissions": "r"}
     container = pod.start(devices=[device])
     assert container.output("sh", "-c", "[ -c /dev/messages ] && echo device") == "device\n"

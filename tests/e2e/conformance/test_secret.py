@@ -1,4 +1,4 @@
-"""The secret of a machine: who does not know it gets nowhere, and nothing in the machine or on the host tells it."""
+"""The secret of a machine: without it a client gets nowhere, and nothing in the machine or on the host tells it."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The security context of a container: who it is, what it may do, and what is kept from it."""
+"""The security context of a container: its user, its rights, and what is kept from it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the agent may import: it is PID 1 of a guest that has Python's standard library and nothing else."""
+"""The imports that the agent may have: it is PID 1 of a guest that has Python's standard library and nothing else."""
 
 import ast
 import sys
@@ -12,7 +12,7 @@ ALLOWED = {
     "agent/vmsandbox_agent": ("vmsandbox_agent", "vmsandbox.protocol"),
     "vmsandbox/protocol": ("vmsandbox.protocol",),
 }
-"""What is packed for the guest, and what of ours each may import beside the standard library."""
+"""The packages for the guest, and the packages of ours that each may import beside the standard library."""
 
 
 def imported(source: str) -> Iterator[str]:

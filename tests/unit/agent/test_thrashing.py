@@ -44,11 +44,11 @@ def test_a_container_that_has_memory_left_for_files_only_reads_much() -> None:
     assert first_said(looks(replace(BEFORE, limit=64 << 30, size=9 * MIB))) is None
 
 
-def test_files_that_are_read_and_do_not_hold_the_program_up_are_no_thrashing() -> None:
+def test_files_that_are_read_and_do_not_hold_the_program_up_are_not_thrashing() -> None:
     assert first_said(looks(BEFORE, faults=0)) is None
 
 
-def test_a_cache_that_is_read_now_and_then_is_no_thrashing() -> None:
+def test_a_cache_that_is_read_now_and_then_is_not_thrashing() -> None:
     assert first_said(looks(BEFORE, read_again=MIB, faults=1)) is None
 
 

@@ -158,7 +158,7 @@ __main__.main()
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
 
 
-def test_a_table_cuts_nothing_where_it_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_cuts_nothing_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with terminal.OUT.capture() as shown:
         terminal.table(("NAME", "STATE"), [("x" * 200, "[ready]"), ("y", "notready")])
     lines = shown.get().splitlines()
@@ -175,7 +175,7 @@ def test_ports_are_written_as_for_kubectl(text: str, forwarding: Forwarding) -> 
 
 
 @pytest.mark.parametrize("text", ["", "web", "80:", "0", "1:70000", "-1:80", "1:2:3"])
-def test_what_is_no_port_is_refused(text: str) -> None:
+def test_an_argument_that_is_not_a_port_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter):
         parse(text)
 

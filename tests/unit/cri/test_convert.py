@@ -391,7 +391,7 @@ def test_devices_by_cdi_are_found_in_the_field_and_in_annotations():
     assert model.annotations["cdi.k8s.io/x"] == "b.example/gpu=1,b.example/gpu=2"
 
 
-def test_absent_namespaces_are_the_pods_as_the_cri_has_it():
+def test_absent_namespaces_are_the_pods_as_in_the_cri():
     model = container_config_from_cri(container()).security.namespaces
     assert (model.pid, model.ipc, model.network) == (NamespaceMode.POD, NamespaceMode.POD, NamespaceMode.POD)
 

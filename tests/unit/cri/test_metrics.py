@@ -208,7 +208,7 @@ def test_no_limit_of_memory_is_nought() -> None:
 
 
 @pytest.mark.parametrize("quota", [0, -1])
-def test_a_cpu_quota_that_is_none_has_no_value(quota: int) -> None:
+def test_an_unlimited_cpu_quota_has_no_value(quota: int) -> None:
     assert "container_spec_cpu_quota" not in values(told(LEAST, Resources(cpu_quota=quota)))
 
 

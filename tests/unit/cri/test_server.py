@@ -1,4 +1,4 @@
-"""The socket of the CRI server: who owns it, and what happens when daemons and clients come and go."""
+"""The socket of the CRI server: its owner, and what happens when daemons and clients come and go."""
 
 import asyncio
 import contextlib
@@ -90,7 +90,7 @@ async def test_the_socket_of_a_killed_daemon_is_replaced(tmp_path):
         assert await version(tmp_path / "cri.sock")
 
 
-async def test_a_file_that_is_no_socket_is_not_removed(tmp_path):
+async def test_a_file_that_is_not_a_socket_is_not_removed(tmp_path):
     (tmp_path / "cri.sock").write_text("precious")
     with pytest.raises(FailedPrecondition, match="is not a socket"):
         async with server(tmp_path):

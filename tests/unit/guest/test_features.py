@@ -94,7 +94,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_features_beyond_their_bounds_are_no_hello(agent: FakeAgent, session: Session, name: str) -> None:
+async def test_features_beyond_their_bounds_are_not_a_hello(agent: FakeAgent, session: Session, name: str) -> None:
     agent.reply = replace(agent.reply, features=HOSTILE[name])
     async with session:
         with pytest.raises(DeadlineExceeded, match=r"the hello failed: HelloReply\.features"):

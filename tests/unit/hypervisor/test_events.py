@@ -192,7 +192,7 @@ async def test_an_end_that_nobody_saw_is_made_good_for(source: Libvirt) -> None:
     assert source.hub.running() == {"three"}
 
 
-async def test_a_removal_is_told_to_who_waits_for_that_device(source: Libvirt) -> None:
+async def test_a_removal_is_told_to_those_that_wait_for_that_device(source: Libvirt) -> None:
     with source.hub.removal("m", "disk1") as removed:
         await source.removed("m", "disk2")
         await source.removed("other", "disk1")

@@ -80,7 +80,7 @@ def test_a_machine_that_is_started_again_is_found_again(start: Start, name: str)
     assert processes.usage(name).working_set < 64 * MIB
 
 
-def test_what_is_no_qemu_is_no_machine(start: Start, name: str) -> None:
+def test_a_process_that_is_not_qemu_is_not_a_machine(start: Start, name: str) -> None:
     start(name, program="something-else")
     with pytest.raises(NotFound, match=f"no QEMU of machine {name}") as caught:
         QemuProcesses().usage(name)

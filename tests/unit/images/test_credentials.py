@@ -46,7 +46,7 @@ def test_a_requests_credentials_become_an_entry_of_the_file(auth: RegistryAuth, 
 @pytest.mark.parametrize(
     "encoded", ["no base64!", basic("nocolon", "")[:-4], b64encode(b"alice").decode(), "/w==", "ä"]
 )
-def test_an_auth_that_is_no_user_and_password_is_refused_without_showing_it(encoded: str) -> None:
+def test_an_auth_that_is_not_user_and_password_is_refused_without_showing_it(encoded: str) -> None:
     with pytest.raises(InvalidArgument, match="base64") as caught:
         auth_entry(RegistryAuth(auth=encoded))
     assert encoded not in caught.value.report()

@@ -80,7 +80,7 @@ def test_a_manifest_that_cannot_be_is_refused(changes: dict[str, Any], error: ty
 
 
 @pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}"])
-def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
+def test_a_document_that_is_not_a_json_object_is_refused(raw: bytes) -> None:
     with pytest.raises(Malformed, match="the manifest"):
         parse_manifest(raw)
 

@@ -69,7 +69,7 @@ def test_a_name_wins_over_the_beginning_of_an_id() -> None:
     assert found and found.id == record(2).id
 
 
-def test_what_is_no_name_is_an_error() -> None:
+def test_a_text_that_is_not_a_name_is_an_error() -> None:
     with pytest.raises(InvalidArgument):
         Index().find("No Name")
 

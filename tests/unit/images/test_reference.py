@@ -46,7 +46,7 @@ def test_a_short_name_stands_for_a_full_one(text: str, full: str) -> None:
         f"a@{DIGEST}@{DIGEST}", HEX, "docker://a", "../a", "a/../b", "a/./b", "--tls-verify=false", "ä", "a:ä",
     ],
 )  # fmt: skip
-def test_what_is_no_name_is_refused(text: str) -> None:
+def test_a_text_that_is_not_a_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="not the name of an image"):
         Reference.parse(text)
 

@@ -34,13 +34,13 @@ def test_a_malformed_layer_is_an_invalid_argument_to_the_caller() -> None:
     "stderr",
     ["", "Traceback: MemoryError", "{}", "[1]", json.dumps({"code": 1}), "{\n", "[" * 8000],
 )
-def test_what_is_no_error_of_ours_is_shown(stderr: str) -> None:
+def test_an_error_that_is_not_ours_is_shown(stderr: str) -> None:
     error = Failure.in_text(stderr)
     assert type(error) is Internal
     assert error.evidence == {"stderr": stderr}
 
 
-def test_a_stream_that_is_no_archive_is_an_error_with_the_tools_words(tmp_path: Path) -> None:
+def test_a_stream_that_is_not_an_archive_is_an_error_with_the_tools_words(tmp_path: Path) -> None:
     with (tmp_path / "o").open("wb") as made, pytest.raises(Internal, match="tar2sqfs") as caught:
         write_squashfs([b"?" * 5000], made)
     assert caught.value.evidence["tar2sqfs"]

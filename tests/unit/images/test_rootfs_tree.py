@@ -194,7 +194,7 @@ def test_a_whiteout_of_no_name_is_refused(name: str) -> None:
         merged([directory("d"), file("d/x")], [file(name)])
 
 
-def test_what_aufs_keeps_for_itself_is_no_file_but_may_be_a_hard_links_target() -> None:
+def test_what_aufs_keeps_for_itself_is_not_a_file_but_may_be_a_hard_links_target() -> None:
     aufs = [file(".wh..wh.aufs"), directory(".wh..wh.plnk"), file(".wh..wh.plnk/1.2", b"shared", uid=3)]
     tree = merged([*aufs, file("a"), hard_link("b", "/.wh..wh.plnk/1.2"), hard_link("c", ".wh..wh.plnk/1.2")])
     assert names(tree) == ["a", "b", "c"]
@@ -202,7 +202,7 @@ def test_what_aufs_keeps_for_itself_is_no_file_but_may_be_a_hard_links_target() 
     assert node(tree, "b").uid == 3
 
 
-def test_what_aufs_keeps_in_one_layer_is_no_target_in_another() -> None:
+def test_what_aufs_keeps_in_one_layer_is_not_a_target_in_another() -> None:
     with pytest.raises(Malformed, match="hard link"):
         merged([file(".wh..wh.plnk/1.2")], [hard_link("a", ".wh..wh.plnk/1.2")])
 

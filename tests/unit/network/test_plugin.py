@@ -58,7 +58,7 @@ async def test_a_plugin_that_is_killed_has_failed() -> None:
 
 
 @pytest.mark.parametrize("printed", ["no json", "[1]", "12"])
-async def test_a_result_that_is_no_json_object_is_an_error(printed: str) -> None:
+async def test_a_result_that_is_not_a_json_object_is_an_error(printed: str) -> None:
     with pytest.raises(Internal, match="no JSON object") as raised:
         await call({"stdout": printed})
     assert printed in raised.value.evidence["stdout"]

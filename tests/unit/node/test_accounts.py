@@ -13,7 +13,7 @@ USERS = UsersConfig(first=200_000, count=100)
 
 
 def test_a_range_that_is_nobodys_is_well(tmp_path: Path) -> None:
-    """Neighbours are none of it, nor are an empty range, a comment, and what is not a number."""
+    """Neighbours are not part of it, nor are an empty range, a comment, and what is not a number."""
     (tmp_path / "subuid").write_text(
         "ann:100000:100000\nbob:200100:65536\neve:200000:0\neve:200050:0\n# x\ntom:x:1\n\na:200000\n"
     )

@@ -81,7 +81,7 @@ async def test_of_what_a_host_does_not_have_nothing_is_said(tmp_path: Path) -> N
     assert await advice.look(tmp_path) == ()
 
 
-async def test_files_that_cannot_be_read_as_text_are_no_failure(tmp_path: Path) -> None:
+async def test_files_that_cannot_be_read_as_text_are_not_a_failure(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/swaps").write_bytes(b"\xff\xfe\n/swap\xff file 1 0 -2\n")
     assert len(await notes(tmp_path)) == 1

@@ -98,7 +98,7 @@ async def test_a_hostile_server_only_fails_the_probe(answer: bytes | None, error
             await get(port, timeout=0.5)
 
 
-async def test_nobody_listening_is_no_connection() -> None:
+async def test_without_a_listener_there_is_no_connection() -> None:
     async with listening(None, []) as port:
         pass
     with pytest.raises(Unavailable, match=f"no connection to 127.0.0.1, port {port}"):

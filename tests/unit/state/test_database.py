@@ -86,7 +86,7 @@ def test_deleting_what_is_not_there_succeeds(state):
     assert state.all(SandboxRecord) == ()
 
 
-def test_a_file_that_is_no_database_is_refused(path):
+def test_a_file_that_is_not_a_database_is_refused(path):
     path.write_bytes(b"not a database at all, but long enough" * 50)
     with pytest.raises(FailedPrecondition, match="not usable") as caught:
         State(path)
@@ -181,7 +181,7 @@ def test_of_a_container_whose_record_cannot_be_read_what_can_be_read_is_kept(sta
 
 
 @pytest.mark.parametrize("key", ["../..", "", "A" * 32, b"\xff" * 32, b"a" * 32])
-def test_a_record_whose_id_is_none_is_passed_over_and_logged(state, path, key, caplog):
+def test_a_record_whose_id_is_not_valid_is_passed_over_and_logged(state, path, key, caplog):
     state.put(B, sandbox(B))
     execute(path, "INSERT INTO record VALUES ('sandbox', ?, '{}')", key)
     with State(path) as again:

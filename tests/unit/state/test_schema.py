@@ -54,5 +54,5 @@ def test_a_change_that_makes_records_unreadable_is_a_fault(where: str, told: str
     ("where", "told"),
     [("container.config.mounts[].shiny", "bool = false"), ("sandbox.config.namespaces.pid=cluster", "a value")],
 )
-def test_what_is_added_with_a_default_is_none(where: str, told: str) -> None:
+def test_a_field_that_is_added_with_a_default_is_not_one(where: str, told: str) -> None:
     assert faults(now(), with_change(where, told)) == []

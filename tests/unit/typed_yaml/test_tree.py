@@ -70,6 +70,6 @@ def test_a_hostile_file_ends_in_an_error(text):
 @pytest.mark.parametrize(
     "text", ["a: [", "a: b: c", "\x00", "a: *unknown", "? [x]\n: y", "true: x", "%YAML 3.0\n---\na: b", "a:\n\t- b"]
 )
-def test_what_is_no_yaml_names_the_file(text):
+def test_a_file_that_is_not_yaml_is_named(text):
     with pytest.raises(InvalidArgument, match=r"x\.yaml"):
         read(text, "x.yaml")

@@ -129,7 +129,7 @@ class StoreLayout:
 
     @property
     def store_lock(self) -> Path:
-        """Held shared by who adds to the store, alone by who collects what is not used."""
+        """The lock of the store: shared for processes that add, exclusive for one that removes unused files."""
         return self.directory / "store.lock"
 
     def make(self) -> None:

@@ -27,7 +27,7 @@ LONGEST_HOSTNAME = 63
 
 
 def check_pod(config: PodSandboxConfig) -> None:
-    """Raise InvalidArgument for a pod that contradicts itself, or that a virtual machine cannot be."""
+    """Raise InvalidArgument for a pod that contradicts itself, or that cannot be a virtual machine."""
     metadata = config.metadata
     with _named(f"pod {metadata.namespace}/{metadata.name}"):
         if not (metadata.name and metadata.namespace and metadata.uid):
@@ -55,8 +55,8 @@ def check_container(config: ContainerConfig, pod: PodSandboxConfig) -> None:
     """Raise an error for a container that contradicts itself, or asks for what the guest does not have.
 
     Raises:
-        InvalidArgument: it has no name or image; its log, a variable, a mount, its user or its limits cannot be; it is
-            privileged, and its pod is not (CRI LinuxSandboxSecurityContext).
+        InvalidArgument: it has no name or image; its log, a variable, a mount, its user or its limits are not valid; it
+            is privileged, and its pod is not (CRI LinuxSandboxSecurityContext).
         Unimplemented: a device of the host (CDI), huge pages, a profile of AppArmor.
     """
     with _named(f"container {config.metadata.name}"):
@@ -149,7 +149,7 @@ def _check_resources(resources: Resources) -> None:
 
 
 def _check_mount(mount: Mount, field: str) -> None:
-    """As the CRI has it (Mount)."""
+    """Check the rules of the CRI for a mount (Mount)."""
     path = mount.container_path
     if not path.startswith("/"):
         raise InvalidArgument(f"the mount path {path!r} is not absolute", field=f"{field}.container_path")

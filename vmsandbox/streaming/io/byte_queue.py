@@ -7,7 +7,7 @@ PIECE = 64 * 1024
 
 
 class Backlog:
-    """The bytes that wait in all queues of one client. While it is full, the client is not to be read from."""
+    """The bytes that wait in all queues of one client. While it is full, the client must not be read."""
 
     def __init__(self, limit: int) -> None:
         """Begin empty; it is full beyond `limit` bytes. What is read at once may come on top."""

@@ -181,7 +181,7 @@ async def test_changed_circumstances_are_tried_anew(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"circumstances": {}, "attempts": []}', '{"unknown": 1}'])
-async def test_a_cache_that_cannot_be_read_is_no_cache(host: Host, tmp_path: Path, content: str) -> None:
+async def test_a_cache_that_cannot_be_read_is_ignored(host: Host, tmp_path: Path, content: str) -> None:
     (tmp_path / "state").mkdir()
     cache = tmp_path / "state/accelerators.json"
     cache.write_text(content)

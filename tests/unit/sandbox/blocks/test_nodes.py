@@ -158,7 +158,7 @@ def test_a_file_is_a_loop_device_for_as_long_as_it_is_open_and_follows_its_size(
 
 
 @needs_root
-def test_an_empty_file_is_no_disk_and_leaves_nothing(new: NewNodes, file: Path) -> None:
+def test_an_empty_file_is_not_a_disk_and_leaves_nothing(new: NewNodes, file: Path) -> None:
     os.truncate(file, 100)
     nodes = new()
     with pytest.raises(InvalidArgument, match=f"{file} has no size"):

@@ -258,7 +258,7 @@ async def test_a_damaged_record_of_a_container_costs_the_container_alone(world, 
         await remove_all(world, service)
 
 
-async def test_a_name_in_the_database_that_is_no_id_is_never_a_path(world, caplog):
+async def test_a_name_in_the_database_that_is_not_an_id_is_never_a_path(world, caplog):
     quiet, other = await two_pods(world)
     with contextlib.closing(sqlite3.connect(world.directory / "state.db")) as database, database:
         database.execute("UPDATE record SET id = '../..', body = '' WHERE id = ?", (other,))

@@ -1,4 +1,4 @@
-"""What a pod and its containers cannot be, with the field of the model that each rule is about."""
+"""The rules of pods and containers, with the field of the model that each rule is about."""
 
 import pytest
 

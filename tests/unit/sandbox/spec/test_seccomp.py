@@ -122,7 +122,7 @@ def test_the_architectures_are_those_of_the_machine():
         {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule(excludes={"caps": 5})]},
     ],
 )
-def test_what_is_no_profile_is_refused(profile):
+def test_a_file_that_is_not_a_profile_is_refused(profile):
     with pytest.raises(InvalidArgument):
         translate_seccomp(profile, X86)
 
@@ -184,7 +184,7 @@ def test_a_host_without_the_profile_of_runtime_default_says_which_package_to_ins
     assert default(privileged=True) is None
 
 
-def test_a_profile_of_runtime_default_that_is_none_is_named(monkeypatch, tmp_path: Path):
+def test_a_profile_of_runtime_default_that_is_not_valid_is_named(monkeypatch, tmp_path: Path):
     path = tmp_path / "seccomp.json"
     monkeypatch.setattr(seccomp, "RUNTIME_DEFAULT", path)
     path.write_text("[]")

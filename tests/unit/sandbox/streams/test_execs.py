@@ -63,7 +63,7 @@ def program(agent: FakeAgent, name: str) -> Callable[[Callable[[FakeProcess], Aw
 
 
 def fake_of(agent: FakeAgent) -> FakeProcess:
-    """The command that runs, as the fake agent has it."""
+    """The command that runs, as in the fake agent."""
     (found,) = [process for (_, exec_id), process in agent.processes.items() if exec_id]
     return found
 

@@ -65,7 +65,7 @@ async def test_a_rotation_loses_nothing_and_repeats_nothing(tmp_path: Path) -> N
     assert seen == [b"one", b"two", b"three"]
 
 
-async def test_what_is_no_log_is_an_error(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_log_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         await read(tmp_path / "absent")
     (tmp_path / "log").write_bytes(b"plain text\n")

@@ -60,7 +60,7 @@ def test_each_direction_of_a_connection_ends_by_itself() -> None:
     assert events == [Data(data, b"answer"), Ended(data), Ended(error)]
 
 
-def test_a_port_that_cannot_be_had_is_told_on_the_error_stream_before_the_reset() -> None:
+def test_a_port_that_cannot_be_reached_is_told_on_the_error_stream_before_the_reset() -> None:
     client, protocol = ports_of("SPDY")
     data, error = open_pair(client, protocol)
     protocol.fail(data, "nobody listens")

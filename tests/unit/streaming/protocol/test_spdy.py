@@ -262,7 +262,7 @@ def test_the_initial_window_of_settings_changes_that_of_open_streams() -> None:
     assert server.room(1) == 10
 
 
-def test_that_the_peer_overruns_our_window_is_no_error_even_if_it_knows_windows() -> None:
+def test_that_the_peer_overruns_our_window_is_not_an_error_even_if_it_knows_windows() -> None:
     client, server = pair()
     number = open_stream(client, server)
     server.receive(frames.window_update(number, 1))

@@ -95,7 +95,7 @@ def without(headers: dict[str, str], name: str) -> dict[str, str]:
         (b"GET / HTTP/9.9\r\n\r\n", 400),
     ],
 )
-def test_a_request_that_is_no_good_is_refused_with_its_status(data: bytes, status: int) -> None:
+def test_a_request_that_is_malformed_is_refused_with_its_status(data: bytes, status: int) -> None:
     refusal, answer = refusal_of(data)
     assert refusal.status == status
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
