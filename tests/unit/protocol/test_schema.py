@@ -13,7 +13,7 @@ from tests.support.schema import Schema, assert_pinned, changed, new_fields, rea
 from vmsandbox.protocol import messages as m
 from vmsandbox.protocol.features import BEFORE_FEATURES, FEATURES, Since, features_of, needed
 
-GOLDEN = Path(__file__).parent / "golden/protocol-schema.json"
+GOLDEN = Path(__file__).parents[1] / "golden/protocol-schema.json"
 
 
 def now() -> Schema:

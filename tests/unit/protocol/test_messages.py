@@ -146,7 +146,7 @@ def test_a_request_is_found_by_its_method(method: str) -> None:
 
 def test_there_is_a_golden_frame_for_every_request_and_no_other() -> None:
     assert REQUESTS.keys() == m.REQUESTS.keys()
-    directory = Path(__file__).parents[2] / GOLDEN
+    directory = Path(__file__).parents[3] / GOLDEN
     assert {path.stem for path in directory.iterdir()} == set(MESSAGES)
 
 
