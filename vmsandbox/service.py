@@ -42,7 +42,7 @@ from vmsandbox.sandbox.lifecycle import (
     sandbox_usage,
 )
 from vmsandbox.sandbox.machines import Host
-from vmsandbox.sandbox.spec import ContainerCall, SandboxCall, check_pod, require_sandbox
+from vmsandbox.sandbox.spec import ContainerCall, SandboxCall, check_pod
 from vmsandbox.sandbox.streams import AttachedClient, ExecProcess
 from vmsandbox.state import ContainerRecord, SandboxRecord
 
@@ -188,8 +188,7 @@ class RuntimeService:
 
     def check_port_forward(self, request: PortForwardRequest) -> None:
         """Raise NotFound or FailedPrecondition where `port` would at once."""
-        sandbox = self._sandboxes.find(request.sandbox_id)
-        require_sandbox(SandboxCall.PORT_FORWARD, sandbox.record.id, sandbox.record.state)
+        self._sandboxes.find(request.sandbox_id).require(SandboxCall.PORT_FORWARD)
 
     @contextlib.asynccontextmanager
     async def exec(self, request: ExecRequest) -> AsyncIterator[ExecProcess]:

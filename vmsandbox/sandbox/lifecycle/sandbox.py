@@ -65,6 +65,10 @@ class Sandbox:
         """Whether nothing of it is left: its boot has failed, or it was removed."""
         return self._removed or (self.record.state is SandboxState.STARTING and self._starting is None)
 
+    def require(self, call: SandboxCall) -> None:
+        """Raise FailedPrecondition unless the call is legal in the sandbox's state."""
+        require_sandbox(call, self.record.id, self.record.state)
+
     async def start(self, plan: MachinePlan) -> None:
         """Boot its machine, when its turn has come.
 
@@ -107,12 +111,12 @@ class Sandbox:
             FailedPrecondition: the sandbox is not READY.
             VmsandboxError: as `SandboxContainers.create`.
         """
-        require_sandbox(SandboxCall.CREATE_CONTAINER, self.record.id, self.record.state)
+        self.require(SandboxCall.CREATE_CONTAINER)
         return await self.containers.create(config, self.record)
 
     def port(self, port: int) -> AbstractAsyncContextManager[PortStream]:
         """Connect to a port on the pod's localhost; see `GuestClient.port`. Raises FailedPrecondition, Unavailable."""
-        require_sandbox(SandboxCall.PORT_FORWARD, self.record.id, self.record.state)
+        self.require(SandboxCall.PORT_FORWARD)
         return self.context.running().client.port(port)
 
     async def stop(self) -> None:

@@ -10,7 +10,6 @@ class SandboxCall(enum.Enum):
     """The calls on a sandbox. Stopping and removing are always legal, as the CRI requires."""
 
     CREATE_CONTAINER = "create a container in"
-    EXEC = "run a command in"
     PORT_FORWARD = "reach a port of"
     MEASURE = "measure"
 
@@ -27,7 +26,6 @@ class ContainerCall(enum.Enum):
 
 _SANDBOX: dict[SandboxCall, frozenset[SandboxState]] = {
     SandboxCall.CREATE_CONTAINER: frozenset({SandboxState.READY}),
-    SandboxCall.EXEC: frozenset({SandboxState.READY}),
     SandboxCall.PORT_FORWARD: frozenset({SandboxState.READY}),
     SandboxCall.MEASURE: frozenset({SandboxState.READY}),
 }
