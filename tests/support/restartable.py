@@ -50,7 +50,7 @@ class Node:
 
     @property
     def database(self) -> Path:
-        """Of the daemon."""
+        """The state database of the daemon."""
         return self.directory / "state/serve/state.db"
 
     def end(self, number: int) -> None:
