@@ -106,6 +106,21 @@ def _says_another_boot(agent: FakeAgent) -> None:
     agent.reply = replace(agent.reply, boot_id="another boot")
 
 
+def _names_no_features(agent: FakeAgent) -> None:
+    agent.reply = replace(agent.reply, features=())
+
+
+def _names_too_many_features(agent: FakeAgent) -> None:
+    agent.reply = replace(agent.reply, features=tuple(f"{HUGE + number}" for number in range(1000)))
+
+
+def _forgets_every_method(agent: FakeAgent) -> None:
+    async def refuse(_: object) -> None:
+        raise Refusal("unimplemented", "never heard of it\x1b[2J")
+
+    agent.before.update(dict.fromkeys(REQUESTS, refuse))
+
+
 def _gives_huge_numbers(agent: FakeAgent) -> None:
     async def end(_: FakeProcess) -> int:
         return HUGE
@@ -171,6 +186,9 @@ MISBEHAVIOURS: Mapping[str, Misbehaviour] = {
     "never says hello": before("hello", hang),
     "says hello late": late("hello"),
     "says another boot id": _says_another_boot,
+    "names no features": _names_no_features,
+    "names too many features": _names_too_many_features,
+    "forgets every method": _forgets_every_method,
     "says goodbye": sending(_goodbye),
     "cuts a frame": sending(_half_frame),
     "hangs up at every request": _hangs_up,
