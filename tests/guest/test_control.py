@@ -102,7 +102,7 @@ async def test_without_a_common_version_the_agent_says_so_and_goes(agent: Path) 
         (pack(b"[]"), "holds a list"),
         (pack(b'{"kind":"request","surprise":1}'), "unknown field 'surprise'"),
         (pack(b'{"kind":"shout"}'), "'shout' is not one of"),
-        (pack(b'{"kind":"event"}'), "a controller sends no event"),
+        (pack(b'{"kind":"event"}'), "a controller must not send event"),
         (pack(b"[" * 100_000), "not JSON"),
     ],
 )

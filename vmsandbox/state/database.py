@@ -135,11 +135,8 @@ class State:
         return {key: record for key, record in found.items() if isinstance(record, Damaged)}
 
     def _rows(self, kind: type[T]) -> list[tuple[str, bytes]]:
-        query = (
-            "SELECT CAST(id AS BLOB), CAST(body AS BLOB) FROM record WHERE kind = ? AND typeof(id) = 'text' ORDER BY id"
-        )
         try:
-            rows = self._database.execute(query, (_kind(kind).name,)).fetchall()
+            rows = self._database.execute(_ROWS, (_kind(kind).name,)).fetchall()
         except sqlite3.DatabaseError as error:
             raise FailedPrecondition(
                 f"the state database {self._path} cannot be read: {error}", hint=_BY_HAND
