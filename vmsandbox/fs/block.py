@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
 SECTOR = 512
 """Bytes; what sysfs counts in, and the least that a device can be."""
 
@@ -85,17 +87,24 @@ def loop_over(file: int, control: Path = Path("/dev/loop-control")) -> int:
     flags = _AUTOCLEAR | (_READ_ONLY if is_read_only else 0)
     info = _INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, flags, b"", b"", b"", 0, 0)
     config = _CONFIG_HEAD.pack(file, 0) + info + _CONFIG_RESERVED
-    for _ in range(_ATTEMPTS):
-        loop = _free_loop(control, os.O_RDONLY if is_read_only else os.O_RDWR)
-        try:
-            fcntl.ioctl(loop, _LOOP_CONFIGURE, config)
-        except OSError as error:
-            os.close(loop)
-            if error.errno != errno.EBUSY:
-                raise
-        else:
-            return loop
-    raise OSError(errno.EBUSY, "no loop device is free")
+    mode = os.O_RDONLY if is_read_only else os.O_RDWR
+    retrying = Retrying(retry=retry_if_exception_type(_Taken), stop=stop_after_attempt(_ATTEMPTS), reraise=True)
+    return retrying(lambda: _configured(_free_loop(control, mode), config))
+
+
+class _Taken(OSError):
+    """Another process has taken the loop device that was free a moment ago."""
+
+
+def _configured(loop: int, config: bytes) -> int:
+    try:
+        fcntl.ioctl(loop, _LOOP_CONFIGURE, config)
+    except OSError as error:
+        os.close(loop)
+        if error.errno == errno.EBUSY:
+            raise _Taken(errno.EBUSY, "no loop device is free") from None
+        raise
+    return loop
 
 
 def loops_over(file: os.stat_result) -> dict[int, bool]:

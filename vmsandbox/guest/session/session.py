@@ -266,6 +266,7 @@ class Session:
                     return
                 control.fail(reason)
                 self._lost = None
+            # Not tenacity's, whose pauses grow with the attempts that fail: this one knows how long a success lasted.
             lasted = time.monotonic() - begin > _LONGEST_PAUSE
             pause = _FIRST_PAUSE if lasted else min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - jitter

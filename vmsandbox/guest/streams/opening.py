@@ -21,7 +21,8 @@ MAX_FAILURES = 8
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds before a lost stream is opened again, at most. The pause doubles while losses follow within `_SOON`, also of
-streams that have given something: a guest can end each after one byte."""
+streams that have given something: a guest can end each after one byte. Tenacity's pauses would begin again with each
+stream that could be opened."""
 _SOON = 10.0
 
 

@@ -6,7 +6,8 @@ LIBVIRT_LOG_OUTPUTS and LIBVIRT_LOG_FILTERS (docs/debugging.md).
 
 import os
 import threading
-import time
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_fixed
 
 from vmsandbox import log
 
@@ -37,9 +38,11 @@ def start_event_loop() -> None:
 
 
 def _run() -> None:
+    # Without a bound, and after every kind of error: all machines depend on the loop.
+    turn = Retrying(retry=retry_if_exception_type(Exception), wait=wait_fixed(_PAUSE), before_sleep=_report)
     while True:
-        try:
-            libvirt.virEventRunDefaultImpl()
-        except Exception:  # All machines depend on it.
-            _log.exception("libvirt's event loop")
-            time.sleep(_PAUSE)
+        turn(libvirt.virEventRunDefaultImpl)
+
+
+def _report(state: RetryCallState) -> None:
+    _log.error("libvirt's event loop", exc_info=state.outcome.exception() if state.outcome else None)
