@@ -33,6 +33,24 @@ def replace_whole(path: Path, data: bytes, mode: int = 0o600, *, temporary: Path
     sync_directory(path.parent)
 
 
+def replace_link(link: Path, target: str, *, temporary: Path) -> None:
+    """Have a symbolic link point at `target`, in one step: made beside it, renamed over it.
+
+    Args:
+        link: is made if it is missing; its directory exists. A kill leaves the old one or the new one; a power cut may
+            leave the old one, too, until the directory is synced (`sync_directory`).
+        target: as `symlink(2)` takes it, relative to the link's directory.
+        temporary: the name in the same directory that is made first; only an owner who is alone with it can name it.
+            What a kill has left there is replaced.
+
+    Raises:
+        OSError: the link stays as it was.
+    """
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+
+
 def sync_file(fd: int) -> None:
     """Make a file's content survive a power cut."""
     os.fsync(fd)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, NotFound
+from vmsandbox.fs.durable import replace_link
 from vmsandbox.fs.locks import try_locked
 from vmsandbox.guestimage.base import Base, Progress, build_base
 from vmsandbox.guestimage.boot import build_initramfs, pack_agent
@@ -101,9 +102,7 @@ def _make_current(image: BuiltImage) -> BuiltImage:
     link = image.directory.parent / "current"
     if link.is_symlink() and link.resolve() == image.directory:
         return image
-    temporary = link.with_name(f"{_PREFIX}current-{os.getpid()}")
-    temporary.symlink_to(image.directory.name)
-    temporary.rename(link)
+    replace_link(link, image.directory.name, temporary=link.with_name(f"{_PREFIX}current-{os.getpid()}"))
     return image
 
 

@@ -43,3 +43,30 @@ def test_a_file_system_that_does_not_sync_directories_is_used_all_the_same(
 
     monkeypatch.setattr(durable, "sync_file", refuse)
     durable.sync_directory(tmp_path)
+
+
+def test_a_link_is_replaced_over_what_a_kill_left_and_in_one_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, temporary = tmp_path / "current", tmp_path / "current.new"
+    durable.replace_link(link, "one", temporary=temporary)
+    temporary.symlink_to("left by a process that was killed")
+    seen = []
+    replace = Path.replace
+
+    def look(path: Path, target: Path) -> Path:
+        seen.append(link.readlink())
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", look)
+    durable.replace_link(link, "two", temporary=temporary)
+    assert (seen, link.readlink()) == ([Path("one")], Path("two"))
+    assert list(tmp_path.iterdir()) == [link]
+
+
+def test_a_link_that_cannot_be_made_leaves_the_old_one(tmp_path: Path) -> None:
+    link = tmp_path / "current"
+    durable.replace_link(link, "one", temporary=tmp_path / "current.new")
+    with pytest.raises(OSError, match="name too long"):
+        durable.replace_link(link, "x" * 5000, temporary=tmp_path / "current.new")
+    assert (link.readlink(), list(tmp_path.iterdir())) == (Path("one"), [link])

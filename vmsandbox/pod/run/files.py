@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from vmsandbox.fs.durable import replace_link
 from vmsandbox.pod.api import PodSpec
 from vmsandbox.pod.plan import File, owner
 
@@ -65,7 +66,7 @@ def write_files(directory: Path, files: Mapping[str, File], owner: VolumeOwner) 
     version = directory / f"..{time.strftime('%Y_%m_%d_%H_%M_%S')}.{secrets.token_hex(4)}"
     _write_version(version, files, owner)
     old = _current(directory)
-    _replace_link(directory / _DATA, version.name)
+    replace_link(directory / _DATA, version.name, temporary=directory / f"{_DATA}_tmp")
     _link_names({PurePosixPath(path).parts[0] for path in files}, directory)
     if old:
         shutil.rmtree(directory / old, ignore_errors=True)
@@ -95,13 +96,6 @@ def _current(directory: Path) -> str:
     with contextlib.suppress(FileNotFoundError):
         return str((directory / _DATA).readlink())
     return ""
-
-
-def _replace_link(link: Path, target: str) -> None:
-    new = link.with_name(f"{link.name}_tmp")
-    new.unlink(missing_ok=True)
-    new.symlink_to(target)
-    new.rename(link)
 
 
 def _link_names(names: set[str], directory: Path) -> None:
