@@ -8,15 +8,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
 
+from typing_extensions import override
+
 from vmsandbox.config import MOST_VCPUS
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.hypervisor.base import Accelerator, Disk, MachineEvent, MachineSpec, MachineState
+from vmsandbox.hypervisor.base import Accelerator, Disk, Hypervisor, MachineEvent, MachineSpec, MachineState
 from vmsandbox.model import MachineUsage
 
 T = TypeVar("T")
 
 
-class FakeHypervisor:
+class FakeHypervisor(Hypervisor):
     """Remembers the machines that run. A test makes them die, panic, or fail to start."""
 
     def __init__(self) -> None:
@@ -39,6 +41,7 @@ class FakeHypervisor:
         self._listeners: set[asyncio.Queue[MachineEvent]] = set()
         self._awaiting: set[asyncio.Queue[str]] = set()
 
+    @override
     async def create(self, spec: MachineSpec) -> None:
         await asyncio.sleep(0)
         if spec.name in self.machines:
@@ -49,23 +52,28 @@ class FakeHypervisor:
             _check_there(path)
         self.machines[spec.name] = spec
 
+    @override
     async def destroy(self, name: str) -> None:
         if name in self.machines and self.destroy_error is not None:
             raise self.destroy_error
         self.end(name, MachineState.STOPPED, "destroyed")
 
+    @override
     async def state(self, name: str) -> MachineState:
         return MachineState.RUNNING if name in self.machines else MachineState.GONE
 
+    @override
     async def usage(self, name: str) -> MachineUsage:
         if name not in self.machines or name in self.unseen:
             raise NotFound(f"there is no QEMU of machine {name}")
         memory = self.machines[name].memory
         return MachineUsage(time.time_ns(), next(self._cpu), memory, memory // 2, 20, 1)
 
+    @override
     async def list_names(self) -> tuple[str, ...]:
         return tuple(sorted(self.machines))
 
+    @override
     async def attach_disk(self, name: str, disk: Disk) -> None:
         if name not in self.machines:
             raise NotFound(f"there is no machine {name}")
@@ -73,28 +81,34 @@ class FakeHypervisor:
             _check_there(disk.path)
             self.disks[name][disk.serial] = disk
 
+    @override
     async def detach_disk(self, name: str, serial: str) -> None:
         if serial in self.disks[name]:
             if self.detach_error is not None:
                 raise self.detach_error
             del self.disks[name][serial]
 
+    @override
     async def resize_disk(self, name: str, serial: str, size: int) -> None:
         if serial not in self.disks[name]:
             raise NotFound(f"there is no disk {serial} in a machine {name}")
         self.sizes[serial] = size
 
+    @override
     async def most_vcpus(self, accelerator: Accelerator) -> int:
         return self.most[accelerator]
 
+    @override
     async def version(self) -> str:
         return "fake 1.0"
 
+    @override
     def events(self) -> AsyncIterator[MachineEvent]:
         queue: asyncio.Queue[MachineEvent] = asyncio.Queue()
         self._listeners.add(queue)
         return self._listen(queue, self._listeners)
 
+    @override
     def resumed(self) -> AsyncIterator[str]:
         queue: asyncio.Queue[str] = asyncio.Queue()
         self._awaiting.add(queue)

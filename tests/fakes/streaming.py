@@ -13,25 +13,33 @@ import struct
 import termios
 from collections.abc import AsyncGenerator, AsyncIterator
 
+from typing_extensions import override
+
 from vmsandbox.errors import FailedPrecondition, NotFound, Unavailable
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
+from vmsandbox.streaming.server import ClientProcess, Port, Targets
 
 CHUNK = 16 * 1024
 STUCK = 9
 """A port that takes nothing and says nothing."""
 
 
-class LocalProcess:
+class LocalProcess(ClientProcess):
     """A process with pipes or a terminal."""
 
     def __init__(self, process: asyncio.subprocess.Process, terminal: int | None) -> None:
         self.process = process
-        self.outputs = (Stream.STDOUT,) if terminal is not None else (Stream.STDOUT, Stream.STDERR)
         self.taken = 0
         """Bytes of output that the server has taken."""
         self._terminal = terminal
 
+    @property
+    @override
+    def outputs(self) -> tuple[Stream, ...]:
+        return (Stream.STDOUT,) if self._terminal is not None else (Stream.STDOUT, Stream.STDERR)
+
+    @override
     async def output(self, stream: Stream) -> AsyncGenerator[bytes, None]:
         if self._terminal is not None:
             while data := await self._read_terminal(self._terminal):
@@ -43,6 +51,7 @@ class LocalProcess:
             self.taken += len(data)
             yield data
 
+    @override
     async def write(self, data: bytes) -> None:
         if self._terminal is not None:
             os.write(self._terminal, data)
@@ -55,15 +64,18 @@ class LocalProcess:
         except OSError:
             raise FailedPrecondition("it does not read any more") from None
 
+    @override
     async def close_stdin(self) -> None:
         if self._terminal is None and self.process.stdin is not None:
             self.process.stdin.close()
 
+    @override
     async def resize(self, columns: int, rows: int) -> None:
         if self._terminal is None:
             raise FailedPrecondition("there is no terminal")
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
+    @override
     async def wait(self) -> int:
         code = await self.process.wait()
         return code if code >= 0 else 128 - code
@@ -83,17 +95,19 @@ class LocalProcess:
             return b""
 
 
-class LocalPort:
+class LocalPort(Port):
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
+    @override
     async def read(self) -> bytes:
         try:
             return await self._reader.read(CHUNK)
         except OSError as error:
             raise Unavailable(f"reset: {error}") from None
 
+    @override
     async def write(self, data: bytes) -> None:
         try:
             self._writer.write(data)
@@ -101,41 +115,49 @@ class LocalPort:
         except OSError as error:
             raise Unavailable(f"gone: {error}") from None
 
+    @override
     async def close_write(self) -> None:
         with contextlib.suppress(OSError):
             self._writer.write_eof()
 
 
-class StuckPort:
+class StuckPort(Port):
+    @override
     async def read(self) -> bytes:
         await asyncio.Event().wait()
         return b""
 
+    @override
     async def write(self, data: bytes) -> None:
         await asyncio.Event().wait()
 
+    @override
     async def close_write(self) -> None:
         pass
 
 
-class LocalTargets:
+class LocalTargets(Targets):
     """Targets on this host: `processes` has the started ones, `ended` counts the contexts that were left."""
 
     def __init__(self) -> None:
         self.processes: list[LocalProcess] = []
         self.ended = 0
 
+    @override
     def check_exec(self, request: ExecRequest) -> None:
         if request.container_id == "none":
             raise NotFound("there is no container none")
 
+    @override
     def check_attach(self, request: AttachRequest) -> None:
         if not self.processes:
             raise FailedPrecondition("nothing runs")
 
+    @override
     def check_port_forward(self, request: PortForwardRequest) -> None:
         pass
 
+    @override
     @contextlib.asynccontextmanager
     async def exec(self, request: ExecRequest) -> AsyncIterator[LocalProcess]:
         terminal, child = pty.openpty() if request.tty else (None, None)
@@ -166,6 +188,7 @@ class LocalTargets:
                 os.close(terminal)
             self.ended += 1
 
+    @override
     @contextlib.asynccontextmanager
     async def attach(self, request: AttachRequest) -> AsyncIterator[LocalProcess]:
         try:
@@ -173,6 +196,7 @@ class LocalTargets:
         finally:
             self.ended += 1
 
+    @override
     @contextlib.asynccontextmanager
     async def port(self, sandbox_id: str, port: int) -> AsyncIterator[LocalPort | StuckPort]:
         async with contextlib.AsyncExitStack() as stack:

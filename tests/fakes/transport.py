@@ -3,12 +3,14 @@
 import asyncio
 from pathlib import Path
 
+from typing_extensions import override
+
 from vmsandbox.errors import Unavailable
-from vmsandbox.guest.transport.connection import TransportBroken
+from vmsandbox.guest.transport.connection import Transport, TransportBroken
 from vmsandbox.model import Vsock
 
 
-class UnixTransport:
+class UnixTransport(Transport):
     """Can be broken for good, as a daemon that dies, by setting `broken`."""
 
     def __init__(self, directory: Path) -> None:
@@ -17,9 +19,11 @@ class UnixTransport:
         self.dials = 0
         self._directory = directory
 
+    @override
     async def ready(self) -> None:
         """The fake agent listens from the beginning."""
 
+    @override
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         self.dials += 1
         if self.broken is not None:
@@ -29,5 +33,6 @@ class UnixTransport:
         except OSError as error:
             raise Unavailable(f"port {port}: {error.strerror}") from None
 
+    @override
     async def diagnose(self) -> TransportBroken | None:
         return self.broken

@@ -30,10 +30,8 @@ class TransportBroken(Unavailable):
 class Transport(Protocol):
     """The way to one guest. Its owner makes and ends it; sessions and streams only dial."""
 
-    @property
-    def device(self) -> Vsock:
-        """The device of the domain that this transport needs."""
-        ...
+    device: Vsock
+    """The device of the domain that this transport needs."""
 
     async def ready(self) -> None:
         """Return when a guest that boots may be dialled: when it listens, where the transport knows.

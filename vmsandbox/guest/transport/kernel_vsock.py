@@ -7,8 +7,10 @@ import os
 import socket
 import struct
 
+from typing_extensions import override
+
 from vmsandbox.errors import Unavailable
-from vmsandbox.guest.transport.connection import TransportBroken
+from vmsandbox.guest.transport.connection import Transport, TransportBroken
 from vmsandbox.model import Vsock
 
 CIDS = range(3, 0x8000_0000)
@@ -25,18 +27,19 @@ _MEANING = {
 }
 
 
-class KernelVsock:
+class KernelVsock(Transport):
     """Dials a guest by its CID through the host's kernel; it holds nothing, so there is nothing to end."""
 
     def __init__(self, cid: int) -> None:
         """Dial `cid`, claimed by the caller (`claims.Claims`)."""
         self.device = Vsock(cid)
 
+    @override
     async def ready(self) -> None:
         """Return at once: the kernel answers for a guest that does not listen yet."""
 
+    @override
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Dial a port of the guest; see `Transport.dial`."""
         try:
             return await self._dial(port)
         except OSError as error:
@@ -52,9 +55,9 @@ class KernelVsock:
             sock.close()
             raise
 
+    @override
     async def diagnose(self) -> TransportBroken | None:
-        """Return None: the kernel's transport does not break."""
-        return None
+        return None  # The kernel's transport does not break.
 
     def _socket(self) -> socket.socket:
         sock = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)

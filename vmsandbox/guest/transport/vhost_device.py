@@ -12,11 +12,12 @@ import socket
 from pathlib import Path
 
 from tenacity import AsyncRetrying, retry_if_result, wait_fixed
+from typing_extensions import override
 
 from vmsandbox import aio
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Unavailable
-from vmsandbox.guest.transport.connection import TransportBroken
+from vmsandbox.guest.transport.connection import Transport, TransportBroken
 from vmsandbox.guest.transport.vhost_daemon import (
     VHOST_DEVICE_VSOCK,
     check_length,
@@ -41,7 +42,7 @@ from vmsandbox.process import ProcessIdentity, start_daemon
 START_TIMEOUT = 10.0
 
 
-class VhostDevice:
+class VhostDevice(Transport):
     """The daemon of one sandbox. Its owner records `identity`, and calls `stop` when the machine has ended."""
 
     def __init__(self, directory: Path, cid: int, identity: ProcessIdentity) -> None:
@@ -96,6 +97,7 @@ class VhostDevice:
             raise
         return device
 
+    @override
     async def ready(self) -> None:
         """Wait until the guest connects to say that it listens. Return at once for a daemon that was taken over."""
         if self._announcement is None:
@@ -108,8 +110,8 @@ class VhostDevice:
             accepting.result()[0].close()
         self._let_go()
 
+    @override
     async def dial(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Dial a port of the guest; see `Transport.dial`."""
         try:
             return await connect_hybrid(self._dial_socket, port)
         except (OSError, ValueError, asyncio.LimitOverrunError) as error:
@@ -117,8 +119,8 @@ class VhostDevice:
                 raise broken from None
             raise Unavailable(f"vsock port {port}: {_seen(error)}") from None
 
+    @override
     async def diagnose(self) -> TransportBroken | None:
-        """Return an error if the daemon has died or is dying; see `Transport.diagnose`."""
         if not is_ending(self.identity):
             return None
         await self.wait_ended()

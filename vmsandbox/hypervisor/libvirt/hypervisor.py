@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from typing_extensions import override
+
 from vmsandbox import aio
 from vmsandbox.config import MOST_VCPUS
 from vmsandbox.errors import AlreadyExists, DeadlineExceeded, FailedPrecondition, VmsandboxError
-from vmsandbox.hypervisor.base import Accelerator, Disk, MachineEvent, MachineSpec, MachineState
+from vmsandbox.hypervisor.base import Accelerator, Disk, Hypervisor, MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.libvirt import domains
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection
@@ -26,8 +28,8 @@ DETACH_DEADLINE = 20.0
 """Seconds in which a guest lets a disk go."""
 
 
-class LibvirtHypervisor:
-    """See `base.Hypervisor`. `open` makes one; machines go on when its context ends."""
+class LibvirtHypervisor(Hypervisor):
+    """The machines of one libvirt. `open` makes it; the machines go on when its context ends."""
 
     def __init__(self, connection: LibvirtConnection, hub: EventHub, models: tuple[str, ...]) -> None:
         """Work on an open connection, whose callbacks feed `hub`; both stay the caller's.
@@ -60,8 +62,8 @@ class LibvirtHypervisor:
             async with aio.attendant(keep_resyncing(hub, hypervisor.list_names, opened), f"machines of {uri}"):
                 yield hypervisor
 
+    @override
     async def create(self, spec: MachineSpec) -> None:
-        """Define and start a machine; see `Hypervisor.create`."""
         xml = domain_xml(spec, self._models)
         self._hub.expect(spec.name)
         try:
@@ -78,64 +80,64 @@ class LibvirtHypervisor:
             raise
         self._hub.started(spec.name)
 
+    @override
     async def destroy(self, name: str) -> None:
-        """End a machine; see `Hypervisor.destroy`."""
         await self._connection.call(f"libvirt cannot end machine {name}", lambda opened: domains.destroy(opened, name))
         await self._hub.destroyed(name, DYING)
         self._plugging.pop(name, None)
 
+    @override
     async def state(self, name: str) -> MachineState:
-        """Return the state of a machine; see `Hypervisor.state`."""
         return await self._connection.call(
             f"libvirt cannot report the state of machine {name}", lambda opened: domains.state(opened, name)
         )
 
+    @override
     async def usage(self, name: str) -> MachineUsage:
-        """Return the usage of a machine; see `Hypervisor.usage`."""
         return await asyncio.to_thread(self._processes.usage, name)
 
+    @override
     async def list_names(self) -> tuple[str, ...]:
-        """Return the names of our machines; see `Hypervisor.list_names`."""
         return await self._connection.call("libvirt cannot list machines", domains.names)
 
+    @override
     async def attach_disk(self, name: str, disk: Disk) -> None:
-        """Plug in a disk; see `Hypervisor.attach_disk`."""
         async with self._plugging[name]:
             await self._connection.call(
                 f"libvirt cannot plug disk {disk.serial} into machine {name}",
                 lambda opened: domains.attach(opened, name, disk),
             )
 
+    @override
     async def detach_disk(self, name: str, serial: str) -> None:
-        """Unplug a disk; see `Hypervisor.detach_disk`."""
         async with self._plugging[name]:
             disk = await self._find_disk(name, serial)
             if disk is not None:
                 await self._detach(name, disk)
 
+    @override
     async def resize_disk(self, name: str, serial: str, size: int) -> None:
-        """Change the size of a disk; see `Hypervisor.resize_disk`."""
         async with self._plugging[name]:
             await self._connection.call(
                 f"libvirt cannot resize disk {serial} of machine {name}",
                 lambda opened: domains.resize(opened, name, serial, size),
             )
 
+    @override
     async def most_vcpus(self, accelerator: Accelerator) -> int:
-        """Return the largest number of vCPUs; see `Hypervisor.most_vcpus`."""
         version = await self._connection.call("libvirt cannot report QEMU's version", domains.qemu_version)
         return most_vcpus(accelerator, version)
 
+    @override
     async def version(self) -> str:
-        """Return the versions of libvirt and QEMU; see `Hypervisor.version`."""
         return await self._connection.call("libvirt cannot report its version", domains.version)
 
+    @override
     def events(self) -> AsyncIterator[MachineEvent]:
-        """Yield events of machines; see `Hypervisor.events`."""
         return self._hub.listen()
 
+    @override
     def resumed(self) -> AsyncIterator[str]:
-        """Yield the names of machines that go on after a pause; see `Hypervisor.resumed`."""
         return self._hub.resumed()
 
     def _create(self, opened: "libvirt.virConnect", spec: MachineSpec, xml: str) -> None:

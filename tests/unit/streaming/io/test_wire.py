@@ -5,14 +5,15 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from typing_extensions import override
 
 from vmsandbox.streaming.io import wire as wires
 from vmsandbox.streaming.io.byte_queue import Backlog
 from vmsandbox.streaming.io.sockets import close, hangup_of
-from vmsandbox.streaming.io.wire import ClientGone, Wire
+from vmsandbox.streaming.io.wire import ClientGone, Wire, WireProtocol
 
 
-class EchoProtocol:
+class EchoProtocol(WireProtocol[int]):
     """Every byte is an event; `answer` is what each is answered with, and room is what the test says."""
 
     def __init__(self) -> None:
@@ -22,11 +23,13 @@ class EchoProtocol:
         self.beats = 0
         self._output = b""
 
+    @override
     def receive(self, data: bytes) -> list[int]:
         self._output += self.answer * len(data)
         self.room += len(data)
         return list(data)
 
+    @override
     def take_output(self) -> bytes:
         taken, self._output = self._output, b""
         return taken
@@ -35,6 +38,7 @@ class EchoProtocol:
         self.room -= len(data)
         self._output += data
 
+    @override
     def heartbeat(self) -> None:
         self.beats += 1
         self._output += b"."
