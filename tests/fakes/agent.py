@@ -29,7 +29,6 @@ from vmsandbox.protocol.messages import (
     AdjustClock,
     Clock,
     Containers,
-    ContainerState,
     CreateContainer,
     Created,
     DeleteContainer,
@@ -46,6 +45,7 @@ from vmsandbox.protocol.messages import (
     ListContainers,
     MeasureContainers,
     Measured,
+    OciState,
     OpenPort,
     OpenStream,
     ProcessUser,
@@ -356,11 +356,11 @@ class FakeAgent:
         running = [state.container_id for state in known if state.status == "running"]
         return Measured(time.time_ns(), tuple(measures(name) for name in running))
 
-    def _state(self, container_id: str) -> ContainerState:
+    def _state(self, container_id: str) -> OciState:
         code = self.processes[container_id, ""].exit_code
         if code is not None:
-            return ContainerState(container_id, "stopped", 1, code)
-        return ContainerState(container_id, "running" if container_id in self._started else "created", 1)
+            return OciState(container_id, "stopped", 1, code)
+        return OciState(container_id, "running" if container_id in self._started else "created", 1)
 
     async def _shutdown(self, _: Shutdown) -> Empty:
         await self.stop_listening()

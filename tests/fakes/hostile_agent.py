@@ -28,12 +28,12 @@ from vmsandbox.protocol.messages import (
     MAX_CONTAINERS,
     REQUESTS,
     Containers,
-    ContainerState,
     Created,
     Empty,
     Envelope,
     Exit,
     Kind,
+    OciState,
     ProcessUser,
 )
 
@@ -180,7 +180,7 @@ async def _goodbye(connection: GuestConnection) -> None:
     await connection.send(pack_json(encode(Envelope(Kind.GOODBYE, body="so long\x1b[2J"))))
 
 
-_STRANGERS = Containers(tuple(ContainerState(f"stranger-{n}", "running", 1) for n in range(MAX_CONTAINERS)))
+_STRANGERS = Containers(tuple(OciState(f"stranger-{n}", "running", 1) for n in range(MAX_CONTAINERS)))
 
 MISBEHAVIOURS: Mapping[str, Misbehaviour] = {
     "never says hello": before("hello", hang),

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from vmsandbox.protocol.messages import UserNamespace
+from vmsandbox.protocol.messages import UserNamespaceMapping
 from vmsandbox_agent.control.requests import GuestRequests
 from vmsandbox_agent.control.server import Server
 from vmsandbox_agent.reaper import Reaper
@@ -70,7 +70,7 @@ async def _serve(settings: Settings, directory: Path, first_uid: int) -> None:
     reaper.attach()
     guest = GuestRequests(settings, reaper, power_off=lambda: os._exit(0), clock=FakeClock())
     if first_uid:
-        guest.pod.users = UserNamespace(first_uid, 65536, first_uid, 65536)
+        guest.pod.users = UserNamespaceMapping(first_uid, 65536, first_uid, 65536)
     await Server(guest, time.clock_gettime(time.CLOCK_BOOTTIME)).run(listen)
 
 

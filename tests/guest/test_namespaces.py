@@ -11,7 +11,7 @@ from tests.guest.conftest import running_agent
 from vmsandbox.protocol.messages import (
     POD_NAMESPACE,
     DeleteContainer,
-    Device,
+    GuestDevice,
     MakeTmpfs,
     SignalContainer,
     StartContainer,
@@ -71,7 +71,7 @@ async def test_joining_the_pids_of_one_who_has_ended_is_refused(client: Client) 
 
 
 async def test_a_device_of_the_guest_is_given(client: Client) -> None:
-    device = Device("/dev/nothing", "/dev/null", "rw")
+    device = GuestDevice("/dev/nothing", "/dev/null", "rw")
     seen = await run(client, "echo gone >/dev/nothing && stat -c '%F %t:%T' /dev/nothing", devices=(device,))
     assert seen == "character special file 1:3\n"
 
@@ -79,12 +79,12 @@ async def test_a_device_of_the_guest_is_given(client: Client) -> None:
 @pytest.mark.parametrize("source", ["/dev/no-such-device", "/dev/../etc/passwd", "/etc/passwd"])
 async def test_a_device_that_the_guest_has_not_is_named(client: Client, source: str) -> None:
     with pytest.raises(AgentRefused, match=f"the guest has no device {source}") as refused:
-        await client.create("true", devices=(Device("/dev/x", source),))
+        await client.create("true", devices=(GuestDevice("/dev/x", source),))
     assert refused.value.code == "invalid_argument"
 
 
 async def test_a_directory_stands_for_the_devices_in_it(client: Client) -> None:
-    assert "tun" in await run(client, "ls /dev/inner", devices=(Device("/dev/inner", "/dev/net"),))
+    assert "tun" in await run(client, "ls /dev/inner", devices=(GuestDevice("/dev/inner", "/dev/net"),))
 
 
 async def test_every_device_of_the_guest_is_given(client: Client) -> None:

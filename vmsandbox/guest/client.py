@@ -14,7 +14,6 @@ from vmsandbox.protocol.messages import (
     Clock,
     ConfigureGuest,
     Containers,
-    ContainerState,
     CreateContainer,
     Created,
     DeleteContainer,
@@ -25,6 +24,7 @@ from vmsandbox.protocol.messages import (
     MakeTmpfs,
     MeasureContainers,
     Measured,
+    OciState,
     OpenPort,
     OpenStream,
     ProcessUser,
@@ -136,7 +136,7 @@ class GuestClient:
         """Set the size of a terminal."""
         await self._ask(Resize(container_id, columns, rows, exec_id), deadline)
 
-    async def list_containers(self, *, deadline: float = QUICK) -> tuple[ContainerState, ...]:
+    async def list_containers(self, *, deadline: float = QUICK) -> tuple[OciState, ...]:
         """The containers that the agent has."""
         return cast(Containers, await self._ask(ListContainers(), deadline)).containers
 

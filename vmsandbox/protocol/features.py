@@ -14,7 +14,7 @@ SOURCES_BY_DESCRIPTOR = "sources_by_descriptor"
 """The agent follows no link in the sources that it mounts from the share."""
 
 BLOCK_DEVICES = "block_devices"
-"""A container is given a disk as a device (`Device.disk`)."""
+"""A container is given a disk as a device (`GuestDevice.disk`)."""
 
 FEATURES = frozenset({SOURCES_BY_DESCRIPTOR, BLOCK_DEVICES})
 """The features that are not methods."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import POD_NAMESPACE, ContainerState, CreateContainer, Exec, Measures, ProcessUser
+from vmsandbox.protocol.messages import POD_NAMESPACE, CreateContainer, Exec, Measures, OciState, ProcessUser
 from vmsandbox_agent import console
 from vmsandbox_agent.containers import devices
 from vmsandbox_agent.containers.bundle import Bundle
@@ -61,12 +61,12 @@ class CrunContainer:
         return self._process
 
     @property
-    def state(self) -> ContainerState:
+    def state(self) -> OciState:
         """The container's state for the host."""
         process = self.process
         if process.exit_code is not None:
-            return ContainerState(self.id, "stopped", process.pid, process.exit_code)
-        return ContainerState(self.id, "running" if self._started else "created", process.pid)
+            return OciState(self.id, "stopped", process.pid, process.exit_code)
+        return OciState(self.id, "running" if self._started else "created", process.pid)
 
     @property
     def exists(self) -> bool:

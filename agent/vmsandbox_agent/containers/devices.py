@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import Device
+from vmsandbox.protocol.messages import GuestDevice
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.setup import wait_for_disk
 from vmsandbox_agent.syscalls import open_in_root, opened
@@ -19,16 +19,16 @@ _NO_DEVICES = {"pts", "shm", "mqueue", "fd"}
 """Directories below /dev that are file systems of their own, or links."""
 
 
-async def locate(wanted: Sequence[Device]) -> tuple[Device, ...]:
+async def locate(wanted: Sequence[GuestDevice]) -> tuple[GuestDevice, ...]:
     """The devices with their nodes in the guest; waits for the disks among them, as long as the caller lets it."""
     return tuple([await _located(device) for device in wanted])
 
 
-async def _located(device: Device) -> Device:
+async def _located(device: GuestDevice) -> GuestDevice:
     return replace(device, source=str(await wait_for_disk(device.disk))) if device.disk else device
 
 
-def find(wanted: Sequence[Device], root: Path) -> tuple[list[JSON], list[JSON]]:
+def find(wanted: Sequence[GuestDevice], root: Path) -> tuple[list[JSON], list[JSON]]:
     """The `devices` and the cgroup rules for what is wanted; a directory stands for all devices in it.
 
     Raises:
@@ -38,10 +38,10 @@ def find(wanted: Sequence[Device], root: Path) -> tuple[list[JSON], list[JSON]]:
     return [node for node, _ in found], [rule for _, rule in found]
 
 
-def everything(root: Path) -> list[Device]:
+def everything(root: Path) -> list[GuestDevice]:
     """All devices of the guest below `root` that a container does not have anyway."""
     names = (path.relative_to(root) for path in _walk(root))
-    return [Device(f"/dev/{name}", str(root / name)) for name in names if str(name) not in _PROVIDED]
+    return [GuestDevice(f"/dev/{name}", str(root / name)) for name in names if str(name) not in _PROVIDED]
 
 
 def give_null_back(pid: int, owner: tuple[int, int]) -> None:
@@ -63,7 +63,7 @@ def give_null_back(pid: int, owner: tuple[int, int]) -> None:
         os.close(fd)
 
 
-def _expand(device: Device, root: Path) -> Iterator[tuple[JSON, JSON]]:
+def _expand(device: GuestDevice, root: Path) -> Iterator[tuple[JSON, JSON]]:
     source = root / device.source.removeprefix("/dev/")
     if ".." in source.parts or root not in source.parents or not source.exists():
         raise AgentError("invalid_argument", f"the guest has no device {device.source}")
@@ -83,7 +83,7 @@ def _walk(directory: Path) -> Iterator[Path]:
             yield entry
 
 
-def _describe(source: Path, path: str, device: Device) -> tuple[JSON, JSON]:
+def _describe(source: Path, path: str, device: GuestDevice) -> tuple[JSON, JSON]:
     status = source.stat()
     if not (stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)):
         raise AgentError("invalid_argument", f"{device.source} is not a device of the guest")

@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 from typing import NoReturn
 
-from vmsandbox.protocol.messages import UserNamespace
+from vmsandbox.protocol.messages import UserNamespaceMapping
 from vmsandbox_agent import syscalls
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.reaper import Reaper
@@ -25,7 +25,7 @@ class PodNamespaces:
 
     def __init__(self, settings: Settings, reaper: Reaper) -> None:
         """Nothing is held yet."""
-        self.users: UserNamespace | None = None
+        self.users: UserNamespaceMapping | None = None
         """The pod's mapping, from `ConfigureGuest`; None: the guest's users are the containers'."""
         self._settings = settings
         self._reaper = reaper
@@ -63,7 +63,7 @@ class PodNamespaces:
         return pid
 
 
-def _fork_holder(command: tuple[str, ...], flags: int, users: UserNamespace | None) -> int:
+def _fork_holder(command: tuple[str, ...], flags: int, users: UserNamespaceMapping | None) -> int:
     """The pid of a new holder. It is forked twice: unshare(2) moves only children into a PID namespace."""
     report, reporting = os.pipe2(os.O_CLOEXEC)
     permission, permitting = os.pipe2(os.O_CLOEXEC)
@@ -114,6 +114,6 @@ def _hold_for_ever(command: tuple[str, ...]) -> NoReturn:
         os._exit(1)
 
 
-def _map_users(helper: int, users: UserNamespace) -> None:
+def _map_users(helper: int, users: UserNamespaceMapping) -> None:
     Path(f"/proc/{helper}/uid_map").write_text(f"0 {users.first_uid} {users.uids}\n")
     Path(f"/proc/{helper}/gid_map").write_text(f"0 {users.first_gid} {users.gids}\n")

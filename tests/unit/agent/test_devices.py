@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from vmsandbox.protocol.messages import CreateContainer, Device, ProcessUser
+from vmsandbox.protocol.messages import CreateContainer, GuestDevice, ProcessUser
 from vmsandbox_agent.containers import devices
 from vmsandbox_agent.containers.container import completion
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.setup import disks
 
 DEV = Path("/dev")
-DISK = Device("/dev/xvda", permissions="mr", disk="0123", mode=0o640, uid=1001, gid=6)
+DISK = GuestDevice("/dev/xvda", permissions="mr", disk="0123", mode=0o640, uid=1001, gid=6)
 
 
 async def test_a_disk_is_waited_for_and_has_the_mode_and_owner_that_the_host_says(monkeypatch) -> None:
@@ -22,7 +22,7 @@ async def test_a_disk_is_waited_for_and_has_the_mode_and_owner_that_the_host_say
         return Path("/dev/full")
 
     monkeypatch.setattr(devices, "wait_for_disk", wait_for_disk)
-    located = await devices.locate((DISK, Device("/dev/mine", "/dev/null")))
+    located = await devices.locate((DISK, GuestDevice("/dev/mine", "/dev/null")))
     nodes, rules = devices.find(located, DEV)
     numbers = {"type": "c", "major": 1, "minor": 7}
     assert nodes[0] == {**numbers, "path": "/dev/xvda", "fileMode": 0o640, "uid": 1001, "gid": 6}
@@ -35,7 +35,7 @@ def test_a_device_that_is_asked_for_takes_the_place_of_the_guests_own() -> None:
         settings=SimpleNamespace(devices=DEV), pod=SimpleNamespace(pid=lambda: None, user=lambda: None)
     )
     taken = devices.everything(DEV)[0].path
-    wanted = (Device(taken, "/dev/full", "r"),)
+    wanted = (GuestDevice(taken, "/dev/full", "r"),)
     request = CreateContainer("c", "image", {}, devices=wanted, all_devices=True)
     known = completion(
         context, request, root=DEV, user=ProcessUser(0, 0), cgroup="/c", joined=None  # type: ignore[arg-type]

@@ -12,15 +12,15 @@ from vmsandbox.guest.session import RunState, Session, features
 from vmsandbox.protocol.features import BLOCK_DEVICES, FEATURES, SOURCES_BY_DESCRIPTOR
 from vmsandbox.protocol.messages import (
     CreateContainer,
-    Device,
     Event,
+    GuestDevice,
     HelloReply,
     ListContainers,
     MeasureContainers,
     ReadClock,
 )
 
-WITH_DISK = CreateContainer("c1", "image", {"process": {"args": ["true"]}}, devices=(Device("/dev/x", disk="d1"),))
+WITH_DISK = CreateContainer("c1", "image", {"process": {"args": ["true"]}}, devices=(GuestDevice("/dev/x", disk="d1"),))
 
 
 async def ignore(_: Event) -> None:
@@ -63,7 +63,7 @@ async def test_a_field_that_an_older_agent_would_refuse_is_not_sent(agent: FakeA
         await session.connect(10)
         with pytest.raises(Unimplemented, match="block_devices of create_container"):
             await session.request(WITH_DISK, 10)
-        await session.request(replace(WITH_DISK, devices=(Device("/dev/fuse", "/dev/fuse"),)), 10)
+        await session.request(replace(WITH_DISK, devices=(GuestDevice("/dev/fuse", "/dev/fuse"),)), 10)
         assert len(agent.requests) == 1
 
 

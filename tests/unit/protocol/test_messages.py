@@ -36,7 +36,7 @@ REQUESTS: dict[str, m.Request] = {
         share_tag="share",
         scratch_serial="scratch-1",
         shm_size=1048576,
-        user_namespace=m.UserNamespace(65536, 65536, 131072, 65536),
+        user_namespace=m.UserNamespaceMapping(65536, 65536, 131072, 65536),
     ),
     "read_clock": m.ReadClock(),
     "adjust_clock": m.AdjustClock(-1_500_000_000, step=True),
@@ -65,8 +65,8 @@ REQUESTS: dict[str, m.Request] = {
         tty=True,
         pid_namespace=m.POD_NAMESPACE,
         devices=(
-            m.Device("/dev/fuse", "/dev/fuse", "rw"),
-            m.Device("/dev/xvda", permissions="mr", disk="0123abcd", mode=0o640, uid=1001, gid=6),
+            m.GuestDevice("/dev/fuse", "/dev/fuse", "rw"),
+            m.GuestDevice("/dev/xvda", permissions="mr", disk="0123abcd", mode=0o640, uid=1001, gid=6),
         ),
         all_devices=True,
     ),
@@ -97,7 +97,7 @@ OTHERS = {
     "response_created": m.Envelope(m.Kind.RESPONSE, 6, body=encode(m.Created(m.ProcessUser(33, 34, (34, 44))))),
     "response_stream_token": m.Envelope(m.Kind.RESPONSE, 4, body=encode(m.StreamToken("00112233"))),
     "response_containers": m.Envelope(
-        m.Kind.RESPONSE, 5, body=encode(m.Containers((m.ContainerState("c1", "stopped", 42, 137),)))
+        m.Kind.RESPONSE, 5, body=encode(m.Containers((m.OciState("c1", "stopped", 42, 137),)))
     ),
     "response_measured": m.Envelope(
         m.Kind.RESPONSE, 7, body=encode(m.Measured(1_700_000_000_000_000_000, (measures("c1"),)))
@@ -161,7 +161,7 @@ def test_the_agent_handles_every_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "result", [m.Containers((m.ContainerState("c1", "running"),) * 256), m.Measured(1, (measures("c1"),) * 256)]
+    "result", [m.Containers((m.OciState("c1", "running"),) * 256), m.Measured(1, (measures("c1"),) * 256)]
 )
 def test_more_containers_than_a_guest_can_have_are_malformed(result: m.Containers | m.Measured) -> None:
     data = encode(result)

@@ -73,7 +73,9 @@ def test_the_features_of_fields_are_those_that_an_agent_names() -> None:
 
 
 def test_a_request_needs_the_features_of_the_fields_that_it_sets() -> None:
-    plain = m.CreateContainer("c1", "image", {}, devices=(m.Device("/dev/fuse", "/dev/fuse"),))
-    disk = m.CreateContainer("c1", "image", {}, devices=(m.Device("/dev/fuse"), m.Device("/dev/x", disk="d1")))
+    plain = m.CreateContainer("c1", "image", {}, devices=(m.GuestDevice("/dev/fuse", "/dev/fuse"),))
+    disk = m.CreateContainer(
+        "c1", "image", {}, devices=(m.GuestDevice("/dev/fuse"), m.GuestDevice("/dev/x", disk="d1"))
+    )
     assert (needed(plain), needed(disk)) == (set(), {"block_devices"})
     assert Since("block_devices").holds("anything")

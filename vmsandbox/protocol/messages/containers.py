@@ -51,7 +51,7 @@ class ProcessUser:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class GuestDevice:
     """A device of the guest for a container."""
 
     path: Text
@@ -94,7 +94,7 @@ class CreateContainer:
     tty: bool = False
     pid_namespace: OptionalId = ""
     """Whose PID namespace it joins: `POD_NAMESPACE`, or the id of a container; empty: the one in the spec."""
-    devices: Annotated[tuple[Device, ...], AtMost(4096)] = ()
+    devices: Annotated[tuple[GuestDevice, ...], AtMost(4096)] = ()
     all_devices: bool = False
     """Give it every device of the guest, as a privileged container has them."""
 
@@ -143,8 +143,8 @@ class UpdateResources:
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerState:
-    """The agent's state of a container."""
+class OciState:
+    """The state of a container (OCI runtime-spec, State; as `crun state` prints it), and its exit code."""
 
     container_id: Id
     status: Annotated[str, Matching("created|running|stopped")]
@@ -157,7 +157,7 @@ class ContainerState:
 class Containers:
     """The result of `ListContainers`."""
 
-    containers: Annotated[tuple[ContainerState, ...], AtMost(MAX_CONTAINERS)] = ()
+    containers: Annotated[tuple[OciState, ...], AtMost(MAX_CONTAINERS)] = ()
 
 
 @dataclass(frozen=True, slots=True)

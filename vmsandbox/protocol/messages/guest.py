@@ -62,7 +62,7 @@ class Dns:
 
 
 @dataclass(frozen=True, slots=True)
-class UserNamespace:
+class UserNamespaceMapping:
     """The one mapping of a pod's user namespace: ids from 0 on in the containers are those of the guest from there."""
 
     first_uid: UserId
@@ -93,7 +93,7 @@ class ConfigureGuest:
     """Serial of the SCSI disk (ext4) that holds the writable layers; empty: a tmpfs does."""
     shm_size: Count = 64 * 1024 * 1024
     """Bytes of the pod's /dev/shm, shared by its containers."""
-    user_namespace: UserNamespace | None = None
+    user_namespace: UserNamespaceMapping | None = None
     """The user namespace of the pod's containers; None: they have the guest's users."""
 
 

@@ -36,7 +36,7 @@ class BlockDisks:
         self._lock = asyncio.Lock()
         self._sizes = BlockSizes(nodes, paths, hypervisor, domain)
 
-    async def prepare(self, user: str, wanted: Sequence[Device], *, mapped: bool) -> tuple[messages.Device, ...]:
+    async def prepare(self, user: str, wanted: Sequence[Device], *, mapped: bool) -> tuple[messages.GuestDevice, ...]:
         """Plug in what of a container's devices is a block device or a file of the host; the others are the guest's.
 
         What fails is left to be released.
@@ -99,11 +99,11 @@ class BlockDisks:
         """Follow no sizes any more: the machine has ended, or goes on without this process."""
         await self._sizes.close()
 
-    async def _prepare(self, user: str, device: Device, *, mapped: bool) -> messages.Device:
+    async def _prepare(self, user: str, device: Device, *, mapped: bool) -> messages.GuestDevice:
         path = Path(device.host_path)
         found = await self._paths.call(path, lambda: look(path), late=_let_go)
         if found is None:
-            return messages.Device(device.container_path, device.host_path, device.permissions)
+            return messages.GuestDevice(device.container_path, device.host_path, device.permissions)
         with contextlib.closing(found):
             if mapped:
                 raise InvalidArgument(
@@ -111,7 +111,7 @@ class BlockDisks:
                 )
             serial = await self._acquire(user, found, write="w" in device.permissions)
             status = found.status
-        return messages.Device(
+        return messages.GuestDevice(
             device.container_path,
             permissions=device.permissions,
             disk=serial,

@@ -78,7 +78,7 @@ def check_update(config: ContainerConfig, resources: Resources) -> None:
         check_resources(resources)
 
 
-def user_namespace(config: PodSandboxConfig) -> messages.UserNamespace | None:
+def user_namespace(config: PodSandboxConfig) -> messages.UserNamespaceMapping | None:
     """The pod's user namespace, as the agent is told of it; None where it has none.
 
     Raises:
@@ -93,7 +93,7 @@ def user_namespace(config: PodSandboxConfig) -> messages.UserNamespace | None:
         )
     _check_mappings(wanted)
     (uids,), (gids,) = wanted.uids, wanted.gids
-    return messages.UserNamespace(uids.host_id, uids.length, gids.host_id, gids.length)
+    return messages.UserNamespaceMapping(uids.host_id, uids.length, gids.host_id, gids.length)
 
 
 @contextlib.contextmanager
