@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: `main` is the group, `commands` has the commands; the rest is common to them."""

@@ -26,7 +26,7 @@ _COMMANDS = {
     "serve": "serve:serve",
     "stop": "stopping:stop",
 }
-"""Each command and where it is, `module:function`: imported when it is used, since some take long to import."""
+"""Each command and where it is in `commands`, `module:function`: imported when used, since some take long to import."""
 
 _EXIT_STATUS = """
 Exit status: 0 success; 1 failure; 2 wrong command line; 130 interrupted. `run`: that of the pod, or 125 if vmsandbox
@@ -44,7 +44,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
         module, _, name = _COMMANDS[cmd_name].partition(":")
-        command = getattr(importlib.import_module(f"vmsandbox.cli.{module}"), name)
+        command = getattr(importlib.import_module(f"vmsandbox.cli.commands.{module}"), name)
         assert isinstance(command, click.Command)
         return command
 

@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from vmsandbox.cli import execution, terminal
+from vmsandbox.cli.commands.port_forward import Forwarding, parse
 from vmsandbox.cli.main import main
 from vmsandbox.cli.options import duration, size
-from vmsandbox.cli.port_forward import Forwarding, parse
 from vmsandbox.errors import NotFound
 
 

@@ -42,7 +42,7 @@ def test_the_inventory_that_is_shown_has_every_setting() -> None:
 def test_the_page_names_every_command_and_every_setting() -> None:
     page = (CHECKOUT / "docs/lab.md").read_text()
     commands = re.findall(
-        r'@lab\.command\(?(?:"(\w+)")?.*?\ndef (\w+)', (CHECKOUT / "vmsandbox/cli/lab.py").read_text(), re.S
+        r'@lab\.command\(?(?:"(\w+)")?.*?\ndef (\w+)', (CHECKOUT / "vmsandbox/cli/commands/lab.py").read_text(), re.S
     )
     names = [name or function for name, function in commands]
     assert len(names) == 9

@@ -2,7 +2,7 @@
 
 import io
 
-from vmsandbox.cli.pod_view import LineWriter
+from vmsandbox.cli.commands.pod_view import LineWriter
 from vmsandbox.pod.run.observer import OutputLine
 from vmsandbox.protocol.messages import Stream
 

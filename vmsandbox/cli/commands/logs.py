@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from vmsandbox import aio
-from vmsandbox.cli.daemon import ask, find_container
+from vmsandbox.cli.commands.daemon import ask, find_container
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition

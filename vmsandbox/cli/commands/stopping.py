@@ -2,7 +2,7 @@
 
 import click
 
-from vmsandbox.cli.daemon import ask, find_container, find_pod
+from vmsandbox.cli.commands.daemon import ask, find_container, find_pod
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition, NotFound

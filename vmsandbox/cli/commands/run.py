@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from vmsandbox.cli import execution, terminal
+from vmsandbox.cli.commands.pod_view import PodView
 from vmsandbox.cli.options import Global
-from vmsandbox.cli.pod_view import PodView
 from vmsandbox.config import Config
 from vmsandbox.cri.client import CriClient, connected_if_served
 from vmsandbox.cri.pod_runtime import DaemonRuntime

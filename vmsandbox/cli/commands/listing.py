@@ -8,8 +8,8 @@ from dataclasses import asdict
 import click
 
 from vmsandbox.cli import terminal
-from vmsandbox.cli.daemon import ask, find_container, find_pod, short
-from vmsandbox.cli.image import print_images
+from vmsandbox.cli.commands.daemon import ask, find_container, find_pod, short
+from vmsandbox.cli.commands.image import print_images
 from vmsandbox.cli.options import Global, duration, output_option
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import NotFound

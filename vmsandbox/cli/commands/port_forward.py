@@ -9,7 +9,7 @@ import click
 
 from vmsandbox import aio
 from vmsandbox.cli import terminal
-from vmsandbox.cli.daemon import ask, find_pod
+from vmsandbox.cli.commands.daemon import ask, find_pod
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition, VmsandboxError

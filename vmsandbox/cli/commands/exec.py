@@ -5,9 +5,9 @@ import sys
 import click
 
 from vmsandbox.cli import execution
-from vmsandbox.cli.daemon import ask, find_container
+from vmsandbox.cli.commands.daemon import ask, find_container
+from vmsandbox.cli.commands.tty import converse
 from vmsandbox.cli.options import Global
-from vmsandbox.cli.tty import converse
 from vmsandbox.cri.client import CriClient
 from vmsandbox.model import AttachRequest, ExecRequest
 from vmsandbox.streaming.client import Wanted, client_tls
