@@ -1,5 +1,9 @@
 """Guests that say what no client of the CRI can be told: clients hear of the other pods as before."""
 
+import contextlib
+import json
+import sqlite3
+
 import grpc
 import pytest
 from cri_api.v1 import api_pb2 as api
@@ -55,4 +59,47 @@ async def test_numbers_beyond_all_bounds_end_nobodys_events_and_spoil_no_status(
         call.cancel()
         for sandbox_id in (quiet, hostile):
             await service.remove_pod_sandbox(sandbox_id)
+    assert world.left() == []
+
+
+def change_records(world: FakeWorld, kind: str, **changes: object) -> None:
+    """Write nonsense into each record of a kind, as a newer version or a fault of the disk might."""
+    with contextlib.closing(sqlite3.connect(world.directory / "state.db")) as database, database:
+        for key, body in database.execute("SELECT id, body FROM record WHERE kind = ?", (kind,)).fetchall():
+            changed = json.dumps({**json.loads(body), **changes})
+            database.execute("UPDATE record SET body = ? WHERE kind = ? AND id = ?", (changed, kind, key))
+
+
+async def test_a_record_that_makes_little_sense_spoils_no_status_and_no_event(world: FakeWorld) -> None:
+    async def ready() -> None:
+        pass
+
+    async with daemon(world) as service:
+        sandbox_id = await service.run_pod_sandbox(pod())
+        container_id = await service.create_container(sandbox_id, app())
+    ports = [{"container_port": 80, "host_port": 80, "protocol": "carrier-pigeon"}]
+    mounts = [{"container_path": "/data", "image": "NO NAME"}, {"container_path": "/tmp", "tmpfs": "name"}]
+    metadata = {"name": "web", "uid": "uid-web", "namespace": "default"}
+    change_records(world, "sandbox", config={"metadata": metadata, "port_mappings": ports})
+    config = {"metadata": {"name": "app"}, "image": "NO NAME", "mounts": mounts}
+    change_records(world, "container", config=config, image_id="NO NAME")
+    path = world.directory / "cri.sock"
+    async with (
+        daemon(world) as service,
+        serving(service, path, NodeInfo(("",), ready, world.directory / "lib"), grace=0),
+        grpc.aio.insecure_channel(f"unix:{path}") as channel,
+    ):
+        stub = api_pb2_grpc.RuntimeServiceStub(channel)
+        call = stub.GetContainerEvents(api.GetEventsRequest())
+        await call.initial_metadata()
+        pods = await stub.PodSandboxStatus(api.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id, verbose=True))
+        assert [each.id for each in pods.containers_statuses] == [container_id]
+        assert "carrier-pigeon" in json.loads(pods.info["info"])["config"]
+        told = await stub.ContainerStatus(api.ContainerStatusRequest(container_id=container_id, verbose=True))
+        assert "the CRI has no volumes" in json.loads(told.info["info"])["config"]
+        await stub.StopContainer(api.StopContainerRequest(container_id=container_id))
+        event = await call.read()
+        assert (event.container_id, event.container_event_type) == (container_id, api.CONTAINER_STOPPED_EVENT)
+        call.cancel()
+        await service.remove_pod_sandbox(sandbox_id)
     assert world.left() == []

@@ -7,18 +7,29 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from cri_api.v1 import api_pb2 as api
+from google.protobuf.message import Message
 
 from vmsandbox import log
-from vmsandbox.cri.convert import container_status_to_cri
+from vmsandbox.cri.convert import container_status_to_cri, document
 from vmsandbox.cri.servicer import ids
-from vmsandbox.errors import Unimplemented
-from vmsandbox.model import AttachRequest, ContainerStatus, ExecRequest, PortForwardRequest, SandboxStatus
+from vmsandbox.errors import Unimplemented, VmsandboxError
+from vmsandbox.model import (
+    AttachRequest,
+    ContainerConfig,
+    ContainerStatus,
+    ExecRequest,
+    Image,
+    PodSandboxConfig,
+    PortForwardRequest,
+    SandboxStatus,
+)
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.service import RuntimeService
 
 _log = log.get(__name__)
 
 Status = TypeVar("Status", ContainerStatus, SandboxStatus)
+Config = TypeVar("Config", ContainerConfig, PodSandboxConfig)
 Wire = TypeVar("Wire")
 
 UNTELLABLE = (TypeError, ValueError, KeyError)
@@ -82,15 +93,30 @@ class Servicer:
 
     def container_to_cri(self, container: ContainerStatus) -> api.ContainerStatus:
         """A container's status, with what its images add."""
-        find = self.service.images.find
         names = {mount.image for mount in container.config.mounts if mount.image}
-        volumes = {name: image.id for name in names if (image := find(name))}
-        return container_status_to_cri(container, find(container.image_id), volumes)
+        volumes = {name: image.id for name in names if (image := self._image(name))}
+        return container_status_to_cri(container, self._image(container.image_id), volumes)
+
+    def _image(self, name_or_id: str) -> Image | None:
+        """The image, if it is held; None if it is damaged, or if a damaged record has no proper name for it."""
+        try:
+            return self.service.images.find(name_or_id)
+        except VmsandboxError as error:
+            _log.warning("image %r cannot be told of: %s", name_or_id, error)
+            return None
 
     def statuses_in(self, sandbox_id: str) -> list[api.ContainerStatus]:
         """The statuses of a sandbox's containers, as far as they can be told."""
         containers = self.service.list_containers()
         return told(self.container_to_cri, (one for one in containers if one.sandbox_id == sandbox_id))
+
+
+def config_document(to_cri: Callable[[Config], Message], config: Config) -> JSON:
+    """Return the document of a configuration, or the reason why the CRI cannot represent it."""
+    try:
+        return document(to_cri(config))
+    except (*UNTELLABLE, VmsandboxError) as error:
+        return f"the CRI cannot represent it: {error!r}"
 
 
 def told(to_cri: Callable[[Status], Wire], statuses: Iterable[Status]) -> list[Wire]:

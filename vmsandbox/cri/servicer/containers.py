@@ -8,14 +8,13 @@ from vmsandbox.cri.convert import (
     container_config_from_cri,
     container_config_to_cri,
     container_item_to_cri,
-    document,
     merge_resources,
     refuse,
     resources_from_cri,
 )
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import ids
-from vmsandbox.cri.servicer.base import Servicer, told
+from vmsandbox.cri.servicer.base import Servicer, config_document, told
 from vmsandbox.errors import InvalidArgument, Unimplemented
 from vmsandbox.model import AttachRequest, ContainerStatus, ExecRequest
 
@@ -128,6 +127,6 @@ def _info(container: ContainerStatus) -> dict[str, str]:
     info = {
         "sandboxID": container.sandbox_id,
         "runtimeType": "vmsandbox",
-        "config": document(container_config_to_cri(container.config)),
+        "config": config_document(container_config_to_cri, container.config),
     }
     return {"info": json.dumps(info)}

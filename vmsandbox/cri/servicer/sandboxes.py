@@ -7,7 +7,6 @@ from dataclasses import asdict
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import (
-    document,
     sandbox_config_from_cri,
     sandbox_config_to_cri,
     sandbox_item_to_cri,
@@ -15,7 +14,7 @@ from vmsandbox.cri.convert import (
 )
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import ids
-from vmsandbox.cri.servicer.base import Servicer, told
+from vmsandbox.cri.servicer.base import Servicer, config_document, told
 from vmsandbox.errors import Unimplemented
 from vmsandbox.model import PortForwardRequest, SandboxState, SandboxStatus
 
@@ -84,6 +83,6 @@ def _info(sandbox: SandboxStatus) -> dict[str, str]:
         "kernel": sandbox.kernel,
         "bootTimings": asdict(sandbox.timings),
         "message": sandbox.message,
-        "config": document(sandbox_config_to_cri(sandbox.config)),
+        "config": config_document(sandbox_config_to_cri, sandbox.config),
     }
     return {"info": json.dumps(info)}
