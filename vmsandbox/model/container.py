@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from vmsandbox.model.namespaces import IdMapping, Namespaces
 from vmsandbox.model.resources import Resources
+from vmsandbox.protocol.bounds import Int64, UInt32
 
 
 class PropagationMode(enum.Enum):
@@ -69,10 +70,10 @@ class ContainerSecurity:
     drop_capabilities: tuple[str, ...] = ()
     add_ambient_capabilities: tuple[str, ...] = ()
     namespaces: Namespaces = field(default_factory=Namespaces)
-    run_as_user: int | None = None
+    run_as_user: Int64 | None = None
     run_as_username: str = ""
-    run_as_group: int | None = None
-    supplemental_groups: tuple[int, ...] = ()
+    run_as_group: Int64 | None = None
+    supplemental_groups: tuple[Int64, ...] = ()
     supplemental_groups_policy: SupplementalGroupsPolicy = SupplementalGroupsPolicy.MERGE
     readonly_rootfs: bool = False
     no_new_privs: bool = False
@@ -87,7 +88,7 @@ class ContainerMetadata:
     """CRI ContainerMetadata: unique within its sandbox."""
 
     name: str
-    attempt: int = 0
+    attempt: UInt32 = 0
 
 
 @dataclass(frozen=True, slots=True)

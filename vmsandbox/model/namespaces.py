@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass
 
+from vmsandbox.protocol.bounds import UInt32
+
 
 class NamespaceMode(enum.Enum):
     """CRI NamespaceMode. The pod is the guest: NODE means the guest's root namespace."""
@@ -17,9 +19,9 @@ class NamespaceMode(enum.Enum):
 class IdMapping:
     """CRI IDMapping: `length` ids from `container_id` on are those from `host_id` on; here the guest is the host."""
 
-    host_id: int
-    container_id: int
-    length: int
+    host_id: UInt32
+    container_id: UInt32
+    length: UInt32
 
 
 @dataclass(frozen=True, slots=True)

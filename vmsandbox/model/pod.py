@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from vmsandbox.model.namespaces import Namespaces
 from vmsandbox.model.resources import Resources
+from vmsandbox.protocol.bounds import Int32, UInt32
 from vmsandbox.protocol.messages import Dns
 
 
@@ -14,15 +15,15 @@ class PodSandboxMetadata:
     name: str
     uid: str
     namespace: str
-    attempt: int = 0
+    attempt: UInt32 = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PortMapping:
     """CRI PortMapping: a port of the host that leads to one of the pod."""
 
-    container_port: int
-    host_port: int
+    container_port: Int32
+    host_port: Int32
     protocol: str = "tcp"
     host_ip: str = ""
 

@@ -99,6 +99,14 @@ def _values(collection: "list[Any] | dict[str, Any]") -> "list[Any]":
     return collection if isinstance(collection, list) else list(collection.values())
 
 
+Int32 = Annotated[int, Between(-(2**31), 2**31 - 1)]
+
+Int64 = Annotated[int, Between(-(2**63), 2**63 - 1)]
+
+UInt32 = Annotated[int, Between(0, 2**32 - 1)]
+
+UInt64 = Annotated[int, Between(0, 2**64 - 1)]
+
 Count = Annotated[int, Between(0, 2**63 - 1)]
 """A number of something, as the CRI's UInt64Value and every counter of a kernel can hold it."""
 

@@ -72,15 +72,14 @@ class State:
         """
         self._path = path
         fs.touch(path, 0o600)  # SQLite gives what it keeps beside it the same mode
-        self._database = sqlite3.connect(path, isolation_level=None)
-        try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self._database.close()
-            raise FailedPrecondition(f"the state database {path} is not usable: {error}", hint=_BY_HAND) from None
-        except BaseException:
-            self._database.close()
-            raise
+        with contextlib.ExitStack() as stack:
+            try:
+                self._database = sqlite3.connect(path, isolation_level=None)
+                stack.callback(self._database.close)
+                self._prepare()
+            except sqlite3.Error as error:
+                raise FailedPrecondition(f"the state database {path} is not usable: {error}", hint=_BY_HAND) from None
+            stack.pop_all()
 
     def _prepare(self) -> None:
         self._database.execute("PRAGMA journal_mode=WAL")

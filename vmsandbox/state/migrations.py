@@ -32,7 +32,8 @@ CREATE TABLE IF NOT EXISTS record (
 
 def _name_kinds(database: sqlite3.Connection) -> None:
     for before, now in (("SandboxRecord", "sandbox"), ("ContainerRecord", "container")):
-        database.execute("UPDATE record SET kind = ? WHERE kind = ?", (now, before))
+        # Nothing that reads schema 1 writes the newer name: where both are there, the older one is the record.
+        database.execute("UPDATE OR REPLACE record SET kind = ? WHERE kind = ?", (now, before))
 
 
 STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _name_kinds}
@@ -46,15 +47,11 @@ def migrate(database: sqlite3.Connection, path: Path) -> None:
         FailedPrecondition: a newer version of vmsandbox wrote it, or it cannot be copied.
         sqlite3.Error: it is not usable; it is as it was before.
     """
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA:
-        raise FailedPrecondition(
-            f"the state database {path} has schema {version}, and this version of vmsandbox reads up to {SCHEMA}",
-            hint="start the newer version of vmsandbox that wrote it; its pods go on running meanwhile",
-        )
-    if version and version < SCHEMA:
-        _copy(database, path, version)
     with _transaction(database):
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        _check(version, path)
+        if version and version < SCHEMA:
+            _copy(database, path, version)
         database.execute(_TABLES)
         for step in range(version or SCHEMA, SCHEMA):
             STEPS[step](database)
@@ -62,6 +59,16 @@ def migrate(database: sqlite3.Connection, path: Path) -> None:
     if version and version < SCHEMA:
         _log.info("the state database %s is migrated from schema %d to %d", path, version, SCHEMA)
     _remove_old_copies(database, path)
+
+
+def _check(version: int, path: Path) -> None:
+    if version < 0:
+        raise sqlite3.DatabaseError(f"its schema is {version}")
+    if version > SCHEMA:
+        raise FailedPrecondition(
+            f"the state database {path} has schema {version}, and this version of vmsandbox reads up to {SCHEMA}",
+            hint="start the newer version of vmsandbox that wrote it; its pods go on running meanwhile",
+        )
 
 
 def copy_of(path: Path, version: int) -> Path:
@@ -75,7 +82,8 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        database.execute("ROLLBACK")
+        if database.in_transaction:  # SQLite may have ended it, where the disk is full or fails.
+            database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
 
@@ -83,12 +91,13 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
 def _copy(database: sqlite3.Connection, path: Path, version: int) -> None:
     copy = copy_of(path, version)
     try:
-        replace_whole(copy, database.serialize())
+        # A named file: one that a kill has left holds secrets, and the next attempt is to replace it.
+        replace_whole(copy, database.serialize(), temporary=copy.with_name(f"{copy.name}.new"))
     except OSError as error:
         raise FailedPrecondition(
             f"the state database {path} has schema {version} and is not migrated to {SCHEMA}, since it cannot be "
             f"copied to {copy}: {error.strerror or error}",
-            hint="make room on that disk",
+            hint="make room on that disk, or move away what is in the copy's place",
         ) from None
 
 
@@ -96,8 +105,11 @@ def _remove_old_copies(database: sqlite3.Connection, path: Path) -> None:
     """Remove each copy that has no sandbox any more which the database has: it is of no use, and holds secrets."""
     for version in STEPS:
         copy = copy_of(path, version)
-        if copy.exists() and not _sandboxes(database) & _sandboxes_of(copy):
-            copy.unlink(missing_ok=True)
+        if copy.is_file() and not _sandboxes(database) & _sandboxes_of(copy):
+            try:
+                copy.unlink(missing_ok=True)
+            except OSError as error:
+                _log.warning("the copy %s of an earlier state database is not removed: %s", copy, error)
 
 
 def _sandboxes(database: sqlite3.Connection) -> set[str]:
@@ -106,9 +118,10 @@ def _sandboxes(database: sqlite3.Connection) -> set[str]:
 
 
 def _sandboxes_of(copy: Path) -> set[str]:
-    with contextlib.closing(sqlite3.connect(f"{copy.as_uri()}?mode=ro&immutable=1", uri=True)) as database:
-        try:
+    uri = f"{copy.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
             return _sandboxes(database)
-        except sqlite3.Error as error:
-            _log.warning("the copy %s of an earlier state database cannot be read: %s", copy, error)
-            return set()
+    except sqlite3.Error as error:
+        _log.warning("the copy %s of an earlier state database cannot be read: %s", copy, error)
+        return set()

@@ -7,6 +7,7 @@ bounds are checked here, too.
 
 import dataclasses
 import enum
+import json
 import types
 import typing
 from collections.abc import Mapping
@@ -27,8 +28,11 @@ def read(kind: type[T], data: JSON, where: str) -> T:
 
     Raises:
         MalformedMessage: a value has another type than declared, or a field without a default is missing.
+        ValueError: a number is not finite, or a text has half of a character: no client could be told of it.
     """
-    return decode(kind, known(kind, data), where)
+    found = known(kind, data)
+    json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    return decode(kind, found, where)
 
 
 def known(kind: Any, data: JSON) -> JSON:
@@ -42,7 +46,7 @@ def known(kind: Any, data: JSON) -> JSON:
         return [known(typing.get_args(kind)[0], item) for item in data]
     if isinstance(data, dict):
         return _known_object(kind, data)
-    if kind in UNKNOWN and data not in [member.value for member in kind]:
+    if kind in UNKNOWN and isinstance(data, str) and data not in [member.value for member in kind]:
         return UNKNOWN[kind].value
     return data
 

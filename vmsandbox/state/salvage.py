@@ -37,7 +37,9 @@ EXIT_CODE = 255
 def sandbox(key: str, body: bytes, reason: str) -> SandboxRecord:
     """Return a NOTREADY sandbox with as much of its configuration as can be read, so that a kubelet knows its pod."""
     data = _object(body)
-    config = _fields(PodSandboxConfig, data.get("config"), metadata=PodSandboxMetadata(NAME, key, NAME))
+    told = _part(data.get("config"))
+    metadata = _fields(PodSandboxMetadata, told.pop("metadata", None), name=NAME, uid=key, namespace=NAME)
+    config = _fields(PodSandboxConfig, told, metadata=metadata)
     found = _fields(StoredSandbox, data, id=key, config=config, state="", created_at=0)
     state = SandboxState.NOTREADY.value
     return replace(found, id=key, state=state, secret="", message=reason).restored()
@@ -46,7 +48,9 @@ def sandbox(key: str, body: bytes, reason: str) -> SandboxRecord:
 def container(key: str, body: bytes, reason: str) -> ContainerRecord | None:
     """Return an EXITED container, or None where the record does not tell its name and its sandbox any more."""
     data = _object(body)
-    config = _fields(ContainerConfig, data.get("config"), metadata=ContainerMetadata(""), image="")
+    told = _part(data.get("config"))
+    metadata = _fields(ContainerMetadata, told.pop("metadata", None), name="")
+    config = _fields(ContainerConfig, told, metadata=metadata, image="")
     needed = {"id": key, "config": config, "image_config": ImageConfig(), "created_at": 0}
     texts = dict.fromkeys(("sandbox_id", "image_id", "image_ref", "log_path"), "")
     found = _fields(StoredContainer, data, **needed, **texts)
@@ -60,14 +64,17 @@ def container(key: str, body: bytes, reason: str) -> ContainerRecord | None:
 
 def _object(body: bytes) -> dict[str, Any]:
     with contextlib.suppress(Exception):
-        if isinstance(data := json.loads(body.decode()), dict):
-            return data
+        return _part(json.loads(body.decode()))
     return {}
+
+
+def _part(data: object) -> dict[str, Any]:
+    return dict(data) if isinstance(data, dict) else {}
 
 
 def _fields(kind: type[T], data: object, **values: object) -> T:
     """Return a `kind` of the fields that can be read; `values` are those that it cannot do without."""
-    fields = data if isinstance(data, dict) else {}
+    fields = _part(data)
     for name, hint in hints(cast(type, kind)).items():
         if name in fields:
             with contextlib.suppress(Exception):

@@ -20,7 +20,7 @@ from vmsandbox.model import (
     PodSandboxConfig,
     SandboxState,
 )
-from vmsandbox.protocol.bounds import Count
+from vmsandbox.protocol.bounds import Count, Int32, Int64
 from vmsandbox.protocol.messages import Dns, Interface, Route
 from vmsandbox.state.records import ContainerRecord, SandboxRecord
 
@@ -85,9 +85,9 @@ class StoredTimings:
 class StoredUser:
     """`ContainerUser`."""
 
-    uid: int
-    gid: int
-    supplemental_groups: tuple[int, ...] = ()
+    uid: Int64
+    gid: Int64
+    supplemental_groups: tuple[Int64, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class StoredContainer:
     state: str = "unknown"
     started_at: Count = 0
     finished_at: Count = 0
-    exit_code: int = 0
+    exit_code: Int32 = 0
     reason: str = ""
     message: str = ""
     user: StoredUser | None = None

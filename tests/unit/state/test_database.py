@@ -1,6 +1,7 @@
 """The database of records: what is put comes back, whoever wrote it, and what cannot be read costs no other."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.released import make_schema_1
+from vmsandbox.cri.convert import sandbox_status_to_cri
 from vmsandbox.errors import FailedPrecondition, ResourceExhausted
 from vmsandbox.model import (
     ContainerConfig,
@@ -144,6 +147,33 @@ DAMAGED = {
 }
 
 
+UNTELLABLE = {
+    "half of a character in a text": {"kernel": "\ud800"},
+    "half of a character in a key that says nothing else": {"timings": {}, "config": {"labels": {"\ud800": {}}}},
+    "a time that is no number": {"timings": {"agent": float("nan")}},
+    "a number that is too large": {"timings": {"agent": float("inf")}},
+    "an attempt below 0": {"config": {"metadata": {"name": "pod", "uid": "u", "namespace": "n", "attempt": -1}}},
+    "an attempt of 33 bits": {"config": {"metadata": {"name": "pod", "uid": "u", "namespace": "n", "attempt": 2**32}}},
+}
+
+
+@pytest.mark.parametrize("name", UNTELLABLE)
+def test_what_no_client_can_be_told_makes_its_record_unreadable(state, path, name):
+    state.put(A, sandbox())
+    change_body(path, A, **UNTELLABLE[name])
+    found = state.damaged(SandboxRecord)[A]
+    assert str(found.error).isprintable()
+    sandbox_status_to_cri(found.salvaged.status())
+
+
+def test_of_the_names_of_a_pod_each_that_can_be_read_is_kept(state, path):
+    state.put(A, sandbox())
+    change_body(path, A, config={"metadata": {"name": 3, "uid": "uid", "namespace": "ns", "attempt": -1}})
+    salvaged = state.damaged(SandboxRecord)[A].salvaged
+    assert salvaged is not None
+    assert salvaged.config.metadata == PodSandboxMetadata("unreadable", "uid", "ns", 0)
+
+
 @pytest.mark.parametrize("stored", ["?", "CAST(? AS TEXT)"])
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_record_that_cannot_be_read_costs_no_other_and_is_not_ready(state, path, name, stored):
@@ -259,6 +289,72 @@ def test_the_copy_stays_as_long_as_one_of_its_sandboxes(older):
     assert not copy_of(older, 1).exists()
 
 
+def test_a_record_that_stands_under_the_older_and_the_newer_name_of_its_kind_is_the_older_one(older):
+    execute(older, "INSERT INTO record SELECT 'sandbox', id, '{}' FROM record WHERE kind = 'SandboxRecord'")
+    with State(older) as state:
+        assert (state.all(SandboxRecord), list(state.damaged(SandboxRecord))) == ((sandbox(),), [C])
+
+
+def test_a_daemon_that_migrates_beside_another_does_not_replace_the_copy(older, monkeypatch):
+    """The lock of the state directory keeps them apart; without it, the later one waits, and finds nothing to do."""
+    first = sqlite3.connect(older, isolation_level=None, check_same_thread=False)
+    first.execute("PRAGMA journal_mode=WAL")
+    first.execute("BEGIN IMMEDIATE")
+    first.execute(f"PRAGMA user_version={SCHEMA}")
+    monkeypatch.setattr(migrations, "_copy", lambda *_: pytest.fail("the copy is replaced"))
+    timer = threading.Timer(0.2, lambda: first.execute("COMMIT"))
+    timer.start()
+    State(older).close()
+    timer.join()
+    first.close()
+
+
+def test_a_migration_that_sqlite_has_rolled_back_says_why(older):
+    execute(older, "CREATE TRIGGER full BEFORE UPDATE ON record BEGIN SELECT RAISE(ROLLBACK, 'disk is full'); END")
+    with pytest.raises(FailedPrecondition, match="disk is full"):
+        State(older)
+
+
+def test_a_migration_that_is_killed_at_any_statement_is_done_again(older):
+    statements = 0
+    for at in itertools.count(1):
+        command = (sys.executable, "-c", KILLED, older, str(at))
+        if subprocess.run(command, cwd=os.getcwd(), check=False).returncode != -signal.SIGKILL:
+            break
+        statements = at
+        with contextlib.closing(sqlite3.connect(older)) as database:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+            (named,) = database.execute("SELECT COUNT(*) FROM record WHERE kind = 'SandboxRecord'").fetchone()
+        assert (version, named) in ((1, 2), (SCHEMA, 0))
+        if version == SCHEMA:
+            make_schema_1(older)
+    assert statements > 8
+    with State(older) as state:
+        assert (state.all(SandboxRecord), list(state.damaged(SandboxRecord))) == ((sandbox(),), [C])
+    assert sorted(each.name for each in older.parent.iterdir()) == [older.name, copy_of(older, 1).name]
+
+
+def test_what_stands_in_the_place_of_the_copy_keeps_no_current_database_from_opening(older):
+    State(older).close()
+    copy_of(older, 1).unlink()
+    copy_of(older, 1).mkdir()
+    with State(older) as state:
+        assert state.all(SandboxRecord) == (sandbox(),)
+
+
+@pytest.mark.parametrize("version", [-1, -(2**31)])
+def test_a_schema_that_no_version_has_written_is_refused(older, version):
+    execute(older, f"PRAGMA user_version={version}")
+    with pytest.raises(FailedPrecondition, match=f"its schema is {version}"):
+        State(older)
+
+
+def test_a_directory_is_not_a_database(path):
+    path.mkdir()
+    with pytest.raises(FailedPrecondition, match="not usable"):
+        State(path)
+
+
 def test_a_migration_that_fails_leaves_the_older_database(older, monkeypatch):
     def fail(database: sqlite3.Connection) -> None:
         migrations._name_kinds(database)
@@ -273,7 +369,7 @@ def test_a_migration_that_fails_leaves_the_older_database(older, monkeypatch):
 
 
 def test_a_database_that_cannot_be_copied_is_not_migrated(older, monkeypatch):
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(migrations, "replace_whole", full)
@@ -283,6 +379,24 @@ def test_a_database_that_cannot_be_copied_is_not_migrated(older, monkeypatch):
     with contextlib.closing(sqlite3.connect(older)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (1,)
 
+
+KILLED = """
+import os, pathlib, signal, sqlite3, sys
+from vmsandbox.state import State
+seen = 0
+class Connection(sqlite3.Connection):
+    def __init__(self, *args, **more):
+        super().__init__(*args, **more)
+        self.set_trace_callback(kill)
+def kill(statement):
+    global seen
+    seen += 1
+    if seen == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+connect = sqlite3.connect
+sqlite3.connect = lambda *args, **more: connect(*args, factory=Connection, **more)
+State(pathlib.Path(sys.argv[1]))
+"""
 
 WRITER = """
 import itertools, pathlib, sys
