@@ -54,6 +54,7 @@ from vmsandbox.model import (
     SupplementalGroupsPolicy,
     UserNamespace,
 )
+from vmsandbox.protocol.bounds import Int64, UInt64
 from vmsandbox.protocol.codec import encode
 from vmsandbox.protocol.messages import Dns
 
@@ -70,7 +71,14 @@ sizes = st.dictionaries(name, st.integers(0, 2**64 - 1), max_size=2)
 
 def made_of(kind, **given_fields):
     """Values of a dataclass, every field drawn; a field that is not given is drawn by its type."""
-    by_type = {int: int64, str: text, bool: st.booleans(), dict[str, str]: pairs, dict[str, int]: sizes}
+    by_type = {
+        int: int64,
+        Int64: int64,
+        str: text,
+        bool: st.booleans(),
+        dict[str, str]: pairs,
+        dict[str, UInt64]: sizes,
+    }
     hints = {field.name: field.type for field in dataclasses.fields(kind)}
     drawn = {key: by_type[hint] for key, hint in hints.items() if key not in given_fields}
     return st.builds(kind, **drawn, **given_fields)
