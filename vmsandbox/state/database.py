@@ -78,7 +78,9 @@ class State:
                 stack.callback(self._database.close)
                 self._prepare()
             except sqlite3.Error as error:
-                raise FailedPrecondition(f"the state database {path} is not usable: {error}", hint=_BY_HAND) from None
+                raise FailedPrecondition(
+                    f"the state database {path} is not usable: {error}", hint=_hint(error)
+                ) from None
             stack.pop_all()
 
     def _prepare(self) -> None:
@@ -164,7 +166,23 @@ class State:
         self.close()
 
 
+_PASSING = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+}
+"""The errors of SQLite that say nothing about the database itself: its disk is full, say, or another process has it."""
+
 _BY_HAND = "move it away; machines that run have to be ended by hand then (docs/on-disk.md)"
+
+
+def _hint(error: sqlite3.Error) -> str:
+    """Nobody is to move a database away that its disk has no room for."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+        return "make room on its disk, and see whether another process has it open; the database may be in order"
+    return _BY_HAND
 
 
 def _kind(live: type[T]) -> _Kind[T]:

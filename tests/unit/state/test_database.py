@@ -342,6 +342,16 @@ def test_what_stands_in_the_place_of_the_copy_keeps_no_current_database_from_ope
         assert state.all(SandboxRecord) == (sandbox(),)
 
 
+def test_nobody_is_told_to_move_a_database_away_that_another_process_has_open(older, monkeypatch):
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **more: connect(*args, timeout=0.1, **more))
+    with contextlib.closing(connect(older, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(FailedPrecondition, match="locked") as caught:
+            State(older)
+    assert "another process" in caught.value.hint
+
+
 @pytest.mark.parametrize("version", [-1, -(2**31)])
 def test_a_schema_that_no_version_has_written_is_refused(older, version):
     execute(older, f"PRAGMA user_version={version}")
