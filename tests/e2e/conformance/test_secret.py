@@ -29,7 +29,7 @@ def directory(daemon: Serving, pod: Pod) -> Path:
 def secret_of(daemon: Serving, pod: Pod) -> str:
     (database,) = (daemon.directory / "state").rglob("state.db")
     with contextlib.closing(sqlite3.connect(database)) as connection:
-        query = "SELECT body FROM record WHERE kind = 'SandboxRecord' AND id = ?"
+        query = "SELECT body FROM record WHERE kind = 'sandbox' AND id = ?"
         (body,) = connection.execute(query, (pod.id,)).fetchone()
     found = json.loads(body)["secret"]
     assert re.fullmatch("[0-9a-f]{64}", found)
