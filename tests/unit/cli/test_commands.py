@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from vmsandbox.cli import execution, terminal
+from vmsandbox.cli.commands.exec import exec_
 from vmsandbox.cli.commands.port_forward import Forwarding, parse
 from vmsandbox.cli.main import main
 from vmsandbox.cli.options import duration, size
@@ -183,3 +184,14 @@ def test_an_argument_that_is_not_a_port_is_refused(text: str) -> None:
 def test_ages_and_sizes_are_read_by_people() -> None:
     assert [duration(seconds) for seconds in (5, 600, 36_000, 864_000)] == ["5s", "10m", "10h", "10d"]
     assert [size(count) for count in (5, 1500, 25_000_000, 3.2e12)] == ["5B", "1.5kB", "25MB", "3.2TB"]
+
+
+def test_the_words_after_the_containers_name_are_the_commands() -> None:
+    words = ["-i", "web", "grep", "-t", "--help", "-i", "root"]
+    context = exec_.make_context("exec", words, resilient_parsing=False)
+    assert context.params == {
+        "stdin": True,
+        "tty": False,
+        "name": "web",
+        "command": ("grep", "-t", "--help", "-i", "root"),
+    }

@@ -14,7 +14,7 @@ from vmsandbox.streaming.client import Wanted, client_tls
 from vmsandbox.streaming.client import command as connect
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.command("exec", context_settings={"allow_interspersed_args": False})
 @click.option("-i", "--stdin", is_flag=True, help="Pass standard input to the command.")
 @click.option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
 @click.argument("name")
@@ -23,6 +23,7 @@ from vmsandbox.streaming.client import command as connect
 def exec_(options: Global, stdin: bool, tty: bool, name: str, command: tuple[str, ...]) -> None:
     """Run COMMAND in container NAME: exec -it web sh.
 
+    Options come before NAME; all words after it are the command's.
     Exit status: the command's; 125 when it could not be run.
     """
 
