@@ -186,7 +186,7 @@ def test_a_device_that_the_host_has_mounted_is_read_but_not_written(
     pod.create(**volume(device.node)).remove()
 
 
-def test_two_pods_do_not_write_to_one_device(cri: Cri, pod: Pod, device: LoopDevice) -> None:
+def test_two_pods_do_not_write_to_one_device(daemon: Serving, cri: Cri, pod: Pod, device: LoopDevice) -> None:
     container = pod.start(**volume(device.node))
     with cri.pod(linux={"security_context": {"namespace_options": {}}}) as other:
         refused = refusal(lambda: other.create(**volume(device.node)))
@@ -202,6 +202,7 @@ def test_two_pods_do_not_write_to_one_device(cri: Cri, pod: Pod, device: LoopDev
         writer.stop(0)
         other.stop()
         assert device.file.read_bytes().startswith(b"not flushed\n")
+        assert "has not written its disk" not in daemon.log()
     pod.create(**volume(device.node)).remove()
 
 

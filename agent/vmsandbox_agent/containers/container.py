@@ -69,6 +69,11 @@ class CrunContainer:
         return OciState(self.id, "running" if self._started else "created", process.pid)
 
     @property
+    def ended(self) -> bool:
+        """Whether its first process has ended, and so all others with it."""
+        return self._process is not None and not self._process.running
+
+    @property
     def exists(self) -> bool:
         """Whether `create` has succeeded."""
         return self._process is not None

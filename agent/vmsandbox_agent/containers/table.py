@@ -56,11 +56,16 @@ class ContainerTable:
         measured = await asyncio.gather(*measuring)
         return tuple(measures for measures in measured if measures is not None)
 
-    def check_unused(self, serial: str) -> None:
-        """Raise AgentError when a container uses an image or a disk: the kernel would not refuse to take it away."""
-        users = [known.id for known in self._containers.values() if serial in known.images | known.disks]
-        if users:
-            raise AgentError("failed_precondition", f"disk {serial} is used by {', '.join(users)}")
+    def check_image_unused(self, serial: str) -> None:
+        """Raise AgentError when a container has the image mounted: the kernel would not refuse to take it away."""
+        _refuse(serial, [known.id for known in self._containers.values() if serial in known.images])
+
+    def check_disk_unused(self, serial: str) -> None:
+        """Raise AgentError when a container that has not ended may write to the disk.
+
+        A pod is stopped, and its disks are written back, before its containers are removed.
+        """
+        _refuse(serial, [known.id for known in self._containers.values() if serial in known.disks and not known.ended])
 
     async def create(self, request: CreateContainer) -> Created:
         """Make a container; its id is taken from now on, and free again when that fails."""
@@ -136,3 +141,8 @@ class ContainerTable:
         for container in self._containers.values():
             for exec_id in [name for name, process in container.execs.items() if process.taken]:
                 del container.execs[exec_id]
+
+
+def _refuse(serial: str, users: list[str]) -> None:
+    if users:
+        raise AgentError("failed_precondition", f"disk {serial} is used by {', '.join(users)}")

@@ -125,12 +125,12 @@ class GuestRequests:
         return _DONE
 
     async def _detach_image(self, request: DetachImage) -> Empty:
-        self._containers.check_unused(request.serial)
+        self._containers.check_image_unused(request.serial)
         await self._images.detach(request.serial)
         return _DONE
 
     async def _release_disk(self, request: ReleaseDisk) -> Empty:
-        self._containers.check_unused(request.serial)
+        self._containers.check_disk_unused(request.serial)
         await release(request.serial)
         return _DONE
 
