@@ -56,7 +56,7 @@ def test_a_loop_device_that_another_process_takes_meanwhile_is_left_to_it(
 @pytest.mark.parametrize(
     ("error", "attempts", "says"), [(errno.EBUSY, 16, "no loop device is free"), (errno.EPERM, 1, "not permitted")]
 )
-def test_a_loop_device_that_cannot_be_had_is_an_error_and_stays_closed(
+def test_a_loop_device_that_is_not_available_is_refused_and_stays_closed(
     tmp_path: Path, configure: Callable[..., list[int]], error: int, attempts: int, says: str
 ) -> None:
     (tmp_path / "file").touch()
