@@ -174,8 +174,8 @@ OVERLAYS = (
     Behaviour(
         "a file without a name", f"{_ITEM_4}; open(2), O_TMPFILE",
         "", exec="files tmpfile . f && cat f; stat -c '%a %h' f", volumes=("/v",), security=ROOT,
-        differs="O_TMPFILE in a volume fails with EOPNOTSUPP, because virtiofsd (1.14) does not support it; programs "
-        "then create a file with a name. A volume of medium Memory is a tmpfs, which supports it",
+        differs="O_TMPFILE in a volume fails with EOPNOTSUPP, because virtiofsd (1.13 and 1.14) does not support it; "
+        "programs then create a file with a name. A volume of medium Memory is a tmpfs, which supports it",
     ),
 )  # fmt: skip
 

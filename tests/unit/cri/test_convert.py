@@ -253,6 +253,11 @@ def test_an_event_comes_back(event):
     assert from_cri.event_from_cri(to_cri.event_to_cri(event, sandbox, [])) == event
 
 
+def test_an_event_without_a_sandbox_is_of_a_sandbox_that_was_removed():
+    event = ContainerEvent("s", "s", ContainerEventKind.DELETED, 1)
+    assert from_cri.event_from_cri(to_cri.event_to_cri(event, None, [])) == event
+
+
 @given(made_of(RegistryAuth))
 def test_credentials_come_back(auth):
     assert registry_auth_from_cri(registry_auth_to_cri(auth)) == auth

@@ -106,9 +106,10 @@ def container_status_from_cri(wire: api.ContainerStatus, sandbox_id: str = "") -
 
 def event_from_cri(wire: api.ContainerEventResponse) -> ContainerEvent:
     """A ContainerEventResponse. One without a sandbox's status is of a sandbox that was removed."""
+    has_sandbox = wire.HasField("pod_sandbox_status")
     return ContainerEvent(
         container_id=wire.container_id,
-        sandbox_id=wire.pod_sandbox_status.id or wire.container_id,
+        sandbox_id=wire.pod_sandbox_status.id if has_sandbox else wire.container_id,
         kind=enums.from_cri(enums.EVENT_KIND, wire.container_event_type, "ContainerEventResponse"),
         at=wire.created_at,
     )
