@@ -198,8 +198,11 @@ def test_what_a_container_mounts_in_a_volume_is_seen_by_those_that_asked_for_it_
 
 
 def test_a_link_in_place_of_a_part_leads_no_container_out_of_the_volume(pod: Pod, volume: Path) -> None:
-    """A sibling replaces what the node has found to be a directory, again and again, by a link to the guest's own."""
-    attack = "cd /v; while :; do mv sub kept; ln -s /run/vmsandbox sub; rm sub; mv kept sub; done"
+    """A sibling replaces what the node has found to be a directory, again and again, by a link to the guest's own.
+
+    The node has no such directory, also when a daemon of it uses /run/vmsandbox: what a link means there is its own.
+    """
+    attack = "cd /v; while :; do mv sub kept; ln -s /run/vmsandbox/images sub; rm sub; mv kept sub; done"
     with started(pod, at(volume, "/v")) as sibling:
         sibling.output("sh", "-c", f"touch /v/sub/mine; {{ {attack}; }} >/dev/null 2>&1 &")
         seen = set()
