@@ -94,7 +94,7 @@ VIEWS = (
     Behaviour(
         "only its own processes",
         "pid_namespaces(7)",
-        "ls -d /proc/[0-9]* | wc -l; ps -o pid,ppid,comm | wc -l",
+        'set -- /proc/[0-9]*; echo $#; p=$(ps -o pid,ppid,comm); echo "$p" | wc -l',
         alone=True,
     ),
     Behaviour("an exec is nobody's child", "runc", "", exec="cut -d' ' -f4,7,8 /proc/$$/stat"),
