@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vmsandbox import config, log
-from vmsandbox.cli import execution
-from vmsandbox.config import Config
-from vmsandbox.errors import VmsandboxError
+if TYPE_CHECKING:
+    from vmsandbox.config import Config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,12 +20,16 @@ class Global:
     config_file: Path | None
     log_level: str | None
 
-    def config(self, log_level: str = "") -> Config:
+    def config(self, log_level: str = "") -> "Config":
         """The configuration, read now; logging follows it. Ends the process where it is not valid.
 
         Args:
             log_level: of a command that speaks to a person by itself, where the command line does not say.
         """
+        from vmsandbox import config, log
+        from vmsandbox.cli import execution
+        from vmsandbox.errors import VmsandboxError
+
         try:
             read = config.load(self.config_file)
         except VmsandboxError as error:

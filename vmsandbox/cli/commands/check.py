@@ -18,7 +18,9 @@ from vmsandbox.node.check import Section, sections
 @output_option
 @click.pass_obj
 def check(options: Global, output: str) -> None:
-    """Look at this host: programs, vsock, guest image, network, libvirt; and boot a machine under each accelerator.
+    """Look at this host: what machines need, and what is missing.
+
+    Programs, vsock, guest image, network, libvirt; and a machine is booted under each accelerator.
 
     A note (section `host`) is advice: what the host could do better where pods do not trust each other.
 

@@ -44,7 +44,9 @@ def exec_(options: Global, stdin: bool, tty: bool, name: str, command: tuple[str
 @click.argument("name")
 @click.pass_obj
 def attach(options: Global, stdin: bool, tty: bool, name: str) -> None:
-    """See what container NAME prints from now on, until it ends; with -i type into it.
+    """Follow what container NAME prints, until it ends.
+
+    With -i type into it.
 
     Exit status: the container's. Ctrl-C without a terminal lets go of it, and it runs on.
     """

@@ -21,12 +21,7 @@ from vmsandbox.node.images import open_images
 _COLUMNS = ("IMAGE", "TAG", "IMAGE ID", "SIZE")
 
 
-@click.group()
-def image() -> None:
-    """The images that pods are made of, and the guest image that their machines boot from."""
-
-
-@image.command("build-guest")
+@click.command("build-guest")
 @click.option("--suite", default="trixie", show_default=True, help="Debian suite of the guest.")
 @click.option("--mirror", default="", help="URL of a Debian mirror; without it, the mirrors of this host.")
 @click.option(
@@ -39,9 +34,9 @@ def image() -> None:
 )
 @click.option("--refresh", is_flag=True, help="Build again, with the current versions of the mirror.")
 def build_guest(suite: str, mirror: str, directory: Path, refresh: bool) -> None:
-    """Build the guest image from Debian packages, if an input has changed since it was built.
+    """Build the guest image from Debian packages.
 
-    Prints its directory. `guest-image/README.md` says what is in it.
+    If an input has changed since it was built. Prints its directory. `guest-image/README.md` says what is in it.
     """
     os.umask(USUAL)  # QEMU's user reads the image, which holds nothing that is secret; so does Debian's dpkg
 
@@ -58,7 +53,7 @@ def build_guest(suite: str, mirror: str, directory: Path, refresh: bool) -> None
     terminal.result(str(execution.run(build()).directory))
 
 
-@image.command()
+@click.command()
 @click.argument("name")
 @click.option("--username", default="", help="User name for the registry; the command asks for the password.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
@@ -79,13 +74,13 @@ def pull(options: Global, name: str, username: str, password_stdin: bool, output
     _print_one(pulled, output)
 
 
-@image.command()
+@click.command()
 @click.argument("archive", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", default="", help="Name of the image; by default the name in the archive.")
 @output_option
 @click.pass_obj
 def load(options: Global, archive: Path, name: str, output: str) -> None:
-    """Take in the images of an OCI layout, an OCI archive or a docker archive."""
+    """Take in an OCI layout, an OCI archive or a docker archive."""
 
     async def work(store: ImageStore) -> tuple[Image, ...]:
         with terminal.step(f"Loading {archive}") as update:
@@ -99,7 +94,7 @@ def load(options: Global, archive: Path, name: str, output: str) -> None:
         _print_one(one, output)
 
 
-@image.command("list")
+@click.command("list")
 @output_option
 @click.pass_obj
 def list_images(options: Global, output: str) -> None:
@@ -111,7 +106,7 @@ def list_images(options: Global, output: str) -> None:
     print_images(_with_store(options.config("warning"), work), output)
 
 
-@image.command()
+@click.command()
 @click.argument("names", nargs=-1, required=True)
 @click.pass_obj
 def remove(options: Global, names: tuple[str, ...]) -> None:
@@ -124,7 +119,7 @@ def remove(options: Global, names: tuple[str, ...]) -> None:
     _with_store(options.config("warning"), work)
 
 
-@image.command()
+@click.command()
 @click.argument("name")
 @click.pass_obj
 def inspect(options: Global, name: str) -> None:

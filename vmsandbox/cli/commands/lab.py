@@ -17,26 +17,14 @@ if TYPE_CHECKING:
     from vmsandbox.lab import Fleet, LabHost, Outcome
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "-i", "--inventory", type=click.Path(path_type=Path, dir_okay=False), default="lab.yaml", show_default=True,
-    envvar="VMSANDBOX_LAB", help="YAML file of the hosts; docs/lab.md shows one.",
-)  # fmt: skip
-@click.option("-H", "--host", "names", multiple=True, metavar="NAME", help="Only this host; may be repeated.")
-@click.pass_context
-def lab(context: click.Context, inventory: Path, names: tuple[str, ...]) -> None:
-    """Several hosts by ssh: install this checkout on them, look at them, test, and run pods.
-
-    A host that fails has a line that says why, and the others go on; the exit status is 1 then.
-    """
-    context.obj = Laboratory(inventory, names)
-
-
-@lab.command()
+@click.command()
 @click.option("--checkout", type=click.Path(path_type=Path, file_okay=False), help="By default the one that runs this.")
 @click.pass_obj
 def up(given: Laboratory, checkout: Path | None) -> None:
-    """Install or upgrade on all hosts: the files that git tracks, and then `make setup` there."""
+    """Install or upgrade vmsandbox on all hosts.
+
+    The files that git tracks are copied, and then `make setup` runs there.
+    """
     from vmsandbox import lab
 
     def work(fleet: "Fleet", hosts: "Sequence[LabHost]") -> "Sequence[Outcome[str]]":
@@ -46,21 +34,27 @@ def up(given: Laboratory, checkout: Path | None) -> None:
     conclude(given.run(work))
 
 
-@lab.command()
+@click.command()
 @click.option("--caches", is_flag=True, help="Remove /var/cache/vmsandbox as well, which any vmsandbox there uses.")
 @click.pass_obj
 def down(given: Laboratory, caches: bool) -> None:
-    """End the pods of the laboratory on all hosts, and remove what `up` installed, except Debian packages."""
+    """End the pods on all hosts, and remove what `up` installed.
+
+    The pods are those of the laboratory; Debian packages stay.
+    """
     from vmsandbox import lab
 
     given.on_each(lambda context: lab.uninstall(context, caches))
 
 
-@lab.command()
+@click.command()
 @output_option
 @click.pass_obj
 def check(given: Laboratory, output: str) -> None:
-    """Print one table of all hosts: what works there, found out by booting machines, and what they are."""
+    """Print one table of all hosts: what works there.
+
+    It is found out by booting machines.
+    """
     from vmsandbox import lab
 
     outcomes = given.run(lambda fleet, hosts: fleet.on(hosts, lab.survey))
@@ -89,37 +83,46 @@ _INTO = click.option(
 _PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 
-@lab.command(context_settings=_PASSED_ON)
+@click.command(context_settings=_PASSED_ON)
 @_INTO
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def test(given: Laboratory, into: Path, arguments: tuple[str, ...]) -> None:
-    """Run the tests on all hosts, with ARGUMENTS of pytest, and bring the reports back."""
+    """Run the tests on all hosts, and bring the reports back.
+
+    ARGUMENTS are those of pytest.
+    """
     from vmsandbox import lab
 
     given.on_each(lambda context: lab.run_tests(context, into, arguments))
 
 
-@lab.command(context_settings=_PASSED_ON)
+@click.command(context_settings=_PASSED_ON)
 @_INTO
 @click.argument("name")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def bench(given: Laboratory, into: Path, name: str, arguments: tuple[str, ...]) -> None:
-    """Run tests/performance/NAME.py with ARGUMENTS on all hosts, and bring back what it prints."""
+    """Run tests/performance/NAME.py with ARGUMENTS on all hosts.
+
+    What it prints is brought back.
+    """
     from vmsandbox import lab
 
     given.on_each(lambda context: lab.run_bench(context, into, name, arguments))
 
 
-@lab.command()
+@click.command()
 @click.option(
     "--into", type=click.Path(path_type=Path, dir_okay=False), default="lab-support.tar.gz", show_default=True,
     help="The archive to write.",
 )  # fmt: skip
 @click.pass_obj
 def collect(given: Laboratory, into: Path) -> None:
-    """Write a support bundle: versions, configuration, check, journal and domains of all hosts, without secrets."""
+    """Write a support bundle of all hosts, without secrets.
+
+    It has versions, configuration, check, journal and domains.
+    """
     from vmsandbox import lab
 
     outcomes = given.run(lambda fleet, hosts: fleet.on(hosts, lab.collect))
@@ -138,13 +141,13 @@ def _why(outcome: "Outcome[Any]") -> Any:
     return (lab.Received("error.txt", f"{outcome.error}\n".encode()),)
 
 
-@lab.command()
+@click.command()
 @click.argument("files", nargs=-1, required=True, type=click.File("rb"))
 @click.pass_obj
 def run(given: Laboratory, files: tuple[Any, ...]) -> None:
-    """Run the Pod in FILES on the host given by -H, or else on the least busy one, as `vmsandbox run` does here.
+    """Run the Pod in FILES on one host, by -H or the least busy one.
 
-    Exit status: the pod's; 1 when no host could be asked. Ctrl-C ends the pod there.
+    As `vmsandbox run` does here. Exit status: the pod's; 1 when no host could be asked. Ctrl-C ends the pod there.
     """
     from vmsandbox import lab
 
@@ -158,7 +161,7 @@ def run(given: Laboratory, files: tuple[Any, ...]) -> None:
     _end_as(given.run(work))
 
 
-@lab.command("exec", context_settings=_PASSED_ON)
+@click.command("exec", context_settings=_PASSED_ON)
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
@@ -167,7 +170,7 @@ def exec_(given: Laboratory, name: str, command: tuple[str, ...]) -> None:
     _on_pods_host(given, name, ("exec", name, *command))
 
 
-@lab.command()
+@click.command()
 @click.option("-f", "--follow", "following", is_flag=True, help="Follow the log until the container has ended.")
 @click.option("-n", "--tail", type=click.IntRange(min=0), help="Show only the last N lines.")
 @click.argument("name")

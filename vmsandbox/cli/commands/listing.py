@@ -71,7 +71,10 @@ def images(options: Global, output: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def inspect(options: Global, name: str) -> None:
-    """Print all that is known of a pod, a container or an image, as JSON. NAME is a name or an id's beginning."""
+    """Print all about a pod, a container or an image, as JSON.
+
+    NAME is a name or an id's beginning.
+    """
 
     async def work(client: CriClient) -> JSON:
         for look in (_inspect_pod, _inspect_container, _inspect_image):
@@ -86,7 +89,10 @@ def inspect(options: Global, name: str) -> None:
 @output_option
 @click.pass_obj
 def events(options: Global, output: str) -> None:
-    """Print what happens to pods and containers from now on, until Ctrl-C or the end of the daemon."""
+    """Print what happens to pods and containers, until Ctrl-C.
+
+    Or the end of the daemon.
+    """
 
     async def work(client: CriClient) -> None:
         async for event in client.events():

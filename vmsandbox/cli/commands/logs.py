@@ -24,7 +24,10 @@ from vmsandbox.sandbox.streams import LogEntry, follow_log
 @click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its time.")
 @click.pass_obj
 def logs(options: Global, name: str, following: bool, tail: int | None, timestamps: bool) -> None:
-    """Print what container NAME has printed: its stdout to stdout, its stderr to stderr."""
+    """Print what container NAME has printed.
+
+    Its standard output goes to standard output, its standard error to standard error.
+    """
 
     async def work(client: CriClient) -> None:
         container = await client.container_status((await find_container(client, name)).id)

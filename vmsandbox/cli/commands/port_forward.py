@@ -45,9 +45,10 @@ def parse(text: str) -> Forwarding:
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.pass_obj
 def port_forward_(options: Global, pod: str, ports: tuple[Forwarding, ...], address: str) -> None:
-    """Listen on ports of this host, and connect whoever comes to ports of POD: 8080, 8080:80, :80 (any free one).
+    """Forward ports of this host to ports of a pod.
 
-    Also those that listen on the pod's localhost alone. Until Ctrl-C.
+    PORTS are 8080, 8080:80, or :80 (any free port here), also of what listens on the pod's localhost alone. It listens
+    until Ctrl-C.
     """
 
     async def work(client: CriClient) -> None:

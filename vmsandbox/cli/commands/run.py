@@ -35,9 +35,10 @@ _MOST = 64 * MEBIBYTE
 @click.option("--timings", is_flag=True, help="Show how long each step of the start took.")
 @click.pass_obj
 def run(options: Global, files: tuple[Path, ...], timings: bool) -> None:
-    """Run the Pod in FILES (- is standard input) in its own virtual machine, and end when its containers have.
+    """Run the Pod in FILES (- is standard input) in its own machine.
 
-    The daemon runs it where one serves this node, else this process does, with a libvirt of its own.
+    It ends when the pod's containers have. The daemon runs it where one serves this node, else this process does, with
+    a libvirt of its own.
 
     FILES hold one Pod of core/v1, and the ConfigMaps and Secrets that it uses, as further documents. A field that is
     not supported is an error before anything starts.

@@ -1,0 +1,98 @@
+"""The table of commands: what it says of them is so, and listing them imports none of them."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from vmsandbox.cli.main import main
+from vmsandbox.cli.table import TABLE, TableGroup
+
+HEAVY = {
+    "grpc", "google.protobuf", "cri_api", "rich", "paramiko", "yaml", "libvirt", "pyroute2", "asyncio",
+    "vmsandbox.config", "vmsandbox.model", "vmsandbox.service", "vmsandbox.sandbox", "vmsandbox.hypervisor",
+    "vmsandbox.cri", "vmsandbox.node", "vmsandbox.pod", "vmsandbox.images", "vmsandbox.lab",
+}  # fmt: skip
+
+
+def command_of(words: str) -> click.Command:
+    command: click.Command = main
+    for word in words.split():
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), word)
+        assert found is not None, words
+        command = found
+    return command
+
+
+@pytest.mark.parametrize("words", TABLE)
+def test_a_line_is_the_first_sentence_of_the_commands_help_and_fits_a_terminal(words: str) -> None:
+    line, command = TABLE[words].help, command_of(words)
+    if line:  # a second name has none
+        assert line == command.get_short_help_str(limit=1000).removesuffix(".")
+        assert len(line) <= 62, "nothing of it is cut off at 80 columns"
+
+
+@pytest.mark.parametrize("words", [words for words in TABLE if TABLE[words].help])
+def test_a_command_has_the_name_that_the_table_gives_it(words: str) -> None:
+    assert command_of(words).name == words.rpartition(" ")[2]
+
+
+@pytest.mark.parametrize("words", sorted({words.rpartition(" ")[0] for words in TABLE}))
+def test_a_group_takes_its_commands_from_the_table(words: str) -> None:
+    group = command_of(words)
+    assert isinstance(group, TableGroup)
+    assert group.list_commands(click.Context(group)) == sorted(group.list_commands(click.Context(group)))
+
+
+LISTING = [
+    (["--help"], "port-forward"),
+    (["--version"], "version"),
+    (["image", "--help"], "build-guest"),
+    (["lab", "--help"], "collect"),
+    (["completion", "bash"], "_VMSANDBOX_COMPLETE"),
+    (["no-such-command"], ""),
+]
+COMPLETING = [
+    ("vmsandbox r", 1, "plain,run"),
+    ("vmsandbox image p", 2, "plain,pull"),
+    ("vmsandbox lab --i", 2, "--inv"),
+]
+
+
+def imported(arguments: list[str], environment: dict[str, str]) -> tuple[str, set[str]]:
+    """Return the output of a command line, and the modules that it imports."""
+    code = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: print('MODULES', *sys.modules))\n"
+        "from vmsandbox.__main__ import main\n"
+        "sys.argv[0] = 'vmsandbox'\n"
+        "main()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    shown, _, modules = ran.stdout.rpartition("MODULES ")
+    return shown, set(modules.split())
+
+
+def heavy(modules: set[str]) -> list[str]:
+    return sorted(module for module in modules if any(f"{module}.".startswith(f"{name}.") for name in HEAVY))
+
+
+@pytest.mark.parametrize(("arguments", "shown"), LISTING)
+def test_help_imports_no_command(arguments: list[str], shown: str) -> None:
+    printed, modules = imported(arguments, {"PATH": "/usr/bin:/bin"})
+    assert shown in printed
+    assert "vmsandbox.cli.table" in modules
+    assert not heavy(modules)
+
+
+@pytest.mark.parametrize(("line", "word", "offered"), COMPLETING)
+def test_completing_a_commands_name_imports_no_command(line: str, word: int, offered: str) -> None:
+    variables = {"COMP_WORDS": line, "COMP_CWORD": str(word), "_VMSANDBOX_COMPLETE": "bash_complete"}
+    printed, modules = imported([], {"PATH": "/usr/bin:/bin", **variables})
+    assert offered in printed
+    assert "vmsandbox.cli.table" in modules
+    assert not heavy(modules)

@@ -1,0 +1,30 @@
+"""The groups of commands: their own help and options. Their commands are elsewhere, imported when they are used."""
+
+from pathlib import Path
+
+import click
+
+from vmsandbox.cli.table import TableGroup
+
+
+@click.group(cls=TableGroup, path="image")
+def image() -> None:
+    """Container images, and the image that machines boot from."""
+
+
+@click.group(cls=TableGroup, path="lab")
+@click.option(
+    "-i", "--inventory", type=click.Path(path_type=Path, dir_okay=False), default="lab.yaml", show_default=True,
+    envvar="VMSANDBOX_LAB", help="YAML file of the hosts; docs/lab.md shows one.",
+)  # fmt: skip
+@click.option("-H", "--host", "names", multiple=True, metavar="NAME", help="Only this host; may be repeated.")
+@click.pass_context
+def lab(context: click.Context, inventory: Path, names: tuple[str, ...]) -> None:
+    """Several hosts by ssh: install, check, test, run pods.
+
+    `up` installs this checkout on them. A host that fails has a line that says why, and the others go on; the exit
+    status is 1 then.
+    """
+    from vmsandbox.cli.commands.laboratory import Laboratory
+
+    context.obj = Laboratory(inventory, names)

@@ -1,0 +1,107 @@
+"""The table of commands: each with its line of help and its module, so that listing commands imports none of them."""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+from typing_extensions import override
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A command's line of the table.
+
+    Args:
+        place: `module:function` in `vmsandbox.cli.commands`; a module is imported when a command of it is used.
+        help: the first sentence of the function's docstring without its full stop, 62 characters at most. It is empty
+            for a second name of a command (`image ls`), which is not listed.
+    """
+
+    place: str
+    help: str
+
+
+TABLE: Mapping[str, Line] = MappingProxyType(
+    {
+        "attach": Line("exec:attach", "Follow what container NAME prints, until it ends"),
+        "check": Line("check:check", "Look at this host: what machines need, and what is missing"),
+        "completion": Line("completion:completion", "Print the completion script of a shell"),
+        "events": Line("listing:events", "Print what happens to pods and containers, until Ctrl-C"),
+        "exec": Line("exec:exec_", "Run COMMAND in container NAME: exec -it web sh"),
+        "image": Line("groups:image", "Container images, and the image that machines boot from"),
+        "image build-guest": Line("image:build_guest", "Build the guest image from Debian packages"),
+        "image inspect": Line("image:inspect", "Print what is known of an image, as JSON"),
+        "image list": Line("image:list_images", "List the images that are here"),
+        "image load": Line("image:load", "Take in an OCI layout, an OCI archive or a docker archive"),
+        "image pull": Line("image:pull", "Pull image NAME from its registry: NAME[:TAG] or NAME@DIGEST"),
+        "image remove": Line("image:remove", "Remove images by name, digest or id"),
+        "images": Line("listing:images", "List the images of the daemon"),
+        "inspect": Line("listing:inspect", "Print all about a pod, a container or an image, as JSON"),
+        "lab": Line("groups:lab", "Several hosts by ssh: install, check, test, run pods"),
+        "lab bench": Line("lab:bench", "Run tests/performance/NAME.py with ARGUMENTS on all hosts"),
+        "lab check": Line("lab:check", "Print one table of all hosts: what works there"),
+        "lab collect": Line("lab:collect", "Write a support bundle of all hosts, without secrets"),
+        "lab down": Line("lab:down", "End the pods on all hosts, and remove what `up` installed"),
+        "lab exec": Line("lab:exec_", "Run COMMAND in container NAME, on the host that has it"),
+        "lab logs": Line("lab:logs", "Print what container NAME has printed, on the host that has it"),
+        "lab run": Line("lab:run", "Run the Pod in FILES on one host, by -H or the least busy one"),
+        "lab test": Line("lab:test", "Run the tests on all hosts, and bring the reports back"),
+        "lab up": Line("lab:up", "Install or upgrade vmsandbox on all hosts"),
+        "logs": Line("logs:logs", "Print what container NAME has printed"),
+        "pods": Line("listing:pods", "List the pods of the daemon: each is a virtual machine"),
+        "port-forward": Line("port_forward:port_forward_", "Forward ports of this host to ports of a pod"),
+        "ps": Line("listing:ps", "List the containers that run"),
+        "rm": Line("stopping:rm", "Remove pods or containers that have ended"),
+        "run": Line("run:run", "Run the Pod in FILES (- is standard input) in its own machine"),
+        "serve": Line("serve:serve", "Serve the CRI on a Unix socket, until SIGTERM or Ctrl-C"),
+        "stop": Line("stopping:stop", "Ask pods or containers to end; kill them after the timeout"),
+    }
+)
+"""Commands by the words that name them, without `vmsandbox`. Those of a group follow the group's line."""
+
+
+class TableGroup(click.Group):
+    """A group whose commands are those of `TABLE` that begin with its own name; one is imported when it is used.
+
+    Args:
+        path: the words that name the group, none for `vmsandbox` itself.
+        attributes: of `click.Group`.
+    """
+
+    def __init__(self, *, path: str = "", **attributes: Any) -> None:
+        """See the class."""
+        super().__init__(**attributes)
+        self._lines = {name: line for key, line in TABLE.items() if (name := _child(path, key))}
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, line in self._lines.items() if line.help]
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if (line := self._lines.get(cmd_name)) is None:
+            return None
+        module, _, name = line.place.partition(":")
+        command = getattr(importlib.import_module(f"vmsandbox.cli.commands.{module}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._lines[name].help) for name in self.list_commands(ctx)])
+
+    @override
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=self._lines[name].help) for name in names]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+
+def _child(path: str, key: str) -> str:
+    parent, _, name = key.rpartition(" ")
+    return name if parent == path else ""
