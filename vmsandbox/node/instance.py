@@ -20,6 +20,7 @@ _LOCK = "lock"
 _STATE = "state.db"
 _NUMBERS = "run"
 _DAEMON = "serve"
+_SOCKET = "cri.sock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,13 @@ class Instance:
         return self.persistent / _STATE
 
     @property
+    def socket(self) -> Path:
+        """The socket at which a process without a daemon serves the CRI of its pod, for root alone."""
+        return self.runtime / _SOCKET
+
+    @property
     def logs(self) -> Path:
-        """The directory for logs of a pod that the daemon runs for this process."""
+        """The directory for logs of a pod."""
         return self.persistent / "logs"
 
     @property
@@ -77,6 +83,15 @@ def claim_daemon(run_directory: Path, state_directory: Path) -> Iterator[Instanc
                 f"another `vmsandbox serve` runs with {state_directory}", hint="stop it, or set another state_directory"
             )
         yield _made(Instance(run_directory / _DAEMON, state_directory / _DAEMON))
+
+
+def run_sockets(run_directory: Path) -> tuple[Path, ...]:
+    """The sockets of processes that run a pod without the daemon, and of killed ones; root alone sees any."""
+    try:
+        numbers = sorted((run_directory / _NUMBERS).iterdir())
+    except OSError:  # No process has run a pod on this host, or this user may not list them.
+        return ()
+    return tuple(number / _SOCKET for number in numbers if (number / _SOCKET).exists())
 
 
 def _make_tops(*directories: Path) -> None:

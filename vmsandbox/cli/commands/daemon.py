@@ -5,9 +5,10 @@ from typing import TypeVar
 
 from vmsandbox.cli import execution
 from vmsandbox.cli.options import Global
-from vmsandbox.cri.client import CriClient, connected
+from vmsandbox.cri.client import CriClient, connected_to_all
 from vmsandbox.errors import InvalidArgument, NotFound
 from vmsandbox.model import ContainerState, ContainerStatus, SandboxState, SandboxStatus
+from vmsandbox.node.instance import run_sockets
 
 T = TypeVar("T")
 
@@ -15,11 +16,11 @@ _SHOWN_ID = 13
 
 
 def ask(options: Global, work: Callable[[CriClient], Awaitable[T]], *, failed: int = execution.FAILED) -> T:
-    """The result of `work` with a client of the daemon; see `execution.run`."""
+    """The result of `work` with a client of the daemon and of every `vmsandbox run`; see `execution.run`."""
     config = options.config("warning")
 
     async def connect() -> T:
-        async with connected(config.socket) as client:
+        async with connected_to_all(config.socket, run_sockets(config.run_directory)) as client:
             return await work(client)
 
     return execution.run(connect(), failed=failed)

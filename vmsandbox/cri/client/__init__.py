@@ -4,6 +4,7 @@ Client have the names of `vmsandbox.service.RuntimeService` where they do the sa
 daemon. What the daemon refuses is raised as the error of `vmsandbox.errors` that it was there.
 """
 
-from vmsandbox.cri.client.client import CriClient, connected, connected_if_served
+from vmsandbox.cri.client.client import CriClient
+from vmsandbox.cri.client.dialling import connected, connected_if_served, connected_to_all
 
-__all__ = ["CriClient", "connected", "connected_if_served"]
+__all__ = ["CriClient", "connected", "connected_if_served", "connected_to_all"]

@@ -1,8 +1,8 @@
 """The base of the client's calls."""
 
 import json
+from typing import Any, Protocol
 
-import grpc.aio
 from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
@@ -10,10 +10,24 @@ from vmsandbox.cri.convert import document
 from vmsandbox.protocol.codec import JSON
 
 
+class Channel(Protocol):
+    """What the generated stubs use of a channel: gRPC's own (grpc.aio.Channel), or one to several runtimes."""
+
+    @property
+    def unary_unary(self) -> Any:
+        """Make a call that has one answer."""
+        ...
+
+    @property
+    def unary_stream(self) -> Any:
+        """Make a call that is answered by a stream."""
+        ...
+
+
 class Client:
     """One family of calls."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: Channel) -> None:
         """Speak over a channel, which is the caller's."""
         self._runtime = api_pb2_grpc.RuntimeServiceStub(channel)
 

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import grpc.aio
 from cri_api.v1 import api_pb2 as api
 
+from vmsandbox import aio
 from vmsandbox.cri.client.containers import ContainerClient
 from vmsandbox.cri.codes import translated
 from vmsandbox.cri.convert import event_from_cri
@@ -15,6 +17,8 @@ from vmsandbox.model import ContainerEvent, ContainerState, ContainerStatus
 
 LOOK_INTERVAL = 0.5
 """Seconds between looks at a container whose runtime gives no events."""
+LOOK_AGAIN = 5.0
+"""Seconds without an event after which a container is looked at: its runtime may have ended, and others go on."""
 
 
 class EventClient(ContainerClient):
@@ -34,10 +38,12 @@ class EventClient(ContainerClient):
             return await self._end_by_looking(container_id)
 
     async def _end_by_events(self, container_id: str) -> ContainerStatus:
+        told = asyncio.Event()
         async with self._subscribed() as events:
             status = await self.container_status(container_id)
-            while status.state is not ContainerState.EXITED:
-                if (await anext(events)).container_id in (status.id, status.sandbox_id):
+            async with aio.background(_tell(events, {status.id, status.sandbox_id}, told)) as telling:
+                while status.state is not ContainerState.EXITED:
+                    await _first(telling, told)
                     status = await self.container_status(container_id)
         return status
 
@@ -56,6 +62,22 @@ class EventClient(ContainerClient):
             yield _events(call)
         finally:
             call.cancel()
+
+
+async def _tell(events: AsyncIterator[ContainerEvent], ids: set[str], told: asyncio.Event) -> None:
+    async for event in events:
+        if event.container_id in ids:
+            told.set()
+
+
+async def _first(telling: "asyncio.Task[None]", told: asyncio.Event) -> None:
+    """Wait until an event was told, for `LOOK_AGAIN` seconds at most. Raises the error that has ended the events."""
+    async with aio.background(told.wait()) as hearing:
+        both: set[asyncio.Task[Any]] = {telling, hearing}
+        await asyncio.wait(both, timeout=LOOK_AGAIN, return_when=asyncio.FIRST_COMPLETED)
+    if telling.done():
+        telling.result()
+    told.clear()
 
 
 async def _events(
