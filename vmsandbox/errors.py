@@ -5,7 +5,7 @@ was seen (a command's stderr, the last lines of a guest's console), kept apart s
 leave it out. Errors of libvirt, gRPC, asyncio or the operating system are translated where they are caught.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
 
@@ -70,6 +70,33 @@ class InvalidArgument(VmsandboxError):
     """The request can never succeed as it is written."""
 
     code = "invalid_argument"
+
+
+class Mistakes(InvalidArgument):
+    """All mistakes of a file, each an error of its own. Use `together`, which takes one for itself."""
+
+    def __init__(self, errors: Sequence[VmsandboxError]) -> None:
+        """See the class; `errors` are those of one file, at least two."""
+        super().__init__(f"{len(errors)} mistakes")
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        """One line, with all mistakes."""
+        return f"{super().__str__()}: {'; '.join(map(advised, self.errors))}"
+
+    def report(self) -> str:
+        """A line for each mistake."""
+        return "\n".join([f"{super().__str__()}:", *(f"  {advised(error)}" for error in self.errors)])
+
+
+def together(errors: Sequence[VmsandboxError]) -> VmsandboxError:
+    """One error for all mistakes that were found, at least one."""
+    return errors[0] if len(errors) == 1 else Mistakes(errors)
+
+
+def advised(error: VmsandboxError) -> str:
+    """One line: the error, with its hint."""
+    return f"{error} ({error.hint})" if error.hint else str(error)
 
 
 class FailedPrecondition(VmsandboxError):

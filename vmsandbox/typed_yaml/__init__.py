@@ -4,7 +4,7 @@
 what the dataclasses say: unknown and repeated keys are errors, and so is a value of another type.
 """
 
-from vmsandbox.typed_yaml.decoder import Located, Size, decode
+from vmsandbox.typed_yaml.decoder import Check, Located, Size, decode, decode_all
 from vmsandbox.typed_yaml.tree import NOWHERE, YamlNode, read
 
-__all__ = ["NOWHERE", "Located", "Size", "YamlNode", "decode", "read"]
+__all__ = ["NOWHERE", "Check", "Located", "Size", "YamlNode", "decode", "decode_all", "read"]

@@ -8,20 +8,25 @@ an error.
 
 import base64
 import binascii
+import contextlib
 import dataclasses
 import difflib
 import enum
 import functools
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NewType, TypeVar
 
+from vmsandbox.errors import InvalidArgument
 from vmsandbox.quantity import Quantity
 from vmsandbox.typed_yaml.tree import NOWHERE, YamlNode
 
 T = TypeVar("T")
+
+Check = Callable[[Any], str]
+"""A rule of a field's value: what is wrong with it, as the end of a sentence; empty: nothing is."""
 
 Size = NewType("Size", int)
 """Bytes, written as a number or as a Kubernetes quantity: 256Mi."""
@@ -41,9 +46,36 @@ def decode(kind: type[T], node: YamlNode) -> T:
     """The `kind` that the tree describes.
 
     Raises:
-        InvalidArgument: a value has the wrong type, a field is missing, unknown or refused; it says where.
+        InvalidArgument: a value has the wrong type, a field is missing, unknown or refused; it says where. The first
+            mistake of the tree; `decode_all` has them all.
     """
-    return typing.cast(T, _decode(kind, node))
+    decoded, mistakes = decode_all(kind, node)
+    if mistakes:
+        raise mistakes[0]
+    assert decoded is not None
+    return decoded
+
+
+def decode_all(kind: type[T], node: YamlNode) -> tuple[T | None, list[InvalidArgument]]:
+    """The `kind` that the tree describes, and all mistakes of the tree, in the order in which they stand there.
+
+    A field with a mistake has its default, and an item with one is left out. None: a field that is required has no
+    value, or the tree is not a mapping.
+
+    A field's metadata may hold a rule of what its values may be: `check` is called with the value (not with null), and
+    returns what is wrong with it, or an empty text. For a tuple it is called with each item.
+    """
+    mistakes: list[InvalidArgument] = []
+    try:
+        return typing.cast(T, _Decoder(mistakes.append).value(kind, node)), mistakes
+    except InvalidArgument as error:
+        return None, [*mistakes, error]
+    except _Told:
+        return None, mistakes
+
+
+class _Told(Exception):
+    """A value cannot be made, and the mistakes say why."""
 
 
 def _camel_case(field: dataclasses.Field[Any]) -> str:
@@ -61,34 +93,76 @@ def fields_of(kind: Any) -> dict[str, tuple[dataclasses.Field[Any], Any]]:
     return {_camel_case(field) if located else field.name: (field, hints[field.name]) for field in fields}
 
 
-def _decode(kind: Any, node: YamlNode) -> Any:
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return _decode_union(tuple(arg for arg in args if arg is not type(None)), node)
-    if origin is tuple:
-        return tuple(_decode(args[0], item) for item in _sequence(node))
-    if origin is dict:
-        return {key: _decode(args[1], value) for key, value in _mapping(node).items()}
-    if dataclasses.is_dataclass(kind) and kind is not Quantity:
-        return _decode_dataclass(kind, node)
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return _decode_enum(kind, node)
-    return _SCALARS[kind](node)
+class _Decoder:
+    """Decodes one tree, and goes on after a mistake."""
+
+    def __init__(self, tell: Callable[[InvalidArgument], None]) -> None:
+        self._tell = tell
+
+    def value(self, kind: Any, node: YamlNode, check: Check | None = None) -> Any:
+        """Raises InvalidArgument or _Told where there is no value."""
+        origin, args = typing.get_origin(kind), typing.get_args(kind)
+        if origin in (typing.Union, types.UnionType):
+            return self._union(tuple(arg for arg in args if arg is not type(None)), node, check)
+        if origin is tuple:
+            return tuple(self._items(enumerate(_sequence(node)), args[0], check).values())
+        if origin is dict:
+            return self._items(_mapping(node).items(), args[1], check)
+        if dataclasses.is_dataclass(kind) and kind is not Quantity:
+            return self._dataclass(kind, node)
+        if isinstance(kind, type) and issubclass(kind, enum.Enum):
+            return _decode_enum(kind, node)
+        value = _SCALARS[kind](node)
+        if check is not None and (wrong := check(value)):
+            raise node.error(wrong)
+        return value
+
+    def _items(self, items: Iterable[tuple[Any, YamlNode]], kind: Any, check: Check | None) -> dict[Any, Any]:
+        values = {}
+        for key, node in items:
+            with self._telling():
+                values[key] = self.value(kind, node, check)
+        return values
+
+    def _dataclass(self, kind: Any, node: YamlNode) -> Any:
+        fields, given, values = fields_of(kind), _mapping(node), {}
+        for key, value in given.items():
+            with self._telling():
+                if key not in fields:
+                    _check_ignored(kind, key, value)
+                elif value.value is not None:
+                    field, hint = fields[key]
+                    values[field.name] = self.value(hint, value, field.metadata.get("check"))
+        required = [key for key, (field, _) in fields.items() if _is_required(field) and field.name not in values]
+        for key in required:
+            if node.of(key).value is None:
+                self._tell(node.of(key).error("this field is required"))
+        if required:
+            raise _Told
+        return kind(at=node, **values) if issubclass(kind, Located) else kind(**values)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Go on after a mistake."""
+        try:
+            yield
+        except InvalidArgument as error:
+            self._tell(error)
+        except _Told:
+            pass
+
+    def _union(self, kinds: tuple[Any, ...], node: YamlNode, check: Check | None) -> Any:
+        """`X | None`, and Kubernetes' IntOrString."""
+        if len(kinds) == 1:
+            return self.value(kinds[0], node, check)
+        for kind in kinds:
+            if type(node.value) is kind:
+                return node.value
+        raise node.error(f"expected {' or '.join(_NAMES[kind] for kind in kinds)}, not {_described(node)}")
 
 
-def _decode_dataclass(kind: Any, node: YamlNode) -> Any:
-    fields = fields_of(kind)
-    values: dict[str, Any] = {}
-    for key, value in _mapping(node).items():
-        if key not in fields:
-            _check_ignored(kind, key, value)
-        elif value.value is not None:
-            field, hint = fields[key]
-            values[field.name] = _decode(hint, value)
-    for key, (field, _) in fields.items():
-        if field.name not in values and field.default is field.default_factory is dataclasses.MISSING:
-            raise node.of(key).error("this field is required")
-    return kind(at=node, **values) if issubclass(kind, Located) else kind(**values)
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
 
 
 def _check_ignored(kind: Any, key: str, value: YamlNode) -> None:
@@ -99,16 +173,6 @@ def _check_ignored(kind: Any, key: str, value: YamlNode) -> None:
         raise value.error(f"this field is not supported: {refused[key]}")
     near = difflib.get_close_matches(key, [*fields_of(kind), *refused, *ignored], n=1)
     raise value.error("there is no such field", hint=f"did you mean {near[0]}?" if near else "")
-
-
-def _decode_union(kinds: tuple[Any, ...], node: YamlNode) -> Any:
-    """`X | None`, and Kubernetes' IntOrString."""
-    if len(kinds) == 1:
-        return _decode(kinds[0], node)
-    for kind in kinds:
-        if type(node.value) is kind:
-            return node.value
-    raise node.error(f"expected {' or '.join(_NAMES[kind] for kind in kinds)}, not {_described(node)}")
 
 
 def _decode_enum(kind: type[enum.Enum], node: YamlNode) -> enum.Enum:
