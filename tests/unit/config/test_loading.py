@@ -10,7 +10,7 @@ from vmsandbox import config
 from vmsandbox.config import AcceleratorChoice, Config
 from vmsandbox.errors import InvalidArgument, NotFound
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "config.yaml"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "config.yaml"
 
 
 def test_the_example_shows_every_setting_with_its_default() -> None:
