@@ -84,6 +84,7 @@ def use_kernel(choice: str) -> bool:
     """
     if choice == "vsock" and not kernel_has_vhost_vsock():
         raise FailedPrecondition(
-            "this host's kernel has no vhost_vsock", hint="`modprobe vhost_vsock`, or transport: vhost-device-vsock"
+            "this host's kernel has no vhost_vsock",
+            hint="`modprobe vhost_vsock`, or `vsock: vhost-device-vsock` in config.yaml",
         )
     return choice == "vsock" or (choice == "auto" and kernel_has_vhost_vsock())
