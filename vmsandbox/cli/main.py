@@ -6,6 +6,7 @@ import click
 
 from vmsandbox.cli.options import Global
 from vmsandbox.cli.table import TableGroup
+from vmsandbox.version import VERSION
 
 _EXIT_STATUS = """
 Exit status: 0 success; 1 failure; 2 wrong command line; 130 interrupted. `run`: that of the pod, or 125 if vmsandbox
@@ -14,7 +15,7 @@ could not run it.
 
 
 @click.group(cls=TableGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_STATUS)
-@click.version_option(package_name="vmsandbox")
+@click.version_option(VERSION)
 @click.option(
     "--config",
     "config_file",

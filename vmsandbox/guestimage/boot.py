@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vmsandbox import process
 from vmsandbox.guestimage.base import Base
-from vmsandbox.guestimage.inputs import CHECKOUT, DEFINITION, agent_build, agent_sources, read_list
+from vmsandbox.guestimage.inputs import DEFINITION, SOURCES, agent_build, agent_sources, read_list
 from vmsandbox.guestimage.modules import copy_modules
 from vmsandbox.protocol.paths import BUILD_ID
 
@@ -16,14 +16,14 @@ _APPLETS = ("cp", "grep", "insmod", "mount", "sh", "switch_root")
 _DIRECTORIES = ("agent", "bin", "dev", "proc", "root", "sys")
 
 
-async def pack_agent(tree: Path, checkout: Path = CHECKOUT) -> bytes:
+async def pack_agent(tree: Path, checkout: Path = SOURCES) -> bytes:
     """Zip the agent of `checkout` with compiled code, by the Python of the guest's root file system `tree`."""
     packer = (DEFINITION / "boot" / "pack_agent.py").read_text()
     argv = ["chroot", str(tree), "/usr/bin/python3", "-I", "-S", "-B", "-c", packer]
     return (await process.run(argv, stdin=zip_sources(checkout))).stdout
 
 
-def zip_sources(checkout: Path = CHECKOUT) -> bytes:
+def zip_sources(checkout: Path = SOURCES) -> bytes:
     """The agent's sources and the `__main__` that starts them, as a zip."""
     start = b"from vmsandbox_agent.__main__ import main\n\nmain()\n"
     zipped = io.BytesIO()

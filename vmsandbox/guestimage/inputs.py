@@ -13,10 +13,13 @@ from pathlib import Path
 
 from vmsandbox.guestimage.mirrors import Source
 
-CHECKOUT = Path(__file__).parents[2]
-DEFINITION = CHECKOUT / "guest-image"
 _BUILDER = Path(__file__).parent
+_INSTALLED = _BUILDER.parent / "sources"
+SOURCES = _INSTALLED if _INSTALLED.is_dir() else _BUILDER.parents[1]
+"""What an image is built from besides packages: a checkout, or the part of one that a wheel holds (`setup.py`)."""
+DEFINITION = SOURCES / "guest-image"
 _BUILDS_BASE = ("base.py", "kernel.py", "mirrors.py", "modules.py")
+_BUILDS_BOOT = ("boot.py", "build.py", "inputs.py", "manifest.py")
 _EPOCH = 1735689600  # 2025-01-01; SOURCE_DATE_EPOCH overrides it
 
 
@@ -36,7 +39,7 @@ class Recipe:
 
     def key(self) -> str:
         """Names the whole image."""
-        files = (*_files(DEFINITION / "boot"), *sorted(_BUILDER.glob("*.py")))
+        files = (*_files(DEFINITION / "boot"), *(_BUILDER / name for name in _BUILDS_BOOT))
         return _digest(files, self.base_key() + agent_build())
 
 
@@ -56,7 +59,7 @@ def command_line() -> str:
     return " ".join(read_list(DEFINITION / "boot" / "command-line.txt"))
 
 
-def agent_sources(checkout: Path = CHECKOUT) -> dict[str, bytes]:
+def agent_sources(checkout: Path = SOURCES) -> dict[str, bytes]:
     """The agent's sources by their names in its zip: `vmsandbox_agent` and `vmsandbox.protocol`."""
     agent = checkout / "agent"
     found = {str(path.relative_to(agent)): path for path in _files(agent / "vmsandbox_agent", "*.py")}
@@ -66,7 +69,7 @@ def agent_sources(checkout: Path = CHECKOUT) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in sorted(found.items())}
 
 
-def agent_build(checkout: Path = CHECKOUT) -> str:
+def agent_build(checkout: Path = SOURCES) -> str:
     """The build id that Hello compares: a hash of the agent's and the protocol's sources."""
     digest = hashlib.sha256()
     for name, content in agent_sources(checkout).items():
@@ -82,5 +85,6 @@ def _digest(files: Iterable[Path], parameters: str) -> str:
     digest = hashlib.sha256(parameters.encode())
     for path in files:
         content = path.read_bytes()
-        digest.update(f"\n{path.name} {path.stat().st_mode & 0o777:o} {len(content)}\n".encode() + content)
+        mode = 0o755 if path.stat().st_mode & 0o100 else 0o644  # as in git: the umask of a clone is not an input
+        digest.update(f"\n{path.name} {mode:o} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:16]

@@ -5,7 +5,6 @@ import ipaddress
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from importlib import metadata
 
 from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
@@ -20,6 +19,7 @@ from vmsandbox.cri.servicer.sandboxes import SandboxServicer
 from vmsandbox.cri.servicer.statistics import MetricServicer, StatisticsServicer
 from vmsandbox.errors import InvalidArgument, NotFound, VmsandboxError
 from vmsandbox.model import ContainerEvent, SandboxStatus
+from vmsandbox.version import VERSION
 
 _log = log.get(__name__)
 
@@ -35,7 +35,7 @@ class RuntimeInfoServicer(Servicer):
         return api.VersionResponse(
             version=KUBELET_API_VERSION,
             runtime_name="vmsandbox",
-            runtime_version=metadata.version("vmsandbox"),
+            runtime_version=VERSION,
             runtime_api_version="v1",
         )
 
