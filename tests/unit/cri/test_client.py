@@ -107,12 +107,16 @@ async def test_inspection_shows_everything_as_one_document(cri):
     sandbox_id = await cri.client.run_pod_sandbox(POD)
     container_id = await cri.client.create_container(sandbox_id, CONTAINER)
     pod = await cri.client.inspect_pod_sandbox(sandbox_id)
-    assert pod["status"]["metadata"] == {"name": "web", "uid": "uid", "namespace": "shop"}
+    assert pod["status"]["metadata"] == {"name": "web", "uid": "uid", "namespace": "shop", "attempt": 0}
+    assert pod["status"]["state"] == "READY"
+    assert pod["status"]["createdAt"] == "2023-11-14T22:13:20.000000000Z"
     assert pod["info"]["info"]["config"]["labels"] == {"app": "web"}
     container = await cri.client.inspect_container(container_id)
+    assert (container["status"]["state"], container["status"]["startedAt"]) == ("CREATED", None)
     assert container["info"]["info"]["config"]["command"] == ["run"]
+    assert container["info"]["info"]["config"]["linux"]["securityContext"]["namespaceOptions"]["network"] == "POD"
     status = await cri.client.status()
-    assert status["runtime_handlers"][1]["name"] == "small"
+    assert status["runtimeHandlers"][1]["name"] == "small"
     assert "state_directory" in status["info"]["config"]
 
 

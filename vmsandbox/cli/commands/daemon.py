@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from vmsandbox.cli import execution
+from vmsandbox.cli.commands.entries import short
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient, connected_to_all
 from vmsandbox.errors import InvalidArgument, NotFound
@@ -11,8 +12,6 @@ from vmsandbox.model import ContainerState, ContainerStatus, SandboxState, Sandb
 from vmsandbox.node.instance import run_sockets
 
 T = TypeVar("T")
-
-_SHOWN_ID = 13
 
 
 def ask(options: Global, work: Callable[[CriClient], Awaitable[T]], *, failed: int = execution.FAILED) -> T:
@@ -24,11 +23,6 @@ def ask(options: Global, work: Callable[[CriClient], Awaitable[T]], *, failed: i
             return await work(client)
 
     return execution.run(connect(), failed=failed)
-
-
-def short(identifier: str) -> str:
-    """An id as tables show it; as long as no other begins so, it names the same."""
-    return identifier.removeprefix("sha256:")[:_SHOWN_ID]
 
 
 async def find_container(client: CriClient, name: str) -> ContainerStatus:

@@ -9,7 +9,11 @@ from typing import Any
 import click
 
 from vmsandbox.cli import execution, terminal
-from vmsandbox.cli.options import Global, output_option, size
+from vmsandbox.cli.commands.entries import image_entry
+from vmsandbox.cli.commands.filters import Filters, filter_option
+from vmsandbox.cli.commands.formats import list_options
+from vmsandbox.cli.commands.image_list import IMAGE_TESTS, show_images
+from vmsandbox.cli.options import Global, output_option
 from vmsandbox.config import Config
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fs import USUAL
@@ -17,8 +21,6 @@ from vmsandbox.guestimage import DEFAULT_DIRECTORY, BuiltImage, build_guest_imag
 from vmsandbox.images import ImageStore, PullProgress, Report
 from vmsandbox.model import Image, RegistryAuth
 from vmsandbox.node.images import open_images
-
-_COLUMNS = ("IMAGE", "TAG", "IMAGE ID", "SIZE")
 
 
 @click.command("build-guest")
@@ -88,22 +90,26 @@ def load(options: Global, archive: Path, name: str, output: str) -> None:
 
     loaded = _with_store(options.config("warning"), work)
     if output == "json":
-        terminal.result_json([asdict(one) for one in loaded])
+        terminal.result_json([image_entry(one) for one in loaded])
         return
     for one in loaded:
         _print_one(one, output)
 
 
 @click.command("list")
-@output_option
+@filter_option(IMAGE_TESTS)
+@list_options
 @click.pass_obj
-def list_images(options: Global, output: str) -> None:
-    """List the images that are here."""
+def list_images(options: Global, filters: Filters, output: str, quiet: bool) -> None:
+    """List the images that are here.
+
+    Example: vmsandbox image list --filter "name=*busybox*" -o json
+    """
 
     async def work(store: ImageStore) -> tuple[Image, ...]:
         return store.list()
 
-    print_images(_with_store(options.config("warning"), work), output)
+    show_images(_with_store(options.config("warning"), work), filters, output, quiet=quiet)
 
 
 @click.command()
@@ -131,19 +137,6 @@ def inspect(options: Global, name: str) -> None:
     terminal.result_json(asdict(_with_store(options.config("warning"), work)))
 
 
-def print_images(images: tuple[Image, ...], output: str) -> None:
-    """Print a list of images, as crictl does."""
-    if output == "json":
-        terminal.result_json([asdict(one) for one in images])
-        return
-    rows = []
-    for one in images:
-        for name in one.repo_tags or ("<none>:<none>",):
-            repository, _, tag = name.rpartition(":")
-            rows.append((repository, tag, one.id.removeprefix("sha256:")[:13], size(one.size)))
-    terminal.table(_COLUMNS, sorted(rows))
-
-
 def _with_store(config: Config, work: Any) -> Any:
     async def opened() -> Any:
         return await work(await open_images(config))
@@ -160,7 +153,7 @@ def _report(update: terminal.Update) -> Report:
 
 def _print_one(one: Image, output: str) -> None:
     if output == "json":
-        terminal.result_json(asdict(one))
+        terminal.result_json(image_entry(one))
     else:
         terminal.result(next(iter(one.repo_tags + one.repo_digests), one.id))
 

@@ -1,133 +1,141 @@
-"""vmsandbox pods, ps, images, inspect, events: what the daemon has."""
+"""vmsandbox pods, ps, images: what the daemon has."""
 
-import json
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+import asyncio
+from collections.abc import Mapping, Sequence
 
 import click
 
-from vmsandbox.cli import terminal
-from vmsandbox.cli.commands.daemon import ask, find_container, find_pod, short
-from vmsandbox.cli.commands.image import print_images
-from vmsandbox.cli.options import Global, duration, output_option
+from vmsandbox.cli.commands.daemon import ask
+from vmsandbox.cli.commands.entries import (
+    Entry,
+    age,
+    container_entry,
+    image_names,
+    names_no_image,
+    pod_entry,
+    short,
+    words,
+)
+from vmsandbox.cli.commands.filters import Filters, Test, begins, filter_option, has_label, has_state, like, passes
+from vmsandbox.cli.commands.formats import Column, field, list_options, pairs, show
+from vmsandbox.cli.commands.image_list import IMAGE_TESTS, show_images
+from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
-from vmsandbox.errors import NotFound
-from vmsandbox.model import ContainerState, ContainerStatus, SandboxStatus
-from vmsandbox.protocol import codec
-from vmsandbox.protocol.codec import JSON
+from vmsandbox.errors import VmsandboxError
+from vmsandbox.model import SandboxState, SandboxStatus
+
+_POD_TESTS: Mapping[str, Test] = {
+    "name": like("name"),
+    "namespace": like("namespace"),
+    "status": has_state,
+    "label": has_label,
+    "id": begins("id"),
+}
+
+
+def _in_pod(entry: Entry, value: str) -> bool:
+    return like("pod")(entry, value) or begins("podId")(entry, value)
+
+
+_CONTAINER_TESTS: Mapping[str, Test] = {**_POD_TESTS, "pod": _in_pod, "image": like("image")}
+
+_STATE = Column("STATE", lambda entry: words(entry["state"]))
+_AGE = Column("AGE", lambda entry: age(entry["createdAt"]))
+_LABELS = Column("LABELS", pairs("labels"), wide=True)
+
+_POD_COLUMNS = (
+    Column("POD ID", lambda entry: short(entry["id"])),
+    Column("NAME", field("name")),
+    Column("NAMESPACE", field("namespace")),
+    _STATE,
+    _AGE,
+    Column("ADDRESS", lambda entry: ",".join(entry["addresses"]) or "-"),
+    Column("HANDLER", lambda entry: entry["handler"] or "(default)"),
+    Column("ATTEMPT", field("attempt"), wide=True),
+    Column("UID", field("uid"), wide=True),
+    _LABELS,
+)
+_CONTAINER_COLUMNS = (
+    Column("CONTAINER ID", lambda entry: short(entry["id"])),
+    Column("NAME", field("name")),
+    Column("POD", field("pod")),
+    _STATE,
+    _AGE,
+    Column("ATTEMPT", field("attempt")),
+    Column("IMAGE", field("image")),
+    Column("NAMESPACE", field("namespace"), wide=True),
+    Column("POD ID", lambda entry: short(entry["podId"]), wide=True),
+    Column("IMAGE ID", lambda entry: short(entry["imageId"]), wide=True),
+    _LABELS,
+)
 
 
 @click.command()
-@output_option
+@filter_option(_POD_TESTS)
+@list_options
 @click.pass_obj
-def pods(options: Global, output: str) -> None:
-    """List the pods of the daemon: each is a virtual machine."""
-    found = ask(options, lambda client: client.list_pod_sandboxes())
-    if output == "json":
-        terminal.result_json([codec.encode(pod) for pod in found])
-        return
-    rows = []
-    for pod in sorted(found, key=lambda pod: pod.created_at, reverse=True):
-        metadata = pod.config.metadata
-        row = (short(pod.id), metadata.name, metadata.namespace, pod.state.value, _age(pod.created_at))
-        rows.append((*row, pod.config.runtime_handler or "(default)"))
-    terminal.table(("POD ID", "NAME", "NAMESPACE", "STATE", "AGE", "HANDLER"), rows)
+def pods(options: Global, filters: Filters, output: str, quiet: bool) -> None:
+    """List the pods of the daemon: each is a virtual machine.
+
+    Example: vmsandbox pods --filter status=ready -o wide
+    """
+    found = [entry for entry in ask(options, pod_entries) if passes(entry, filters, _POD_TESTS)]
+    show(_newest_first(found), _POD_COLUMNS, lambda pod: f"{pod['namespace']}/{pod['name']}", output, quiet=quiet)
 
 
 @click.command()
 @click.option("-a", "--all", "everything", is_flag=True, help="Include those that do not run.")
-@output_option
+@filter_option(_CONTAINER_TESTS)
+@list_options
 @click.pass_obj
-def ps(options: Global, everything: bool, output: str) -> None:
-    """List the containers that run."""
+def ps(options: Global, everything: bool, filters: Filters, output: str, quiet: bool) -> None:
+    """List the containers that run.
 
-    async def work(client: CriClient) -> tuple[list[ContainerStatus], dict[str, str]]:
-        names = {pod.id: pod.config.metadata.name for pod in await client.list_pod_sandboxes()}
-        shown = [one for one in await client.list_containers() if everything or one.state is ContainerState.RUNNING]
-        return shown, names
+    With a filter for a status, those that have it.
 
-    found, names = ask(options, work)
-    if output == "json":
-        terminal.result_json([codec.encode(one) for one in found])
-        return
-    rows = []
-    for one in sorted(found, key=lambda one: one.created_at, reverse=True):
-        metadata = one.config.metadata
-        row = (short(one.id), metadata.name, names.get(one.sandbox_id, ""), one.state.value, _age(one.created_at))
-        rows.append((*row, str(metadata.attempt), one.config.image or short(one.image_ref)))
-    terminal.table(("CONTAINER ID", "NAME", "POD", "STATE", "AGE", "ATTEMPT", "IMAGE"), rows)
-
-
-@click.command()
-@output_option
-@click.pass_obj
-def images(options: Global, output: str) -> None:
-    """List the images of the daemon."""
-    print_images(ask(options, lambda client: client.images.list()), output)
-
-
-@click.command()
-@click.argument("name")
-@click.pass_obj
-def inspect(options: Global, name: str) -> None:
-    """Print all about a pod, a container or an image, as JSON.
-
-    NAME is a name or an id's beginning.
+    Example: vmsandbox ps --all --filter pod=web --filter label=app
     """
-
-    async def work(client: CriClient) -> JSON:
-        for look in (_inspect_pod, _inspect_container, _inspect_image):
-            if (found := await look(client, name)) is not None:
-                return found
-        raise NotFound(f"there is no pod, container or image {name}")
-
-    terminal.result_json(ask(options, work))
+    wanted = filters if everything or "status" in filters else {**filters, "status": ["running"]}
+    found = [entry for entry in ask(options, container_entries) if passes(entry, wanted, _CONTAINER_TESTS)]
+    show(_newest_first(found), _CONTAINER_COLUMNS, lambda one: f"{one['pod']}/{one['name']}", output, quiet=quiet)
 
 
 @click.command()
-@output_option
+@filter_option(IMAGE_TESTS)
+@list_options
 @click.pass_obj
-def events(options: Global, output: str) -> None:
-    """Print what happens to pods and containers, until Ctrl-C.
+def images(options: Global, filters: Filters, output: str, quiet: bool) -> None:
+    """List the images of the daemon.
 
-    Or the end of the daemon.
+    Example: vmsandbox images --filter "name=*busybox*"
     """
-
-    async def work(client: CriClient) -> None:
-        async for event in client.events():
-            if output == "json":
-                terminal.result(json.dumps(codec.encode(event)))
-                continue
-            kind = "pod" if event.container_id == event.sandbox_id else "container"
-            moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(event.at / 1e9))
-            terminal.result(f"{moment} {kind} {short(event.container_id)} {event.kind.value}")
-
-    ask(options, work)
+    show_images(ask(options, lambda client: client.images.list()), filters, output, quiet=quiet)
 
 
-async def _inspect_pod(client: CriClient, name: str) -> JSON:
-    return await _inspect(lambda: find_pod(client, name), client.inspect_pod_sandbox)
+async def pod_entries(client: CriClient) -> list[Entry]:
+    """Describe all pods of the daemon."""
+    listed = await client.list_pod_sandboxes()
+    addresses = await asyncio.gather(*(_addresses(client, pod) for pod in listed))
+    return [pod_entry(pod, found) for pod, found in zip(listed, addresses, strict=True)]
 
 
-async def _inspect_container(client: CriClient, name: str) -> JSON:
-    return await _inspect(lambda: find_container(client, name), client.inspect_container)
-
-
-async def _inspect_image(client: CriClient, name: str) -> JSON:
-    found = await client.images.find(name)
-    return None if found is None else asdict(found)
-
-
-async def _inspect(
-    find: Callable[[], Awaitable[SandboxStatus | ContainerStatus]], tell: Callable[[str], Awaitable[JSON]]
-) -> JSON:
+async def _addresses(client: CriClient, pod: SandboxStatus) -> Sequence[str]:
+    """Return the addresses of a pod; none, where it has ended in the meantime."""
+    if pod.state is not SandboxState.READY:
+        return ()
     try:
-        found = await find()
-    except NotFound:
-        return None
-    return await tell(found.id)
+        return (await client.pod_sandbox_status(pod.id)).ips
+    except VmsandboxError:
+        return ()
 
 
-def _age(created_at: int) -> str:
-    return duration(time.time() - created_at / 1e9)
+async def container_entries(client: CriClient) -> list[Entry]:
+    """Describe all containers of the daemon."""
+    listed, pods = await asyncio.gather(client.list_containers(), client.list_pod_sandboxes())
+    by_id = {pod.id: pod for pod in pods}
+    names = image_names(await client.images.list()) if any(map(names_no_image, listed)) else {}
+    return [container_entry(one, by_id.get(one.sandbox_id), names) for one in listed]
+
+
+def _newest_first(entries: Sequence[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: str(entry["createdAt"]), reverse=True)

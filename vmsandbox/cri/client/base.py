@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
-from vmsandbox.cri.convert import document
+from vmsandbox.cri.convert import described, redescribed
 from vmsandbox.protocol.codec import JSON
 
 
@@ -34,8 +34,17 @@ class Client:
 
 def inspected(
     response: api.StatusResponse | api.PodSandboxStatusResponse | api.ContainerStatusResponse,
+    config: type[api.PodSandboxConfig] | type[api.ContainerConfig] | None = None,
 ) -> dict[str, JSON]:
-    """The message, with the JSON texts of its `info` as what they say."""
-    inspected = document(response)
-    inspected["info"] = {key: json.loads(text) for key, text in response.info.items()}
+    """Return the message (see `convert.described`), with the JSON texts of its `info` as what they say.
+
+    Args:
+        response: the answer of a runtime.
+        config: the message that `info.config` holds, as far as this runtime follows containerd's form.
+    """
+    inspected = described(response)
+    info = {key: json.loads(text) for key, text in response.info.items()}
+    if config is not None and isinstance(details := info.get("info"), dict) and "config" in details:
+        details["config"] = redescribed(config, details["config"])
+    inspected["info"] = info
     return inspected

@@ -53,7 +53,7 @@ class ContainerClient(Client):
         """All that the daemon tells of a container, as a JSON document."""
         request = api.ContainerStatusRequest(container_id=container_id, verbose=True)
         with translated():
-            return inspected(await self._runtime.ContainerStatus(request))
+            return inspected(await self._runtime.ContainerStatus(request), api.ContainerConfig)
 
     async def list_containers(self) -> tuple[ContainerStatus, ...]:
         """All containers."""

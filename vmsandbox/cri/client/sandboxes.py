@@ -38,7 +38,7 @@ class SandboxClient(Client):
         """All that the daemon tells of a sandbox, as a JSON document."""
         request = api.PodSandboxStatusRequest(pod_sandbox_id=sandbox_id, verbose=True)
         with translated():
-            return inspected(await self._runtime.PodSandboxStatus(request))
+            return inspected(await self._runtime.PodSandboxStatus(request), api.PodSandboxConfig)
 
     async def list_pod_sandboxes(self) -> tuple[SandboxStatus, ...]:
         """All sandboxes."""

@@ -20,7 +20,7 @@ from vmsandbox.cri.convert.image import (
     registry_auth_from_cri,
     registry_auth_to_cri,
 )
-from vmsandbox.cri.convert.json_document import document
+from vmsandbox.cri.convert.json_document import described, document, redescribed
 from vmsandbox.cri.convert.pod import sandbox_config_from_cri, sandbox_config_to_cri
 from vmsandbox.cri.convert.resources import merge_resources, resources_from_cri, resources_to_cri
 from vmsandbox.cri.convert.to_cri import (
@@ -40,6 +40,7 @@ __all__ = [
     "container_stats_to_cri",
     "container_status_from_cri",
     "container_status_to_cri",
+    "described",
     "document",
     "event_from_cri",
     "event_to_cri",
@@ -47,6 +48,7 @@ __all__ = [
     "image_spec_document",
     "image_to_cri",
     "merge_resources",
+    "redescribed",
     "refuse",
     "registry_auth_from_cri",
     "registry_auth_to_cri",

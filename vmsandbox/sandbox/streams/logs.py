@@ -18,6 +18,7 @@ from vmsandbox import fs, log
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fs.below import made_below, opened_below
 from vmsandbox.fs.opening import open_or_make, open_regular
+from vmsandbox.moments import rfc3339
 from vmsandbox.protocol import codec
 from vmsandbox.protocol.messages import Stream
 
@@ -219,13 +220,7 @@ def _entries(stream: Stream, pending: bytearray) -> Iterator[tuple[bytes, int]]:
 
 def _head(stream: Stream, tag: bytes) -> bytes:
     """An entry up to its content."""
-    return b" ".join((_timestamp().encode(), stream.value.encode(), tag, b""))
-
-
-def _timestamp() -> str:
-    """RFC 3339 with nanoseconds, in UTC."""
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds:09d}Z"
+    return b" ".join((rfc3339(time.time_ns()).encode(), stream.value.encode(), tag, b""))
 
 
 def _truncate(name: str, directory: int, position: LogPosition) -> None:
