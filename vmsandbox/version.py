@@ -1,4 +1,4 @@
 """The version of vmsandbox: the wheel, the Debian package, the CRI and the command line take it from here."""
 
 VERSION = "0.1.0"
-"""As semantic versioning has it. A release begins with a new one, and with its section in CHANGELOG.md."""
+"""A semantic version. A release begins with a new one, and with its section in CHANGELOG.md."""

@@ -16,7 +16,7 @@ from vmsandbox.guestimage.mirrors import Source
 _BUILDER = Path(__file__).parent
 _INSTALLED = _BUILDER.parent / "sources"
 SOURCES = _INSTALLED if _INSTALLED.is_dir() else _BUILDER.parents[1]
-"""What an image is built from besides packages: a checkout, or the part of one that a wheel holds (`setup.py`)."""
+"""The files that images are built from, besides packages: a checkout, or what a wheel holds of one (`setup.py`)."""
 DEFINITION = SOURCES / "guest-image"
 _BUILDS_BASE = ("base.py", "kernel.py", "mirrors.py", "modules.py")
 _BUILDS_BOOT = ("boot.py", "build.py", "inputs.py", "manifest.py")

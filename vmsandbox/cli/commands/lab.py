@@ -166,7 +166,10 @@ def run(given: Laboratory, files: tuple[Any, ...]) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
 def exec_(given: Laboratory, name: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND in container NAME, on the host that has it. Without standard input and terminal: ssh has them."""
+    """Run COMMAND in container NAME, on the host that has it.
+
+    The command has no standard input and no terminal. For these, use ssh: ssh -t HOST vmsandbox exec -it NAME sh.
+    """
     _on_pods_host(given, name, ("exec", name, *command))
 
 

@@ -47,8 +47,12 @@ def parse(text: str) -> Forwarding:
 def port_forward_(options: Global, pod: str, ports: tuple[Forwarding, ...], address: str) -> None:
     """Forward ports of this host to ports of a pod.
 
-    PORTS are 8080, 8080:80, or :80 (any free port here), also of what listens on the pod's localhost alone. It listens
-    until Ctrl-C.
+    \b
+    8080      port 8080 here leads to port 8080 of the pod
+    8080:80   port 8080 here leads to port 80 of the pod
+    :80       a free port here, which is printed, leads to port 80 of the pod
+
+    Servers that listen only on the pod's localhost are reached, too. Ctrl-C ends the forwarding.
     """
 
     async def work(client: CriClient) -> None:

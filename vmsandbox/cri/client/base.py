@@ -11,7 +11,7 @@ from vmsandbox.protocol.codec import JSON
 
 
 class Channel(Protocol):
-    """What the generated stubs use of a channel: gRPC's own (grpc.aio.Channel), or one to several runtimes."""
+    """The part of a channel that the generated stubs use: gRPC's own (grpc.aio.Channel), or one to several runtimes."""
 
     @property
     def unary_unary(self) -> Any:

@@ -36,7 +36,7 @@ class Member:
     """One of the runtimes."""
 
     name: str
-    """Its socket, for messages."""
+    """The socket of the runtime, for messages."""
     channel: grpc.aio.Channel
 
 
