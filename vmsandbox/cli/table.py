@@ -34,6 +34,12 @@ TABLE: Mapping[str, Line] = MappingProxyType(
         "exec": Line("exec:exec_", "Run COMMAND in container NAME: exec -it web sh"),
         "image": Line("groups:image", "Container images, and the image that machines boot from"),
         "image build-guest": Line("image:build_guest", "Build the guest image from Debian packages"),
+        "image export-guest": Line(
+            "guest_image:export_guest", "Write the guest image to FILE, for hosts without a mirror"
+        ),
+        "image import-guest": Line(
+            "guest_image:import_guest", "Take a guest image from FILE, and boot machines from it"
+        ),
         "image inspect": Line("image:inspect", "Print what is known of an image, as JSON"),
         "image list": Line("image:list_images", "List the images that are here"),
         "image load": Line("image:load", "Take in an OCI layout, an OCI archive or a docker archive"),

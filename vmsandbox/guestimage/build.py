@@ -6,14 +6,10 @@ layer's), `current`, `lock`. Directories are made under a name that starts with 
 
 import contextlib
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, NotFound
-from vmsandbox.fs.durable import replace_link
-from vmsandbox.fs.locks import try_locked
 from vmsandbox.guestimage.base import Base, Progress, build_base
 from vmsandbox.guestimage.boot import build_initramfs, pack_agent
 from vmsandbox.guestimage.inputs import Recipe, agent_build, command_line, source_date_epoch
@@ -26,8 +22,7 @@ from vmsandbox.guestimage.manifest import (
     write_manifest,
 )
 from vmsandbox.guestimage.mirrors import choose_sources
-
-_PREFIX = ".building-"
+from vmsandbox.guestimage.store import locked, make_current, new_directory
 
 
 async def build_guest_image(
@@ -54,19 +49,19 @@ async def build_guest_image(
     recipe = Recipe(suite, choose_sources(suite, mirror), source_date_epoch())
     if not refresh:
         with contextlib.suppress(NotFound, FailedPrecondition):
-            return _make_current(load_image(output / recipe.key()))
+            return make_current(load_image(output / recipe.key()))
     if os.geteuid() != 0:
         raise FailedPrecondition("building the guest image needs root", hint="run it with sudo")
-    with _lock(output):
+    with locked(output):
         base = await _base_layer(recipe, output / "base", refresh, progress)
-        return _make_current(await _boot_layer(recipe, base, output, progress))
+        return make_current(await _boot_layer(recipe, base, output, progress))
 
 
 async def _base_layer(recipe: Recipe, bases: Path, refresh: bool, progress: Progress) -> Base:
     final = bases / recipe.base_key()
     if final.is_dir() and not refresh:
         return Base(final)
-    with _new_directory(final) as building:
+    with new_directory(final) as building:
         await build_base(recipe, building, progress)
     return Base(final)
 
@@ -74,7 +69,7 @@ async def _base_layer(recipe: Recipe, bases: Path, refresh: bool, progress: Prog
 async def _boot_layer(recipe: Recipe, base: Base, output: Path, progress: Progress) -> BuiltImage:
     progress("Packing the agent and the initramfs")
     final = output / recipe.key()
-    with _new_directory(final) as building, tempfile.TemporaryDirectory() as workspace:
+    with new_directory(final) as building, tempfile.TemporaryDirectory() as workspace:
         agent = await pack_agent(base.tree)
         initramfs = await build_initramfs(base, agent, recipe.epoch, Path(workspace))
         (building / "initramfs.img").write_bytes(initramfs)
@@ -95,49 +90,3 @@ def _manifest(recipe: Recipe, base: Base, directory: Path) -> GuestImageManifest
         packages=packages,
         files=checksums(directory),
     )
-
-
-def _make_current(image: BuiltImage) -> BuiltImage:
-    """Point `current` at the image, in one step."""
-    link = image.directory.parent / "current"
-    if link.is_symlink() and link.resolve() == image.directory:
-        return image
-    replace_link(link, image.directory.name, temporary=link.with_name(f"{_PREFIX}current-{os.getpid()}"))
-    return image
-
-
-@contextlib.contextmanager
-def _lock(output: Path) -> Iterator[None]:
-    output.mkdir(parents=True, exist_ok=True)
-    with try_locked(output / "lock") as alone:
-        if not alone:
-            raise FailedPrecondition(
-                f"another build of the guest image runs in {output}", hint="wait until it has ended"
-            )
-        for leftover in (*output.glob(f"{_PREFIX}*"), *output.glob(f"base/{_PREFIX}*")):
-            _remove(leftover)
-        yield
-
-
-@contextlib.contextmanager
-def _new_directory(final: Path) -> Iterator[Path]:
-    """A directory that becomes `final` when all went well, in place of what was there, and else is removed."""
-    building = final.with_name(_PREFIX + final.name)
-    building.mkdir(parents=True)
-    try:
-        yield building
-        os.sync()
-        replaced = final.with_name(f"{_PREFIX}old-{final.name}")
-        if final.exists():
-            final.rename(replaced)
-        building.rename(final)
-        _remove(replaced)
-    finally:
-        _remove(building)
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path)

@@ -2,15 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, NotFound
 
 FORMAT = 1
 DEFAULT_DIRECTORY = Path("/var/cache/vmsandbox/guest-image")
-_FILES = ("vmlinux", "initramfs.img", "root.squashfs", "root-files.sha256")
-_HINT = "build it with `vmsandbox image build-guest`"
+MANIFEST = "manifest.json"
+FILES = ("vmlinux", "initramfs.img", "root.squashfs", "root-files.sha256")
+_HINT = "`vmsandbox image build-guest` builds one, `vmsandbox image import-guest FILE` takes one that is built"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +65,41 @@ def load_image(directory: Path) -> BuiltImage:
     """
     directory = directory.resolve()
     try:
-        content = json.loads((directory / "manifest.json").read_text())
+        manifest = parse_manifest((directory / MANIFEST).read_bytes())
     except FileNotFoundError:
         raise NotFound(f"there is no guest image in {directory}", hint=_HINT) from None
     except ValueError as error:
-        raise FailedPrecondition(f"{directory}/manifest.json cannot be read: {error}", hint=_HINT) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FailedPrecondition(f"the guest image in {directory} is not of format {FORMAT}", hint=_HINT)
-    missing = [name for name in _FILES if not (directory / name).is_file()]
+        raise FailedPrecondition(f"the guest image in {directory}: {error}", hint=_HINT) from None
+    missing = [name for name in FILES if not (directory / name).is_file()]
     if missing:
         raise FailedPrecondition(f"the guest image in {directory} lacks {', '.join(missing)}", hint=_HINT)
-    return BuiltImage(directory, GuestImageManifest(**content))
+    return BuiltImage(directory, manifest)
+
+
+def parse_manifest(text: bytes) -> GuestImageManifest:
+    """Read a manifest. Raises ValueError if this version of the program cannot read it."""
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{MANIFEST} is not JSON: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{MANIFEST} is not of format {FORMAT}")
+    names = {field.name for field in fields(GuestImageManifest)}
+    if content.keys() != names:
+        raise ValueError(f"{MANIFEST} lacks or has in excess: {', '.join(sorted(content.keys() ^ names))}")
+    if content["files"].keys() != set(FILES):
+        raise ValueError(f"{MANIFEST} has checksums of other files than {', '.join(FILES)}")
+    return GuestImageManifest(**content)
 
 
 def write_manifest(directory: Path, manifest: GuestImageManifest) -> None:
     """Write manifest.json."""
-    (directory / "manifest.json").write_text(json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n")
+    (directory / MANIFEST).write_text(json.dumps(asdict(manifest), indent=2, sort_keys=True) + "\n")
 
 
 def checksums(directory: Path) -> dict[str, str]:
     """The sha256 of each of an image's files."""
-    return {name: _sha256(directory / name) for name in _FILES}
+    return {name: _sha256(directory / name) for name in FILES}
 
 
 def _sha256(path: Path) -> str:

@@ -16,6 +16,7 @@ from vmsandbox.guestimage import boot, build, inputs, manifest
 from vmsandbox.guestimage.base import Base, Progress
 from vmsandbox.guestimage.inputs import Recipe
 from vmsandbox.guestimage.mirrors import Source
+from vmsandbox.guestimage.store import locked
 
 RECIPE = Recipe("trixie", (Source("http://mirror.example/debian", "trixie", ("main",)),), 1735689600)
 KERNEL = "6.12.1-cloud"
@@ -250,7 +251,7 @@ async def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path, b
 
 async def test_two_builds_at_once_are_refused(tmp_path: Path, bases: BaseBuilder) -> None:
     (tmp_path / "out").mkdir()
-    with build._lock(tmp_path / "out"), pytest.raises(FailedPrecondition, match="another build"):
+    with locked(tmp_path / "out"), pytest.raises(FailedPrecondition, match="another build"):
         await _build(tmp_path / "out")
 
 
