@@ -1,7 +1,7 @@
 """A guest image as one file, for hosts that have no mirror of Debian: a tar under zstd, its manifest first.
 
 The manifest has the sha256 of every other file, so an archive that was cut short or changed is found. It does not say
-who made it: who imports an archive has it from somebody they trust.
+who made it: import only an archive from somebody whom you trust.
 """
 
 import contextlib

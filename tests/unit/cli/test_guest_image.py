@@ -31,7 +31,7 @@ def test_an_import_says_that_the_agent_is_of_another_version(tmp_path: Path) -> 
     assert status == 0 and f"another version of vmsandbox (this one has {agent_build()})" in said
 
 
-def test_an_archive_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no image")
     status, printed, said = _image("import-guest", "--output", tmp_path / "images", tmp_path / "file")
     assert (status, printed) == (1, "")
