@@ -5,8 +5,12 @@ was seen (a command's stderr, the last lines of a guest's console), kept apart s
 leave it out. Errors of libvirt, gRPC, asyncio or the operating system are translated where they are caught.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import ClassVar, ParamSpec, Self, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class VmsandboxError(Exception):
@@ -97,6 +101,41 @@ def together(errors: Sequence[VmsandboxError]) -> VmsandboxError:
 def advised(error: VmsandboxError) -> str:
     """One line: the error, with its hint."""
     return f"{error} ({error.hint})" if error.hint else str(error)
+
+
+class Collected:
+    """Collects the mistakes of one request, so that a person mends all of them at once.
+
+    What can be wrong by itself is looked at by itself: `with collected.part(): ...`, or
+    `collected.of(function, ...)`. Each mistake is kept once. `check` raises what was collected.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is wrong yet."""
+        self._mistakes: dict[str, VmsandboxError] = {}
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Keep the mistakes that the body raises; its rest is left out then."""
+        try:
+            yield
+        except InvalidArgument as error:
+            self.add(error.errors if isinstance(error, Mistakes) else (error,))
+
+    def of(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """The result of a function; None where it raised mistakes, which are kept."""
+        with self.part():
+            return function(*args, **kwargs)
+        return None
+
+    def add(self, mistakes: Sequence[VmsandboxError]) -> None:
+        """Keep mistakes that were found."""
+        self._mistakes.update((advised(mistake), mistake) for mistake in mistakes)
+
+    def check(self) -> None:
+        """Raise the mistakes that were kept, where there are any."""
+        if self._mistakes:
+            raise together(tuple(self._mistakes.values()))
 
 
 class FailedPrecondition(VmsandboxError):

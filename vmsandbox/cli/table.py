@@ -62,7 +62,7 @@ TABLE: Mapping[str, Line] = MappingProxyType(
         "port-forward": Line("port_forward:port_forward_", "Forward ports of this host to ports of a pod"),
         "ps": Line("listing:ps", "List the containers that run"),
         "rm": Line("stopping:rm", "Remove pods or containers that have ended"),
-        "run": Line("run:run", "Run the Pod in FILES (- is standard input) in its own machine"),
+        "run": Line("run:run", "Run a pod of FILES, or of an IMAGE, in its own machine"),
         "serve": Line("serve:serve", "Serve the CRI on a Unix socket, until SIGTERM or Ctrl-C"),
         "stop": Line("stopping:stop", "Ask pods or containers to end; kill them after the timeout"),
     }

@@ -1,10 +1,14 @@
 """YAML files into frozen dataclasses, by their annotations; every error names the file, the line and the field.
 
-`tree` reads text into values that know where they stand, `decoder` makes dataclasses of them. What a file may hold is
-what the dataclasses say: unknown and repeated keys are errors, and so is a value of another type.
+`tree` reads text into values that know where they stand, `decoder` makes dataclasses of them, `writing` makes text of
+values. What a file may hold is what the dataclasses say: unknown and repeated keys are errors, and so is a value of
+another type.
 """
 
 from vmsandbox.typed_yaml.decoder import Check, Located, Size, decode, decode_all
-from vmsandbox.typed_yaml.tree import NOWHERE, YamlNode, read
+from vmsandbox.typed_yaml.tree import NOWHERE, YamlNode, from_values, read
+from vmsandbox.typed_yaml.writing import dump, plain
 
-__all__ = ["NOWHERE", "Check", "Located", "Size", "YamlNode", "decode", "decode_all", "read"]
+__all__ = [
+    "NOWHERE", "Check", "Located", "Size", "YamlNode", "decode", "decode_all", "dump", "from_values", "plain", "read",
+]  # fmt: skip

@@ -4,8 +4,9 @@ Sizes are bounded: a file of aliases of aliases ends in an error, not in all the
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -30,12 +31,13 @@ class YamlNode:
     """The text of a scalar, as it is written: `0.10` is not 0.1."""
     source: str
     line: int
+    """From 1; 0: no text holds the value, and its source alone says where it comes from."""
     path: str
 
     def error(self, message: str, hint: str = "") -> InvalidArgument:
         """The error that says what is wrong here: `pod.yaml:17: spec.containers[0].image: ...`."""
-        place = f"{self.source}:{self.line}"
-        return InvalidArgument(": ".join(filter(None, (place, self.path, message))), hint=hint)
+        place = (f"{self.source}:{self.line}", self.path) if self.line else (self.source,)
+        return InvalidArgument(": ".join(filter(None, (*place, message))), hint=hint)
 
     def of(self, key: str) -> "YamlNode":
         """The value of a key; where it is absent, an empty value that stands where this one does."""
@@ -71,6 +73,24 @@ def read(text: str, source: str) -> tuple[YamlNode, ...]:
     except RecursionError:
         raise InvalidArgument(f"{source}: it is nested too deeply") from None
     return tuple(document for document in documents if document.value is not None)
+
+
+def from_values(value: Any, source_of: Callable[[str], str], path: str = "") -> YamlNode:
+    """The tree of plain values: mappings with texts as keys, lists, and what YAML's scalars are.
+
+    Args:
+        value: the document.
+        source_of: where a value comes from, by its path, e.g. the option for `spec.hostname`; for errors.
+        path: of the value in the whole document.
+    """
+    source = source_of(path)
+    if isinstance(value, dict):
+        of_keys = {key: from_values(item, source_of, _join(path, key)) for key, item in value.items()}
+        return YamlNode(of_keys, "", source, 0, path)
+    if isinstance(value, list):
+        items = (from_values(item, source_of, f"{path}[{i}]") for i, item in enumerate(value))
+        return YamlNode(tuple(items), "", source, 0, path)
+    return YamlNode(value, "" if value is None else str(value), source, 0, path)
 
 
 class _Grower:

@@ -70,6 +70,8 @@ class PodView(PodObserver):
     """The names of the containers; they decide how wide the column is."""
     timings: bool
     """Whether to say where the time of the cold start went."""
+    bare: bool = False
+    """Whether to print the one container's output without a prefix, like podman, and no notes of what goes well."""
     _step: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _update: terminal.Update | None = None
     _parts: dict[str, float] = field(default_factory=dict)
@@ -115,7 +117,8 @@ class PodView(PodObserver):
         boot = sum(self._parts[part] for part in ("machine", "kernel", "agent"))
         pod = status.config.metadata
         addresses = ", ".join(status.ips) or "no address"
-        terminal.note(f"pod {pod.namespace}/{pod.name}: Linux {status.kernel}, booted in {boot:.1f} s, {addresses}")
+        if not self.bare:
+            terminal.note(f"pod {pod.namespace}/{pod.name}: Linux {status.kernel}, booted in {boot:.1f} s, {addresses}")
 
     @override
     def container_started(self, name: str, status: ContainerStatus) -> None:
@@ -130,7 +133,8 @@ class PodView(PodObserver):
         """A line, where it did not simply succeed."""
         for writer in self._writers.values():
             writer.ended(name)
-        if status.exit_code or status.reason not in ("Completed", ""):
+        expected = ("Completed", "Error", "") if self.bare and not status.message else ("Completed", "")
+        if status.reason not in expected or (status.exit_code and not self.bare):
             more = f": {status.message}" if status.message else ""
             terminal.note(f"container {name}: {status.reason}, exit code {status.exit_code}{more}")
 
@@ -167,6 +171,8 @@ class PodView(PodObserver):
         return (f"{part} {seconds:.2f} s" for part, seconds in self._parts.items())
 
     def _prefix(self, name: str) -> bytes:
+        if self.bare:
+            return b""
         padded = f"{name.ljust(max(map(len, self.names)))} |"
         if not terminal.OUT.is_terminal:
             return f"{padded} ".encode()

@@ -11,7 +11,7 @@ from vmsandbox.pod.api.container import (
     ResourceRequirements,
     RestartPolicy,
 )
-from vmsandbox.pod.api.manifest import Manifest, read_manifest
+from vmsandbox.pod.api.manifest import Manifest, manifest_of, read_manifest
 from vmsandbox.pod.api.pod import ConfigMap, DnsPolicy, Pod, PodSpec, Secret
 from vmsandbox.pod.api.probes import (
     ExecAction,
@@ -87,5 +87,6 @@ __all__ = [
     "Volume",
     "VolumeDevice",
     "VolumeMount",
+    "manifest_of",
     "read_manifest",
 ]

@@ -34,10 +34,16 @@ def read_manifest(files: Sequence[tuple[str, str]]) -> Manifest:
         InvalidArgument: it is no YAML; there is no pod or more than one; a kind or a field is not supported, is
             unknown, missing or malformed. The message begins with file, line and field.
     """
-    objects = [_object(node) for source, text in files for node in read(text, source)]
+    sources = ", ".join(source for source, _ in files)
+    return manifest_of([node for source, text in files for node in read(text, source)], sources)
+
+
+def manifest_of(documents: Sequence[YamlNode], sources: str = "") -> Manifest:
+    """The manifest that documents make together; `sources` are their names. Raises as `read_manifest`."""
+    objects = [_object(node) for node in documents]
     pods = [found for found in objects if isinstance(found, Pod)]
     if not pods:
-        raise InvalidArgument(f"{', '.join(source for source, _ in files)}: there is no Pod in it")
+        raise InvalidArgument(f"{sources}: there is no Pod in it")
     if len(pods) > 1:
         raise pods[1].at.error("this is a second Pod; one is run at a time")
     for found in objects:

@@ -1,0 +1,189 @@
+"""The work of `vmsandbox run`: manifests are read or made, planned, and run by the daemon or by this process."""
+
+import difflib
+import json
+import os
+import secrets
+import shutil
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from vmsandbox.cli import execution, terminal
+from vmsandbox.cli.commands.pod_view import PodView
+from vmsandbox.cli.options import Global
+from vmsandbox.config import Config
+from vmsandbox.cri.client import CriClient, connected_if_served
+from vmsandbox.cri.pod_runtime import DaemonRuntime
+from vmsandbox.errors import InvalidArgument, NotFound, PermissionDenied
+from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
+from vmsandbox.node.host import open_host
+from vmsandbox.node.instance import Instance, claim
+from vmsandbox.pod.api import Manifest, manifest_of, read_manifest
+from vmsandbox.pod.options import OptionContext, RunOptions, option_of, pod_document
+from vmsandbox.pod.plan import PlanSettings, PodPlan, plan_pod
+from vmsandbox.pod.run import PodDirectories, PodResult, PodRuntime, ServiceRuntime, host_dns, run_pod
+from vmsandbox.service import RuntimeService
+from vmsandbox.typed_yaml import dump, from_values, plain
+
+_MOST = 64 * MEBIBYTE
+"""Bytes of a file of manifests; a ConfigMap or Secret has at most one MiB."""
+
+_SUFFIX = 3
+"""Bytes of what makes a pod's name its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A pod that the command line asks for."""
+
+    manifest: Callable[[], Manifest]
+    """Makes it, of files or of options. Raises InvalidArgument."""
+    image: str = ""
+    """The image, where one was named instead of files."""
+    dry_run: bool = False
+    output: str = "yaml"
+    timings: bool = False
+
+
+def run_files(options: Global, files: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Run the pod of files to its end, which becomes the process's."""
+    config = options.config("warning")
+    texts = [_read(file) for file in files]  # Here Ctrl-C ends it: there is no loop yet for a read to hold up.
+    _finish(config, Wanted(lambda: read_manifest(texts), **_common(given)))
+
+
+def run_image(options: Global, words: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Run a pod of an image, as podman would, to its end, which becomes the process's."""
+    config = options.config("warning")
+    image, *command = words
+    if image.startswith(("/", ".")):
+        execution.fail(NotFound(f"there is no file {image}", hint=_meant(image)), execution.RUN_FAILED)
+    chosen = {one.name: given[one.name] for one in fields(RunOptions) if one.name in given}
+    chosen["env_file"] = tuple(_read(file) for file in given["env_file"])
+    asked = RunOptions(image=image, command=tuple(command), **chosen)
+    context = OptionContext(os.environ, str(Path.cwd()), secrets.token_hex(_SUFFIX))
+
+    def made() -> Manifest:
+        return manifest_of([from_values(pod_document(asked, context), option_of)])
+
+    _finish(config, Wanted(made, image, **_common(given)))
+
+
+def _common(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in ("dry_run", "output", "timings")}
+
+
+def _finish(config: Config, wanted: Wanted) -> NoReturn:
+    result = execution.run(_run(config, wanted), failed=execution.RUN_FAILED)
+    if result is None:
+        raise SystemExit(0)
+    if result.reason:
+        terminal.note(f"the pod failed: {result.reason}")
+    raise SystemExit(result.exit_code)
+
+
+async def _run(config: Config, wanted: Wanted) -> PodResult | None:
+    try:
+        manifest = wanted.manifest()
+        settings = _settings(config)
+        plan = plan_pod(manifest, settings)  # what is wrong with it is said before anything is done
+        if wanted.dry_run:
+            _print(manifest, wanted.output)
+            return None
+        return await _run_here(config, wanted, manifest, settings, plan)
+    except (InvalidArgument, NotFound, PermissionDenied) as error:
+        if wanted.image and wanted.image in str(error):
+            error.hint = "; ".join(filter(None, (error.hint, _meant(wanted.image))))
+        raise
+
+
+async def _run_here(
+    config: Config, wanted: Wanted, manifest: Manifest, settings: PlanSettings, plan: PodPlan
+) -> PodResult:
+    with claim(config.run_directory, config.state_directory) as instance:
+        directories = PodDirectories(instance.runtime / "pod", instance.persistent / "pod")
+        await directories.remove()
+        async with connected_if_served(config.socket) as client:
+            if client is None:
+                opened = _embedded(config, instance)
+            else:
+                plan = plan_pod(manifest, replace(settings, log_directory=str(instance.logs)))
+                opened = _daemon(client, instance)
+            async with opened as runtime:
+                with PodView(_names(plan), wanted.timings, bare=bool(wanted.image)) as view:
+                    return await run_pod(plan, runtime, view, directories)
+
+
+def _print(manifest: Manifest, form: str) -> None:
+    """Print the pod and the objects that it uses, as `run -` reads them."""
+    objects = [manifest.pod, *manifest.config_maps.values(), *manifest.secrets.values()]
+    documents = [plain(found.at) for found in objects]
+    terminal.result(dump(*documents).rstrip() if form == "yaml" else "\n".join(map(_json, documents)))
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=2)
+
+
+@asynccontextmanager
+async def _embedded(config: Config, instance: Instance) -> AsyncIterator[PodRuntime]:
+    """A runtime in this process, whose libvirt ends with it."""
+    async with open_host(config, instance, instance.embedded_libvirt) as host:
+        service = RuntimeService(host)
+        await service.reclaim()
+        async with service.running():
+            yield ServiceRuntime(service)
+
+
+@asynccontextmanager
+async def _daemon(client: CriClient, instance: Instance) -> AsyncIterator[PodRuntime]:
+    """The daemon; it writes logs, which are read and then removed."""
+    try:
+        yield DaemonRuntime(client)
+    finally:
+        shutil.rmtree(instance.logs, ignore_errors=True)
+
+
+def _names(plan: PodPlan) -> tuple[str, ...]:
+    return tuple(container.name for container in (*plan.spec.init_containers, *plan.spec.containers))
+
+
+def _read(file: str) -> tuple[str, str]:
+    """Return a document's name for messages, and its text. End the process if it cannot be read."""
+    path = Path(file)
+    try:
+        if file == "-":
+            return "standard input", sys.stdin.read()
+        return file, read_regular(path, _MOST, follow=True).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "" if path.is_file() else _meant(file) or "`vmsandbox run -` reads standard input"
+        if isinstance(error, UnicodeDecodeError):
+            hint = f"if {file} is meant as an image, name its registry: docker.io/library/{path.name}"
+        execution.fail(NotFound(f"{file} cannot be read: {reason(error)}", hint=hint), execution.RUN_FAILED)
+
+
+def _meant(word: str) -> str:
+    """The file that a word may have meant that is not the name of a file."""
+    path = Path(word)
+    try:
+        beside = [file.name for file in path.parent.iterdir() if file.is_file()]
+    except OSError:
+        return ""
+    near = [name for name in beside if Path(name).stem == path.name] or difflib.get_close_matches(path.name, beside)
+    return f"did you mean the file {path.parent / near[0]}?" if near else ""
+
+
+def _settings(config: Config) -> PlanSettings:
+    return PlanSettings(
+        uid=str(uuid.uuid4()),
+        dns=host_dns(),
+        node_name=os.uname().nodename,
+        handlers=config.machine_handlers,
+        vcpus=config.machine.vcpus,
+        memory=config.machine.memory,
+    )
