@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 from vmsandbox import log
-from vmsandbox.errors import InvalidArgument, NotFound
+from vmsandbox.errors import InvalidArgument, NotFound, Unavailable
 from vmsandbox.guest import PortStream
 from vmsandbox.images import ImageStore
 from vmsandbox.model import (
@@ -42,7 +42,7 @@ from vmsandbox.sandbox.lifecycle import (
     sandbox_usage,
 )
 from vmsandbox.sandbox.machines import Host
-from vmsandbox.sandbox.spec import ContainerCall, SandboxCall, check_pod
+from vmsandbox.sandbox.spec import ContainerCall, SandboxCall, check_pod, signal_number
 from vmsandbox.sandbox.streams import AttachedClient, ExecProcess
 from vmsandbox.state import ContainerRecord, SandboxRecord
 
@@ -114,6 +114,15 @@ class RuntimeService:
         if sandbox := self._sandboxes.get(sandbox_id):
             await sandbox.stop()
 
+    async def end_pod(self, sandbox_id: str, timeout: float) -> None:
+        """Ask all containers of a sandbox to end, at the same time, and stop it; see `Sandbox.end`. Raises NotFound."""
+        sandbox = self._sandboxes.find(sandbox_id)
+        if sandbox.record.state is SandboxState.READY:
+            with contextlib.suppress(Unavailable):  # It is being taken back, or its machine has died: nobody to ask.
+                await self._recovery.wait_for(sandbox_id)
+                await sandbox.end(timeout)
+        await self.stop_pod_sandbox(sandbox_id)
+
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         """Stop a sandbox and forget it and its containers. Succeeds for an unknown one."""
         await self._recovery.give_up(sandbox_id)
@@ -141,6 +150,17 @@ class RuntimeService:
         """Ask a container to end, and kill it after `timeout` seconds. Succeeds for an unknown or ended one."""
         with contextlib.suppress(NotFound):
             await (await self._container(container_id)).stop(timeout)
+
+    async def signal_container(self, container_id: str, signal: str) -> None:
+        """Send a signal (see `spec.signal_number`) to a container's first process.
+
+        Raises:
+            NotFound: there is no such container.
+            InvalidArgument: there is no such signal.
+            FailedPrecondition: the container does not run.
+        """
+        number = signal_number(signal)
+        await (await self._container(container_id)).signal(number)
 
     async def remove_container(self, container_id: str) -> None:
         """End a container if it runs, and forget it. Succeeds for an unknown one."""

@@ -101,6 +101,14 @@ class FakeRuntime:
         if sandbox_id in self.sandboxes:
             self.sandboxes[sandbox_id] = replace(self.sandboxes[sandbox_id], state=SandboxState.NOTREADY)
 
+    async def end_pod(self, sandbox_id: str, timeout: float) -> None:
+        await self._enter("end_pod", sandbox_id, timeout)
+        self.pod_sandbox_status(sandbox_id)
+        for container in list(self.containers.values()):
+            if container.sandbox_id == sandbox_id and container.state is ContainerState.RUNNING:
+                self.end(container.id, 143)
+        await self.stop_pod_sandbox(sandbox_id)
+
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         await self._enter("remove_pod_sandbox", sandbox_id)
         self.sandboxes.pop(sandbox_id, None)
@@ -147,6 +155,13 @@ class FakeRuntime:
         await self._enter("stop_container", container_id, timeout)
         if container_id in self.containers:
             self.end(container_id, 137)
+
+    async def signal_container(self, container_id: str, signal: str) -> None:
+        await self._enter("signal_container", container_id, signal)
+        if signal == "NOPE":
+            raise InvalidArgument("there is no signal 'NOPE'")
+        if self.container_status(container_id).state is not ContainerState.RUNNING:
+            raise FailedPrecondition(f"cannot send a signal to container {container_id}: it has ended")
 
     async def remove_container(self, container_id: str) -> None:
         await self._enter("remove_container", container_id)

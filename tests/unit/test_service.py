@@ -685,6 +685,58 @@ async def test_a_container_that_ignores_its_stop_signal_is_killed(service, world
     assert service.container_status(container).exit_code == 137
 
 
+async def test_a_signal_reaches_a_containers_first_process(service, world, sandbox):
+    container = await service.create_container(sandbox, app())
+    with pytest.raises(FailedPrecondition, match="send a signal to"):
+        await service.signal_container(container, "USR1")
+    await service.start_container(container)
+    for wrong in ("NOPE", "0", "99"):
+        with pytest.raises(InvalidArgument, match="there is no signal"):
+            await service.signal_container(container, wrong)
+    await service.signal_container(container, "usr1")
+    assert (await service.wait_container(container)).exit_code == 128 + signal.SIGUSR1
+
+
+async def test_the_containers_of_a_pod_are_asked_to_end_together_and_none_is_started_meanwhile(service, world, sandbox):
+    asked, allowed = [], asyncio.Event()
+
+    async def slow(process: FakeProcess) -> int:
+        asked.append(await process.signals.get())
+        await allowed.wait()
+        return 0
+
+    agent_of(world, sandbox).programs["run",] = slow
+    first, second = await running(service, sandbox), await running(service, sandbox, name="second")
+    waiting = await service.create_container(sandbox, app("waiting"))
+    ending = asyncio.create_task(service.end_pod(sandbox, 30))
+    await until(lambda: len(asked) == 2)
+    with pytest.raises(Cancelled, match="is being stopped"):
+        await service.create_container(sandbox, app("again"))
+    assert (await service.wait_container(waiting)).state is EXITED
+    allowed.set()
+    await ending
+    assert [service.container_status(each).exit_code for each in (first, second)] == [0, 0]
+    assert service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY
+    assert world.left() == []
+    await service.end_pod(sandbox, 30)
+
+
+async def test_a_pod_whose_end_is_given_up_goes_on(service, world, sandbox):
+    async def stubborn(process: FakeProcess) -> int:
+        await process.killed.wait()
+        return 0
+
+    agent_of(world, sandbox).programs["run",] = stubborn
+    container = await running(service, sandbox)
+    ending = asyncio.create_task(service.end_pod(sandbox, 30))
+    await ticks(50)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert service.container_status(container).state is RUNNING
+    await running(service, sandbox, name="another")
+
+
 async def test_a_container_is_told_to_stop_with_its_own_signal(service, world, sandbox):
     container = await running(service, sandbox, stop_signal="SIGUSR1")
     await service.stop_container(container, 10)

@@ -47,6 +47,7 @@ TABLE: Mapping[str, Line] = MappingProxyType(
         "image remove": Line("image:remove", "Remove images by name, digest or id"),
         "images": Line("listing:images", "List the images of the daemon"),
         "inspect": Line("inspecting:inspect", "Print all about pods, containers or images"),
+        "kill": Line("stopping:kill", "Send a signal to the first process of containers"),
         "lab": Line("groups:lab", "Several hosts by ssh: install, check, test, run pods"),
         "lab bench": Line("lab:bench", "Run tests/performance/NAME.py with ARGUMENTS on all hosts"),
         "lab check": Line("lab:check", "Print one table of all hosts: what works there"),

@@ -15,7 +15,7 @@ from cri_api.v1 import api_pb2_grpc
 from vmsandbox import log
 from vmsandbox.cri import CHANNEL_OPTIONS
 from vmsandbox.cri.guard import Guard
-from vmsandbox.cri.servicer import ImageServicer, NodeInfo, RuntimeServicer, StreamingUrls
+from vmsandbox.cri.servicer import AdditionsServicer, ImageServicer, NodeInfo, RuntimeServicer, StreamingUrls
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vmsandbox.fs import PASSABLE, make_missing, set_mode
 from vmsandbox.fs.locks import try_locked
@@ -69,6 +69,7 @@ async def serving(
         runtime = RuntimeServicer(service, node, streaming, ending)
         api_pb2_grpc.add_RuntimeServiceServicer_to_server(runtime, server)
         api_pb2_grpc.add_ImageServiceServicer_to_server(ImageServicer(service.images, node), server)
+        server.add_generic_rpc_handlers((AdditionsServicer(service, node, streaming, ending).handler(),))
         server.add_insecure_port(f"unix:{bound}")
         await server.start()
         try:

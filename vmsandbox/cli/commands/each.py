@@ -1,7 +1,8 @@
 """One command on several names: it does all that it can, says what failed, and fails if anything did."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from vmsandbox.cli import execution, terminal
@@ -10,12 +11,12 @@ from vmsandbox.errors import NotFound, VmsandboxError
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
     """The results of those that succeeded, in the order of the names."""
 
-    results: list[T] = field(default_factory=list)
-    failed: bool = False
+    results: list[T]
+    failed: bool
 
     def end(self) -> None:
         """End the process with a failure's status if anything failed."""
@@ -26,20 +27,22 @@ class Outcome(Generic[T]):
 async def for_each(
     names: Iterable[str], act: Callable[[str], Awaitable[T]], *, ignore_missing: bool = False
 ) -> Outcome[T]:
-    """Act on each name in turn; print each failure.
+    """Act on all names at the same time; print each failure.
 
     Args:
         names: as they were written; one that is there twice counts once.
         act: raises the VmsandboxError that is reported.
         ignore_missing: take a name that nothing has for a success, without a result.
     """
-    outcome: Outcome[T] = Outcome()
-    for name in dict.fromkeys(names):
-        try:
-            outcome.results.append(await act(name))
-        except VmsandboxError as error:
-            if ignore_missing and isinstance(error, NotFound):
-                continue
-            terminal.error(error.report())
-            outcome.failed = True
-    return outcome
+    answers = await asyncio.gather(*map(act, dict.fromkeys(names)), return_exceptions=True)
+    results: list[T] = []
+    failed = False
+    for answer in answers:
+        if not isinstance(answer, BaseException):
+            results.append(answer)
+        elif not isinstance(answer, VmsandboxError):
+            raise answer
+        elif not (ignore_missing and isinstance(answer, NotFound)):
+            terminal.error(answer.report())
+            failed = True
+    return Outcome(results, failed)

@@ -29,6 +29,7 @@ class Client:
 
     def __init__(self, channel: Channel) -> None:
         """Speak over a channel, which is the caller's."""
+        self._channel = channel
         self._runtime = api_pb2_grpc.RuntimeServiceStub(channel)
 
 

@@ -3,6 +3,7 @@
 from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
+from vmsandbox.cri.client.additions import AdditionsClient
 from vmsandbox.cri.client.base import Channel, inspected
 from vmsandbox.cri.client.events import EventClient
 from vmsandbox.cri.client.sandboxes import SandboxClient
@@ -13,7 +14,7 @@ from vmsandbox.model import Image, RegistryAuth
 from vmsandbox.protocol.codec import JSON
 
 
-class CriClient(SandboxClient, EventClient):
+class CriClient(SandboxClient, EventClient, AdditionsClient):
     """See the package. Every call raises what the daemon raised, and Unavailable where the daemon has gone."""
 
     def __init__(self, channel: Channel) -> None:

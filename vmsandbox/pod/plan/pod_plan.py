@@ -80,7 +80,10 @@ class PodPlan:
             mounts=mounts,
             devices=tuple(self._device(device) for device in container.volume_devices),
             labels=_kubernetes_labels(facts) | {"io.kubernetes.container.name": container.name},
-            annotations={"io.kubernetes.container.restartCount": str(attempt)},
+            annotations={
+                "io.kubernetes.container.restartCount": str(attempt),
+                "io.kubernetes.pod.terminationGracePeriod": str(self.spec.termination_grace_period_seconds),
+            },
             log_path=f"{container.name}/{attempt}.log" if self.sandbox.log_directory else "",
             stdin=container.stdin,
             stdin_once=container.stdin_once,

@@ -73,6 +73,7 @@ class Container:
 
         Raises:
             FailedPrecondition: it is not just created.
+            Cancelled: its sandbox is being ended.
             VmsandboxError: it could not be started; it is EXITED then, with the reason.
         """
         await aio.to_its_end(self._start())
@@ -84,6 +85,11 @@ class Container:
             DeadlineExceeded: it does not end although it was killed.
         """
         await stopping.stop(self._context, self.keeper, timeout)
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to its first process. Raises FailedPrecondition unless it runs."""
+        self.require(ContainerCall.SIGNAL)
+        await self._context.running().client.signal_container(self.record.id, number, everyone=False)
 
     async def remove(self) -> None:
         """End it if it runs, and remove all of it but its log. Succeeds when that was done before.
@@ -195,6 +201,7 @@ class Container:
     async def _start(self) -> None:
         async with self._lock:
             self.require(ContainerCall.START)
+            self._context.require_lasting()
             try:
                 await self._context.running().client.start_container(self.record.id)
             except Unavailable:

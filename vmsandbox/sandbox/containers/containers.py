@@ -71,10 +71,10 @@ class SandboxContainers(dict[str, Container]):
             if measures.container_id in running
         }
 
-    async def kill(self) -> None:
-        """End all that live."""
+    async def stop(self, timeout: float) -> None:
+        """Ask all that live to end, at the same time; kill those that have not after `timeout` seconds (0: at once)."""
         alive = (ContainerState.CREATED, ContainerState.RUNNING)
-        ending = (container.stop(0) for container in self.values() if container.record.state in alive)
+        ending = (container.stop(timeout) for container in self.values() if container.record.state in alive)
         for error in await asyncio.gather(*ending, return_exceptions=True):
             if isinstance(error, BaseException):
                 _log.warning("sandbox %s: %s", self._context.sandbox_id, error)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from vmsandbox.errors import Unavailable
+from vmsandbox.errors import Cancelled, Unavailable
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.model import ContainerEvent, PodSandboxConfig
 from vmsandbox.sandbox.files import SandboxDirectories, SharedVolumes
@@ -26,6 +26,8 @@ class ContainerContext:
     """Calls on paths of volumes, logs and profiles: they may hang."""
     gone: str = ""
     """Why its machine is of no use any more; empty while it is."""
+    ending: bool = False
+    """Whether all containers are asked to end: then none is made or started."""
     shared_volumes: SharedVolumes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -36,6 +38,11 @@ class ContainerContext:
     def hostname(self) -> str:
         """The hostname of the pod."""
         return hostname_of(self.config)
+
+    def require_lasting(self) -> None:
+        """Raise Cancelled while the sandbox's containers are asked to end."""
+        if self.ending:
+            raise Cancelled(f"sandbox {self.sandbox_id} is being stopped")
 
     @property
     def usable(self) -> RunningMachine | None:

@@ -109,9 +109,11 @@ class Sandbox:
 
         Raises:
             FailedPrecondition: the sandbox is not READY.
+            Cancelled: it is being ended.
             VmsandboxError: as `SandboxContainers.create`.
         """
         self.require(SandboxCall.CREATE_CONTAINER)
+        self.context.require_lasting()
         return await self.containers.create(config, self.record)
 
     def port(self, port: int) -> AbstractAsyncContextManager[PortStream]:
@@ -129,6 +131,20 @@ class Sandbox:
             await asyncio.wait([self._starting])
         if self.record.state is not SandboxState.STARTING:  # Then nothing of it is left.
             await aio.to_its_end(self._stop())
+
+    async def end(self, timeout: float) -> None:
+        """Ask its containers to end, at the same time; kill those that have not after `timeout` seconds; then stop it.
+
+        Meanwhile no container is made or started in it: nobody restarts one that has ended. When the caller gives up,
+        the sandbox goes on with those that have not ended.
+        """
+        self.context.ending = True
+        try:
+            if self.context.usable is not None:
+                await self.containers.stop(timeout)
+            await self.stop()
+        finally:
+            self.context.ending = False
 
     async def remove(self) -> None:
         """Stop it, and remove its containers and its record."""
@@ -259,7 +275,7 @@ class Sandbox:
         if running is not None and not running.has_failed:
             with contextlib.suppress(VmsandboxError, TimeoutError):
                 async with asyncio.timeout(_END_DEADLINE):
-                    await aio.unless(self.containers.kill(), machine.failure)
+                    await aio.unless(self.containers.stop(0), machine.failure)
             await running.shut_down()
         self._end_all(Unavailable("the sandbox was stopped"))
         await machine.close()

@@ -14,7 +14,7 @@ from vmsandbox.sandbox.spec.machine_spec import build_machine_spec, domain_name,
 from vmsandbox.sandbox.spec.resources import build_resources, updated_resources
 from vmsandbox.sandbox.spec.rules import check_container, check_pod, check_update, user_namespace
 from vmsandbox.sandbox.spec.seccomp import build_seccomp, find_default_seccomp
-from vmsandbox.sandbox.spec.signals import stop_signal
+from vmsandbox.sandbox.spec.signals import signal_number, stop_signal
 from vmsandbox.sandbox.spec.sizing import MachineSize, declared_vcpus, machine_size
 from vmsandbox.sandbox.spec.states import ContainerCall, SandboxCall, require_container, require_sandbox
 
@@ -44,6 +44,7 @@ __all__ = [
     "machine_size",
     "require_container",
     "require_sandbox",
+    "signal_number",
     "stop_signal",
     "updated_resources",
     "user_namespace",

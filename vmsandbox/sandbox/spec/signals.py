@@ -15,10 +15,23 @@ def stop_signal(config: ContainerConfig, image: ImageConfig) -> int:
     Raises:
         InvalidArgument: there is no such signal.
     """
-    name = (config.stop_signal or image.stop_signal or "SIGTERM").upper()
+    name = config.stop_signal or image.stop_signal or "SIGTERM"
+    try:
+        return signal_number(name)
+    except InvalidArgument as error:
+        raise error.at(f"container {config.metadata.name}") from None
+
+
+def signal_number(text: str) -> int:
+    """Return the number of a signal: a name in any case, with or without SIG, or a number.
+
+    Raises:
+        InvalidArgument: there is no such signal.
+    """
+    name = text.upper()
     number = int(name) if name.isdecimal() else _by_name(name if name.startswith("SIG") else f"SIG{name}")
     if not 0 < number < signal.NSIG:
-        raise InvalidArgument(f"container {config.metadata.name}: there is no signal {name!r}")
+        raise InvalidArgument(f"there is no signal {name!r}")
     return number
 
 

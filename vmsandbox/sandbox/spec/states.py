@@ -18,6 +18,7 @@ class ContainerCall(enum.Enum):
     """The calls on a container. Stopping and removing are always legal, as the CRI requires."""
 
     START = "start"
+    SIGNAL = "send a signal to"
     EXEC = "run a command in"
     ATTACH = "attach to"
     UPDATE = "update"
@@ -32,6 +33,7 @@ _SANDBOX: dict[SandboxCall, frozenset[SandboxState]] = {
 
 _CONTAINER: dict[ContainerCall, frozenset[ContainerState]] = {
     ContainerCall.START: frozenset({ContainerState.CREATED}),
+    ContainerCall.SIGNAL: frozenset({ContainerState.RUNNING}),
     ContainerCall.EXEC: frozenset({ContainerState.RUNNING}),
     ContainerCall.ATTACH: frozenset({ContainerState.RUNNING}),
     ContainerCall.UPDATE: frozenset({ContainerState.CREATED, ContainerState.RUNNING}),
