@@ -1,7 +1,6 @@
 """The code blocks of pages: what they name exists, their YAML is valid, and what needs no machines runs."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import yaml
 
 from tests.support.page_commands import PLACEHOLDER, complaints, misuse
+from tests.support.page_run import run
 from tests.support.pages import CHECKOUT, PAGES, SHELL, Block, blocks, inline_commands
 from tests.support.printed import differences
 from vmsandbox import config
@@ -85,14 +85,9 @@ def test_commands_of_a_page_that_need_no_machine_work(block: Block, sandbox: Pat
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "VMSANDBOX_CONFIG": str(sandbox / "own-config.yaml"),
     }
-    for step in block.steps():
-        ran = subprocess.run(
-            ["bash", "-ec", step.command], cwd=sandbox, env=environment, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert ran.returncode == 0, ran.stderr
-        if step.output is not None:
-            assert differences(step.output, ran.stdout + ran.stderr) == []
+    for ran in run(block, sandbox, environment, 60):
+        assert ran.status == 0, ran.printed
+        assert differences(ran.step.output or (), ran.printed) == [], ran.printed
 
 
 def test_the_commands_of_a_page_that_are_wrong_are_found() -> None:
