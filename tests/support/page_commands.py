@@ -19,6 +19,7 @@ ELSEWHERE = {
 """Programs that the machine which runs the tests need not have."""
 BUILTINS = {".", "cd", "exec", "export", "for", "in", "do", "done", "source", "test", "true", "ulimit", "umask", "wait"}
 PLACEHOLDER = re.compile(r"[A-Z][A-Z_]*(?:[:=/][A-Z_]+)*|.*[<…].*")
+_ABSENT = re.compile(r"does not exist|No such file")
 TREES = ("agent/", "docs/", "examples/", "guest-image/", "packaging/", "setup/", "tests/")
 
 
@@ -90,20 +91,22 @@ def misuse(words: list[str]) -> Iterator[str]:
 
 
 def _parse(command: click.Command, context: click.Context, words: list[str]) -> None:
-    """Parse as the command would, but convert no values: a file that is named need not exist.
+    """Parse as the command does. A value in capitals has no type, and a file of the reader's need not exist.
 
     Raises:
-        click.UsageError: an option or a command does not exist, or has too many or too few words.
+        click.UsageError: an option or a command does not exist, a value is not valid, or a word is missing or too many.
     """
-    _, rest, _ = command.make_parser(context).parse_args(list(words))
-    if not isinstance(command, click.Group):
-        given = [word for word in words if not word.startswith("-")]
-        required = [one for one in command.params if isinstance(one, click.Argument) and one.required]
-        if len(given) < len(required) and not {"-h", "--help"} & set(words):
-            raise click.UsageError(f"{', '.join(one.make_metavar(context) for one in required)} is missing")
-        if rest:
-            raise click.UsageError(f"unexpected words: {shlex.join(rest)}")
-    elif rest and not PLACEHOLDER.fullmatch(rest[0]):
-        name, below, remaining = command.resolve_command(context, rest)
-        if below is not None:
-            _parse(below, click.Context(below, context, name, **below.context_settings), remaining)
+    if isinstance(command, click.Group):
+        _, rest, _ = command.make_parser(context).parse_args(list(words))
+        if rest and not PLACEHOLDER.fullmatch(rest[0]):
+            name, below, remaining = command.resolve_command(context, rest)
+            if below is not None:
+                _parse(below, click.Context(below, context, name, **below.context_settings), remaining)
+        return
+    try:
+        command.parse_args(context, list(words))
+    except click.MissingParameter:
+        raise
+    except click.BadParameter as error:
+        if not any(PLACEHOLDER.fullmatch(word) for word in words) and not _ABSENT.search(error.format_message()):
+            raise
