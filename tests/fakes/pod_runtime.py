@@ -190,6 +190,13 @@ class FakePodRuntime(PodRuntime):
         for container_id in self.containers:
             self._end(container_id, 255, "SandboxDied", message)
 
+    def stop_by_another_hand(self) -> None:
+        """Act like the service when somebody else stops the sandbox."""
+        for sandbox_id, status in self.sandboxes.items():
+            self.sandboxes[sandbox_id] = replace(status, state=SandboxState.NOTREADY)
+        for container_id in self.containers:
+            self._end(container_id, 143, "Error")
+
     def running(self) -> set[str]:
         """Names of the containers that run."""
         statuses = (container.status for container in self.containers.values())

@@ -60,7 +60,8 @@ class DaemonRuntime(PodRuntime):
         status = await self._client.pod_sandbox_status(sandbox_id)
         info = (await self._client.inspect_pod_sandbox(sandbox_id))["info"]["info"]
         timings = codec.decode(BootTimings, info["bootTimings"])
-        return replace(status, kernel=info["kernel"], timings=timings, message=info["message"])
+        ending = bool(info.get("ending"))  # An older daemon does not tell it.
+        return replace(status, kernel=info["kernel"], timings=timings, message=info["message"], ending=ending)
 
     @override
     async def output(self, container_id: str) -> AsyncGenerator[Output, None]:

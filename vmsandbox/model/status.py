@@ -60,6 +60,8 @@ class SandboxStatus:
     timings: BootTimings = field(default_factory=BootTimings)
     message: str = ""
     """Why it is not ready, where it ended by itself: the report of the machine's death."""
+    ending: bool = False
+    """Whether its containers are asked to end, after which it is stopped: none is started any more."""
 
 
 @dataclass(frozen=True, slots=True)

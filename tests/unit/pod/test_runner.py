@@ -7,10 +7,12 @@ from tests.fakes.pod_observer import RecordingObserver
 from tests.fakes.pod_runtime import FOREVER, FakePodRuntime, Script
 from tests.support.cancelling import at_every_turn
 from tests.support.manifests import CHECKOUT, SETTINGS, plan
+from tests.support.waiting import until
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from vmsandbox.model import ExecResult
 from vmsandbox.pod.api.manifest import read_manifest
 from vmsandbox.pod.plan.pod_plan import PodPlan, plan_pod
+from vmsandbox.pod.run import pod_life
 from vmsandbox.pod.run.pod_life import EXIT_DEADLINE, PodPhase, PodResult
 from vmsandbox.pod.run.restarts import BackoffSettings
 from vmsandbox.pod.run.runner import run_pod
@@ -588,3 +590,33 @@ async def test_a_cancellation_is_not_lost_at_any_turn_of_a_pod_and_leaves_nothin
             assert running.nothing_is_left()
 
     await at_every_turn(work)
+
+
+class TestAPodThatSomebodyElseStops:
+    ALWAYS = "containers: [{name: a, image: 'localhost/a:1'}, {name: b, image: 'localhost/a:1'}]"
+
+    async def test_its_containers_are_not_started_again(self, running: Running) -> None:
+        running.runtime.scripts = {"a": [FOREVER], "b": [FOREVER]}
+        pod = asyncio.create_task(running.run(plan(self.ALWAYS)))
+        await until(lambda: running.runtime.running() == {"a", "b"})
+        running.runtime.stop_by_another_hand()
+        result = await pod
+        assert (result.phase, result.exit_code) == (PodPhase.FAILED, 143)
+        assert running.runtime.calls.count("create a") == running.runtime.calls.count("create b") == 1
+        assert running.nothing_is_left()
+
+    async def test_it_ends_although_a_container_waits_for_its_restart(
+        self, running: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pod_life, "LOOK_INTERVAL", 0.01)
+        running.runtime.scripts = {"a": [Script(exit_code=1)], "b": [FOREVER]}
+        backoff = BackoffSettings(base=1000, most=1000)
+        work = run_pod(plan(self.ALWAYS), running.runtime, running.observer, running.directories, backoff)
+        pod = asyncio.create_task(work)
+        await until(lambda: running.runtime.calls.count("start a") == 2 and running.runtime.running() == {"b"})
+        running.runtime.stop_by_another_hand()
+        result = await asyncio.wait_for(pod, 30)
+        assert (result.phase, result.exit_code, result.reason) == (PodPhase.FAILED, 1, "Stopped")
+        assert "ended b 143 Error" in running.observer.events
+        assert running.observer.events.count("restarting b 0") == 0
+        assert running.nothing_is_left()

@@ -83,6 +83,7 @@ def _info(sandbox: SandboxStatus) -> dict[str, str]:
         "kernel": sandbox.kernel,
         "bootTimings": asdict(sandbox.timings),
         "message": sandbox.message,
+        "ending": sandbox.ending,
         "config": config_document(sandbox_config_to_cri, sandbox.config),
     }
     return {"info": json.dumps(info)}

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from vmsandbox import aio
-from vmsandbox.errors import VmsandboxError
+from vmsandbox.errors import Cancelled, VmsandboxError
 from vmsandbox.model import ContainerState, ContainerStatus
 from vmsandbox.pod.api import Container
 from vmsandbox.pod.run.output_lines import Tail, tell_lines
@@ -37,8 +37,14 @@ class ContainerLife:
 
     async def _live(self) -> ContainerStatus:
         attempt = 0
+        status: ContainerStatus | None = None
         while True:
-            status = await self._attempt(attempt)
+            try:
+                status = await self._attempt(attempt)
+            except Cancelled:  # The pod is being stopped since the last look.
+                if status is None:
+                    raise
+                return status
             if self._stopping.is_set() or not restarts(self._policy, status.exit_code):
                 return status
             delay = self._backoff.delay((status.finished_at - status.started_at) / 1e9 if status.started_at else 0)
@@ -60,7 +66,10 @@ class ContainerLife:
             status = await context.runtime.wait_container(container_id)
             await telling
         if status.exit_code:
-            await context.check_machine()
+            try:
+                await context.check_machine()
+            except Cancelled:  # Its pod is being stopped by another hand: that is how it ended.
+                self._stopping.set()
         status = context.mounts.with_message(self.container, status, tail.text)
         context.observer.container_ended(name, status)
         return status

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from vmsandbox.errors import Unavailable
+from vmsandbox.errors import Cancelled, NotFound, Unavailable
 from vmsandbox.model import ContainerConfig, SandboxState
 from vmsandbox.pod.api import Container
 from vmsandbox.pod.plan import PodPlan, environment, with_image_user
@@ -29,12 +29,21 @@ class PodContext:
         return next(iter(self.mounts.facts.ips), "")
 
     async def check_machine(self) -> None:
-        """Raise Unavailable, with the report of its death, when the machine is gone."""
-        status = await self.runtime.pod_sandbox_status(self.sandbox_id)
-        if status.state is not SandboxState.READY:
-            raise Unavailable(
-                f"the machine of pod {self.plan.name} is gone", evidence={"what was seen": status.message or "nothing"}
-            )
+        """Raise an error unless the machine runs.
+
+        Raises:
+            Unavailable: the machine has died; with the report of its death.
+            Cancelled: somebody has stopped or removed the sandbox: `vmsandbox stop`, `vmsandbox rm --force`.
+        """
+        try:
+            status = await self.runtime.pod_sandbox_status(self.sandbox_id)
+        except NotFound:
+            raise Cancelled(f"pod {self.plan.name} was removed") from None
+        if status.state is SandboxState.READY and not status.ending:
+            return
+        if not status.message:
+            raise Cancelled(f"pod {self.plan.name} was stopped")
+        raise Unavailable(f"the machine of pod {self.plan.name} is gone", evidence={"what was seen": status.message})
 
     async def config(self, container: Container, attempt: int) -> ContainerConfig:
         """CRI ContainerConfig of an attempt; opens the sub-paths of its mounts anew."""

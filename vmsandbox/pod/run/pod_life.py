@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from vmsandbox import aio
+from vmsandbox.errors import Cancelled, VmsandboxError
 from vmsandbox.model import ContainerStatus
 from vmsandbox.pod.api import Container, EmptyDir, Medium
 from vmsandbox.pod.run.container_life import ContainerLife
@@ -35,7 +36,7 @@ class PodResult:
     exit_code: int
     """0, or that of the container that failed first."""
     reason: str = ""
-    """DeadlineExceeded, Evicted, or empty."""
+    """DeadlineExceeded, Evicted, Stopped (by another hand than the runner's), or empty."""
     containers: dict[str, ContainerStatus] = field(default_factory=dict)
     """The last status of every container that was started, by name."""
 
@@ -74,13 +75,18 @@ class PodLife:
         """The result of the containers, or of the limit that the pod reached before they ended."""
         work = asyncio.create_task(self._run())
         overflow = asyncio.create_task(overflown(self._context.mounts.volumes))
+        stopped = asyncio.create_task(_stopped(self._context))
         limit = self._spec.active_deadline_seconds
         try:
-            await asyncio.wait({work, overflow}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, overflow, stopped}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
         finally:
-            await aio.cancel(work, overflow)
+            await aio.cancel(work, overflow, stopped)
+        if not stopped.cancelled():
+            await self._stop(stopped.result())
+            ended = [life for life in self._lives if life.task.done() and not life.task.exception()]
+            return replace(self._result(ended), phase=PodPhase.FAILED, reason="Stopped")
         if not overflow.cancelled():
             await self._stop(overflow.result())
             return PodResult(PodPhase.FAILED, EXIT_EVICTED, "Evicted")
@@ -141,6 +147,22 @@ class PodLife:
     def _statuses(self) -> dict[str, ContainerStatus]:
         ended = (life for life in self._lives if life.task.done() and not life.task.exception())
         return {life.container.name: life.task.result() for life in ended}
+
+
+LOOK_INTERVAL = 2.0
+"""Seconds between two looks whether somebody has stopped the pod."""
+
+
+async def _stopped(context: PodContext) -> str:
+    """Wait until somebody has stopped or removed the pod, and say so; for ever, where nobody does."""
+    while True:
+        await asyncio.sleep(LOOK_INTERVAL)
+        try:
+            await context.check_machine()
+        except Cancelled as error:
+            return str(error)
+        except VmsandboxError:  # The machine has died, which its containers tell; or the daemon is being restarted.
+            continue
 
 
 INTERVAL = 10.0

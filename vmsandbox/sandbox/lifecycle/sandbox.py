@@ -58,7 +58,7 @@ class Sandbox:
     @property
     def status(self) -> SandboxStatus:
         """The status for the CRI."""
-        return self.record.status()
+        return replace(self.record.status(), ending=self.context.ending)
 
     @property
     def is_gone(self) -> bool:
