@@ -16,9 +16,12 @@ def main() -> None:
     os.umask(PRIVATE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold what pods keep secret
     signal.signal(signal.SIGINT, _end)
+    from vmsandbox.cli import execution, standard
+
+    standard.install()
     from vmsandbox.cli.main import main as command_line
 
-    command_line()
+    standard.leave(execution.status_of(command_line))
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -9,25 +9,39 @@
 | 130, 143 | interrupted by Ctrl-C, ended by SIGTERM |
 """
 
-import asyncio
 import contextlib
+import errno
 import os
 import signal
 import sys
-import traceback
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from vmsandbox.cli import terminal
-from vmsandbox.errors import VmsandboxError
+from vmsandbox.errors import FailedPrecondition, PermissionDenied, VmsandboxError
 
 T = TypeVar("T")
 
 FAILED = 1
 RUN_FAILED = 125
 
+_TRACEBACK = "run it again with VMSANDBOX_TRACEBACK=1 in the environment, and report the output"
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def status_of(command_line: Callable[[], object]) -> int:
+    """Run the command line, which ends by SystemExit, and return the exit status. No exception gets past this."""
+    try:
+        command_line()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except Exception as error:
+        with contextlib.suppress(SystemExit):
+            _end(error, FAILED)
+        return FAILED
+    return 0
 
 
 def run(work: Coroutine[Any, Any, T], *, failed: int = FAILED) -> T:
@@ -39,6 +53,8 @@ def run(work: Coroutine[Any, Any, T], *, failed: int = FAILED) -> T:
         work: the command.
         failed: the exit status when it fails.
     """
+    import asyncio  # Here, since it takes half as long to import as `--help` takes.
+
     received: list[int] = []
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     if sys.version_info < (3, 12):  # Later versions do so by themselves; a thread for each child costs the loop dearly.
@@ -47,19 +63,16 @@ def run(work: Coroutine[Any, Any, T], *, failed: int = FAILED) -> T:
         return asyncio.run(_interruptible(work, received))
     except asyncio.CancelledError:
         raise SystemExit(128 + (received or [signal.SIGINT])[0]) from None
-    except VmsandboxError as error:
-        fail(error, failed)
-    except BrokenPipeError:
-        sys.stderr.close()  # nobody reads on; the interpreter would complain of the rest of its buffer
-        raise SystemExit(FAILED) from None
-    except Exception as error:  # the last line before the user: a defect is reported as one
-        _fail_internally(error, failed)
+    except Exception as error:
+        _end(error, failed)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 async def _interruptible(work: Coroutine[Any, Any, T], received: list[int]) -> T:
+    import asyncio
+
     task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
 
     def interrupt(number: int, _: FrameType | None) -> None:
@@ -79,14 +92,30 @@ def fail(error: VmsandboxError, status: int) -> NoReturn:
     raise SystemExit(status)
 
 
-def _fail_internally(error: Exception, status: int) -> NoReturn:
+def _end(error: Exception, status: int) -> NoReturn:
+    """Tell a person of any exception; `status` is the exit status where the command failed."""
     if os.environ.get("VMSANDBOX_TRACEBACK"):
+        import traceback
+
         traceback.print_exception(error)
-    group = getattr(error, "exceptions", None)
-    with contextlib.suppress(TypeError, IndexError):
-        error = group[0] if group else error
-    terminal.error(
-        f"this is a defect of vmsandbox: {type(error).__name__}: {error}\n"
-        "try: run it again with VMSANDBOX_TRACEBACK=1 in the environment, and report the output"
-    )
-    raise SystemExit(status)
+    while (group := getattr(error, "exceptions", None)) and isinstance(group, tuple):
+        error = group[0]
+    match error:
+        case BrokenPipeError():  # nobody reads on, and so nothing is said
+            raise SystemExit(FAILED) from None
+        case VmsandboxError():
+            fail(error, status)
+        case OSError() if error.errno is not None:
+            fail(_of_the_system(error), status)
+    terminal.error(f"this is a defect of vmsandbox: {type(error).__name__}: {error}\ntry: {_TRACEBACK}")
+    raise SystemExit(status) from None
+
+
+def _of_the_system(error: OSError) -> VmsandboxError:
+    """The error of a file or a call that the system refused, and that nobody has put into better words."""
+    what = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    message = f"{what}: {error.strerror}" if what else str(error.strerror)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        rights = "run it as root" if os.geteuid() else ""
+        return PermissionDenied(message, hint=rights)
+    return FailedPrecondition(message, hint="" if what else _TRACEBACK)

@@ -1,18 +1,18 @@
-"""The output of commands: results on stdout, everything else on stderr; plain lines where stderr is not a terminal."""
+"""The output of commands: results on stdout, everything else on stderr; plain lines where stderr is not a terminal.
+
+No control sequence goes to what is not a terminal, nor where NO_COLOR is set (no-color.org) or TERM is `dumb`. Control
+characters in names and messages, which a guest may have chosen, are shown and not obeyed.
+"""
 
 import contextlib
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
-
-OUT = Console(highlight=False, soft_wrap=True)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+from vmsandbox.cli.control import visible
 
 _QUIET = 2.0
 """Seconds after which something that goes on is worth a line where nothing can be drawn."""
@@ -20,50 +20,95 @@ _QUIET = 2.0
 Update = Callable[[str, int, int], None]
 """A report of progress: the current step, the amount done, the total; 0 of 0 if they are unknown."""
 
+BOLD, RED, GREEN, YELLOW = "1", "1;31", "32", "33"
+"""SGR parameters, for `Output.styled`."""
+
+
+class Output:
+    """Standard output or standard error, as `sys` has it at the moment."""
+
+    def __init__(self, name: str) -> None:
+        """Write to the stream of `sys` that is called so."""
+        self._name = name
+
+    @property
+    def file(self) -> TextIO:
+        """The stream."""
+        stream: TextIO = getattr(sys, self._name)
+        return stream
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person sees it as it is written."""
+        return self.file.isatty()
+
+    @property
+    def draws(self) -> bool:
+        """Whether control sequences of ours may go there."""
+        return self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def styled(self, text: str, style: str) -> str:
+        """The text in a style, where the stream takes one; the text itself is shown as by `shown`."""
+        return f"\x1b[{style}m{self.shown(text)}\x1b[0m" if self.draws else self.shown(text)
+
+    def shown(self, text: str) -> str:
+        """The text with its control characters shown, where a terminal would obey them."""
+        return visible(text) if self.is_terminal else text
+
+    def line(self, text: str) -> None:
+        """Write a line as it is, at once."""
+        self.file.write(f"{text}\n")
+        self.file.flush()
+
+
+OUT = Output("stdout")
+ERR = Output("stderr")
+
 
 def error(text: str) -> None:
     """Say what went wrong; the first line is what a script's log would keep."""
-    ERR.print(f"[bold red]error:[/] {escape(text)}")
+    _say(ERR.styled("error:", RED), text)
 
 
 def warning(text: str) -> None:
     """Say what a person should know although it went well."""
-    ERR.print(f"[yellow]warning:[/] {escape(text)}")
+    _say(ERR.styled("warning:", YELLOW), text)
 
 
 def note(text: str) -> None:
     """Say what is going on."""
-    ERR.print(escape(text))
+    _say("", text)
+
+
+def _say(title: str, text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # whoever has left will not miss it
+        ERR.line(f"{title} {ERR.shown(text)}" if title else ERR.shown(text))
 
 
 def result(text: str) -> None:
     """Print a line of the command's result."""
-    OUT.print(text, markup=False)
+    OUT.line(OUT.shown(text))
 
 
 def result_json(value: Any) -> None:
     """Print the command's result for a program."""
-    OUT.print(json.dumps(value, indent=2, default=str), markup=False)
+    OUT.line(json.dumps(value, indent=2, default=str))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under headings, as kubectl does: no lines, nothing cut off."""
-    if OUT.is_terminal:
-        drawn = Table(*columns, box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
-        for row in rows:
-            drawn.add_row(*map(escape, row))
-        OUT.print(drawn)
-        return
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    for row in (columns, *rows):
-        result("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    shown = [[OUT.shown(cell).replace("\n", " ") for cell in row] for row in (columns, *rows)]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for number, row in enumerate(shown):
+        text = "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        OUT.line(text if number else OUT.styled(text, BOLD))
 
 
 @contextlib.contextmanager
 def step(text: str) -> Iterator[Update]:
     """Show that something is being done while the body runs: a bar or a counter, or a line when it took long."""
     begin = time.monotonic()
-    with _drawn(text) if ERR.is_terminal else _printed(text) as update:
+    with _drawn(text) if ERR.draws else _printed(text) as update:
         yield update
     taken = time.monotonic() - begin
     if taken >= _QUIET:
@@ -72,14 +117,21 @@ def step(text: str) -> Iterator[Update]:
 
 @contextlib.contextmanager
 def _drawn(text: str) -> Iterator[Update]:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=ERR, transient=True) as progress:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(escape(text), total=None)
         yield lambda what, done, total: _show(progress, task, f"{text}: {what}" if what else text, done, total)
 
 
-def _show(progress: Progress, task: TaskID, text: str, done: int, total: int) -> None:
-    progress.update(task, description=escape(text), completed=done, total=total or None)
+def _show(progress: Any, task: int, text: str, done: int, total: int) -> None:
+    from rich.markup import escape
+
+    progress.update(task, description=escape(visible(text)), completed=done, total=total or None)
 
 
 @contextlib.contextmanager

@@ -4,33 +4,39 @@ Names and meanings are those of CRI v1 (runtime.v1 api.proto), whose message is 
 nanoseconds since the epoch, 0 where the moment has not come; sizes are bytes.
 """
 
-from vmsandbox.model.container import (
-    ContainerConfig,
-    ContainerMetadata,
-    ContainerSecurity,
-    Device,
-    Mount,
-    PropagationMode,
-    SecurityProfile,
-    SupplementalGroupsPolicy,
-)
-from vmsandbox.model.image import Image, ImageConfig, RegistryAuth
-from vmsandbox.model.namespaces import IdMapping, NamespaceMode, Namespaces, UserNamespace
-from vmsandbox.model.network import PodNetwork
-from vmsandbox.model.node import Finding, Vsock
-from vmsandbox.model.pod import PodSandboxConfig, PodSandboxMetadata, PortMapping
-from vmsandbox.model.resources import ContainerUsage, InterfaceUsage, MachineUsage, Resources, SandboxUsage
-from vmsandbox.model.status import (
-    BootTimings,
-    ContainerEvent,
-    ContainerEventKind,
-    ContainerState,
-    ContainerStatus,
-    ContainerUser,
-    SandboxState,
-    SandboxStatus,
-)
-from vmsandbox.model.streams import AttachRequest, ExecRequest, ExecResult, Output, PortForwardRequest
+from typing import TYPE_CHECKING
+
+from vmsandbox.protocol.faces import face
+
+if TYPE_CHECKING:
+    from vmsandbox.model.container import (
+        ContainerConfig,
+        ContainerMetadata,
+        ContainerSecurity,
+        Device,
+        Mount,
+        PropagationMode,
+        SecurityProfile,
+        SupplementalGroupsPolicy,
+    )
+    from vmsandbox.model.image import Image, ImageConfig, RegistryAuth
+    from vmsandbox.model.namespaces import IdMapping, NamespaceMode, Namespaces, UserNamespace
+    from vmsandbox.model.network import PodNetwork
+    from vmsandbox.model.node import Finding, Vsock
+    from vmsandbox.model.pod import PodSandboxConfig, PodSandboxMetadata, PortMapping
+    from vmsandbox.model.resources import Resources
+    from vmsandbox.model.status import (
+        BootTimings,
+        ContainerEvent,
+        ContainerEventKind,
+        ContainerState,
+        ContainerStatus,
+        ContainerUser,
+        SandboxState,
+        SandboxStatus,
+    )
+    from vmsandbox.model.streams import AttachRequest, ExecRequest, ExecResult, Output, PortForwardRequest
+    from vmsandbox.model.usage import ContainerUsage, InterfaceUsage, MachineUsage, SandboxUsage
 
 __all__ = [
     "AttachRequest",
@@ -73,3 +79,23 @@ __all__ = [
     "UserNamespace",
     "Vsock",
 ]
+
+__getattr__ = face(
+    __name__,
+    container=(
+        "ContainerConfig ContainerMetadata ContainerSecurity Device Mount PropagationMode SecurityProfile "
+        "SupplementalGroupsPolicy"
+    ),
+    image="Image ImageConfig RegistryAuth",
+    namespaces="IdMapping NamespaceMode Namespaces UserNamespace",
+    network="PodNetwork",
+    node="Finding Vsock",
+    pod="PodSandboxConfig PodSandboxMetadata PortMapping",
+    resources="Resources",
+    status=(
+        "BootTimings ContainerEvent ContainerEventKind ContainerState ContainerStatus ContainerUser SandboxState "
+        "SandboxStatus"
+    ),
+    streams="AttachRequest ExecRequest ExecResult Output PortForwardRequest",
+    usage="ContainerUsage InterfaceUsage MachineUsage SandboxUsage",
+)

@@ -10,7 +10,6 @@ import base64
 import binascii
 import contextlib
 import dataclasses
-import difflib
 import enum
 import functools
 import types
@@ -171,6 +170,8 @@ def _check_ignored(kind: Any, key: str, value: YamlNode) -> None:
         return
     if key in refused:
         raise value.error(f"this field is not supported: {refused[key]}")
+    import difflib  # only here: it takes a while
+
     near = difflib.get_close_matches(key, [*fields_of(kind), *refused, *ignored], n=1)
     raise value.error("there is no such field", hint=f"did you mean {near[0]}?" if near else "")
 

@@ -8,7 +8,7 @@ import re
 
 import yaml
 
-Scalar = str | int | float | bool | None
+from vmsandbox.typed_yaml.tree import Scalar
 
 _TRUE = ("yes", "true", "on")
 _BOOL = (*_TRUE, "no", "false", "off")

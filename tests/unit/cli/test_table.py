@@ -1,5 +1,6 @@
 """The table of commands: what it says of them is so, and listing them imports none of them."""
 
+import re
 import subprocess
 import sys
 
@@ -63,18 +64,10 @@ COMPLETING = [
 
 def imported(arguments: list[str], environment: dict[str, str]) -> tuple[str, set[str]]:
     """Return the output of a command line, and the modules that it imports."""
-    code = (
-        "import sys, atexit\n"
-        "atexit.register(lambda: print('MODULES', *sys.modules))\n"
-        "from vmsandbox.__main__ import main\n"
-        "sys.argv[0] = 'vmsandbox'\n"
-        "main()\n"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-    shown, _, modules = ran.stdout.rpartition("MODULES ")
-    return shown, set(modules.split())
+    code = "import sys\nfrom vmsandbox.__main__ import main\nsys.argv[0] = 'vmsandbox'\nmain()\n"
+    line = [sys.executable, "-X", "importtime", "-c", code, *arguments]
+    ran = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    return ran.stdout, set(re.findall(r"^import time: .*\| +(\S+)$", ran.stderr, flags=re.MULTILINE))
 
 
 def heavy(modules: set[str]) -> list[str]:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 
 import click
-from rich.markup import escape
 
 from vmsandbox.cli import execution, terminal
 from vmsandbox.cli.options import Global, output_option
@@ -52,12 +51,14 @@ async def _sections(config: Config) -> AsyncIterator[Section]:
 
 def _print(section: Section) -> None:
     for finding in section.findings:
-        terminal.OUT.print(f"{_mark(finding)} {escape(section.title)}: {escape(finding.message)}")
+        said = terminal.OUT.shown(f"{section.title}: {finding.message}")
+        terminal.OUT.line(f"{_mark(finding)} {said}")
         if finding.hint:
-            terminal.OUT.print(f"       try: {escape(finding.hint)}")
+            terminal.result(f"       try: {finding.hint}")
 
 
 def _mark(finding: Finding) -> str:
     if not finding.ok:
-        return "[bold red]FAILED[/]"
-    return "[yellow] note [/]" if finding.hint else "[green]  ok  [/]"
+        return terminal.OUT.styled("FAILED", terminal.RED)
+    style = terminal.YELLOW if finding.hint else terminal.GREEN
+    return terminal.OUT.styled(" note " if finding.hint else "  ok  ", style)

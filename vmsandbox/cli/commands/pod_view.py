@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import BinaryIO, Self
 
-from rich.markup import escape
 from typing_extensions import override
 
 from vmsandbox.cli import terminal
@@ -165,7 +164,7 @@ class PodView(PodObserver):
 
     def _begin(self, text: str) -> None:
         if self._update is None:
-            self._update = self._step.enter_context(terminal.step(escape(text)))
+            self._update = self._step.enter_context(terminal.step(text))
 
     def _lines(self) -> Iterator[str]:
         return (f"{part} {seconds:.2f} s" for part, seconds in self._parts.items())
@@ -174,7 +173,5 @@ class PodView(PodObserver):
         if self.bare:
             return b""
         padded = f"{name.ljust(max(map(len, self.names)))} |"
-        if not terminal.OUT.is_terminal:
-            return f"{padded} ".encode()
         colour = _COLOURS[self.names.index(name) % len(_COLOURS)]
-        return f"\x1b[{colour}m{padded}\x1b[0m ".encode()
+        return f"{terminal.OUT.styled(padded, str(colour))} ".encode()

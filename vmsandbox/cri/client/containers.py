@@ -1,6 +1,7 @@
 """The client's calls on containers."""
 
 import json
+from typing import TYPE_CHECKING
 
 from cri_api.v1 import api_pb2 as api
 
@@ -12,8 +13,11 @@ from vmsandbox.cri.convert import (
     container_status_from_cri,
     resources_to_cri,
 )
-from vmsandbox.model import AttachRequest, ContainerConfig, ContainerStatus, ExecRequest, ExecResult, Resources
+from vmsandbox.model import ContainerConfig, ContainerStatus, Resources
 from vmsandbox.protocol.codec import JSON
+
+if TYPE_CHECKING:
+    from vmsandbox.model import AttachRequest, ExecRequest, ExecResult
 
 
 class ContainerClient(Client):
@@ -61,11 +65,13 @@ class ContainerClient(Client):
             response = await self._runtime.ListContainers(api.ListContainersRequest())
         return tuple(map(container_item_from_cri, response.containers))
 
-    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
+    async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> "ExecResult":
         """Run a command in a container to its end; `timeout` in seconds, 0 for none."""
         request = api.ExecSyncRequest(container_id=container_id, cmd=command, timeout=round(timeout))
         with translated():
             response = await self._runtime.ExecSync(request)
+        from vmsandbox.model import ExecResult  # with the messages of streams, which listing does without
+
         return ExecResult(response.stdout, response.stderr, response.exit_code)
 
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
@@ -79,7 +85,7 @@ class ContainerClient(Client):
         with translated():
             await self._runtime.ReopenContainerLog(api.ReopenContainerLogRequest(container_id=container_id))
 
-    async def exec_url(self, request: ExecRequest) -> str:
+    async def exec_url(self, request: "ExecRequest") -> str:
         """The URL at which a command's streams are."""
         wire = api.ExecRequest(
             container_id=request.container_id,
@@ -92,7 +98,7 @@ class ContainerClient(Client):
         with translated():
             return str((await self._runtime.Exec(wire)).url)
 
-    async def attach_url(self, request: AttachRequest) -> str:
+    async def attach_url(self, request: "AttachRequest") -> str:
         """The URL at which a container's own streams are."""
         wire = api.AttachRequest(
             container_id=request.container_id,

@@ -1,12 +1,17 @@
 """The client's calls on sandboxes."""
 
+from typing import TYPE_CHECKING
+
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.client.base import Client, inspected
 from vmsandbox.cri.codes import translated
 from vmsandbox.cri.convert import sandbox_config_to_cri, sandbox_item_from_cri, sandbox_status_from_cri
-from vmsandbox.model import PodSandboxConfig, PortForwardRequest, SandboxStatus
+from vmsandbox.model import PodSandboxConfig, SandboxStatus
 from vmsandbox.protocol.codec import JSON
+
+if TYPE_CHECKING:
+    from vmsandbox.model import PortForwardRequest
 
 
 class SandboxClient(Client):
@@ -46,7 +51,7 @@ class SandboxClient(Client):
             response = await self._runtime.ListPodSandbox(api.ListPodSandboxRequest())
         return tuple(map(sandbox_item_from_cri, response.items))
 
-    async def port_forward_url(self, request: PortForwardRequest) -> str:
+    async def port_forward_url(self, request: "PortForwardRequest") -> str:
         """The URL at which ports of a sandbox are reached."""
         wire = api.PortForwardRequest(pod_sandbox_id=request.sandbox_id, port=request.ports)
         with translated():

@@ -5,78 +5,92 @@ cancellations, events and acknowledgements travel as `Envelope`s in any order. E
 dataclass of its result, so that both ends look the method up in one table, `REQUESTS`.
 """
 
-from vmsandbox.protocol.messages.containers import (
-    MAX_CONTAINERS,
-    MAX_GROUPS,
-    POD_NAMESPACE,
-    Containers,
-    CreateContainer,
-    Created,
-    DeleteContainer,
-    Exit,
-    GuestDevice,
-    ListContainers,
-    OciState,
-    ProcessUser,
-    SignalContainer,
-    StartContainer,
-    UpdateResources,
-    User,
-)
-from vmsandbox.protocol.messages.envelope import (
-    CONTROL_PORT,
-    FEATURES_NAMED,
-    READY_PORT,
-    STREAM_PORT,
-    VERSION,
-    VERSIONS,
-    Envelope,
-    Hello,
-    HelloProof,
-    HelloReply,
-    Kind,
-)
-from vmsandbox.protocol.messages.guest import (
-    AdjustClock,
-    AttachImage,
-    Clock,
-    ConfigureGuest,
-    DetachImage,
-    Dns,
-    Empty,
-    Interface,
-    MakeTmpfs,
-    ReadClock,
-    ReleaseDisk,
-    Route,
-    Shutdown,
-    UserNamespaceMapping,
-)
-from vmsandbox.protocol.messages.measures import (
-    MAX_DISKS,
-    CpuMeasures,
-    DiskMeasures,
-    FileSystem,
-    LayerMeasures,
-    MeasureContainers,
-    Measured,
-    Measures,
-    MemoryMeasures,
-    Pressure,
-    ProcessMeasures,
-    Throttling,
-)
-from vmsandbox.protocol.messages.streams import (
-    EndExecs,
-    Exec,
-    OpenPort,
-    OpenStream,
-    Resize,
-    SignalExec,
-    Stream,
-    StreamToken,
-)
-from vmsandbox.protocol.messages.volumes import MAX_ENTRIES, VolumeEntry, WriteVolume
+from typing import TYPE_CHECKING
+
+from vmsandbox.protocol.faces import face
+
+if TYPE_CHECKING:
+    from vmsandbox.protocol.messages.containers import (
+        MAX_CONTAINERS,
+        MAX_GROUPS,
+        POD_NAMESPACE,
+        Containers,
+        CreateContainer,
+        Created,
+        DeleteContainer,
+        Exit,
+        GuestDevice,
+        ListContainers,
+        OciState,
+        ProcessUser,
+        SignalContainer,
+        StartContainer,
+        UpdateResources,
+        User,
+    )
+    from vmsandbox.protocol.messages.envelope import (
+        CONTROL_PORT,
+        FEATURES_NAMED,
+        READY_PORT,
+        STREAM_PORT,
+        VERSION,
+        VERSIONS,
+        Envelope,
+        Hello,
+        HelloProof,
+        HelloReply,
+        Kind,
+    )
+    from vmsandbox.protocol.messages.guest import (
+        AdjustClock,
+        AttachImage,
+        Clock,
+        ConfigureGuest,
+        DetachImage,
+        Dns,
+        Empty,
+        Interface,
+        MakeTmpfs,
+        ReadClock,
+        ReleaseDisk,
+        Route,
+        Shutdown,
+        UserNamespaceMapping,
+    )
+    from vmsandbox.protocol.messages.measures import (
+        MAX_DISKS,
+        CpuMeasures,
+        DiskMeasures,
+        FileSystem,
+        LayerMeasures,
+        MeasureContainers,
+        Measured,
+        Measures,
+        MemoryMeasures,
+        Pressure,
+        ProcessMeasures,
+        Throttling,
+    )
+    from vmsandbox.protocol.messages.methods import (
+        AGENT_FRAME,
+        ERROR_TEXT,
+        EVENTS,
+        LARGE_ANSWERS,
+        REQUESTS,
+        Event,
+        Request,
+    )
+    from vmsandbox.protocol.messages.streams import (
+        EndExecs,
+        Exec,
+        OpenPort,
+        OpenStream,
+        Resize,
+        SignalExec,
+        Stream,
+        StreamToken,
+    )
+    from vmsandbox.protocol.messages.volumes import MAX_ENTRIES, VolumeEntry, WriteVolume
 
 __all__ = [
     "AGENT_FRAME",
@@ -152,43 +166,24 @@ __all__ = [
     "WriteVolume",
 ]
 
-Request = (
-    ConfigureGuest
-    | ReadClock
-    | AdjustClock
-    | MakeTmpfs
-    | WriteVolume
-    | AttachImage
-    | DetachImage
-    | ReleaseDisk
-    | CreateContainer
-    | StartContainer
-    | SignalContainer
-    | DeleteContainer
-    | UpdateResources
-    | Exec
-    | SignalExec
-    | EndExecs
-    | Resize
-    | OpenStream
-    | OpenPort
-    | ListContainers
-    | MeasureContainers
-    | Shutdown
+__getattr__ = face(
+    __name__,
+    containers=(
+        "MAX_CONTAINERS MAX_GROUPS POD_NAMESPACE Containers CreateContainer Created DeleteContainer Exit "
+        "GuestDevice ListContainers OciState ProcessUser SignalContainer StartContainer UpdateResources User"
+    ),
+    envelope=(
+        "CONTROL_PORT FEATURES_NAMED READY_PORT STREAM_PORT VERSION VERSIONS Envelope Hello HelloProof HelloReply Kind"
+    ),
+    guest=(
+        "AdjustClock AttachImage Clock ConfigureGuest DetachImage Dns Empty Interface MakeTmpfs ReadClock "
+        "ReleaseDisk Route Shutdown UserNamespaceMapping"
+    ),
+    measures=(
+        "MAX_DISKS CpuMeasures DiskMeasures FileSystem LayerMeasures MeasureContainers Measured Measures "
+        "MemoryMeasures Pressure ProcessMeasures Throttling"
+    ),
+    methods="AGENT_FRAME ERROR_TEXT EVENTS LARGE_ANSWERS REQUESTS Event Request",
+    streams="EndExecs Exec OpenPort OpenStream Resize SignalExec Stream StreamToken",
+    volumes="MAX_ENTRIES VolumeEntry WriteVolume",
 )
-
-REQUESTS: dict[str, type[Request]] = {kind.METHOD: kind for kind in Request.__args__}
-"""Every method and its request."""
-
-AGENT_FRAME = 64 * 1024
-"""Bytes in a control frame of the agent, its length field not counted, unless it answers one of `LARGE_ANSWERS`."""
-
-LARGE_ANSWERS: dict[str, int] = {MeasureContainers.METHOD: 512 * 1024}
-"""Bytes of the answers that may be larger, by the method."""
-
-ERROR_TEXT = 4 * 1024
-"""Characters of the message of an ERROR or a GOODBYE; an agent cuts it there."""
-
-Event = Exit
-EVENTS: dict[str, type[Event]] = {Exit.EVENT: Exit}
-"""Every event's name and its dataclass."""
