@@ -71,7 +71,11 @@ def imported(arguments: list[str], environment: dict[str, str]) -> tuple[str, se
 
 
 def heavy(modules: set[str]) -> list[str]:
-    return sorted(module for module in modules if any(f"{module}.".startswith(f"{name}.") for name in HEAVY))
+    return sorted(module for module in modules if _under(module, HEAVY))
+
+
+def _under(module: str, packages: set[str]) -> bool:
+    return any(f"{module}.".startswith(f"{package}.") for package in packages)
 
 
 @pytest.mark.parametrize(("arguments", "shown"), LISTING)
@@ -89,3 +93,19 @@ def test_completing_a_commands_name_imports_no_command(line: str, word: int, off
     assert offered in printed
     assert "vmsandbox.cli.table" in modules
     assert not heavy(modules)
+
+
+NEEDED_TO_ASK = {"vmsandbox.cri", "vmsandbox.cri.client", "vmsandbox.model", "vmsandbox.config", "vmsandbox.node"}
+CONTACT = {"grpc", "google.protobuf", "cri_api", "asyncio"}
+TOO_MUCH = (HEAVY - NEEDED_TO_ASK - CONTACT) | {
+    "vmsandbox.cri.server", "vmsandbox.cri.servicer", "vmsandbox.cri.convert.usage", "vmsandbox.streaming", "difflib",
+    "vmsandbox.node.host", "vmsandbox.node.check", "vmsandbox.typed_yaml.reader", "vmsandbox.protocol.messages.streams",
+    "vmsandbox.protocol.messages.containers", "vmsandbox.protocol.messages.measures",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["ps", "pods", "images"])
+def test_asking_the_daemon_imports_its_client_alone(command: str) -> None:
+    ran = imported([command], {"PATH": "/usr/bin:/bin", "VMSANDBOX_CONFIG": ""})
+    assert "vmsandbox.cri.client.dialling" in ran[1]
+    assert not sorted(module for module in ran[1] if _under(module, TOO_MUCH))
