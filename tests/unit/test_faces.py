@@ -6,12 +6,12 @@ import inspect
 
 import pytest
 
-from vmsandbox import model
+from vmsandbox import model, typed_yaml
 from vmsandbox.cri import convert
 from vmsandbox.protocol import messages
 from vmsandbox.protocol.faces import face
 
-FACES = [model, messages, convert]
+FACES = [model, messages, convert, typed_yaml]
 
 
 @pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)

@@ -5,10 +5,22 @@ values. What a file may hold is what the dataclasses say: unknown and repeated k
 another type.
 """
 
-from vmsandbox.typed_yaml.decoder import Check, Located, Size, decode, decode_all
-from vmsandbox.typed_yaml.tree import NOWHERE, YamlNode, from_values, read
-from vmsandbox.typed_yaml.writing import dump, plain
+from typing import TYPE_CHECKING
+
+from vmsandbox.protocol.faces import face
+
+if TYPE_CHECKING:
+    from vmsandbox.typed_yaml.decoder import Check, Located, Size, decode, decode_all
+    from vmsandbox.typed_yaml.tree import NOWHERE, YamlNode, from_values, read
+    from vmsandbox.typed_yaml.writing import dump, plain
 
 __all__ = [
     "NOWHERE", "Check", "Located", "Size", "YamlNode", "decode", "decode_all", "dump", "from_values", "plain", "read",
 ]  # fmt: skip
+
+__getattr__ = face(
+    __name__,
+    decoder="Check Located Size decode decode_all",
+    tree="NOWHERE YamlNode from_values read",
+    writing="dump plain",
+)
