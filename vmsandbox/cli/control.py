@@ -37,7 +37,7 @@ class Filter:
         self._begun = ""
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
-        """What the terminal may have of the next piece; `final` says that nothing follows."""
+        """Return the text of the next piece for the terminal; `final` says that nothing follows."""
         text = self._begun + self._decoder.decode(data, final)
         cut = None if final else _SGR_BEGUN.search(text)
         self._begun = text[cut.start() :] if cut else ""

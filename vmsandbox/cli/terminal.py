@@ -25,7 +25,7 @@ BOLD, RED, GREEN, YELLOW = "1", "1;31", "32", "33"
 
 
 class Output:
-    """Standard output or standard error, as `sys` has it at the moment."""
+    """Standard output or standard error: the stream that `sys` has at the moment."""
 
     def __init__(self, name: str) -> None:
         """Write to the stream of `sys` that is called so."""
