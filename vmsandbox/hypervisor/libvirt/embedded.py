@@ -32,6 +32,8 @@ seccomp_sandbox = 1
 namespaces = [ "mount" ]
 # Sizing a machine is enough here; the hierarchy belongs to whoever runs this process.
 cgroup_controllers = [ ]
+# A core file would hold what pods keep secret. Libvirt 11 raises the limit by itself, or fails where it may not.
+max_core = 0
 # There is no virtlogd.
 stdio_handler = "file"
 """
