@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 from vmsandbox import log
-from vmsandbox.errors import InvalidArgument, NotFound, Unavailable
+from vmsandbox.errors import InvalidArgument, NotFound, Unavailable, VmsandboxError
 from vmsandbox.guest import PortStream
 from vmsandbox.images import ImageStore
 from vmsandbox.model import (
@@ -30,6 +30,7 @@ from vmsandbox.model import (
     SandboxStatus,
     SandboxUsage,
 )
+from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.secret import random_bytes
 from vmsandbox.sandbox.containers import Container
 from vmsandbox.sandbox.lifecycle import (
@@ -264,6 +265,21 @@ class RuntimeService:
     async def measure_containers(self, sandbox_ids: Collection[str]) -> dict[str, ContainerUsage]:
         """Return the usage of the running containers of these sandboxes, by id, without guests that do not answer."""
         return await self._sandboxes.measure(sandbox_ids)
+
+    async def facts(self) -> dict[str, JSON]:
+        """Describe what machines are made with, for people: versions, accelerators, guest image."""
+        host = self._host
+        try:
+            hypervisor = await host.hypervisor.version()
+        except VmsandboxError as error:
+            hypervisor = f"unknown: {error}"
+        return {
+            "hypervisor": hypervisor,
+            "accelerators": {name: profile.accelerator.value for name, profile in sorted(host.profiles.items())},
+            "guestImage": str(host.guest_image.kernel.parent),
+            "agentBuild": host.guest_image.build,
+            "imageDirectory": str(host.images.directory),
+        }
 
     async def reopen_container_log(self, container_id: str) -> None:
         """Go on in a new log file after a rotation. Raises NotFound, and as `Container.reopen_log`."""

@@ -205,6 +205,15 @@ class FakeRuntime:
             if status.sandbox_id in sandbox_ids and status.state is ContainerState.RUNNING
         }
 
+    async def facts(self) -> dict[str, object]:
+        return {
+            "hypervisor": "libvirt 9.0.0, QEMU 7.2.22",
+            "accelerators": {"": "kvm", "small": "tcg"},
+            "guestImage": "/var/cache/vmsandbox/guest-image/0123",
+            "agentBuild": "0123",
+            "imageDirectory": str(self.images.directory),
+        }
+
     async def reopen_container_log(self, container_id: str) -> None:
         self.calls.append(("reopen_container_log", container_id))
         if self.container_status(container_id).state is not ContainerState.RUNNING:

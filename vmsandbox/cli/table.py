@@ -1,5 +1,6 @@
 """The table of commands: each with its line of help and its module, so that listing commands imports none of them."""
 
+import copy
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,12 +41,15 @@ TABLE: Mapping[str, Line] = MappingProxyType(
         "image import-guest": Line(
             "guest_image:import_guest", "Take a guest image from FILE, and boot machines from it"
         ),
-        "image inspect": Line("image:inspect", "Print what is known of an image, as JSON"),
-        "image list": Line("image:list_images", "List the images that are here"),
-        "image load": Line("image:load", "Take in an OCI layout, an OCI archive or a docker archive"),
-        "image pull": Line("image:pull", "Pull image NAME from its registry: NAME[:TAG] or NAME@DIGEST"),
-        "image remove": Line("image:remove", "Remove images by name, digest or id"),
-        "images": Line("listing:images", "List the images of the daemon"),
+        "image inspect": Line("images:inspect", "Print all about images, with their configuration"),
+        "image list": Line("image_list:list_images", "List the images that are here"),
+        "image load": Line("images:load", "Take in an OCI layout, an OCI archive or a docker archive"),
+        "image ls": Line("image_list:list_images", ""),
+        "image pull": Line("images:pull", "Pull image NAME from its registry: NAME[:TAG] or NAME@DIGEST"),
+        "image remove": Line("images:remove", "Remove images by name, digest or id"),
+        "image rm": Line("images:remove", ""),
+        "images": Line("image_list:list_images", "List the images that are here"),
+        "info": Line("about:info", "Print what this host and its daemon are, and what they have"),
         "inspect": Line("inspecting:inspect", "Print all about pods, containers or images"),
         "kill": Line("stopping:kill", "Send a signal to the first process of containers"),
         "lab": Line("groups:lab", "Several hosts by ssh: install, check, test, run pods"),
@@ -62,10 +66,13 @@ TABLE: Mapping[str, Line] = MappingProxyType(
         "pods": Line("listing:pods", "List the pods of the daemon: each is a virtual machine"),
         "port-forward": Line("port_forward:port_forward_", "Forward ports of this host to ports of a pod"),
         "ps": Line("listing:ps", "List the containers that run"),
+        "pull": Line("images:pull", "Pull image NAME from its registry: NAME[:TAG] or NAME@DIGEST"),
         "rm": Line("stopping:rm", "Remove pods or containers that have ended"),
+        "rmi": Line("images:remove", "Remove images by name, digest or id"),
         "run": Line("run:run", "Run a pod of FILES, or of an IMAGE, in its own machine"),
         "serve": Line("serve:serve", "Serve the CRI on a Unix socket, until SIGTERM or Ctrl-C"),
         "stop": Line("stopping:stop", "Ask pods or containers to end; kill them after the timeout"),
+        "version": Line("about:version", "Print the versions of vmsandbox, its daemon, libvirt, QEMU"),
     }
 )
 """Commands by the words that name them, without `vmsandbox`. Those of a group follow the group's line."""
@@ -95,6 +102,9 @@ class TableGroup(click.Group):
         module, _, name = line.place.partition(":")
         command = getattr(importlib.import_module(f"vmsandbox.cli.commands.{module}"), name)
         assert isinstance(command, click.Command)
+        if command.name != cmd_name:  # `rmi` is `image remove`.
+            command = copy.copy(command)
+            command.name = cmd_name
         return command
 
     @override

@@ -51,7 +51,7 @@ def test_a_wrong_command_line_has_status_2() -> None:
     assert CliRunner().invoke(main, ["no-such-command"]).exit_code == 2
 
 
-@pytest.mark.parametrize("command", [["pods"], ["ps"], ["images"], ["events"], ["logs", "x"], ["exec", "x", "true"]])
+@pytest.mark.parametrize("command", [["pods"], ["ps"], ["events"], ["logs", "x"], ["exec", "x", "true"]])
 def test_without_a_daemon_commands_say_so(
     command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """Commands that talk to the daemon, and how they name what they mean."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -7,7 +8,7 @@ from vmsandbox.cli import execution
 from vmsandbox.cli.commands.entries import short
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient, connected_to_all
-from vmsandbox.errors import InvalidArgument, NotFound
+from vmsandbox.errors import InvalidArgument, NotFound, Unavailable
 from vmsandbox.model import ContainerState, ContainerStatus, SandboxState, SandboxStatus
 from vmsandbox.node.instance import run_sockets
 
@@ -23,6 +24,22 @@ def ask(options: Global, work: Callable[[CriClient], Awaitable[T]], *, failed: i
             return await work(client)
 
     return execution.run(connect(), failed=failed)
+
+
+def ask_if_served(options: Global, work: Callable[[CriClient | None], Awaitable[T]]) -> T:
+    """The result of `work` with a client, like `ask`; with None if no daemon and no `vmsandbox run` serves."""
+    config = options.config("warning")
+
+    async def connect() -> T:
+        async with contextlib.AsyncExitStack() as stack:
+            connection = connected_to_all(config.socket, run_sockets(config.run_directory))
+            try:
+                client: CriClient | None = await stack.enter_async_context(connection)
+            except Unavailable:
+                client = None
+            return await work(client)
+
+    return execution.run(connect())
 
 
 async def find_container(client: CriClient, name: str) -> ContainerStatus:

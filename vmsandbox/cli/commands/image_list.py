@@ -1,12 +1,16 @@
-"""A list of images, of the daemon or of this host's store."""
+"""vmsandbox images: those of the daemon, or of this host's store."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
+import click
+
+from vmsandbox.cli.commands.daemon import ask_if_served
 from vmsandbox.cli.commands.entries import Entry, image_entry, short, split_name
-from vmsandbox.cli.commands.filters import Filters, Test, begins, passes
-from vmsandbox.cli.commands.formats import Column, show
-from vmsandbox.cli.options import size
+from vmsandbox.cli.commands.filters import Filters, Test, begins, filter_option, passes
+from vmsandbox.cli.commands.formats import Column, list_options, show
+from vmsandbox.cli.options import Global, size
+from vmsandbox.cri.client import CriClient
 from vmsandbox.model import Image
 
 _UNNAMED = "<none>:<none>"
@@ -27,6 +31,28 @@ _COLUMNS = (
     Column("DIGEST", lambda entry: next(iter(entry["repoDigests"]), "<none>").rpartition("@")[2], wide=True),
     Column("PINNED", lambda entry: "yes" if entry["pinned"] else "no", wide=True),
 )
+
+
+@click.command("list")
+@filter_option(IMAGE_TESTS)
+@list_options
+@click.pass_obj
+def list_images(options: Global, filters: Filters, output: str, quiet: bool) -> None:
+    """List the images that are here.
+
+    Also those of the daemon's delegate. Example: vmsandbox images --filter "name=*busybox*" -o json
+    """
+
+    async def work(client: CriClient | None) -> tuple[Image, ...]:
+        return await client.images.list() if client is not None else await _held(options)
+
+    show_images(ask_if_served(options, work), filters, output, quiet=quiet)
+
+
+async def _held(options: Global) -> tuple[Image, ...]:
+    from vmsandbox.node.images import open_images
+
+    return (await open_images(options.config("warning"))).list()
 
 
 def show_images(images: Sequence[Image], filters: Filters, output: str, *, quiet: bool) -> None:

@@ -1,4 +1,4 @@
-"""vmsandbox pods, ps, images: what the daemon has."""
+"""vmsandbox pods and ps: what the daemon has."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,6 @@ from vmsandbox.cli.commands.entries import (
 )
 from vmsandbox.cli.commands.filters import Filters, Test, begins, filter_option, has_label, has_state, like, passes
 from vmsandbox.cli.commands.formats import Column, field, list_options, pairs, show
-from vmsandbox.cli.commands.image_list import IMAGE_TESTS, show_images
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import VmsandboxError
@@ -98,18 +97,6 @@ def ps(options: Global, everything: bool, filters: Filters, output: str, quiet: 
     wanted = filters if everything or "status" in filters else {**filters, "status": ["running"]}
     found = [entry for entry in ask(options, container_entries) if passes(entry, wanted, _CONTAINER_TESTS)]
     show(_newest_first(found), _CONTAINER_COLUMNS, lambda one: f"{one['pod']}/{one['name']}", output, quiet=quiet)
-
-
-@click.command()
-@filter_option(IMAGE_TESTS)
-@list_options
-@click.pass_obj
-def images(options: Global, filters: Filters, output: str, quiet: bool) -> None:
-    """List the images of the daemon.
-
-    Example: vmsandbox images --filter "name=*busybox*"
-    """
-    show_images(ask(options, lambda client: client.images.list()), filters, output, quiet=quiet)
 
 
 async def pod_entries(client: CriClient) -> list[Entry]:

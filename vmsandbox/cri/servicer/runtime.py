@@ -53,8 +53,15 @@ class RuntimeInfoServicer(Servicer):
                 for name in sorted(self.node.handlers)
             ],
             features=api.RuntimeFeatures(supplemental_groups_policy=True),
-            info={"config": json.dumps(self.node.config, default=_plain)} if request.verbose else {},
+            info=await self._info() if request.verbose else {},
         )
+
+    async def _info(self) -> dict[str, str]:
+        """Return the additions of the verbose status: the configuration in effect, and facts about this host."""
+        return {
+            "config": json.dumps(self.node.config, default=_plain),
+            "host": json.dumps(await self.service.facts()),
+        }
 
     async def RuntimeConfig(self, request: api.RuntimeConfigRequest, _: Context) -> api.RuntimeConfigResponse:
         """The cgroup driver: containers are in the guest's cgroups, which the kubelet never sees, by cgroupfs."""
