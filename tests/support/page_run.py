@@ -37,7 +37,7 @@ def run(block: Block, directory: Path, environment: Mapping[str, str], seconds: 
     if len(steps) == 1 and _typed(steps[0]):
         yield _at_a_terminal(steps[0], directory, environment, seconds)
         return
-    marked = "".join(f"{step.command}\necho; echo '{_MARK}' $?\n" for step in steps)
+    marked = "".join(f"{step.command}\nprintf '\\n{_MARK} %s\\n' $?\n" for step in steps)
     script = f"trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n{marked}"
     ran = subprocess.run(
         ["bash", "-c", script], cwd=directory, env=environment, stdin=subprocess.DEVNULL,

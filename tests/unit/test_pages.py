@@ -110,3 +110,17 @@ def test_printed_output_is_compared_by_its_form() -> None:
     shown = ("CONTAINER ID   NAME  AGE", "0123456789abc  web   3s")
     assert differences(shown, "CONTAINER ID  NAME  AGE\nfedcba9876543  web  2m\n") == []
     assert differences(shown, "CONTAINER ID  NAME  AGE\nfedcba9876543  db  2m\n") == ["ID web TIME"]
+
+
+def test_lines_that_a_reader_types_reach_the_command_at_its_prompt(tmp_path: Path) -> None:
+    text = "$ PS1='/ # ' sh\n/ # echo $((40 + 2))\n42\n/ # exit 3\n"
+    (ran,) = run(Block(tmp_path / "page.md", 1, "console", text, {}), tmp_path, os.environ, 30)
+    assert ran.status == 3
+    assert differences(ran.step.output or (), ran.printed) == []
+    assert differences(("/ # echo $((40 + 2))", "43"), ran.printed) == ["43"]
+
+
+def test_commands_of_one_block_share_a_shell_and_each_has_its_status(tmp_path: Path) -> None:
+    text = "$ answer=42\n$ echo $answer >&2\n42\n$ sleep 60 &\n$ false\n"
+    ran = list(run(Block(tmp_path / "page.md", 1, "console", text, {}), tmp_path, os.environ, 30))
+    assert [(one.status, one.printed.strip()) for one in ran] == [(0, ""), (0, "42"), (0, ""), (1, "")]
