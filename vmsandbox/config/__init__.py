@@ -1,7 +1,10 @@
 """The configuration: /etc/vmsandbox/config.yaml. `examples/config.yaml` shows every setting with its default."""
 
+from vmsandbox.config.changes import Change, changes
+from vmsandbox.config.declaring import Effect
+from vmsandbox.config.loading import DEFAULT_FILE, ConfigFile, checked, in_order, load, parse, read_file
+from vmsandbox.config.rendering import as_document, as_yaml
 from vmsandbox.config.settings import (
-    DEFAULT_FILE,
     MACHINE_HANDLER,
     MOST_MEMORY,
     MOST_VCPUS,
@@ -19,8 +22,6 @@ from vmsandbox.config.settings import (
     StreamingConfig,
     UsersConfig,
     VsockChoice,
-    load,
-    parse,
 )
 
 __all__ = [
@@ -30,8 +31,11 @@ __all__ = [
     "MOST_VCPUS",
     "AcceleratorChoice",
     "BridgeConfig",
+    "Change",
     "Config",
+    "ConfigFile",
     "DelegateConfig",
+    "Effect",
     "HandlerConfig",
     "HostNamespace",
     "ImagesConfig",
@@ -42,6 +46,12 @@ __all__ = [
     "StreamingConfig",
     "UsersConfig",
     "VsockChoice",
+    "as_document",
+    "as_yaml",
+    "changes",
+    "checked",
+    "in_order",
     "load",
     "parse",
+    "read_file",
 ]

@@ -1,34 +1,42 @@
-"""The configuration: /etc/vmsandbox/config.yaml. `examples/config.yaml` shows every setting with its default.
+"""The settings: dataclasses whose fields are the keys of the file. What they mean is said in `examples/config.yaml`.
 
-The fields below are the keys of the file; what they mean is said there once, for people. A setting that is not in the
-file has the default given here.
+A setting that is not in the file has the default given here. Beside its default stand its rule (`rules`), or why any
+value of its type will do, and what a reload does when it has changed.
 """
 
 import enum
-import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from vmsandbox.errors import FailedPrecondition, NotFound
-from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
-from vmsandbox.typed_yaml import Size, YamlNode, decode, read
+from vmsandbox.config import rules
+from vmsandbox.config.declaring import Effect, section, setting
+from vmsandbox.typed_yaml import Size
 
 MACHINE_HANDLER = "vmsandbox"
 """The RuntimeClass handler that there is without configuration: pods of it are machines, made as `machine` says."""
-
-DEFAULT_FILE = Path("/etc/vmsandbox/config.yaml")
 
 MOST_VCPUS = 240
 """vCPUs of a machine at most. With more, x86 needs an IOMMU with interrupt remapping; our domains have none."""
 MOST_MEMORY = 1 << 52
 """Bytes that an x86 processor can address (52 bits of physical addresses)."""
+LEAST_MEMORY = 64 << 20
+"""Bytes of a machine's memory at least, with its overhead."""
 
-_MIB = 1024 * 1024
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
+
 _LARGEST_FILE = 1 << 44
 """Bytes of a file on ext4."""
 _MOST_BOOTS = 1024
 _MOST_IOPS = 1_000_000_000
 """The largest number of operations a second in QEMU's throttle groups."""
+
+_VCPUS = rules.between(1, MOST_VCPUS)
+_MEMORY = rules.sized(0, MOST_MEMORY)
+_SCRATCH_SIZE = rules.sized(16 << 20, _LARGEST_FILE)
+_SCRATCH_BANDWIDTH = rules.sized(1 << 20)
+_SCRATCH_IOPS = rules.between(10, _MOST_IOPS)
+_CHOICE = "an enumeration has no other values"
 
 
 class AcceleratorChoice(enum.Enum):
@@ -58,40 +66,40 @@ class VsockChoice(enum.Enum):
 class MachineConfig:
     """How machines are made where the pod does not say."""
 
-    vcpus: int = 1
-    memory: Size = Size(256 * _MIB)
-    overhead: Size = Size(128 * _MIB)
-    scratch_size: Size = Size(10 * 1024 * _MIB)
-    scratch_bandwidth: Size | None = None
-    scratch_iops: int | None = None
-    boot_deadline: float = 60
-    accelerator: AcceleratorChoice = AcceleratorChoice.AUTO
-    mitigations: Mitigations = Mitigations.AUTO
-    kernel_parameters: str = ""
+    vcpus: int = setting(1, _VCPUS, Effect.NEW_PODS)
+    memory: Size = setting(Size(256 << 20), _MEMORY, Effect.NEW_PODS)
+    overhead: Size = setting(Size(128 << 20), _MEMORY, Effect.NEW_PODS)
+    scratch_size: Size = setting(Size(10 << 30), _SCRATCH_SIZE, Effect.NEW_PODS)
+    scratch_bandwidth: Size | None = setting(None, _SCRATCH_BANDWIDTH, Effect.NEW_PODS)
+    scratch_iops: int | None = setting(None, _SCRATCH_IOPS, Effect.NEW_PODS)
+    boot_deadline: float = setting(60, rules.seconds, Effect.NEW_PODS)
+    accelerator: AcceleratorChoice = setting(AcceleratorChoice.AUTO, _CHOICE, Effect.NEW_PODS)
+    mitigations: Mitigations = setting(Mitigations.AUTO, _CHOICE, Effect.NEW_PODS)
+    kernel_parameters: str = setting("", rules.kernel_parameters, Effect.NEW_PODS)
 
 
 @dataclass(frozen=True, slots=True)
 class HandlerConfig:
     """A RuntimeClass handler: what differs from `machine`; None is as there."""
 
-    vcpus: int | None = None
-    memory: Size | None = None
-    overhead: Size | None = None
-    scratch_size: Size | None = None
-    scratch_bandwidth: Size | None = None
-    scratch_iops: int | None = None
-    boot_deadline: float | None = None
-    accelerator: AcceleratorChoice | None = None
-    mitigations: Mitigations | None = None
-    kernel_parameters: str | None = None
+    vcpus: int | None = setting(None, _VCPUS, Effect.NEW_PODS)
+    memory: Size | None = setting(None, _MEMORY, Effect.NEW_PODS)
+    overhead: Size | None = setting(None, _MEMORY, Effect.NEW_PODS)
+    scratch_size: Size | None = setting(None, _SCRATCH_SIZE, Effect.NEW_PODS)
+    scratch_bandwidth: Size | None = setting(None, _SCRATCH_BANDWIDTH, Effect.NEW_PODS)
+    scratch_iops: int | None = setting(None, _SCRATCH_IOPS, Effect.NEW_PODS)
+    boot_deadline: float | None = setting(None, rules.seconds, Effect.NEW_PODS)
+    accelerator: AcceleratorChoice | None = setting(None, _CHOICE, Effect.NEW_PODS)
+    mitigations: Mitigations | None = setting(None, _CHOICE, Effect.NEW_PODS)
+    kernel_parameters: str | None = setting(None, rules.kernel_parameters, Effect.NEW_PODS)
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
     """Limits for all machines together."""
 
-    memory: Size | None = None
-    parallel_boots: int | None = None
+    memory: Size | None = setting(None, rules.sized(LEAST_MEMORY), Effect.AT_ONCE)
+    parallel_boots: int | None = setting(None, rules.between(1, _MOST_BOOTS), Effect.AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,31 +109,33 @@ class UsersConfig:
     The default lies in a range that systemd's UIDS-GIDS leaves unused, and beyond the usual /etc/subuid.
     """
 
-    first: int = 1_900_000_000
-    count: int = 200_000
+    first: int = setting(1_900_000_000, rules.between(1, (1 << 31) - 1), Effect.RESTART)
+    count: int = setting(200_000, rules.between(2, (1 << 31) - 1), Effect.RESTART)
 
 
 @dataclass(frozen=True, slots=True)
 class ImagesConfig:
     """Where images are kept and how they are pulled."""
 
-    directory: Path | None = None
+    directory: Path | None = setting(None, rules.absolute, Effect.RESTART)
     """None: `images` in the state directory."""
-    registries_conf: Path | None = None
+    registries_conf: Path | None = setting(None, rules.absolute, Effect.AT_ONCE)
     """containers-registries.conf(5): mirrors, insecure and blocked registries; None: the host's."""
-    policy: Path | None = None
+    policy: Path | None = setting(None, rules.absolute, Effect.AT_ONCE)
     """containers-policy.json(5): which images may be used; None: the host's, or any image where it has none."""
-    authfile: Path | None = None
+    authfile: Path | None = setting(None, rules.absolute, Effect.AT_ONCE)
     """containers-auth.json(5): credentials where a pull brings none of its own, and for mirrors; None: none."""
-    pull_timeout: float = 3600
+    pull_timeout: float = setting(3600, rules.seconds, Effect.AT_ONCE)
     """Seconds one pull may take, all in all."""
-    max_root_size: Size = Size(32 << 30)
+    max_root_size: Size = setting(Size(32 << 30), rules.sized(1 << 20), Effect.AT_ONCE)
     """Bytes that an image's files may have together, unpacked."""
-    max_root_memory: Size = Size(1 << 30)
+    max_root_memory: Size = setting(Size(1 << 30), rules.sized(1 << 20), Effect.AT_ONCE)
     """Bytes of memory that their names and attributes may take while the root image is made."""
-    user: str = "vmsandbox-images"
+    user: str = setting("vmsandbox-images", rules.account, Effect.RESTART)
     """The system user that programs run as which read images."""
-    pinned: tuple[str, ...] = ()
+    pinned: tuple[str, ...] = setting(
+        (), "their grammar is that of `images.oci`: node.settings checks it", Effect.AT_ONCE
+    )
     """Names of images that are told to be pinned: the kubelet does not remove those when it needs room."""
 
 
@@ -133,9 +143,9 @@ class ImagesConfig:
 class BridgeConfig:
     """The network of pods on a host without CNI configuration."""
 
-    bridge: str = "vmsandbox0"
-    subnet_v4: str = "10.105.0.0/16"
-    subnet_v6: str = "fd76:6d73:616e:64::/64"
+    bridge: str = setting("vmsandbox0", rules.interface, Effect.NEW_PODS)
+    subnet_v4: str = setting("10.105.0.0/16", rules.subnet_v4, Effect.NEW_PODS)
+    subnet_v6: str = setting("fd76:6d73:616e:64::/64", rules.subnet_v6, Effect.NEW_PODS)
     """A unique local range (RFC 4193); empty: the pods have IPv4 alone."""
 
 
@@ -143,20 +153,22 @@ class BridgeConfig:
 class NetworkConfig:
     """The pod network."""
 
-    config_directory: Path = Path("/etc/cni/net.d")
-    plugin_directories: tuple[Path, ...] = (Path("/opt/cni/bin"), Path("/usr/lib/cni"))
-    plugin_timeout: float = 60
-    default: BridgeConfig = field(default_factory=BridgeConfig)
+    config_directory: Path = setting(Path("/etc/cni/net.d"), rules.absolute, Effect.NEW_PODS)
+    plugin_directories: tuple[Path, ...] = setting(
+        (Path("/opt/cni/bin"), Path("/usr/lib/cni")), rules.absolute, Effect.AT_ONCE
+    )
+    plugin_timeout: float = setting(60, rules.seconds, Effect.AT_ONCE)
+    default: BridgeConfig = section(BridgeConfig)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamingConfig:
     """The server of exec, attach and port-forward."""
 
-    address: str = "127.0.0.1"
-    port: int = 0
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+    address: str = setting("127.0.0.1", rules.address, Effect.RESTART)
+    port: int = setting(0, rules.between(0, 65535, "a port: a number"), Effect.RESTART)
+    tls_certificate: Path | None = setting(None, rules.absolute, Effect.RESTART)
+    tls_key: Path | None = setting(None, rules.absolute, Effect.RESTART)
 
 
 class HostNamespace(enum.Enum):
@@ -171,35 +183,38 @@ class HostNamespace(enum.Enum):
 class DelegateConfig:
     """Another CRI runtime of the node, and which pods are its; None: there is none."""
 
-    socket: Path | None = None
-    handlers: tuple[str, ...] = ()
-    host_namespaces: tuple[HostNamespace, ...] = tuple(HostNamespace)
+    socket: Path | None = setting(None, rules.socket_path, Effect.RESTART)
+    handlers: tuple[str, ...] = setting((), rules.handler_or_none, Effect.RESTART)
+    host_namespaces: tuple[HostNamespace, ...] = setting(tuple(HostNamespace), _CHOICE, Effect.RESTART)
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """All settings."""
 
-    state_directory: Path = Path("/var/lib/vmsandbox")
-    run_directory: Path = Path("/run/vmsandbox")
-    socket: Path = Path("/run/vmsandbox/vmsandbox.sock")
-    socket_group: str = ""
-    log_level: str = "info"
-    libvirt: str = "qemu:///system"
-    guest_image: Path = Path("/var/cache/vmsandbox/guest-image/current")
-    vsock: VsockChoice = VsockChoice.AUTO
-    vhost_device_vsock: Path = Path("/var/cache/vmsandbox/bin/vhost-device-vsock")
-    virtiofsd: Path | None = None
-    qemu_group: str = "kvm"
-    users: UsersConfig = field(default_factory=UsersConfig)
-    cgroup_parent: str = "vmsandbox"
-    machine: MachineConfig = field(default_factory=MachineConfig)
+    state_directory: Path = setting(Path("/var/lib/vmsandbox"), rules.absolute, Effect.RESTART)
+    run_directory: Path = setting(Path("/run/vmsandbox"), rules.absolute, Effect.RESTART)
+    socket: Path = setting(Path("/run/vmsandbox/vmsandbox.sock"), rules.socket_path, Effect.RESTART)
+    socket_group: str = setting("", rules.account_or_none, Effect.RESTART)
+    log_level: str = setting("info", rules.one_of(*LOG_LEVELS), Effect.AT_ONCE)
+    log_format: str = setting("text", rules.one_of(*LOG_FORMATS), Effect.AT_ONCE)
+    libvirt: str = setting("qemu:///system", rules.libvirt_uri, Effect.RESTART)
+    guest_image: Path = setting(Path("/var/cache/vmsandbox/guest-image/current"), rules.absolute, Effect.RESTART)
+    vsock: VsockChoice = setting(VsockChoice.AUTO, _CHOICE, Effect.RESTART)
+    vhost_device_vsock: Path = setting(
+        Path("/var/cache/vmsandbox/bin/vhost-device-vsock"), rules.absolute, Effect.RESTART
+    )
+    virtiofsd: Path | None = setting(None, rules.absolute, Effect.RESTART)
+    qemu_group: str = setting("kvm", rules.account, Effect.RESTART)
+    users: UsersConfig = section(UsersConfig)
+    cgroup_parent: str = setting("vmsandbox", rules.cgroup, Effect.RESTART)
+    machine: MachineConfig = section(MachineConfig)
     handlers: dict[str, HandlerConfig] = field(default_factory=dict)
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
-    images: ImagesConfig = field(default_factory=ImagesConfig)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    streaming: StreamingConfig = field(default_factory=StreamingConfig)
-    delegate: DelegateConfig = field(default_factory=DelegateConfig)
+    limits: LimitsConfig = section(LimitsConfig)
+    images: ImagesConfig = section(ImagesConfig)
+    network: NetworkConfig = section(NetworkConfig)
+    streaming: StreamingConfig = section(StreamingConfig)
+    delegate: DelegateConfig = section(DelegateConfig)
 
     @property
     def machine_handlers(self) -> tuple[str, ...]:
@@ -210,78 +225,3 @@ class Config:
         """How machines of a handler are made, which is one of `machine_handlers`."""
         own = asdict(self.handlers.get(handler, HandlerConfig()))
         return replace(self.machine, **{name: value for name, value in own.items() if value is not None})
-
-
-def load(path: Path | None = None) -> Config:
-    """The configuration in `path`, or in `DEFAULT_FILE`; where that does not exist, all defaults.
-
-    Raises:
-        NotFound: `path` was given and is not there.
-        FailedPrecondition: it cannot be read.
-        InvalidArgument: it is not valid; the error names line and field.
-    """
-    try:
-        text = read_regular(path or DEFAULT_FILE, MEBIBYTE, follow=True).decode()
-    except FileNotFoundError:
-        if path is None:
-            return Config()
-        raise NotFound(f"there is no configuration file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FailedPrecondition(f"the configuration {path or DEFAULT_FILE} cannot be read: {reason(error)}") from None
-    return parse(text, str(path or DEFAULT_FILE))
-
-
-def parse(text: str, source: str) -> Config:
-    """The configuration that a text says; `source` is its name in errors.
-
-    Raises:
-        InvalidArgument: as `load`.
-    """
-    documents = read(text, source)
-    if not documents:
-        return Config()
-    if len(documents) > 1:
-        raise documents[1].error("a configuration file is a single YAML document")
-    config = decode(Config, documents[0])
-    _check(config, documents[0])
-    return config
-
-
-def _check_machine(machine: MachineConfig, name: str, place: YamlNode) -> None:
-    if not 1 <= machine.vcpus <= MOST_VCPUS:
-        raise place.error(f"{name}: a machine has at least one vCPU, and at most {MOST_VCPUS}")
-    if not 64 * _MIB <= machine.memory + machine.overhead <= MOST_MEMORY:
-        raise place.error(f"{name}: memory and overhead are together at least 64Mi, and at most 4Pi")
-    if not 16 * _MIB <= machine.scratch_size <= _LARGEST_FILE:
-        raise place.error(f"{name}: scratch_size is at least 16Mi, and at most 16Ti")
-    if machine.scratch_bandwidth is not None and machine.scratch_bandwidth < _MIB:
-        raise place.error(f"{name}: scratch_bandwidth is at least 1Mi bytes a second")
-    if machine.scratch_iops is not None and not 10 <= machine.scratch_iops <= _MOST_IOPS:
-        raise place.error(f"{name}: scratch_iops is at least 10, and at most {_MOST_IOPS}")
-    _check_seconds(machine.boot_deadline, f"{name}: boot_deadline", place)
-
-
-def _check_seconds(seconds: float, name: str, place: YamlNode) -> None:
-    if not 0 < seconds < math.inf:
-        raise place.error(f"{name} must be a number of seconds above 0")
-
-
-def _check(config: Config, place: YamlNode) -> None:
-    for handler in config.machine_handlers:
-        _check_machine(config.machine_of(handler), handler or "machine", place)
-    _check_seconds(config.images.pull_timeout, "images: pull_timeout", place)
-    _check_seconds(config.network.plugin_timeout, "network: plugin_timeout", place)
-    if config.limits.parallel_boots is not None and not 1 <= config.limits.parallel_boots <= _MOST_BOOTS:
-        raise place.error(f"limits: parallel_boots is at least 1, and at most {_MOST_BOOTS}")
-    if config.cgroup_parent in (".", "..") or "/" in config.cgroup_parent:
-        raise place.error("cgroup_parent must be the name of a cgroup at the top of the hierarchy, without slashes")
-    if config.users.first < 1 or config.users.count < 2 or config.users.first + config.users.count > 1 << 31:
-        raise place.error("users: the range has at least 2 numbers, from 1 to 2147483647")
-    if (config.streaming.tls_certificate is None) != (config.streaming.tls_key is None):
-        raise place.error("streaming: tls_certificate and tls_key go together")
-    if config.delegate.handlers and config.delegate.socket is None:
-        raise place.error("delegate: handlers need delegate.socket, the socket of the other runtime")
-    for handler in {MACHINE_HANDLER, *config.handlers}.intersection(config.delegate.handlers):
-        raise place.error(f"delegate: pods of the handler {handler} are machines")
-    if config.log_level not in ("debug", "info", "warning", "error"):
-        raise place.error("log_level is one of: debug, info, warning, error")

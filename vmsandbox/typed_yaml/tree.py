@@ -26,9 +26,9 @@ class YamlNode:
     path: str
 
     def error(self, message: str, hint: str = "") -> InvalidArgument:
-        """The error that says what is wrong here: `pod.yaml:17: spec.containers[0].image: ...`."""
+        """The error that says what is wrong here: `pod.yaml:17: spec.containers[0].image: ...`; `field` is the path."""
         place = (f"{self.source}:{self.line}", self.path) if self.line else (self.source,)
-        return InvalidArgument(": ".join(filter(None, (*place, message))), hint=hint)
+        return InvalidArgument(": ".join(filter(None, (*place, message))), hint=hint, field=self.path)
 
     def of(self, key: str) -> "YamlNode":
         """The value of a key; where it is absent, an empty value that stands where this one does."""

@@ -12,6 +12,14 @@ def image() -> None:
     """Container images, and the image that machines boot from."""
 
 
+@click.group(cls=TableGroup, path="config")
+def config() -> None:
+    """Check the configuration, or show it as it takes effect.
+
+    The file is that of --config, by default /etc/vmsandbox/config.yaml; examples/config.yaml explains every setting.
+    """
+
+
 @click.group(cls=TableGroup, path="lab")
 @click.option(
     "-i", "--inventory", type=click.Path(path_type=Path, dir_okay=False), default="lab.yaml", show_default=True,

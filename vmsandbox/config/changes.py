@@ -1,0 +1,35 @@
+"""How two configurations differ, and what a reload does with each difference."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vmsandbox.config.declaring import Effect
+from vmsandbox.config.settings import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A setting that differs."""
+
+    setting: str
+    """Its place in the file: `limits.memory`, `handlers.large`."""
+    effect: Effect
+
+
+def changes(before: Config, after: Config) -> tuple[Change, ...]:
+    """All settings that differ, in the order of the file."""
+    return tuple(_differences(before, after, ""))
+
+
+def _differences(before: Any, after: Any, prefix: str) -> Iterator[Change]:
+    for field in dataclasses.fields(before):
+        old, new, name = getattr(before, field.name), getattr(after, field.name), prefix + field.name
+        if dataclasses.is_dataclass(old):
+            yield from _differences(old, new, f"{name}.")
+        elif isinstance(old, dict):
+            differing = (key for key in {**old, **new} if old.get(key) != new.get(key))
+            yield from (Change(f"{name}.{key}", Effect.NEW_PODS) for key in differing)
+        elif old != new:
+            yield Change(name, field.metadata["effect"])
