@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from vmsandbox.config import Config
+    from vmsandbox.config import Config, ConfigFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,16 +26,27 @@ class Global:
         Args:
             log_level: of a command that speaks to a person by itself, where the command line does not say.
         """
-        from vmsandbox import config, log
+        return self.config_with_file(log_level).config
+
+    def config_with_file(self, log_level: str = "") -> "ConfigFile":
+        """The configuration with the lines of its file; otherwise like `config`."""
+        from vmsandbox import config
         from vmsandbox.cli import execution
         from vmsandbox.errors import VmsandboxError
 
         try:
-            read = config.load(self.config_file)
+            file = config.read_file(self.config_file)
+            read = config.checked(file)
         except VmsandboxError as error:
             execution.fail(error, execution.FAILED)
-        log.configure(self.log_level or log_level or read.log_level)
-        return read
+        self.configure_log(read, log_level)
+        return file
+
+    def configure_log(self, config: "Config", log_level: str = "") -> None:
+        """Write the log as the configuration says; the level of the command line goes before it."""
+        from vmsandbox import log
+
+        log.configure(self.log_level or log_level or config.log_level, config.log_format)
 
 
 def output_option(command: F) -> F:
