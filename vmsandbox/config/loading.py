@@ -66,7 +66,7 @@ def read_file(path: Path | None = None) -> ConfigFile:
         text = read_regular(path or DEFAULT_FILE, MEBIBYTE, follow=True).decode()
     except FileNotFoundError:
         if path is None:
-            return read_text("", str(DEFAULT_FILE))
+            return ConfigFile(Config(), _nothing(str(DEFAULT_FILE)))
         raise NotFound(f"there is no configuration file {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise FailedPrecondition(f"the configuration {path or DEFAULT_FILE} cannot be read: {reason(error)}") from None
@@ -75,19 +75,22 @@ def read_file(path: Path | None = None) -> ConfigFile:
 
 def read_text(text: str, source: str) -> ConfigFile:
     """Read the text of a file; `source` is its name in errors."""
-    nothing = YamlNode(None, "", source, 1, "")
     try:
         documents = read(text, source)
     except InvalidArgument as error:
-        return ConfigFile(Config(), nothing, (error,))
+        return ConfigFile(Config(), _nothing(source), (error,))
     if not documents:
-        return ConfigFile(Config(), nothing)
+        return ConfigFile(Config(), _nothing(source))
     config, mistakes = decode_all(Config, documents[0])
     config = config or Config()
     broken = {error.field for error in mistakes}  # They have their defaults, which contradict nothing.
     further = [error for error in contradictions(config, documents[0]) if error.field not in broken]
     several = [document.error("a configuration file is a single YAML document") for document in documents[1:2]]
     return ConfigFile(config, documents[0], in_order((*mistakes, *further, *several)))
+
+
+def _nothing(source: str) -> YamlNode:
+    return YamlNode(None, "", source, 1, "")
 
 
 def in_order(mistakes: Iterable[VmsandboxError]) -> tuple[VmsandboxError, ...]:
