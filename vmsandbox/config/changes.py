@@ -14,7 +14,7 @@ class Change:
     """A setting that differs."""
 
     setting: str
-    """Its place in the file: `limits.memory`, `handlers.large`."""
+    """The place in the file: `limits.memory`, `handlers.large`."""
     effect: Effect
 
 

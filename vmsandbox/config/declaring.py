@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Effect(enum.Enum):
-    """What a reload (SIGHUP) does with a setting that has changed."""
+    """The effect of a reload (SIGHUP) on a setting that has changed."""
 
     AT_ONCE = "takes effect at once"
     NEW_PODS = "takes effect for new pods"

@@ -23,7 +23,7 @@ class ConfigFile:
     document: YamlNode
     """The file's content; nothing, if there is no file."""
     mistakes: tuple[VmsandboxError, ...] = ()
-    """What is wrong with the file by itself, whatever the host is like."""
+    """The mistakes of the file by itself, whatever the host is like."""
 
     def at(self, setting: str) -> YamlNode | None:
         """Where a setting (`streaming.port`) stands; None: the file does not have it."""

@@ -161,4 +161,4 @@ LOOKS: dict[str, Look] = {
     "streaming.tls_certificate": _on_files(_certificate),
     "streaming.tls_key": _on_files(_key),
 }
-"""What of each setting depends on this host. Not among them: CNI's plugins and the delegate, which may come later."""
+"""The part of each setting that depends on this host; but CNI's plugins and the delegate may come later."""

@@ -1,4 +1,4 @@
-"""What a reload does with the settings that differ."""
+"""The effect that a reload has on settings that differ."""
 
 from vmsandbox import config
 from vmsandbox.config import Change, Config, Effect, changes

@@ -24,7 +24,7 @@ log.get("vmsandbox.x").debug("not said")
 
 
 def said(form: str, stream: str) -> str:
-    """What a process writes whose stderr is a pipe, as the journal's is a socket."""
+    """The output of a process whose stderr is a pipe, as the journal's is a socket."""
     environment = {**os.environ, "JOURNAL_STREAM": stream}
     command = [sys.executable, "-c", PROGRAM, form, stream]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stderr

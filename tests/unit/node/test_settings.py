@@ -1,4 +1,4 @@
-"""What of the configuration depends on this host is told with file, line and field."""
+"""The part of the configuration that depends on this host is told with file, line and field."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def file_of(tmp_path: Path, text: str) -> ConfigFile:
 
 
 async def told(tmp_path: Path, text: str, setting: str) -> list[str]:
-    """What is told of one setting, from its line on."""
+    """The mistakes of one setting, from its line on."""
     found = await mistakes_of_host(file_of(tmp_path, text))
     return [str(error).removeprefix(f"{tmp_path}/c.yaml:") for error in found if setting in str(error)]
 
