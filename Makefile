@@ -1,6 +1,8 @@
 # On a fresh Debian 12 machine, as root, with git and make: `make demo`. Everything else is installed by setup.
 
-.PHONY: setup demo test unit lint clean
+.PHONY: setup demo test unit lint install uninstall clean
+
+export PREFIX SYSCONFDIR DESTDIR
 
 setup:
 	@setup/setup.sh
@@ -25,6 +27,13 @@ lint: setup
 	@.venv/bin/vulture
 	@PYTHONPATH=agent .venv/bin/lint-imports
 	@.venv/bin/python -m tests.english
+
+# For all users of this host: PREFIX (/usr/local), SYSCONFDIR (/etc), DESTDIR; docs/operating.md says what goes where.
+install: setup
+	@packaging/install.sh install
+
+uninstall:
+	@packaging/install.sh uninstall
 
 # What setup put into the checkout. The caches under /var/cache/vmsandbox stay: they are keyed by their inputs.
 clean:

@@ -6,6 +6,7 @@ extended attributes and ACLs; QEMU's in C, which ended with QEMU 7.2, does not.
 
 import re
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,17 @@ from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.fs.durable import replace_whole
 
+HELPERS = Path(sys.prefix) / "libexec"
+"""Where `packaging/install.sh` puts helpers; a checkout uses those that `make setup` puts elsewhere."""
+
 PLACES = (
+    HELPERS / "virtiofsd",
     Path("/var/cache/vmsandbox/bin/virtiofsd"),
     Path("/usr/libexec/virtiofsd"),
     Path("/usr/lib/qemu/virtiofsd"),
 )
-"""Where one is looked for, the best first: `make setup` and Debian 13 have the one in Rust, Debian 12 QEMU's."""
+"""Where one is looked for, the best first: an installation has its own where Debian has not,
+`make setup` and Debian 13 have the one in Rust, Debian 12 QEMU's."""
 
 OLDEST = (1, 13)
 """The oldest version of the virtiofsd in Rust that has all `OPTIONS`."""

@@ -100,5 +100,6 @@ async def _profile(machine: MachineConfig, prober: Prober, hypervisor: Hyperviso
 
 
 def vhost_device_vsock(config: Config) -> Path:
-    """The configured program, or the one in PATH where a package has put it there."""
-    return config.vhost_device_vsock if config.vhost_device_vsock.exists() else VHOST_DEVICE_VSOCK
+    """The configured program, or else the installation's own, or the one in PATH."""
+    places = (config.vhost_device_vsock, file_server.HELPERS / VHOST_DEVICE_VSOCK)
+    return next((place for place in places if place.exists()), VHOST_DEVICE_VSOCK)
