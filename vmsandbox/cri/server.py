@@ -38,11 +38,13 @@ async def serving(
     delegation: grpc.aio.ServerInterceptor | None = None,
     *,
     group: int = -1,
+    mode: int = 0o660,
     grace: float = 5,
+    ending: str = "the daemon ends",
 ) -> AsyncIterator[None]:
     """Serve the CRI on a Unix socket while the context lasts.
 
-    The socket is there, with mode 0660, when the body starts, and gone when the context is left. A socket that a
+    The socket is there, with its mode, when the body starts, and gone when the context is left. A socket that a
     killed daemon left is replaced. When the context is left, streams of events end, and other calls that run have
     `grace` seconds to end; then they are cancelled, and have undone what they did when it has been left.
 
@@ -53,7 +55,9 @@ async def serving(
         streaming: gives the URLs of exec, attach and port-forward; None: these are Unimplemented.
         delegation: hands calls on to another runtime (`delegation.router`); None: all are ours.
         group: number of the group that may connect; -1: that of this process.
+        mode: of the socket.
         grace: seconds.
+        ending: what clients are told whose stream of events ends with the server.
 
     Raises:
         FailedPrecondition: another daemon serves there, or the path is something else than a socket.
@@ -65,8 +69,8 @@ async def serving(
             interceptors=[guard] if delegation is None else [guard, delegation],
             options=CHANNEL_OPTIONS,
         )
-        ending: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        runtime = RuntimeServicer(service, node, streaming, ending)
+        ended: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        runtime = RuntimeServicer(service, node, streaming, ended)
         api_pb2_grpc.add_RuntimeServiceServicer_to_server(runtime, server)
         api_pb2_grpc.add_ImageServiceServicer_to_server(ImageServicer(service.images, node), server)
         server.add_generic_rpc_handlers((AdditionsServicer(service, node, streaming, ending).handler(),))
@@ -74,13 +78,13 @@ async def serving(
         await server.start()
         try:
             os.chown(bound, -1, group)
-            bound.chmod(0o660)
+            bound.chmod(mode)
             bound.rename(path)
             _log.info("serving the CRI on unix://%s", path)
             yield
         finally:
             _remove(path)
-            ending.set_result(Unavailable("the daemon ends"))
+            ended.set_result(Unavailable(ending))
             await server.stop(grace)
             await guard.settled()
 

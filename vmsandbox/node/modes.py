@@ -64,6 +64,8 @@ KEPT = (
     Entry(Place.RUN, "devices.lock", _PRIVATE),
     Entry(Place.RUN, "run", PASSABLE, "QEMU's user"),
     Entry(Place.PROCESS_RUN, "", PASSABLE, "QEMU's user"),
+    Entry(Place.PROCESS_RUN, "cri.sock", _PRIVATE),
+    Entry(Place.PROCESS_RUN, ".cri.sock.lock", _PRIVATE),
     Entry(Place.PROCESS_RUN, "sandboxes", PASSABLE, "QEMU's user"),
     Entry(Place.PROCESS_RUN, "pod", _CLOSED),
     Entry(Place.STATE, "", PASSABLE, "QEMU's user"),

@@ -110,7 +110,36 @@ async def test_a_runtime_that_ends_is_left_out_of_lists(tmp_path, caplog):
             client = await stack.enter_async_context(connected_to_all(daemon.path, [run.path]))
         sandbox = await daemon.sandbox("web")
         assert [each.id for each in await client.list_pod_sandboxes()] == [sandbox]
+        assert caplog.text == ""
+        run.path.touch()  # Like a process that was killed.
+        assert [each.id for each in await client.list_pod_sandboxes()] == [sandbox]
         assert f"{run.path} is left out" in caplog.text
+
+
+async def test_stopping_the_pod_of_a_run_that_has_just_ended_succeeds(tmp_path, caplog):
+    async with contextlib.AsyncExitStack() as stack:
+        daemon = await stack.enter_async_context(served(tmp_path / "daemon"))
+        async with served(tmp_path / "run", first_id=100) as run:
+            client = await stack.enter_async_context(connected_to_all(daemon.path, [run.path]))
+            sandbox = await run.sandbox("job")
+            await client.list_pod_sandboxes()
+        await client.stop_pod_sandbox(sandbox)
+        assert await client.list_pod_sandboxes() == ()
+        assert caplog.text == ""
+        run.path.touch()  # It was killed: nobody knows what has become of its pod.
+        with pytest.raises(Unavailable):
+            await client.stop_pod_sandbox(sandbox)
+
+
+async def test_stopping_a_pod_of_a_daemon_that_has_ended_is_an_error(tmp_path):
+    async with contextlib.AsyncExitStack() as stack:
+        run = await stack.enter_async_context(served(tmp_path / "run"))
+        async with served(tmp_path / "daemon", first_id=100) as daemon:
+            client = await stack.enter_async_context(connected_to_all(daemon.path, [run.path]))
+            sandbox = await daemon.sandbox("web")
+            await client.list_pod_sandboxes()
+        with pytest.raises(Unavailable):
+            await client.stop_pod_sandbox(sandbox)
 
 
 async def test_waiting_for_a_container_ends_when_its_runtime_does(tmp_path, monkeypatch):

@@ -31,8 +31,9 @@ def run(context: click.Context, /, words: tuple[str, ...], files: tuple[str, ...
     FILES hold a Pod of core/v1, and the ConfigMaps and Secrets that it uses. A field that is not supported is an error
     before anything starts.
 
-    Exit status: the pod's (0, or that of the container that failed first); 125 when it could not be run. Ctrl-C asks
-    the containers to end, as long as terminationGracePeriodSeconds; Ctrl-C again ends them at once.
+    Exit status: the pod's (0, or that of the container that failed first); 125 when it could not be run; 143 when it
+    was stopped from outside, as by `vmsandbox stop`. Ctrl-C asks the containers to end, as long as
+    terminationGracePeriodSeconds; Ctrl-C again ends them at once.
     """
     from vmsandbox.cli.commands.run_pod import run_files, run_image
 

@@ -18,16 +18,15 @@ from vmsandbox.cli.commands.pod_view import PodView
 from vmsandbox.cli.options import Global
 from vmsandbox.config import Config
 from vmsandbox.cri.client import CriClient, connected_if_served
+from vmsandbox.cri.own_runtime import own_runtime
 from vmsandbox.cri.pod_runtime import DaemonRuntime
 from vmsandbox.errors import InvalidArgument, NotFound, PermissionDenied
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
-from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import Instance, claim
 from vmsandbox.pod.api import Manifest, manifest_of, read_manifest
 from vmsandbox.pod.options import OptionContext, RunOptions, option_of, pod_document
 from vmsandbox.pod.plan import PlanSettings, PodPlan, plan_pod
-from vmsandbox.pod.run import PodDirectories, PodResult, PodRuntime, ServiceRuntime, host_dns, run_pod
-from vmsandbox.service import RuntimeService
+from vmsandbox.pod.run import PodDirectories, PodResult, PodRuntime, host_dns, run_pod
 from vmsandbox.typed_yaml import dump, from_values, plain
 
 _MOST = 64 * MEBIBYTE
@@ -35,6 +34,10 @@ _MOST = 64 * MEBIBYTE
 
 _SUFFIX = 3
 """Bytes of what makes a pod's name its own."""
+
+
+_WHY = {"Stopped": "the pod was stopped from outside, as by `vmsandbox stop`"}
+"""The words for reasons that say too little by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def _finish(config: Config, wanted: Wanted) -> NoReturn:
     if result is None:
         raise SystemExit(0)
     if result.reason:
-        terminal.note(f"the pod failed: {result.reason}")
+        terminal.note(_WHY.get(result.reason, f"the pod failed: {result.reason}"))
     raise SystemExit(result.exit_code)
 
 
@@ -109,11 +112,8 @@ async def _run_here(
         directories = PodDirectories(instance.runtime / "pod", instance.persistent / "pod")
         await directories.remove()
         async with connected_if_served(config.socket) as client:
-            if client is None:
-                opened = _embedded(config, instance)
-            else:
-                plan = plan_pod(manifest, replace(settings, log_directory=str(instance.logs)))
-                opened = _daemon(client, instance)
+            plan = plan_pod(manifest, replace(settings, log_directory=str(instance.logs)))
+            opened = own_runtime(config, instance) if client is None else _daemon(client, instance)
             async with opened as runtime:
                 with PodView(_names(plan), wanted.timings, bare=bool(wanted.image)) as view:
                     return await run_pod(plan, runtime, view, directories)
@@ -128,16 +128,6 @@ def _print(manifest: Manifest, form: str) -> None:
 
 def _json(document: Any) -> str:
     return json.dumps(document, indent=2)
-
-
-@asynccontextmanager
-async def _embedded(config: Config, instance: Instance) -> AsyncIterator[PodRuntime]:
-    """A runtime in this process, whose libvirt ends with it."""
-    async with open_host(config, instance, instance.embedded_libvirt) as host:
-        service = RuntimeService(host)
-        await service.reclaim()
-        async with service.running():
-            yield ServiceRuntime(service)
 
 
 @asynccontextmanager

@@ -55,7 +55,7 @@ async def connected_to_all(daemon: Path, others: Iterable[Path]) -> AsyncIterato
 
     Args:
         daemon: the daemon's socket.
-        others: sockets of further runtimes. One on which nobody listens belongs to a process that was killed.
+        others: sockets of processes of `vmsandbox run`. One on which nobody listens was left by a killed process.
 
     Raises:
         PermissionDenied: this user may not open the daemon's socket.
@@ -65,7 +65,8 @@ async def connected_to_all(daemon: Path, others: Iterable[Path]) -> AsyncIterato
         paths = [path for path in (daemon, *others) if _is_served(path)] or [daemon]
         channels = await asyncio.gather(*(_channel(stack, path) for path in paths), return_exceptions=True)
         found = dict(zip(paths, channels, strict=True))
-        members = [Member(str(path), it) for path, it in found.items() if not isinstance(it, BaseException)]
+        answering = ((path, channel) for path, channel in found.items() if not isinstance(channel, BaseException))
+        members = [Member(str(path), channel, path != daemon) for path, channel in answering]
         for path, failure in found.items():
             if isinstance(failure, BaseException):
                 if not members or not isinstance(failure, VmsandboxError):

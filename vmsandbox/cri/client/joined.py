@@ -8,6 +8,7 @@ hangs is left out of lists, with a warning.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -30,6 +31,9 @@ _MERGED = (
     "ListPodSandboxMetrics",
 )
 
+_ENDING = ("StopContainer", "RemoveContainer", "StopPodSandbox", "RemovePodSandbox")
+"""The calls that succeed for what is gone, and so for the pod of a `run` that has ended meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -38,6 +42,13 @@ class Member:
     name: str
     """The socket of the runtime, for messages."""
     channel: grpc.aio.Channel
+    is_run: bool = False
+    """Whether it is a `vmsandbox run`, which ends with its pod."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is a `run` that has ended by itself: one that was killed leaves its socket."""
+        return self.is_run and not Path(self.name).exists()
 
 
 class JoinedChannel:
@@ -57,7 +68,13 @@ class JoinedChannel:
         async def call(request: Any, timeout: float | None = None) -> Any:
             if name in _MERGED and len(calls) > 1:
                 return await self._merged(calls, request, timeout)
-            return await calls[await self._place(request)](request, timeout=timeout)
+            place = await self._place(request)
+            try:
+                return await calls[place](request, timeout=timeout)
+            except grpc.aio.AioRpcError as error:
+                if name in _ENDING and error.code() is grpc.StatusCode.UNAVAILABLE and self._members[place].has_ended:
+                    return options["response_deserializer"](b"")
+                raise
 
         return call
 
@@ -137,6 +154,8 @@ def _with(joined: Any, answer: Any) -> Any:
 
 
 def _warn(member: Member, error: grpc.aio.AioRpcError) -> None:
+    if member.has_ended:
+        return
     reason = "it does not answer" if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED else error.details()
     _log.warning("%s is left out: %s", member.name, reason)
 
