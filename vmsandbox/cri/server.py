@@ -73,7 +73,7 @@ async def serving(
         runtime = RuntimeServicer(service, node, streaming, ended)
         api_pb2_grpc.add_RuntimeServiceServicer_to_server(runtime, server)
         api_pb2_grpc.add_ImageServiceServicer_to_server(ImageServicer(service.images, node), server)
-        server.add_generic_rpc_handlers((AdditionsServicer(service, node, streaming, ending).handler(),))
+        server.add_generic_rpc_handlers((AdditionsServicer(service, node, streaming, ended).handler(),))
         server.add_insecure_port(f"unix:{bound}")
         await server.start()
         try:

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from vmsandbox.model import ExecResult
 from vmsandbox.pod.api.manifest import read_manifest
 from vmsandbox.pod.plan.pod_plan import PodPlan, plan_pod
 from vmsandbox.pod.run import pod_life
-from vmsandbox.pod.run.pod_life import EXIT_DEADLINE, PodPhase, PodResult
+from vmsandbox.pod.run.pod_life import EXIT_DEADLINE, EXIT_STOPPED, PodPhase, PodResult
 from vmsandbox.pod.run.restarts import BackoffSettings
 from vmsandbox.pod.run.runner import run_pod
 from vmsandbox.pod.run.volumes import PodDirectories
@@ -605,6 +606,15 @@ class TestAPodThatSomebodyElseStops:
         assert running.runtime.calls.count("create a") == running.runtime.calls.count("create b") == 1
         assert running.nothing_is_left()
 
+    async def test_it_has_that_result_also_when_its_containers_end_well(self, running: Running) -> None:
+        running.runtime.scripts = {"a": [Script(runs=0.1)]}
+        pod = asyncio.create_task(running.run(plan(ONE)))
+        await until(lambda: running.runtime.running() == {"a"})
+        for sandbox_id, status in running.runtime.sandboxes.items():
+            running.runtime.sandboxes[sandbox_id] = replace(status, ending=True)
+        result = await pod
+        assert (result.phase, result.exit_code, result.reason) == (PodPhase.FAILED, EXIT_STOPPED, "Stopped")
+
     async def test_it_ends_although_a_container_waits_for_its_restart(
         self, running: Running, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -616,7 +626,7 @@ class TestAPodThatSomebodyElseStops:
         await until(lambda: running.runtime.calls.count("start a") == 2 and running.runtime.running() == {"b"})
         running.runtime.stop_by_another_hand()
         result = await asyncio.wait_for(pod, 30)
-        assert (result.phase, result.exit_code, result.reason) == (PodPhase.FAILED, 1, "Stopped")
+        assert (result.phase, result.exit_code, result.reason) == (PodPhase.FAILED, EXIT_STOPPED, "Stopped")
         assert "ended b 143 Error" in running.observer.events
         assert running.observer.events.count("restarting b 0") == 0
         assert running.nothing_is_left()

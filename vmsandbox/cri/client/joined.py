@@ -31,8 +31,14 @@ _MERGED = (
     "ListPodSandboxMetrics",
 )
 
-_ENDING = ("StopContainer", "RemoveContainer", "StopPodSandbox", "RemovePodSandbox")
-"""The calls that succeed for what is gone, and so for the pod of a `run` that has ended meanwhile."""
+_ENDING = {
+    "StopContainer": b"",
+    "RemoveContainer": b"",
+    "StopPodSandbox": b"",
+    "RemovePodSandbox": b"",
+    "EndPod": b"{}",
+}
+"""The calls that succeed for what is gone, and so for the pod of a `run` that has ended meanwhile; their answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class JoinedChannel:
                 return await calls[place](request, timeout=timeout)
             except grpc.aio.AioRpcError as error:
                 if name in _ENDING and error.code() is grpc.StatusCode.UNAVAILABLE and self._members[place].has_ended:
-                    return options["response_deserializer"](b"")
+                    return options["response_deserializer"](_ENDING[name])
                 raise
 
         return call

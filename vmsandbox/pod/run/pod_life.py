@@ -1,12 +1,13 @@
 """The life of a pod whose sandbox runs: init containers in order, then containers together, then sidecars' ends."""
 
 import asyncio
+import contextlib
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from vmsandbox import aio
-from vmsandbox.errors import Cancelled, VmsandboxError
+from vmsandbox.errors import Cancelled, Unavailable, VmsandboxError
 from vmsandbox.model import ContainerStatus
 from vmsandbox.pod.api import Container, EmptyDir, Medium
 from vmsandbox.pod.run.container_life import ContainerLife
@@ -16,6 +17,9 @@ from vmsandbox.process import run
 
 EXIT_DEADLINE = 124
 """Exit code of a pod whose activeDeadlineSeconds have passed, as in timeout(1)."""
+
+EXIT_STOPPED = 143
+"""Exit code of a pod that somebody else has stopped: that of a process that was asked to end (SIGTERM)."""
 
 EXIT_EVICTED = 137
 """Exit code of a pod that used more of a volume than it may: that of a process that was killed."""
@@ -39,6 +43,9 @@ class PodResult:
     """DeadlineExceeded, Evicted, Stopped (by another hand than the runner's), or empty."""
     containers: dict[str, ContainerStatus] = field(default_factory=dict)
     """The last status of every container that was started, by name."""
+
+
+_STOPPED = PodResult(PodPhase.FAILED, EXIT_STOPPED, "Stopped")
 
 
 class PodLife:
@@ -80,18 +87,27 @@ class PodLife:
         try:
             await asyncio.wait({work, overflow, stopped}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
-                return work.result()
+                return await self._unless_stopped(work)
         finally:
             await aio.cancel(work, overflow, stopped)
         if not stopped.cancelled():
             await self._stop(stopped.result())
-            ended = [life for life in self._lives if life.task.done() and not life.task.exception()]
-            return replace(self._result(ended), phase=PodPhase.FAILED, reason="Stopped")
+            return _STOPPED
         if not overflow.cancelled():
             await self._stop(overflow.result())
             return PodResult(PodPhase.FAILED, EXIT_EVICTED, "Evicted")
         await self._stop(f"the pod was active for {limit} s, the limit of activeDeadlineSeconds")
         return PodResult(PodPhase.FAILED, EXIT_DEADLINE, "DeadlineExceeded")
+
+    async def _unless_stopped(self, work: "asyncio.Task[PodResult]") -> PodResult:
+        """The result of containers that have ended; `_STOPPED` if that is because somebody has stopped the pod."""
+        try:
+            result = work.result()
+            with contextlib.suppress(Unavailable):  # The machine has died since, or the daemon is being restarted.
+                await self._context.check_machine()
+        except Cancelled:
+            return _STOPPED
+        return result
 
     async def _run(self) -> PodResult:
         for container in self._spec.init_containers:
