@@ -229,7 +229,6 @@ def test_the_status_of_a_sandbox_comes_back(status, ips):
         state=st.sampled_from(ContainerState),
         exit_code=int32,
         user=st.none() | made_of(ContainerUser, supplemental_groups=tuples(int64)),
-        stop_requested=st.just(False),  # The verbose status alone has it, beside the message.
     )
 )
 def test_the_status_of_a_container_comes_back(status):
