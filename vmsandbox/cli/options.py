@@ -47,6 +47,7 @@ class Global:
         from vmsandbox import log
 
         log.configure(self.log_level or log_level or config.log_level, config.log_format)
+        log.get("vmsandbox.pods").disabled = bool(log_level) and not self.log_level  # That command says it itself.
 
 
 def output_option(command: F) -> F:

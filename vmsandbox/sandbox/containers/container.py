@@ -63,7 +63,8 @@ class Container:
         self.keeper.save()
         try:
             async with self._lock:
-                await self._create()
+                with log.about(self._context.subject(self.record)):
+                    await self._create()
         except BaseException:
             await aio.to_its_end(self.forget())
             raise
@@ -76,7 +77,8 @@ class Container:
             Cancelled: its sandbox is being ended.
             VmsandboxError: it could not be started; it is EXITED then, with the reason.
         """
-        await aio.to_its_end(self._start())
+        with log.about(self._context.subject(self.record)):
+            await aio.to_its_end(self._start())
 
     async def stop(self, timeout: float) -> None:
         """Ask its process to end; after `timeout` seconds (0: at once) kill all of it. Succeeds when it has ended.
@@ -167,7 +169,7 @@ class Container:
             VmsandboxError: as `open_log`.
         """
         if state is ContainerState.RUNNING and self.record.state is ContainerState.CREATED:
-            self.keeper.tell(ContainerEventKind.STARTED, state=state, started_at=time.time_ns())
+            self.keeper.started()
         await self._follow()
 
     async def close(self) -> None:
@@ -211,7 +213,7 @@ class Container:
                 now = time.time_ns()
                 self.keeper.end(exit_code=START_FAILED, reason="StartError", message=str(error), finished_at=now)
                 raise
-            self.keeper.tell(ContainerEventKind.STARTED, state=ContainerState.RUNNING, started_at=time.time_ns())
+            self.keeper.started()
 
     async def _runs(self) -> bool:
         """Return whether the container was started, from the agent's list."""

@@ -1,15 +1,16 @@
 """The context that the containers of one sandbox share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from vmsandbox import log
 from vmsandbox.errors import Cancelled, Unavailable
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.model import ContainerEvent, PodSandboxConfig
 from vmsandbox.sandbox.files import SandboxDirectories, SharedVolumes
 from vmsandbox.sandbox.machines import RunningMachine
 from vmsandbox.sandbox.spec import hostname_of
-from vmsandbox.state import State
+from vmsandbox.state import ContainerRecord, State
 
 
 @dataclass(slots=True)
@@ -38,6 +39,20 @@ class ContainerContext:
     def hostname(self) -> str:
         """The hostname of the pod."""
         return hostname_of(self.config)
+
+    @property
+    def pod(self) -> str:
+        """The pod as log lines name it."""
+        metadata = self.config.metadata
+        return f"pod {metadata.namespace}/{metadata.name} ({self.sandbox_id})"
+
+    def subject(self, container: ContainerRecord | None = None) -> log.Subject:
+        """The pod, or one of its containers, for messages that are about it."""
+        pod = self.config.metadata
+        subject = log.Subject(self.sandbox_id, pod.name, pod.namespace, pod.uid)
+        if container is None:
+            return subject
+        return replace(subject, container_id=container.id, container=container.config.metadata.name)
 
     def require_lasting(self) -> None:
         """Raise Cancelled while the sandbox's containers are asked to end."""

@@ -5,11 +5,15 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from vmsandbox import log
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import ContainerEvent, ContainerEventKind, ContainerState
 from vmsandbox.protocol.messages import Exit
 from vmsandbox.sandbox.containers.context import ContainerContext
 from vmsandbox.state import ContainerRecord
+
+_lives = log.get("vmsandbox.pods")
+"""The journal of the lives of pods and containers."""
 
 EXIT_UNKNOWN = 255
 """Exit code of a container whose machine died, as in containerd for a task whose shim died."""
@@ -80,6 +84,12 @@ class RecordKeeper:
         if not self.ended.is_set():
             self.tell(ContainerEventKind.STOPPED, state=ContainerState.EXITED, **changes)
             self.ended.set()
+            self._log("has ended: exit code %d, %s", self.record.exit_code, self.record.reason)
+
+    def started(self) -> None:
+        """Record that its process runs."""
+        self.tell(ContainerEventKind.STARTED, state=ContainerState.RUNNING, started_at=time.time_ns())
+        self._log("is started")
 
     def delete(self) -> None:
         """Take the record off the disk. Raises ResourceExhausted where it stays."""
@@ -96,6 +106,12 @@ class RecordKeeper:
         self.record = replace(self.record, state=ContainerState.UNKNOWN)
         if not told:
             self._publish(ContainerEventKind.DELETED)
+
+    def _log(self, what: str, *arguments: object) -> None:
+        container, context = self.record, self._context
+        with log.about(context.subject(container)):
+            name = container.config.metadata.name
+            _lives.info(f"container %s (%s) of %s {what}", name, container.id, context.pod, *arguments)
 
     def _publish(self, kind: ContainerEventKind) -> None:
         self._context.publish(ContainerEvent(self.record.id, self.record.sandbox_id, kind, time.time_ns()))

@@ -154,13 +154,14 @@ class Recovery:
             await task
 
     async def _take_back(self, sandbox: Sandbox) -> None:
-        try:
-            async with asyncio.timeout(DEADLINE):
-                await self._as_it_was(sandbox)
-        except TimeoutError:
-            sandbox.fail(DeadlineExceeded(f"it was not taken back within {DEADLINE:g} s").at(_step(sandbox)))
-        except Exception as error:
-            sandbox.fail(explained(error).at(_step(sandbox)))
+        with log.about(sandbox.context.subject()):
+            try:
+                async with asyncio.timeout(DEADLINE):
+                    await self._as_it_was(sandbox)
+            except TimeoutError:
+                sandbox.fail(DeadlineExceeded(f"it was not taken back within {DEADLINE:g} s").at(_step(sandbox)))
+            except Exception as error:
+                sandbox.fail(explained(error).at(_step(sandbox)))
 
     async def _as_it_was(self, sandbox: Sandbox) -> None:
         record = sandbox.record

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from vmsandbox import aio, log
+from vmsandbox.config import MACHINE_HANDLER
 from vmsandbox.errors import Cancelled, Unavailable, VmsandboxError, explained
 from vmsandbox.guest import GuestClient, PortStream
 from vmsandbox.hypervisor import MachineEvent
@@ -31,6 +32,8 @@ from vmsandbox.sandbox.spec import (
 from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
+_lives = log.get("vmsandbox.pods")
+"""The journal of the lives of pods: a line when one is made, ready, ended and removed."""
 
 _END_DEADLINE = 15.0
 """Seconds that killed containers have to end; after them the machine ends, and how they ended stays unknown."""
@@ -130,7 +133,8 @@ class Sandbox:
             self._starting.cancel()
             await asyncio.wait([self._starting])
         if self.record.state is not SandboxState.STARTING:  # Then nothing of it is left.
-            await aio.to_its_end(self._stop())
+            with log.about(self.context.subject()):
+                await aio.to_its_end(self._stop())
 
     async def end(self, timeout: float) -> None:
         """Ask its containers to end, at the same time; kill those that have not after `timeout` seconds; then stop it.
@@ -149,7 +153,8 @@ class Sandbox:
     async def remove(self) -> None:
         """Stop it, and remove its containers and its record."""
         await self.stop()
-        await aio.to_its_end(self._remove())
+        with log.about(self.context.subject()):
+            await aio.to_its_end(self._remove())
 
     async def close(self) -> None:
         """Let go of what this process holds of it; the machine goes on."""
@@ -186,9 +191,11 @@ class Sandbox:
 
     def fail(self, error: BaseException) -> None:
         """Record that the machine is of no use any more; the first reason counts. `stop` gives everything back."""
-        message = explained(error).report()
-        _log.error("sandbox %s: %s", self.record.id, message, exc_info=error.__cause__)
-        was_of_use = self.record.state is not SandboxState.NOTREADY
+        told = explained(error)
+        message, was_of_use = told.report(), self.record.state is not SandboxState.NOTREADY
+        with log.about(self.context.subject()):
+            extra = log.of_error(told)
+            _lives.error("%s has ended: %s", self.context.pod, told, exc_info=error.__cause__, extra=extra)
         if was_of_use:
             self._change(state=SandboxState.NOTREADY, message=message)
         self._end_all(error)
@@ -198,6 +205,21 @@ class Sandbox:
             self._announce(ContainerEventKind.STOPPED)
 
     async def _start(self, plan: MachinePlan) -> None:
+        pod, record = self.context.pod, self.record
+        size, handler = (record.vcpus, record.memory >> 20), record.config.runtime_handler or MACHINE_HANDLER
+        with log.about(self.context.subject()):
+            _lives.info("%s is being made: vCPUs %d, memory %d MiB, handler %s", pod, *size, handler)
+            try:
+                await self._admit_and_boot(plan)
+            except asyncio.CancelledError:
+                _lives.info("%s was given up before it was ready", pod)
+                raise
+            except BaseException as error:
+                _lives.error("%s is not made: %s", pod, error, extra=log.of_error(error))
+                raise
+            _lives.info("%s is ready after %.1f s", pod, (time.time_ns() - self.record.created_at) / 1e9)
+
+    async def _admit_and_boot(self, plan: MachinePlan) -> None:
         try:
             await self._admission.admit(self.record.id, self.record.memory)
             async with self._admission.booting():
@@ -235,7 +257,7 @@ class Sandbox:
         except VmsandboxError as error:
             if not machine.died_early or machine.left_something:
                 raise
-            _log.warning("sandbox %s is booted once more: %s", self.record.id, error.report())
+            _log.warning("sandbox %s is booted once more: %s", self.record.id, error, extra=log.of_error(error))
         machine = self.new_machine()
         self._change(boots=self.record.boots + 1)
         return machine, await machine.boot(plan)
@@ -250,6 +272,7 @@ class Sandbox:
             await give_back(self._host, self.record.id)
             self._admission.release(self.record.id)
             if was_ready:
+                _lives.info("%s has ended: it was stopped", self.context.pod)
                 self._announce(ContainerEventKind.STOPPED)
 
     async def _remove(self) -> None:
@@ -259,6 +282,7 @@ class Sandbox:
             self._host.state.delete(SandboxRecord, self.record.id)
             if not self._removed:
                 self._removed = True
+                _lives.info("%s is removed", self.context.pod)
                 self._announce(ContainerEventKind.DELETED)
 
     def _end_all(self, error: BaseException) -> None:

@@ -8,6 +8,7 @@ from vmsandbox.sandbox.machines import Host, give_back
 from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
+_lives = log.get("vmsandbox.pods")
 
 _LIVE = (ContainerState.CREATED, ContainerState.RUNNING)
 
@@ -25,7 +26,7 @@ async def take_back(sandbox: Sandbox) -> None:
     await running.synced.take_back(mount for config in live for mount in config.mounts)
     await aio.together(*(client.delete_container(stranger) for stranger in states))
     await sandbox.context.running().blocks.drop_strangers()
-    _log.info("sandbox %s is taken back, with %d containers", sandbox.record.id, len(sandbox.containers))
+    _lives.info("%s is taken back; its containers: %d", sandbox.context.pod, len(sandbox.containers))
 
 
 async def remember(sandbox: Sandbox) -> None:

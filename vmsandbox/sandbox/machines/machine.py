@@ -285,7 +285,7 @@ class Machine:
             await give_back(self._host, self._id)
         except VmsandboxError as error:
             self.left_something = True
-            _log.error("%s", error.report())
+            _log.error("%s", error, extra=log.of_error(error))
 
     def _add_console(self, error: VmsandboxError) -> None:
         if lines := self._console.last_lines(_CONSOLE_LINES):

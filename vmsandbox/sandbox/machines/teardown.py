@@ -40,7 +40,8 @@ async def give_back(host: Host, sandbox_id: str) -> None:
     if not failures and (failure := await _failure_of("giving its users back", release_users)) is not None:
         failures.append(failure)
     for failure in failures[1:]:
-        _log.error("giving back the resources of sandbox %s: %s", sandbox_id, failure.report())
+        extra = log.of_error(failure)
+        _log.error("giving back the resources of sandbox %s: %s", sandbox_id, failure, extra=extra)
     if failures:
         raise failures[0].at(f"giving back the resources of sandbox {sandbox_id}")
 
