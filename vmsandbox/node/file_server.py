@@ -24,8 +24,8 @@ PLACES = (
     Path("/usr/libexec/virtiofsd"),
     Path("/usr/lib/qemu/virtiofsd"),
 )
-"""Where one is looked for, the best first: an installation has its own where Debian has not,
-`make setup` and Debian 13 have the one in Rust, Debian 12 QEMU's."""
+"""The paths of virtiofsd, the best first. The first three are written in Rust: that of an installation (if Debian has
+none), that of `make setup`, and Debian 13's. The last one is QEMU's."""
 
 OLDEST = (1, 13)
 """The oldest version of the virtiofsd in Rust that has all `OPTIONS`."""
