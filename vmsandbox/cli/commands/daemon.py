@@ -45,7 +45,7 @@ def ask_if_served(options: Global, work: Callable[[CriClient | None], Awaitable[
 async def find_container(client: CriClient, name: str) -> ContainerStatus:
     """The container of an id, the beginning of one, `CONTAINER`, `POD/CONTAINER`, or a pod that has only one.
 
-    A name that several have means the one that runs.
+    A name that several have means the one that runs; of several attempts at one container it means the last.
 
     Raises:
         NotFound: nothing is called so.
@@ -55,7 +55,12 @@ async def find_container(client: CriClient, name: str) -> ContainerStatus:
     containers = await client.list_containers()
     named = [one for one in containers if name in _names(one, pods.get(one.sandbox_id, "")) or one.id.startswith(name)]
     running = [one for one in named if one.state is ContainerState.RUNNING]
-    return _only(running or named, name, "container", [f"{short(one.id)} {one.config.metadata.name}" for one in named])
+    return _only(
+        running or _last_attempts(named, name),
+        name,
+        "container",
+        [f"{short(one.id)} {one.config.metadata.name}" for one in named],
+    )
 
 
 async def find_pod(client: CriClient, name: str) -> SandboxStatus:
@@ -67,6 +72,14 @@ async def find_pod(client: CriClient, name: str) -> SandboxStatus:
     named = [pod for pod in await client.list_pod_sandboxes() if pod.id.startswith(name) or name in _pod_names(pod)]
     ready = [pod for pod in named if pod.state is SandboxState.READY]
     return _only(ready or named, name, "pod", [f"{short(pod.id)} {pod.config.metadata.name}" for pod in named])
+
+
+def _last_attempts(named: list[ContainerStatus], name: str) -> list[ContainerStatus]:
+    """Leave out attempts at a container that were followed by others, unless the name is the id of one."""
+    last: dict[tuple[str, str], ContainerStatus] = {}
+    for one in sorted(named, key=lambda one: one.config.metadata.attempt):
+        last[one.sandbox_id, one.config.metadata.name] = one
+    return [one for one in named if one.id.startswith(name)] or list(last.values())
 
 
 def _names(container: ContainerStatus, pod: str) -> tuple[str, ...]:

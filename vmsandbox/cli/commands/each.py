@@ -25,16 +25,24 @@ class Outcome(Generic[T]):
 
 
 async def for_each(
-    names: Iterable[str], act: Callable[[str], Awaitable[T]], *, ignore_missing: bool = False
+    names: Iterable[str], act: Callable[[str], Awaitable[T]], *, ignore_missing: bool = False, at_once: bool = True
 ) -> Outcome[T]:
-    """Act on all names at the same time; print each failure.
+    """Act on all names; print each failure.
 
     Args:
         names: as they were written; one that is there twice counts once.
         act: raises the VmsandboxError that is reported.
         ignore_missing: take a name that nothing has for a success, without a result.
+        at_once: at the same time; else one after the other.
     """
-    answers = await asyncio.gather(*map(act, dict.fromkeys(names)), return_exceptions=True)
+    different = dict.fromkeys(names)
+    turns = asyncio.Semaphore(len(different) or 1 if at_once else 1)
+
+    async def in_turn(name: str) -> T:
+        async with turns:
+            return await act(name)
+
+    answers = await asyncio.gather(*map(in_turn, different), return_exceptions=True)
     results: list[T] = []
     failed = False
     for answer in answers:
