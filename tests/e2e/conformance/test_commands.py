@@ -45,6 +45,26 @@ def test_pods_and_containers_are_listed_for_people_and_programs(vmsandbox: Run, 
     listed = json.loads(vmsandbox("ps", "--output", "json").stdout)
     assert waiting.id in [container["id"] for container in listed]
     assert BUSYBOX.rpartition(":")[0] in vmsandbox("images").stdout
+    (shown,) = [one for one in json.loads(vmsandbox("pods", "-o", "json").stdout) if one["id"] == pod.id]
+    assert shown["state"] == "READY"
+    assert shown["addresses"]
+
+
+def test_version_and_info_tell_what_runs_machines(vmsandbox: Run, waiting: Container) -> None:
+    versions = json.loads(vmsandbox("version", "-o", "json").stdout)
+    assert all(versions.values()), versions
+    daemon = json.loads(vmsandbox("info", "-o", "json").stdout)["daemon"]
+    assert daemon["accelerators"][""] in ("kvm", "tcg")
+    assert daemon["containers"]["RUNNING"] >= 1
+
+
+def test_a_signal_reaches_a_containers_first_process_without_a_program_in_its_image(vmsandbox: Run, pod: Pod) -> None:
+    container = pod.start("sh", "-c", "trap 'echo told; exit 7' HUP; echo ready; while true; do sleep 0.1; done")
+    eventually(lambda: "ready" in vmsandbox("logs", container.id).stdout)
+    assert vmsandbox("kill", "-s", "HUP", container.id).returncode == 0
+    assert eventually(lambda: vmsandbox("logs", container.id).stdout == "ready\ntold\n")
+    (ended,) = json.loads(vmsandbox("inspect", container.id).stdout)
+    assert (ended["status"]["state"], ended["status"]["exitCode"]) == ("EXITED", 7)
 
 
 def test_inspect_finds_pods_containers_and_images(vmsandbox: Run, pod: Pod, waiting: Container) -> None:
@@ -99,6 +119,7 @@ def test_logs_follow_a_container_to_its_end(daemon: Serving, vmsandbox: Run, pod
         assert following.stdout.read().splitlines() == ["line 1", "line 2", "line 3"]
         assert following.stderr.read() == "error\n"
     assert vmsandbox("logs", "--tail", "1", container.id).stderr == "error\n"
+    assert vmsandbox("logs", "--since", "1h", container.id).stdout.count("line") == 3
 
 
 def test_two_attach_and_both_see_the_output(daemon: Serving, pod: Pod) -> None:

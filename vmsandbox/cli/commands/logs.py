@@ -30,7 +30,7 @@ def moment(text: str) -> str:
     """Read a time or a duration until now: 2026-11-28T16:00:00Z, 10m, 1h30m. Raises click.BadParameter.
 
     Returns:
-        RFC 3339 in UTC, with nanoseconds, as the log has it.
+        The time in the form of the log: RFC 3339, in UTC, with nanoseconds.
     """
     if _DURATION.fullmatch(text):
         seconds = sum(float(part[:-1]) * _UNITS[part[-1]] for part in re.findall(r"[\d.]+[dhms]", text))
@@ -92,7 +92,8 @@ def logs(
             chosen = {target.container.id: target for target in older.results}
             failed = failed or older.failed
         with LogOutput([target.name for target in chosen.values()], timestamps=timestamps) as output:
-            show = functools.partial(_show, client, choice=Choice(since or "", tail), output=output, following=following)
+            choice = Choice(since or "", tail)
+            show = functools.partial(_show, client, choice=choice, output=output, following=following)
             shown = await for_each(chosen, lambda container_id: show(chosen[container_id]), at_once=following)
         return Outcome([], failed=failed or shown.failed)
 
