@@ -5,9 +5,12 @@ The colours of a text (SGR, ECMA-48 8.3.117) are harmless, and may pass where a 
 
 import codecs
 import re
+from collections.abc import Iterator
 
+RESET = "\x1b[0m"
+_RESETS = ("\x1b[m", RESET)
 _SGR = re.compile(r"\x1b\[[0-9;:]{0,32}m")
-_SGR_BEGUN = re.compile(r"\x1b(?:\[[0-9;:]{0,32})?\Z")
+_BEGUN = re.compile(r"(?:\x1b(?:\[[0-9;:]{0,32})?|\r)\Z")
 
 _SHOWN = {
     **{code: f"^{chr(code ^ 0x40)}" for code in (*range(0x20), 0x7F)},
@@ -28,27 +31,41 @@ class Filter:
     """Makes a stream of bytes fit for a terminal, piece by piece: UTF-8, its controls shown, colours passed.
 
     Bytes that are not UTF-8 are shown as U+FFFD. A character or a colour that is cut by the end of a piece waits for
-    the next. A carriage return passes: progress bars have it, and it stays on its line.
+    the next.
     """
 
-    def __init__(self) -> None:
-        """For one stream, from its beginning."""
+    def __init__(self, *, colours: bool, returns: bool) -> None:
+        """For one stream, from its beginning.
+
+        Args:
+            colours: whether colours pass; else they are left out. One that is in force at the end is ended there.
+            returns: whether carriage returns pass, which progress bars have: where no prefix can be overwritten.
+        """
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._colours = colours
+        self._table = _TEXT | {ord("\r"): "\r"} if returns else _TEXT
         self._begun = ""
+        self._coloured = False
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
-        """Return the text of the next piece for the terminal; `final` says that nothing follows."""
+        """Return the text of the next piece for the terminal; `final` says that a line or the stream ends with it."""
         text = self._begun + self._decoder.decode(data, final)
-        cut = None if final else _SGR_BEGUN.search(text)
+        if final:
+            text = text.removesuffix("\r")  # what a terminal of the container's ends its lines with
+        cut = None if final else _BEGUN.search(text)
         self._begun = text[cut.start() :] if cut else ""
-        return "".join(self._pieces(text[: cut.start()] if cut else text))
+        shown = "".join(self._pieces(text[: cut.start()] if cut else text))
+        if final and self._coloured:
+            self._coloured = False
+            shown += RESET
+        return shown
 
-    def _pieces(self, text: str) -> list[str]:
-        pieces, begin = [], 0
+    def _pieces(self, text: str) -> Iterator[str]:
+        begin = 0
         for colour in _SGR.finditer(text):
-            pieces += [text[begin : colour.start()].translate(_STREAM), colour[0]]
+            yield text[begin : colour.start()].translate(self._table)
+            if self._colours:
+                yield colour[0]
+                self._coloured = colour[0] not in _RESETS
             begin = colour.end()
-        return [*pieces, text[begin:].translate(_STREAM)]
-
-
-_STREAM = _TEXT | {ord("\r"): "\r"}
+        yield text[begin:].translate(self._table)

@@ -11,6 +11,7 @@ from typing import BinaryIO, Self
 from typing_extensions import override
 
 from vmsandbox.cli import terminal
+from vmsandbox.cli.control import Filter
 from vmsandbox.images import PullProgress
 from vmsandbox.model import ContainerStatus, Image, SandboxStatus
 from vmsandbox.pod.run import OutputLine, PodObserver
@@ -23,12 +24,15 @@ _COLOURS = (36, 35, 32, 33, 34, 96, 95, 92, 93, 94)
 class LineWriter:
     """Lines of several containers on one file, each with a prefix; a line that comes in parts is put together again.
 
-    A line that is not complete yet is ended early where that of another stream comes.
+    A line that is not complete yet is ended early where that of another stream comes. Where the file is a terminal,
+    control characters are shown and not obeyed, and colours of a container end with its line.
     """
 
-    def __init__(self, target: BinaryIO) -> None:
-        """Write to `target`, which stays the caller's."""
+    def __init__(self, target: BinaryIO, output: terminal.Output | None = None) -> None:
+        """Write to `target`, which stays the caller's and is `output`; None: the bytes as they are."""
         self._target = target
+        self._output = output if output is not None and output.is_terminal else None
+        self._filters: dict[tuple[str, Stream], Filter] = {}
         self._turn = asyncio.Lock()
         self._unfinished: tuple[str, Stream | None] | None = None
         """Container and stream of the line that the file ends in; without a stream, nothing continues it."""
@@ -40,6 +44,7 @@ class LineWriter:
 
     def ended(self, container: str) -> None:
         """Begin a new line for what this container prints from now on: it has ended, and may be started again."""
+        self._filters = {source: kept for source, kept in self._filters.items() if source[0] != container}
         if self._unfinished is not None and self._unfinished[0] == container:
             self._unfinished = (container, None)
 
@@ -53,8 +58,15 @@ class LineWriter:
             here = (line.container, line.stream)
             if self._unfinished != here:
                 yield (b"" if self._unfinished is None else b"\n") + prefix
-            yield line.text + (b"\n" if line.complete else b"")
+            yield self._shown(line) + (b"\n" if line.complete else b"")
             self._unfinished = None if line.complete else here
+
+    def _shown(self, line: OutputLine) -> bytes:
+        if self._output is None:
+            return line.text
+        new = Filter(colours=self._output.draws, returns=False)
+        shown = self._filters.setdefault((line.container, line.stream), new).feed(line.text, final=line.complete)
+        return shown.encode(errors="replace")
 
     def _write(self, data: bytes) -> None:
         self._target.write(data)
@@ -79,7 +91,11 @@ class PodView(PodObserver):
 
     def __enter__(self) -> Self:
         """The view."""
-        self._writers = {Stream.STDOUT: LineWriter(sys.stdout.buffer), Stream.STDERR: LineWriter(sys.stderr.buffer)}
+        out, err = (None, None) if self.bare else (terminal.OUT, terminal.ERR)
+        self._writers = {
+            Stream.STDOUT: LineWriter(sys.stdout.buffer, out),
+            Stream.STDERR: LineWriter(sys.stderr.buffer, err),
+        }
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -156,7 +172,8 @@ class PodView(PodObserver):
     @override
     async def output(self, lines: Sequence[OutputLine]) -> None:
         """The lines, as soon as whoever reads ours takes them."""
-        await self._writers[lines[0].stream].write(self._prefix(lines[0].container), lines)
+        output = terminal.ERR if lines[0].stream is Stream.STDERR else terminal.OUT
+        await self._writers[lines[0].stream].write(self._prefix(lines[0].container, output), lines)
 
     def _end_step(self) -> None:
         self._step.close()
@@ -169,9 +186,9 @@ class PodView(PodObserver):
     def _lines(self) -> Iterator[str]:
         return (f"{part} {seconds:.2f} s" for part, seconds in self._parts.items())
 
-    def _prefix(self, name: str) -> bytes:
+    def _prefix(self, name: str, output: terminal.Output) -> bytes:
         if self.bare:
             return b""
         padded = f"{name.ljust(max(map(len, self.names)))} |"
         colour = _COLOURS[self.names.index(name) % len(_COLOURS)]
-        return f"{terminal.OUT.styled(padded, str(colour))} ".encode()
+        return f"{output.styled(padded, str(colour))} ".encode()

@@ -2,6 +2,7 @@
 
 import io
 
+from vmsandbox.cli import terminal
 from vmsandbox.cli.commands.pod_view import LineWriter
 from vmsandbox.pod.run.observer import OutputLine
 from vmsandbox.protocol.messages import Stream
@@ -49,3 +50,32 @@ async def test_the_last_line_is_ended() -> None:
     await writer.write(b"a | ", [part("a", b"no end")])
     writer.close()
     assert target.getvalue() == b"a | no end\n"
+
+
+class Screen(terminal.Output):
+    is_terminal = True
+    draws = True
+
+
+async def shown_on(screen: terminal.Output, *lines: OutputLine) -> bytes:
+    target = io.BytesIO()
+    writer = LineWriter(target, screen)
+    await writer.write(b"a | ", lines)
+    return target.getvalue()
+
+
+async def test_a_terminal_is_not_asked_where_its_cursor_is() -> None:
+    assert await shown_on(Screen("stdout"), line("a", b"\x1b[6n")) == b"a | ^[[6n\n"
+
+
+async def test_a_containers_colours_end_with_its_line() -> None:
+    shown = await shown_on(Screen("stdout"), line("a", b"\x1b[31mred"), line("a", b"plain"))
+    assert shown == b"a | \x1b[31mred\x1b[0m\na | plain\n"
+
+
+async def test_a_line_cannot_overwrite_its_prefix() -> None:
+    assert await shown_on(Screen("stdout"), line("a", b"x\rb | y\r")) == b"a | x^Mb | y\n"
+
+
+async def test_what_is_not_a_terminal_gets_the_bytes() -> None:
+    assert await shown_on(terminal.Output("stdout"), line("a", b"\x1b[6n\xff")) == b"a | \x1b[6n\xff\n"
