@@ -24,7 +24,7 @@ class _Descriptor(io.FileIO):
         super().__init__(number, "w", closefd=False)
         self.name = f"<{title}>"
         self.lost = False
-        """Whether something could not be written, and nobody was told."""
+        """Whether something could not be written."""
         self._title, self._important = title, important
 
     @override
@@ -88,7 +88,7 @@ def leave(status: int) -> NoReturn:
 
 
 def _flush() -> bool:
-    lost = False
+    lost, told = False, _lost(sys.stdout)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -96,6 +96,10 @@ def _flush() -> bool:
             lost = True
         except FailedPrecondition as error:
             lost = True
-            sys.stderr.write(f"error: {error}\n")
-    descriptor = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
-    return lost or getattr(descriptor, "lost", False)
+            if not told:
+                sys.stderr.write(f"error: {error}\n")
+    return lost or _lost(sys.stderr)
+
+
+def _lost(stream: TextIO) -> bool:
+    return bool(getattr(getattr(getattr(stream, "buffer", None), "raw", None), "lost", False))

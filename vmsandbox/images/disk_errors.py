@@ -1,8 +1,10 @@
 """Translate errors of the image store's file system into our errors."""
 
 import errno
+import os
 
-from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
+from vmsandbox.errors import Internal, PermissionDenied, ResourceExhausted, VmsandboxError
+from vmsandbox.fs.opening import reason
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """The messages of a full disk."""
@@ -13,4 +15,8 @@ def error_of_disk(error: OSError) -> VmsandboxError:
     """Return the error for what the store's file system answered."""
     if error.errno in FULL:
         return ResourceExhausted("the disk is full", hint=NO_SPACE_HINT)
-    return Internal(f"the image store cannot be used: {error}")
+    what = f"{error.filename}: " if error.filename else ""
+    message = f"the image store cannot be used: {what}{reason(error)}"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return PermissionDenied(message, hint="run it as root" if os.geteuid() else "")
+    return Internal(message)

@@ -10,6 +10,7 @@ from vmsandbox.cli import execution, terminal
 from vmsandbox.errors import InvalidArgument, Unavailable, VmsandboxError
 from vmsandbox.fs import USUAL
 from vmsandbox.fs.durable import sync_directory, sync_file
+from vmsandbox.fs.opening import reason
 from vmsandbox.guestimage import (
     DEFAULT_DIRECTORY,
     BuiltImage,
@@ -44,7 +45,7 @@ def export_guest(file: Path, directory: Path) -> None:
     except VmsandboxError as error:
         execution.fail(error, execution.FAILED)
     except OSError as error:
-        execution.fail(Unavailable(f"cannot write the guest image to {file}: {error}"), execution.FAILED)
+        execution.fail(Unavailable(f"cannot write the guest image to {file}: {reason(error)}"), execution.FAILED)
     _describe(image)
 
 
@@ -77,7 +78,8 @@ def import_guest(file: IO[bytes], directory: Path) -> None:
         execution.fail(error, execution.FAILED)
     except OSError as error:
         execution.fail(
-            Unavailable(f"cannot take the guest image from {file.name} into {directory}: {error}"), execution.FAILED
+            Unavailable(f"cannot take the guest image from {file.name} into {directory}: {reason(error)}"),
+            execution.FAILED,
         )
     _describe(image)
     terminal.result(str(image.directory))
