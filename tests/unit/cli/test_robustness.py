@@ -17,7 +17,7 @@ from vmsandbox.cli.table import TABLE
 NOBODY = 65534
 LEAVES = [words for words in TABLE if not isinstance(command_of(words), click.Group)]
 STATUSES = (0, 1, 2, 125)
-"""Those of docs/using.md and of `vmsandbox.cli.execution`, where nothing interrupts."""
+"""The exit statuses of `vmsandbox.cli.execution`, without those of interrupts."""
 
 MAIN = "import sys; sys.argv[0] = 'vmsandbox'; from vmsandbox.__main__ import main; main()"
 

@@ -1,4 +1,4 @@
-"""What a person's terminal gets: no control character of a guest's, and none of ours where it is not wanted."""
+"""The terminal of a person: no control character of a guest's, and none of ours where it is not wanted."""
 
 import io
 
@@ -49,7 +49,7 @@ def test_evidence_keeps_its_lines(screen):
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_no_sequence_of_ours_goes_to_who_does_not_want_them(screen, monkeypatch, name, value):
+def test_a_terminal_that_is_dumb_or_without_colours_gets_no_sequence(screen, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     terminal.table(("NAME",), [("web",)])
     terminal.error("no")
