@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+from vmsandbox.cli import terminal
 from vmsandbox.cli.control import Filter
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.streams import LogEntry
@@ -47,8 +48,10 @@ class LogOutput:
             self._begun[name, entry.stream] = line
 
     def _print(self, name: str, stream: Stream, line: bytes) -> None:
-        file = sys.stderr if stream is Stream.STDERR else sys.stdout
-        shown = Filter().feed(line, final=True).encode() if file.isatty() else line
+        output = terminal.ERR if stream is Stream.STDERR else terminal.OUT
+        shown = line
+        if output.is_terminal:
+            shown = Filter(colours=output.draws, returns=False).feed(line, final=True).encode()
         _write(stream, f"{name:{self._width}} | ".encode() + shown + b"\n")
 
 
