@@ -1,6 +1,6 @@
 # On a fresh Debian 12 machine, as root, with git and make: `make demo`. Everything else is installed by setup.
 
-.PHONY: setup demo test unit lint install uninstall clean
+.PHONY: setup demo test unit lint install uninstall deb clean
 
 export PREFIX SYSCONFDIR DESTDIR
 
@@ -34,6 +34,14 @@ install: setup
 
 uninstall:
 	@packaging/install.sh uninstall
+
+# A package for the release of Debian that this is run on, into dist/; CONTRIBUTING.md, "Packages".
+deb:
+	@EVERY_HELPER=1 setup/setup.sh
+	@apt-get satisfy -qq --yes --no-install-recommends \
+	    "dpkg-dev, fakeroot, lintian, $$(sed -n 's/^Build-Depends: //p' packaging/debian/control)"
+	@.venv/bin/python packaging/deb.py dist
+	@lintian --allow-root --fail-on error dist/*.changes
 
 # What setup put into the checkout. The caches under /var/cache/vmsandbox stay: they are keyed by their inputs.
 clean:
