@@ -6,6 +6,7 @@ The machines are a libvirtd's, which outlives the daemon.
 import os
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,20 @@ def test_a_pod_is_as_it_was_after_the_daemon_was_killed(node: Node, pod: Pod) ->
     assert container.output("echo", "still here") == "still here\n"
     container.remove()
     assert Pod(node.cri, pod.id, pod.config).run("echo", "new").stdout == "new\n"
+
+
+def test_a_copy_of_the_state_database_that_is_put_back_has_its_pods(node: Node, pod: Pod, tmp_path: Path) -> None:
+    """Test the steps that docs/operating.md names."""
+    container = pod.start()
+    subprocess.run(["sqlite3", node.database, f".backup {tmp_path}/copy.db"], check=True)
+    node.end(signal.SIGTERM)
+    for name in ("state.db", "state.db-wal", "state.db-shm"):
+        node.database.with_name(name).unlink(missing_ok=True)
+    subprocess.run(["install", "-m", "600", tmp_path / "copy.db", node.database], check=True)
+    node.start()
+    container = again(node, container)
+    assert container.output("echo", "still here") == "still here\n"
+    container.remove()
 
 
 def test_a_configmap_that_changed_while_there_was_no_daemon_is_the_new_one_and_changes_on(
