@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 from vmsandbox import log
+from vmsandbox.config import LimitsConfig
 from vmsandbox.errors import InvalidArgument, NotFound, Unavailable, VmsandboxError
 from vmsandbox.guest import PortStream
 from vmsandbox.images import ImageStore
@@ -56,9 +57,9 @@ class RuntimeService:
     def __init__(self, host: Host) -> None:
         """Know no sandbox; `recover` reads those of the state database, and `running` opens it for work."""
         self._host = host
-        admission = Admission.within(host.limits)
-        self._sandboxes = Sandboxes(host, admission)
-        self._recovery = Recovery(host, admission, self._sandboxes)
+        self._admission = Admission.within(host.limits)
+        self._sandboxes = Sandboxes(host, self._admission)
+        self._recovery = Recovery(host, self._admission, self._sandboxes)
 
     @property
     def images(self) -> ImageStore:
@@ -73,6 +74,10 @@ class RuntimeService:
         """
         async with self._sandboxes.watched(self._host.hypervisor), self._recovery.running():
             yield self
+
+    def limit(self, limits: LimitsConfig) -> None:
+        """Keep to other limits of all machines together from now on."""
+        self._admission.limit(limits)
 
     async def run_pod_sandbox(self, config: PodSandboxConfig) -> str:
         """Make a sandbox and boot its machine; return its id when it is READY (CRI RunPodSandbox).
@@ -138,6 +143,11 @@ class RuntimeService:
     def list_pod_sandboxes(self) -> tuple[SandboxStatus, ...]:
         """All sandboxes, also those that are STARTING."""
         return tuple(sandbox.status for sandbox in self._sandboxes.values())
+
+    @property
+    def machines_running(self) -> int:
+        """The number of sandboxes that are READY: their machines run."""
+        return sum(sandbox.record.state is SandboxState.READY for sandbox in self._sandboxes.values())
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
         """Make a container, and return its id; see `Sandbox.create_container`. Raises NotFound."""

@@ -1,7 +1,7 @@
 """The configuration: /etc/vmsandbox/config.yaml. `examples/config.yaml` shows every setting with its default."""
 
-from vmsandbox.config.changes import Change, changes
 from vmsandbox.config.declaring import Effect
+from vmsandbox.config.differences import Change, changes, reloaded
 from vmsandbox.config.loading import DEFAULT_FILE, ConfigFile, checked, in_order, load, parse, read_file
 from vmsandbox.config.rendering import as_document, as_yaml
 from vmsandbox.config.settings import (
@@ -54,4 +54,5 @@ __all__ = [
     "load",
     "parse",
     "read_file",
+    "reloaded",
 ]

@@ -12,7 +12,6 @@ from pathlib import Path
 import grpc.aio
 from cri_api.v1 import api_pb2_grpc
 
-from vmsandbox import log
 from vmsandbox.cri import CHANNEL_OPTIONS
 from vmsandbox.cri.guard import Guard
 from vmsandbox.cri.servicer import AdditionsServicer, ImageServicer, NodeInfo, RuntimeServicer, StreamingUrls
@@ -22,8 +21,6 @@ from vmsandbox.fs.locks import try_locked
 from vmsandbox.service import RuntimeService
 
 __all__ = ["NodeInfo", "StreamingUrls", "serving"]
-
-_log = log.get(__name__)
 
 _LONGEST_PATH = 107
 """Bytes of a Unix socket's address at most (unix(7), sun_path), without the final NUL."""
@@ -80,7 +77,6 @@ async def serving(
             os.chown(bound, -1, group)
             bound.chmod(mode)
             bound.rename(path)
-            _log.info("serving the CRI on unix://%s", path)
             yield
         finally:
             _remove(path)

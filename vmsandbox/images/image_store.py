@@ -86,6 +86,16 @@ class ImageStore:
             await store._transaction.tidy()
         return store
 
+    def configure(self, settings: ImagesConfig) -> None:
+        """Use other settings from the next pull on; those of the directory and of the user need another store.
+
+        Raises:
+            InvalidArgument: a pinned image's name is not valid; nothing has changed then.
+        """
+        layout = replace(self._layout, settings=settings)
+        self._catalogue = Catalogue(layout)
+        self._layout, self._transaction = layout, StoreTransaction(layout)
+
     @property
     def directory(self) -> Path:
         """Where the store is."""

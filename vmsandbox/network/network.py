@@ -39,12 +39,16 @@ class Network:
             tap_in_pod: make a pod's tap in its namespace, where QEMU is started; else in the host's, and `connect_tap`
                 moves it.
         """
-        self._settings = settings
+        self.configure(settings)
         self._directory = directory
         self._tap_in_pod = tap_in_pod
-        self._cni = Cni(settings.plugin_directories, settings.plugin_timeout)
         self._attachments = AttachmentStore(directory / "attachments")
         self._reading = asyncio.Semaphore(_READ_AT_ONCE)
+
+    def configure(self, settings: NetworkConfig) -> None:
+        """Use other settings from now on. A pod that is attached keeps its network, which is recorded."""
+        self._settings = settings
+        self._cni = Cni(settings.plugin_directories, settings.plugin_timeout)
 
     async def set_up(self, pod: PodIdentity, port_mappings: Sequence[PortMapping] = ()) -> PodNetwork:
         """Make the pod's namespace, attach it to the host's CNI network and make its tap; settings say where.

@@ -53,7 +53,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
             transports=transports,
             images=await open_images(config),
             guest_image=image,
-            profiles=await _profiles(config, prober, hypervisor),
+            profiles=await profiles_of(config, prober, hypervisor),
             runtime_directory=instance.runtime,
             persistent_directory=instance.persistent,
             users=users,
@@ -89,7 +89,8 @@ def open_network(config: Config, *, tap_in_pod: bool = False) -> Network:
     return Network(config.network, config.state_directory / "network", tap_in_pod=tap_in_pod)
 
 
-async def _profiles(config: Config, prober: Prober, hypervisor: Hypervisor) -> dict[str, MachineProfile]:
+async def profiles_of(config: Config, prober: Prober, hypervisor: Hypervisor) -> dict[str, MachineProfile]:
+    """The profiles by handler. Raises FailedPrecondition where an accelerator that is asked for does not work."""
     machines = {handler: config.machine_of(handler) for handler in config.machine_handlers}
     return {handler: await _profile(machine, prober, hypervisor) for handler, machine in machines.items()}
 

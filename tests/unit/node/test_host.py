@@ -3,7 +3,7 @@
 from tests.fakes.hypervisor import FakeHypervisor
 from vmsandbox import config
 from vmsandbox.hypervisor.base import Accelerator
-from vmsandbox.node.host import _profiles
+from vmsandbox.node.host import profiles_of
 
 TEXT = """
 machine: {kernel_parameters: loglevel=7}
@@ -21,7 +21,7 @@ class Choosing:
 async def test_a_profile_says_mitigations_rates_and_how_many_vcpus_there_can_be() -> None:
     hypervisor = FakeHypervisor()
     hypervisor.most[Accelerator.TCG] = 1
-    profiles = await _profiles(config.parse(TEXT, "c.yaml"), Choosing(), hypervisor)  # type: ignore[arg-type]
+    profiles = await profiles_of(config.parse(TEXT, "c.yaml"), Choosing(), hypervisor)  # type: ignore[arg-type]
     assert profiles[""] == profiles["vmsandbox"]
     parameters = {name: profile.kernel_parameters for name, profile in profiles.items()}
     assert (parameters[""], parameters["fast"], parameters["slow"]) == (

@@ -2,23 +2,29 @@
 
 import asyncio
 import contextlib
-import grp
 import os
-import socket
+import time
 from dataclasses import asdict
 
 import click
 
+from vmsandbox import log
 from vmsandbox.cli import execution
-from vmsandbox.cli.options import Global
-from vmsandbox.config import Config
+from vmsandbox.cli.commands.reloading import Reloading
+from vmsandbox.cli.commands.service_manager import notify
+from vmsandbox.cli.options import Global, duration
+from vmsandbox.config import ConfigFile
 from vmsandbox.cri.delegation import delegating
 from vmsandbox.cri.server import NodeInfo, serving
-from vmsandbox.errors import FailedPrecondition
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import claim_daemon
+from vmsandbox.node.settings import check_host, group_number
+from vmsandbox.node.summary import summary
 from vmsandbox.service import RuntimeService
 from vmsandbox.streaming.server import StreamingServer
+from vmsandbox.version import VERSION
+
+_log = log.get("vmsandbox.daemon")
 
 
 @click.command()
@@ -26,12 +32,16 @@ from vmsandbox.streaming.server import StreamingServer
 def serve(options: Global) -> None:
     """Serve the CRI on a Unix socket, until SIGTERM or Ctrl-C.
 
-    Machines go on running when it ends, however it ends; the next `serve` takes them back.
+    Machines go on running when it ends, however it ends; the next `serve` takes them back. SIGHUP has it read its
+    configuration again.
     """
-    execution.run(_serve(options.config()))
+    execution.run(_serve(options, options.config_with_file()))
 
 
-async def _serve(config: Config) -> None:
+async def _serve(options: Global, file: ConfigFile) -> None:
+    config, begin = file.config, time.monotonic()
+    if os.geteuid() == 0:  # Else `open_host` says what is missing first of all.
+        await check_host(file)
     async with contextlib.AsyncExitStack() as stack:
         instance = stack.enter_context(claim_daemon(config.run_directory, config.state_directory))
         host = await stack.enter_async_context(open_host(config, instance, config.libvirt))
@@ -46,11 +56,17 @@ async def _serve(config: Config) -> None:
         )
         streaming = await stack.enter_async_context(StreamingServer(service, config.streaming).running())
         delegation = await stack.enter_async_context(delegating(config.delegate, service))
-        cri = serving(service, config.socket, node, streaming, delegation, group=_group(config.socket_group))
+        cri = serving(service, config.socket, node, streaming, delegation, group=group_number(config.socket_group))
         await stack.enter_async_context(cri)
+        reload = Reloading(options.config_file, config, host, service, streaming, node, options.configure_log)
+        await stack.enter_async_context(reload.on_signal())
+        known = f"pods of an earlier daemon: {len(service.list_pod_sandboxes())}"
+        _log.info("vmsandbox %s serves unix://%s: %s; %s", VERSION, config.socket, await summary(config, host), known)
         notify("READY=1")
         await _asked_to_end()
         notify("STOPPING=1")
+        ran = duration(time.monotonic() - begin)
+        _log.info("vmsandbox ends after %s; machines that go on: %d", ran, service.machines_running)
 
 
 async def _asked_to_end() -> None:
@@ -61,20 +77,3 @@ async def _asked_to_end() -> None:
         await asyncio.get_running_loop().create_future()
     except asyncio.CancelledError:
         task.uncancel()  # else a deadline of what is closed now would be taken for another cancellation
-
-
-def _group(name: str) -> int:
-    try:
-        return grp.getgrnam(name).gr_gid if name else -1
-    except KeyError:
-        raise FailedPrecondition(f"socket_group: there is no group {name}") from None
-
-
-def notify(state: str) -> None:
-    """Tell the service manager how the daemon fares, e.g. `READY=1` (sd_notify(3)); nothing where none listens."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.connect("\0" + address[1:] if address.startswith("@") else address)
-        sender.sendall(state.encode())

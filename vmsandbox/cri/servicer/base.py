@@ -39,9 +39,9 @@ The protocol's bounds keep such values out; a record that an older version wrote
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NodeInfo:
-    """The node's description and state, as far as the CRI asks for them."""
+    """The node's description and state, as far as the CRI asks for them. A reload of the configuration changes it."""
 
     handlers: tuple[str, ...]
     """The RuntimeClass handlers; the empty one is the default."""

@@ -130,7 +130,8 @@ class LibvirtHypervisor(Hypervisor):
 
     @override
     async def version(self) -> str:
-        return await self._connection.call("libvirt cannot report its version", domains.version)
+        told = await self._connection.call("libvirt cannot report its version", domains.version)
+        return f"{told} ({self._connection.uri})"
 
     @override
     def events(self) -> AsyncIterator[MachineEvent]:

@@ -29,12 +29,25 @@ class Admission:
         self._budget = budget
         self._committed: dict[str, int] = {}
         self._queue: deque[_Waiting] = deque()
+        self._boots_at_once = boots
         self._boots = asyncio.Semaphore(boots)
 
     @classmethod
     def within(cls, limits: LimitsConfig) -> "Admission":
         """Keep to the settings; by default, to the memory that is available now and two boots for each CPU."""
         return cls(limits.memory or available_memory(), limits.parallel_boots or default_boots())
+
+    def limit(self, limits: LimitsConfig) -> None:
+        """Keep to other settings from now on. What is committed stays, and machines that boot go on.
+
+        Without a limit in the settings the memory is what is available now, beside what is committed already.
+        """
+        self._budget = limits.memory or available_memory() + sum(self._committed.values())
+        boots = limits.parallel_boots or default_boots()
+        if boots != self._boots_at_once:  # Machines that boot, and those that wait for them, count by the old number.
+            self._boots_at_once, self._boots = boots, asyncio.Semaphore(boots)
+        self._refuse_too_large()
+        self._proceed()
 
     async def admit(self, owner: str, memory: int) -> None:
         """Commit memory for a machine, when those that came before have got theirs and it is there.
@@ -43,11 +56,7 @@ class Admission:
             ResourceExhausted: all of the budget would not be enough.
         """
         if memory > self._budget:
-            raise ResourceExhausted(
-                f"the pod's machine has {memory // MIB} MiB, and all machines of this host together "
-                f"may have {self._budget // MIB} MiB",
-                hint="lower the pod's memory limit, or raise limits.memory in config.yaml",
-            )
+            raise self._too_large(memory)
         waiting = _Waiting(owner, memory, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._proceed()
@@ -73,6 +82,19 @@ class Admission:
         """Have one of the places for machines that boot."""
         async with self._boots:
             yield
+
+    def _refuse_too_large(self) -> None:
+        for waiting in [waiting for waiting in self._queue if waiting.memory > self._budget]:
+            self._queue.remove(waiting)
+            if not waiting.admitted.done():
+                waiting.admitted.set_exception(self._too_large(waiting.memory))
+
+    def _too_large(self, memory: int) -> ResourceExhausted:
+        return ResourceExhausted(
+            f"the pod's machine has {memory // MIB} MiB, and all machines of this host together "
+            f"may have {self._budget // MIB} MiB",
+            hint="lower the pod's memory limit, or raise limits.memory in config.yaml",
+        )
 
     def _proceed(self) -> None:
         """Admit from the head of the queue while there is room; a small pod does not overtake a large one."""

@@ -1,6 +1,5 @@
 """The host: the objects that all sandboxes of a process share."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,8 +30,9 @@ class Host:
     transports: Transports
     images: ImageStore
     guest_image: GuestImage
-    profiles: Mapping[str, MachineProfile]
-    """The profiles by RuntimeClass handler. The empty key is the default profile and always exists."""
+    profiles: dict[str, MachineProfile]
+    """The profiles by RuntimeClass handler. The empty key is the default profile and always exists. A reload of the
+    configuration changes it, for pods that are made afterwards."""
     runtime_directory: Path
     persistent_directory: Path
     users: UserRange

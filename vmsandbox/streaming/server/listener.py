@@ -21,8 +21,14 @@ def server_tls(config: StreamingConfig) -> ssl.SSLContext | None:
     if config.tls_certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(config.tls_certificate, config.tls_key)
+    load_certificate(context, config)
     return context
+
+
+def load_certificate(context: ssl.SSLContext, config: StreamingConfig) -> None:
+    """Use the configured certificate for connections from now on. Raises OSError for an unusable one."""
+    assert config.tls_certificate is not None
+    context.load_cert_chain(config.tls_certificate, config.tls_key)
 
 
 def url_of(listener: socket.socket, *, secure: bool) -> str:

@@ -14,7 +14,7 @@ from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
 from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
 from vmsandbox.streaming.io import IDLE_TIMEOUT, ClientGone, keep_alive
-from vmsandbox.streaming.server.listener import Connections, server_tls, url_of
+from vmsandbox.streaming.server.listener import Connections, load_certificate, server_tls, url_of
 from vmsandbox.streaming.server.router import HEAD_TIMEOUT, PATHS, Request, RequestRouter
 from vmsandbox.streaming.server.targets import Targets
 from vmsandbox.streaming.server.tokens import Tokens
@@ -66,6 +66,20 @@ class StreamingServer:
             listener.close()
             await self._connections.aclose()
             await listener.wait_closed()
+
+    def renew_certificate(self) -> None:
+        """Read the certificate and its key again, for connections from now on. Nothing happens without TLS.
+
+        Raises:
+            FailedPrecondition: they cannot be used; the old ones stay.
+        """
+        if self._tls is None:
+            return
+        try:
+            server_tls(self._config)
+            load_certificate(self._tls, self._config)
+        except OSError as error:
+            raise FailedPrecondition(f"the certificate of the streaming server cannot be used: {error}") from None
 
     def exec_url(self, request: ExecRequest) -> str:
         """Return the URL of a command (CRI Exec).

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from vmsandbox.cli.commands.serve import notify
+from vmsandbox.cli.commands.service_manager import notify
 
 
 @pytest.mark.parametrize("abstract", [False, True])

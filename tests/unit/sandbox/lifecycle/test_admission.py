@@ -4,8 +4,11 @@ import asyncio
 
 import pytest
 
+from vmsandbox.config import LimitsConfig
 from vmsandbox.errors import ResourceExhausted
+from vmsandbox.sandbox.lifecycle import admission as admission_module
 from vmsandbox.sandbox.lifecycle.admission import Admission, available_memory, default_boots
+from vmsandbox.typed_yaml import Size
 
 
 async def settle() -> None:
@@ -104,3 +107,38 @@ async def test_a_few_boot_at_a_time(admission):
 def test_the_defaults_are_this_hosts():
     assert available_memory() > 2**20
     assert default_boots() >= 2
+
+
+async def test_other_limits_hold_for_those_that_wait() -> None:
+    admission = Admission(100, 1)
+    await admission.admit("running", 80)
+    small, large = (asyncio.create_task(admission.admit(name, size)) for name, size in (("small", 30), ("large", 95)))
+    await asyncio.sleep(0)
+    assert not small.done()
+    admission.limit(LimitsConfig(Size(110), 1))
+    await small
+    admission.limit(LimitsConfig(Size(90), 1))
+    with pytest.raises(ResourceExhausted, match="all machines of this host together"):
+        await large
+    with pytest.raises(ResourceExhausted):
+        await admission.admit("other", 91)
+
+
+async def test_without_a_limit_what_is_committed_counts_as_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission_module, "available_memory", lambda: 50)
+    admission = Admission(100, 1)
+    await admission.admit("running", 80)
+    admission.limit(LimitsConfig())
+    await asyncio.wait_for(admission.admit("next", 50), 5)
+    waits = asyncio.create_task(admission.admit("one more", 1))
+    await asyncio.sleep(0)
+    assert not waits.done()
+    waits.cancel()
+
+
+async def test_more_machines_boot_side_by_side_at_once() -> None:
+    admission = Admission(100, 1)
+    async with admission.booting():
+        admission.limit(LimitsConfig(Size(100), 2))
+        async with asyncio.timeout(5), admission.booting():
+            pass

@@ -23,6 +23,24 @@ def changes(before: Config, after: Config) -> tuple[Change, ...]:
     return tuple(_differences(before, after, ""))
 
 
+def reloaded(before: Config, after: Config) -> Config:
+    """The configuration in effect after a reload: `after`, with all that needs a restart as it was before."""
+    kept = _reloaded(before, after)
+    assert isinstance(kept, Config)
+    return kept
+
+
+def _reloaded(before: Any, after: Any) -> Any:
+    kept = {}
+    for field in dataclasses.fields(before):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        if dataclasses.is_dataclass(old):
+            kept[field.name] = _reloaded(old, new)
+        elif field.metadata.get("effect") is Effect.RESTART:
+            kept[field.name] = old
+    return dataclasses.replace(after, **kept)
+
+
 def _differences(before: Any, after: Any, prefix: str) -> Iterator[Change]:
     for field in dataclasses.fields(before):
         old, new, name = getattr(before, field.name), getattr(after, field.name), prefix + field.name

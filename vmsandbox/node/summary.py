@@ -1,0 +1,32 @@
+"""One line about a host that is open: what its machines are made with."""
+
+from vmsandbox.config import Config
+from vmsandbox.errors import VmsandboxError
+from vmsandbox.guestimage import load_image
+from vmsandbox.sandbox.machines import Host
+
+
+async def summary(config: Config, host: Host) -> str:
+    """Libvirt and QEMU, the accelerators, the guest image, the pod network and the handlers."""
+    accelerators = sorted({profile.accelerator.value.upper() for profile in host.profiles.values()})
+    handlers = ", ".join(name for name in config.machine_handlers if name)
+    parts = (
+        await host.hypervisor.version(),
+        f"accelerator {' and '.join(accelerators)}",
+        f"guest image {host.guest_image.build[:12]} ({_system(config)})",
+        f"network: {_network(host)}",
+        f"handlers: {handlers}",
+    )
+    return "; ".join(parts)
+
+
+def _system(config: Config) -> str:
+    manifest = load_image(config.guest_image).manifest
+    return f"Debian {manifest.suite}, Linux {manifest.kernel}"
+
+
+def _network(host: Host) -> str:
+    try:
+        return host.network.network_list().source
+    except VmsandboxError as error:
+        return f"none yet: {error}"
