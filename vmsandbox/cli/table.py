@@ -74,6 +74,7 @@ TABLE: Mapping[str, Line] = MappingProxyType(
         "rmi": Line("images:remove", "Remove images by name, digest or id"),
         "run": Line("run:run", "Run a pod of FILES, or of an IMAGE, in its own machine"),
         "serve": Line("serve:serve", "Serve the CRI on a Unix socket, until SIGTERM or Ctrl-C"),
+        "stats": Line("stats:stats", "Show what containers use: CPU, memory, network, disks"),
         "stop": Line("stopping:stop", "Ask pods or containers to end; kill them after the timeout"),
         "version": Line("about:version", "Print the versions of vmsandbox, its daemon, libvirt, QEMU"),
     }

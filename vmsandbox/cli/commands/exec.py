@@ -6,6 +6,7 @@ import click
 
 from vmsandbox.cli import execution
 from vmsandbox.cli.commands.daemon import ask, find_container
+from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.commands.tty import converse
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
@@ -17,7 +18,7 @@ from vmsandbox.streaming.client import command as connect
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @click.option("-i", "--stdin", is_flag=True, help="Pass standard input to the command.")
 @click.option("-t", "--tty", is_flag=True, help="Give the command a terminal.")
-@click.argument("name")
+@click.argument("name", shell_complete=completing("pod", "container"))
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
 def exec_(options: Global, stdin: bool, tty: bool, name: str, command: tuple[str, ...]) -> None:
@@ -41,7 +42,7 @@ def exec_(options: Global, stdin: bool, tty: bool, name: str, command: tuple[str
 @click.command()
 @click.option("-i", "--stdin", is_flag=True, help="Pass standard input to the container (created with stdin: true).")
 @click.option("-t", "--tty", is_flag=True, help="The container has a terminal (created with tty: true).")
-@click.argument("name")
+@click.argument("name", shell_complete=completing("pod", "container"))
 @click.pass_obj
 def attach(options: Global, stdin: bool, tty: bool, name: str) -> None:
     """Follow what container NAME prints, until it ends.

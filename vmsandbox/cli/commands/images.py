@@ -14,6 +14,7 @@ from vmsandbox.cli.commands.daemon import ask_if_served
 from vmsandbox.cli.commands.each import Outcome, for_each
 from vmsandbox.cli.commands.entries import Entry, image_entry
 from vmsandbox.cli.commands.formats import form_option, show_document, show_lines
+from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import InvalidArgument, NotFound
@@ -27,7 +28,7 @@ _FORMS = ("text", "json", "yaml")
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing("image"))
 @click.option("--username", default="", help="User name for the registry; the command asks for the password.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @form_option(_FORMS)
@@ -72,7 +73,7 @@ def load(options: Global, archive: Path, name: str, output: str) -> None:
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completing("image"))
 @click.option("--ignore", "-f", "--force", is_flag=True, help="A name that no image has is not an error.")
 @click.pass_obj
 def remove(options: Global, names: tuple[str, ...], ignore: bool) -> None:
@@ -101,7 +102,7 @@ def remove(options: Global, names: tuple[str, ...], ignore: bool) -> None:
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completing("image"))
 @form_option(("json", "yaml"), "json")
 @click.pass_obj
 def inspect(options: Global, names: tuple[str, ...], output: str) -> None:

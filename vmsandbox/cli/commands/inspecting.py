@@ -9,6 +9,7 @@ from vmsandbox.cli.commands.daemon import ask, find_container, find_pod
 from vmsandbox.cli.commands.each import Outcome, for_each
 from vmsandbox.cli.commands.entries import Entry, image_entry
 from vmsandbox.cli.commands.formats import form_option, show_document
+from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import NotFound
@@ -17,7 +18,9 @@ _Look = Callable[[CriClient, str], Awaitable[Entry]]
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=completing("pod", "container", "image")
+)
 @click.option("--type", "kind", type=click.Choice(["pod", "container", "image"]), help="Look for this kind alone.")
 @form_option(("json", "yaml"), "json")
 @click.pass_obj

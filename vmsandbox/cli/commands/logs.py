@@ -16,6 +16,7 @@ from vmsandbox.cli.commands.daemon import ask
 from vmsandbox.cli.commands.each import Outcome, for_each
 from vmsandbox.cli.commands.log_output import LogOutput
 from vmsandbox.cli.commands.log_targets import LogTarget, previous, targets
+from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition
@@ -58,7 +59,7 @@ class Choice:
 
 
 @click.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completing("pod", "container"))
 @click.option("-f", "--follow", "following", is_flag=True, help="Follow the log until the container has ended.")
 @click.option("-n", "--tail", type=click.IntRange(min=0), help="Show only the last N lines.")
 @click.option("--since", type=moment, metavar="TIME", help="Show only what is newer: 10m, or RFC 3339.")

@@ -10,6 +10,7 @@ import click
 from vmsandbox import aio
 from vmsandbox.cli import terminal
 from vmsandbox.cli.commands.daemon import ask, find_pod
+from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
@@ -40,7 +41,7 @@ def parse(text: str) -> Forwarding:
 
 
 @click.command("port-forward")
-@click.argument("pod")
+@click.argument("pod", shell_complete=completing("pod"))
 @click.argument("ports", nargs=-1, required=True, type=parse, metavar="[LOCAL:]REMOTE...")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.pass_obj

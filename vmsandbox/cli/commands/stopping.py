@@ -8,6 +8,7 @@ import click
 from vmsandbox.cli.commands.daemon import ask, find_container, find_pod
 from vmsandbox.cli.commands.each import Outcome, for_each
 from vmsandbox.cli.commands.formats import show_lines
+from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition, NotFound, Unimplemented
@@ -20,7 +21,7 @@ _GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod"
 """A container's annotation: terminationGracePeriodSeconds of its pod. The kubelet sets it, and so does `run`."""
 
 _Target = SandboxStatus | ContainerStatus
-_names = click.argument("names", nargs=-1, metavar="NAME...")
+_names = click.argument("names", nargs=-1, metavar="NAME...", shell_complete=completing("pod", "container"))
 _ignore = click.option("--ignore", is_flag=True, help="A name that nothing has is not an error.")
 
 

@@ -6,5 +6,6 @@ daemon. What the daemon refuses is raised as the error of `vmsandbox.errors` tha
 
 from vmsandbox.cri.client.client import CriClient
 from vmsandbox.cri.client.dialling import connected, connected_if_served, connected_to_all
+from vmsandbox.cri.client.statistics import Reading
 
-__all__ = ["CriClient", "connected", "connected_if_served", "connected_to_all"]
+__all__ = ["CriClient", "Reading", "connected", "connected_if_served", "connected_to_all"]

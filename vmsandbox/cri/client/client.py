@@ -7,6 +7,7 @@ from vmsandbox.cri.client.additions import AdditionsClient
 from vmsandbox.cri.client.base import Channel, inspected
 from vmsandbox.cri.client.events import EventClient
 from vmsandbox.cri.client.sandboxes import SandboxClient
+from vmsandbox.cri.client.statistics import StatisticsClient
 from vmsandbox.cri.codes import translated
 from vmsandbox.cri.convert import image_from_cri, registry_auth_to_cri
 from vmsandbox.errors import NotFound
@@ -14,7 +15,7 @@ from vmsandbox.model import Image, RegistryAuth
 from vmsandbox.protocol.codec import JSON
 
 
-class CriClient(SandboxClient, EventClient, AdditionsClient):
+class CriClient(SandboxClient, EventClient, StatisticsClient, AdditionsClient):
     """See the package. Every call raises what the daemon raised, and Unavailable where the daemon has gone."""
 
     def __init__(self, channel: Channel) -> None:
