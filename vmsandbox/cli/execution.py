@@ -55,12 +55,16 @@ def run(work: Coroutine[Any, Any, T], *, failed: int = FAILED) -> T:
     """
     import asyncio  # Here, since it takes half as long to import as `--help` takes.
 
+    from vmsandbox import log, progress
+
     received: list[int] = []
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     if sys.version_info < (3, 12):  # Later versions do so by themselves; a thread for each child costs the loop dearly.
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     try:
-        return asyncio.run(_interruptible(work, received))
+        person = progress.Listener(terminal.step, terminal.warning)
+        with progress.heard_by(None if log.to_journal(os.environ) else person):
+            return asyncio.run(_interruptible(work, received))
     except asyncio.CancelledError:
         raise SystemExit(128 + (received or [signal.SIGINT])[0]) from None
     except Exception as error:

@@ -61,6 +61,9 @@ class Output:
         self.file.flush()
 
 
+_drawing: list[str] = []
+"""The step that is drawn, if there is one."""
+
 OUT = Output("stdout")
 ERR = Output("stderr")
 
@@ -117,6 +120,20 @@ def step(text: str) -> Iterator[Update]:
 
 @contextlib.contextmanager
 def _drawn(text: str) -> Iterator[Update]:
+    if _drawing:  # rich draws one thing at a time
+        note(text)
+        yield lambda what, done, total: None
+        return
+    _drawing.append(text)
+    try:
+        with _bar(text) as update:
+            yield update
+    finally:
+        _drawing.clear()
+
+
+@contextlib.contextmanager
+def _bar(text: str) -> Iterator[Update]:
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

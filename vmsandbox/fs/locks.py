@@ -12,6 +12,8 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from vmsandbox import progress
+
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 
 
@@ -35,7 +37,8 @@ async def locked_async(path: Path, *, shared: bool = False) -> AsyncIterator[Non
     """Hold the lock, alone or shared, however long it takes to get; waiting can be cancelled."""
     fd = os.open(path, _FLAGS, 0o600)
     if not try_flock(fd, shared=shared):
-        await _acquire(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        with progress.waiting(f"Waiting for another process, which holds {path}"):
+            await _acquire(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     try:
         yield
     finally:

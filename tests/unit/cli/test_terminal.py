@@ -98,3 +98,16 @@ def test_nothing_but_colours_reaches_a_terminal(data, cut):
     shown = filtered(data[:cut], data[cut:], returns=False)
     assert visible(shown.replace("\x1b[", "")) == shown.replace("\x1b[", "")
     assert filtered(data, returns=False) == shown
+
+
+def test_a_step_within_a_step_is_a_line(screen):
+    with terminal.step("Outer"), terminal.step("Inner") as update:
+        update("part", 1, 2)
+    assert "Inner\n" in screen.getvalue()
+
+
+def test_a_step_is_drawn_again_after_one_that_failed(screen):
+    for _ in range(2):
+        with pytest.raises(ValueError, match="it"), terminal.step("Outer"):
+            raise ValueError("it")
+    assert "Outer\n" not in screen.getvalue()

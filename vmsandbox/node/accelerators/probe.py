@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from vmsandbox import log
+from vmsandbox import log, progress
 from vmsandbox.claims import UserRange
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest import Transports
@@ -21,6 +21,8 @@ _log = log.get(__name__)
 
 DEADLINES: Mapping[Accelerator, float] = {Accelerator.KVM: 20.0, Accelerator.TCG: 120.0}
 """Seconds from a machine's start to its agent's answer."""
+
+_EMULATED = "machines are emulated on this host, which is slow: KVM runs no guest (`vmsandbox check` says why)"
 
 
 class Prober:
@@ -53,7 +55,6 @@ class Prober:
         self._trial = Trial(hypervisor, transports, users, image, runtime_directory / "probe")
         self._cache = AttemptCache(state_directory / "accelerators.json")
         self._deadlines = deadlines
-        self._warned = False
 
     async def choose(self, choice: str) -> Accelerator:
         """The accelerator for a configured `auto`, `kvm` or `tcg`. KVM is tried, unless the cache tells.
@@ -72,7 +73,6 @@ class Prober:
                 hint="accelerator: auto falls back to TCG, which is slow; `vmsandbox check` tries again",
                 evidence={"the attempt": kvm.report},
             )
-        self._warn(kvm.why_not)
         return Accelerator.TCG
 
     async def try_all(self) -> tuple[Attempt, ...]:
@@ -81,19 +81,18 @@ class Prober:
         self._cache.remember(await self._circumstances(), attempts)
         return attempts
 
-    def _warn(self, why_not: str) -> None:
-        if not self._warned:
-            _log.warning("machines are emulated (TCG), which is slow: %s; `vmsandbox check` tries KVM again", why_not)
-        self._warned = True
-
     async def _remembered(self, accelerator: Accelerator) -> Attempt:
         now = await self._circumstances()
         known = self._cache.under(now)
         for attempt in known:
             if attempt.accelerator is accelerator:
                 return attempt
-        attempt = await self._attempt(accelerator)
+        with progress.doing(f"Trying whether {accelerator.value.upper()} runs a guest, once in a boot of this host"):
+            attempt = await self._attempt(accelerator)
         self._cache.remember(now, (*known, attempt))
+        if not attempt.works:
+            _log.info("KVM runs no guest here: %s", attempt.why_not)
+            progress.warn(_EMULATED)
         return attempt
 
     async def _attempt(self, accelerator: Accelerator) -> Attempt:
