@@ -112,7 +112,7 @@ class FakeAgent:
 
     async def __aexit__(self, *_: object) -> None:
         self._gone = True
-        await self.stop_listening()
+        self.stop_listening()
         await self.hang_up()
         for task in list(self._tasks):
             task.cancel()
@@ -132,10 +132,10 @@ class FakeAgent:
                 self.secret = secret
             await reader.read()
 
-    async def stop_listening(self) -> None:
+    def stop_listening(self) -> None:
+        """Accept no more connections. Those that there are go on, so nothing waits for them (`Server.wait_closed`)."""
         for server in self._servers:
             server.close()
-            await server.wait_closed()
         self._servers.clear()
 
     async def hang_up(self) -> None:
@@ -363,7 +363,7 @@ class FakeAgent:
         return OciState(container_id, "running" if container_id in self._started else "created", 1)
 
     async def _shutdown(self, _: Shutdown) -> Empty:
-        await self.stop_listening()
+        self.stop_listening()
         self._spawn(self.hang_up())
         await asyncio.Event().wait()
         return Empty()

@@ -466,7 +466,7 @@ async def test_the_death_of_a_machine_fails_a_call_that_waits_for_its_guest_and_
     else:
         world.hypervisor.unseen.add(f"vmsandbox-{sandbox}")
         world.transports.ways[sandbox].broken = TransportBroken("the vsock daemon has died") if daemon_dies else None
-    await agent.stop_listening()
+    agent.stop_listening()
     await agent.hang_up()
     if not told_first:
         asyncio.get_running_loop().call_later(0.01, world.hypervisor.kill, f"vmsandbox-{sandbox}")

@@ -242,7 +242,7 @@ async def test_a_lost_connection_fails_what_was_on_its_way_and_comes_back(agent:
 async def test_a_request_during_a_long_loss_meets_its_deadline_and_names_the_cause(
     agent: FakeAgent, session: Session
 ) -> None:
-    await agent.stop_listening()
+    agent.stop_listening()
     await agent.hang_up()
     await until(lambda: session.state is RunState.LOST)
     with pytest.raises(DeadlineExceeded, match="the connection to the agent ended"):

@@ -87,7 +87,7 @@ async def _listen(stack: contextlib.AsyncExitStack, address: str, port: Forwardi
         raise FailedPrecondition(
             f"cannot listen on {address}:{port.local}: {error.strerror}", hint="choose another port: LOCAL:REMOTE"
         ) from None
-    await stack.enter_async_context(server)
+    stack.callback(server.close)  # `async with server` waits for its clients to leave, from Python 3.12 on
     terminal.note(f"{address}:{server.sockets[0].getsockname()[1]} leads to port {port.remote} of the pod")
 
 
