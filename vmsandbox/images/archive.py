@@ -35,7 +35,7 @@ _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _OCI_MEMBER = re.compile(r"(?:\./)?(oci-layout|index\.json|manifest\.json|blobs/sha256/[0-9a-f]{64})")
 _MAX_IMAGES = 256
 _MAX_EXTENSION = 64 << 10
-_MAX_HEADERS = 16 << 20
+_MAX_HEADERS = 8 << 20
 """Bytes of one extended header, and of all headers of an archive; one of images has some hundred members."""
 _SPARSE = "the archive has a sparse file, which an archive of images does not have"
 _EXTENSIONS = (
@@ -126,15 +126,15 @@ def _bounded_headers() -> type[tarfile.TarInfo]:
     left = _MAX_HEADERS
 
     class Header(tarfile.TarInfo):
-        @classmethod
-        def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "Header":
+        def _proc_member(self, archive: tarfile.TarFile) -> "Header":
+            """Look at a header before what belongs to it is read. (`frombuf` is not called by every version.)"""
             nonlocal left
-            header = super().frombuf(buf, encoding, errors)
-            extension = header.size if header.type in _EXTENSIONS else 0
+            extension = self.size if self.type in _EXTENSIONS else 0
             left -= tarfile.BLOCKSIZE + max(extension, 0)
             if left < 0 or extension > _MAX_EXTENSION:
                 raise ResourceExhausted("the archive's headers are larger than those of an archive of images are")
-            return header
+            member: Header = super()._proc_member(archive)  # type: ignore[misc]
+            return member
 
         def _proc_sparse(self, _: tarfile.TarFile) -> "Header":
             raise InvalidArgument(_SPARSE)
