@@ -1,6 +1,6 @@
-# On a fresh Debian 12 machine, as root, with git and make: `make demo`. Everything else is installed by setup.
+# On a fresh Debian 12 or 13 machine, as root, with git and make: `make demo`. Everything else is installed by setup.
 
-.PHONY: setup demo test unit lint install uninstall deb clean
+.PHONY: setup demo test unit lint install uninstall deb clean test-debian12 test-debian13 test-ubuntu24.04
 
 export PREFIX SYSCONFDIR DESTDIR
 
@@ -42,6 +42,10 @@ deb:
 	    "dpkg-dev, fakeroot, lintian, $$(sed -n 's/^Build-Depends: //p' packaging/debian/control)"
 	@.venv/bin/python packaging/deb.py dist
 	@lintian --allow-root --fail-on error dist/*.changes
+
+# Setup, the demo, the unit tests and some with machines in a fresh root of the distribution, from its packages.
+test-debian12 test-debian13 test-ubuntu24.04: setup
+	@.venv/bin/python -m tests.distributions $(@:test-%=%)
 
 # What setup put into the checkout. The caches under /var/cache/vmsandbox stay: they are keyed by their inputs.
 clean:

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes a checkout ready on a Debian 12 host: Debian packages, .venv, the vsock device daemon, virtiofsd, the guest image.
-# Each step is skipped when its inputs have not changed, so that running it again takes about a second.
+# Makes a checkout ready on a Debian 12 or 13 host: Debian packages, .venv, the vsock device daemon, virtiofsd, the guest
+# image. Each step is skipped when its inputs have not changed, so that running it again takes a few seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . setup/steps.sh
@@ -12,6 +12,7 @@ readonly VIRTIOFSD_SUITE=trixie
 readonly VIRTIOFSD_ROOT=$CACHE/virtiofsd-$VIRTIOFSD_SUITE
 
 main() {
+    local image
     [ "$(id -u)" = 0 ] || { echo "setup installs packages and builds images: run it as root" >&2; exit 1; }
     if [ -f /etc/debian_version ]; then
         install_packages $(sed 's/#.*//' setup/debian-packages.txt)
@@ -23,7 +24,8 @@ main() {
     # A package is for hosts without the kernel's vsock, too.
     [ -e /dev/vhost-vsock ] && [ -z "${EVERY_HELPER:-}" ] || [ -x "$VSOCK_ROOT/bin/vhost-device-vsock" ] || install_vhost_device_vsock
     [ -x /usr/libexec/virtiofsd ] || [ -x "$VIRTIOFSD_ROOT/virtiofsd" ] || install_virtiofsd
-    .venv/bin/vmsandbox image build-guest
+    image=$(.venv/bin/vmsandbox image build-guest)
+    echo "Setup: done, $SECONDS s; the guest image is $image"
 }
 
 # Installs those of the named packages that are missing; no network is needed when none is. What another package
