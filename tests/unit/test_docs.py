@@ -63,6 +63,14 @@ def test_the_links_of_a_page_lead_to_a_section(page: Path) -> None:
         assert anchor in {"", *(_anchor(title) for title in titles)}, target
 
 
+def test_every_package_is_in_the_table_of_packages() -> None:
+    page = (CHECKOUT / "docs/architecture.md").read_text()
+    rows = re.findall(r"^\| (`[^|]+`) \|", page, flags=re.M)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    packages = {path.stem for path in (CHECKOUT / "vmsandbox").iterdir() if not path.name.startswith("_")}
+    assert packages <= named
+
+
 def _anchor(title: str) -> str:
     """The anchor that GitHub gives to a title."""
     return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
