@@ -19,7 +19,7 @@ from tests.support.block import MIB, loop_device
 from tests.support.conformance_client import Container, Pod, eventually
 from tests.support.hostile_pods import come_back, company
 from tests.support.libvirt import kill_qemu
-from tests.support.restartable import Node, restartable_node
+from tests.support.restartable import Node, again, restartable_node
 
 if os.geteuid() != 0:
     pytest.skip("machines and their networks need root", allow_module_level=True)
@@ -43,11 +43,6 @@ def shared(node: Node) -> Iterator[Pod]:
 def pod(node: Node, shared: Pod) -> Pod:
     """The shared pod, by the connection of now."""
     return Pod(node.cri, shared.id, shared.config)
-
-
-def again(node: Node, container: Container) -> Container:
-    """A container, by the connection of now."""
-    return Container(Pod(node.cri, container.pod.id, container.pod.config), container.id, container.config)
 
 
 def lines(container: Container) -> list[str]:

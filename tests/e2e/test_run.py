@@ -157,12 +157,29 @@ def test_a_run_makes_what_no_other_user_reads_and_ctrl_c_asks_its_pod_to_end(nod
         assert process.wait(30) == 130
 
 
-def test_what_a_killed_run_has_left_is_given_back_by_the_next(node: Node) -> None:
+def test_a_run_gives_back_what_a_killed_one_left_and_other_commands_reach_and_stop_its_pod(node: Node) -> None:
     with node.running(pod(container("one", "echo running; sleep 1000"))) as process:
         wait_for("running", process)
         process.kill()
     assert node.leftovers() != []
-    assert node.run(pod(container("two", "true"))).status == 0
+    assert "no daemon serves" in node.vmsandbox("ps").stderr
+    script = "trap 'exit 0' TERM; echo running; while true; do sleep 0.1; done"
+    with node.running(
+        pod(container("two", script), restartPolicy="Always", terminationGracePeriodSeconds=30)
+    ) as process:
+        wait_for("running", process)
+        assert (node.directory / "run/run/0/cri.sock").stat().st_mode & 0o777 == 0o600
+        assert node.vmsandbox("ps", "--output", "name").stdout == "test/two\n"
+        assert node.vmsandbox("exec", "test", "echo", "inside").stdout == "inside\n"
+        assert node.vmsandbox("logs", "test").stdout == "running\n"
+        stopped = node.vmsandbox("stop", "test")
+        assert (stopped.status, stopped.stdout, stopped.stderr) == (0, "test\n", "")
+        assert process.wait(30) == 143
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert "the pod was stopped from outside" in said
+        assert "nothing" not in said
+    assert "no daemon serves" in node.vmsandbox("ps").stderr
 
 
 def test_a_field_that_is_not_supported_is_named_before_anything_starts(node: Node, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import yaml
 from tests.standins.registry import registries_conf, running_stand_ins
 from tests.support import conformance
 from tests.support.accelerators import keep_findings, share_findings
-from tests.support.conformance_client import Cri, eventually
+from tests.support.conformance_client import Container, Cri, Pod, eventually
 from tests.support.libvirt import OwnLibvirtd
 
 
@@ -67,6 +67,11 @@ class Node:
     def sandboxes(self) -> set[Path]:
         """The directories of sandboxes that have something on this host."""
         return {path for path in (self.directory / "run").rglob("sandboxes/*") if path.is_dir()}
+
+
+def again(node: Node, container: Container) -> Container:
+    """A container, by the connection of now."""
+    return Container(Pod(node.cri, container.pod.id, container.pod.config), container.id, container.config)
 
 
 @contextlib.contextmanager

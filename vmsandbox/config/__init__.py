@@ -5,6 +5,7 @@ from vmsandbox.config.differences import Change, changes, reloaded
 from vmsandbox.config.loading import DEFAULT_FILE, ConfigFile, checked, in_order, load, parse, read_file
 from vmsandbox.config.rendering import as_document, as_yaml
 from vmsandbox.config.settings import (
+    AUTO,
     MACHINE_HANDLER,
     MOST_MEMORY,
     MOST_VCPUS,
@@ -25,6 +26,7 @@ from vmsandbox.config.settings import (
 )
 
 __all__ = [
+    "AUTO",
     "DEFAULT_FILE",
     "MACHINE_HANDLER",
     "MOST_MEMORY",

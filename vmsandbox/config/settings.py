@@ -12,6 +12,9 @@ from vmsandbox.config import rules
 from vmsandbox.config.declaring import Effect, section, setting
 from vmsandbox.typed_yaml import Size
 
+AUTO = "auto"
+"""The value of `libvirt` that takes the system's libvirt where it answers, and else starts one of our own."""
+
 MACHINE_HANDLER = "vmsandbox"
 """The RuntimeClass handler that there is without configuration: pods of it are machines, made as `machine` says."""
 
@@ -198,7 +201,7 @@ class Config:
     socket_group: str = setting("", rules.account_or_none, Effect.RESTART)
     log_level: str = setting("info", rules.one_of(*LOG_LEVELS), Effect.AT_ONCE)
     log_format: str = setting("text", rules.one_of(*LOG_FORMATS), Effect.AT_ONCE)
-    libvirt: str = setting("qemu:///system", rules.libvirt_uri, Effect.RESTART)
+    libvirt: str = setting(AUTO, rules.libvirt_uri, Effect.RESTART)
     guest_image: Path = setting(Path("/var/cache/vmsandbox/guest-image/current"), rules.absolute, Effect.RESTART)
     vsock: VsockChoice = setting(VsockChoice.AUTO, _CHOICE, Effect.RESTART)
     vhost_device_vsock: Path = setting(

@@ -13,6 +13,7 @@ from vmsandbox.config import Config
 from vmsandbox.cri.interceptor import Context, Interceptor
 from vmsandbox.cri.server import NodeInfo, serving
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
+from vmsandbox.fs import make_directory
 from vmsandbox.model import ContainerState
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import Instance
@@ -42,6 +43,7 @@ async def own_runtime(config: Config, instance: Instance) -> AsyncIterator[PodRu
         service = RuntimeService(host)
         await service.reclaim()
         _remove_logs(instance)
+        make_directory(instance.logs, 0o700)
         stack.callback(_remove_logs, instance)
         await stack.enter_async_context(service.running())
         node = NodeInfo(

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
-from vmsandbox.errors import InvalidArgument, NotFound
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
 from vmsandbox.lab.fleet import Fleet, HostContext, Outcome
 from vmsandbox.lab.host import Command, LabHost, Streams
 from vmsandbox.lab.installation import program_of, require
+from vmsandbox.lab.text import plain
+
+_MOST_SAID = 4096
+"""Bytes of an error that are kept."""
 
 
 def vmsandbox(
@@ -37,13 +41,24 @@ def host_of_pod(fleet: Fleet, hosts: Sequence[LabHost], name: str) -> LabHost:
         told = ", ".join(host.name for host in found)
         raise InvalidArgument(f"{name} is on several hosts: {told}", hint="--host NAME")
     if not found:
-        told = "\n".join(f"{each.host.name}: {each.error or 'it has no such pod'}" for each in outcomes)
+        told = "\n".join(f"{each.host.name}: {each.error or 'no pod or container has this name'}" for each in outcomes)
         raise NotFound(f"no host of the laboratory has a pod or container {name}", evidence={"hosts": told})
     return found[0]
 
 
 def _knows(context: HostContext, name: str) -> bool:
+    """Whether a host has a pod or container of this name. Raises FailedPrecondition where it cannot say."""
     require(context)
-    ignore = bytearray()
+    said = bytearray()
+
+    def keep(piece: bytes) -> None:
+        said.extend(piece[: _MOST_SAID - len(said)])
+
     command = Command((program_of(context.host), "inspect", "--", name))
-    return context.run(command, ignore.extend, ignore.extend) == 0
+    if context.run(command, lambda _: None, keep) == 0:
+        return True
+    lines = [plain(line).strip() for line in said.decode(errors="replace").splitlines()]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if errors and errors[0].startswith("there is no pod"):
+        return False
+    raise FailedPrecondition(next(iter(errors or filter(None, lines)), "`vmsandbox inspect` failed without a word"))

@@ -11,12 +11,12 @@ from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest import VHOST_DEVICE_VSOCK, Transports, use_kernel
 from vmsandbox.guestimage import BuiltImage, load_image
 from vmsandbox.hypervisor import GuestImage, Hypervisor
-from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.network import Network
 from vmsandbox.node import file_server, modes
 from vmsandbox.node.accelerators import Prober
 from vmsandbox.node.images import open_images, qemu_group
 from vmsandbox.node.instance import Instance
+from vmsandbox.node.libvirt import opened, own_libvirt
 from vmsandbox.sandbox.machines import Host, MachineCgroups
 from vmsandbox.sandbox.spec import MachineProfile
 from vmsandbox.state import State
@@ -29,7 +29,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
     Args:
         config: this node's.
         instance: the directories of this process.
-        libvirt: the URI of its libvirt; `instance.embedded_libvirt` needs no libvirtd.
+        libvirt: the URI of its libvirt, or auto; `instance.embedded_libvirt` needs no libvirtd.
 
     Raises:
         FailedPrecondition: the host lacks something; the hint says what.
@@ -42,7 +42,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
     image = boot_image(load_image(config.guest_image))
     async with contextlib.AsyncExitStack() as stack:
         state = stack.enter_context(State(instance.database))
-        hypervisor = await stack.enter_async_context(LibvirtHypervisor.open(libvirt))
+        hypervisor = await stack.enter_async_context(opened(libvirt, own_libvirt(config)))
         transports = open_transports(config)
         users = open_users(config)
         prober = Prober(hypervisor, transports, image, instance.runtime, config.state_directory, users=users)

@@ -82,7 +82,12 @@ def claim_daemon(run_directory: Path, state_directory: Path) -> Iterator[Instanc
             raise FailedPrecondition(
                 f"another `vmsandbox serve` runs with {state_directory}", hint="stop it, or set another state_directory"
             )
-        yield _made(Instance(run_directory / _DAEMON, state_directory / _DAEMON))
+        yield _made(Instance(daemon_runtime(run_directory), state_directory / _DAEMON))
+
+
+def daemon_runtime(run_directory: Path) -> Path:
+    """The runtime directory of the daemon's instance."""
+    return run_directory / _DAEMON
 
 
 def run_sockets(run_directory: Path) -> tuple[Path, ...]:

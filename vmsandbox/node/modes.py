@@ -82,6 +82,8 @@ KEPT = (
     Entry(Place.LIBVIRT, "", PASSABLE, "QEMU's user"),
     Entry(Place.LIBVIRT, "lib", PASSABLE, "QEMU's user"),
     Entry(Place.LIBVIRT, "lib/qemu", PASSABLE, "QEMU's user"),
+    Entry(Place.LIBVIRT, "*.lock", _PRIVATE),
+    Entry(Place.LIBVIRT, "pid", _PRIVATE),
     Entry(Place.LIBVIRT, "etc", _CLOSED),
     Entry(Place.LIBVIRT, "cache", _CLOSED),
     Entry(Place.LIBVIRT, "log", _CLOSED),
@@ -123,12 +125,13 @@ def places(config: Config) -> dict[Place, tuple[Path, ...]]:
         return tuple(path for path in (directory / "serve", *directory.glob("run/[0-9]*")) if path.exists())
 
     run, state = config.run_directory, config.state_directory
+    libvirts = (run / "libvirtd", *(path / "libvirt" for path in of_processes(run)))
     return {
         Place.RUN: (run,),
         Place.STATE: (state,),
         Place.PROCESS_RUN: of_processes(run),
         Place.PROCESS_STATE: of_processes(state),
-        Place.LIBVIRT: tuple(path / "libvirt" for path in of_processes(run) if (path / "libvirt").exists()),
+        Place.LIBVIRT: tuple(path for path in libvirts if path.exists()),
         Place.IMAGES: (config.images.directory or state / "images",),
     }
 

@@ -58,11 +58,18 @@ class ProcessIdentity:
 
     def kill(self) -> None:
         """Send SIGKILL through a pidfd, so that a reused pid is never hit. Does nothing when it has ended."""
+        self._send(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """Send SIGTERM, like `kill`."""
+        self._send(signal.SIGTERM)
+
+    def _send(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             fd = os.pidfd_open(self.pid)
             try:
                 if self.alive():
-                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+                    signal.pidfd_send_signal(fd, number)
             finally:
                 os.close(fd)
 

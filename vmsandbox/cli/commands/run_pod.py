@@ -21,6 +21,7 @@ from vmsandbox.cri.client import CriClient, connected_if_served
 from vmsandbox.cri.own_runtime import own_runtime
 from vmsandbox.cri.pod_runtime import DaemonRuntime
 from vmsandbox.errors import InvalidArgument, NotFound, PermissionDenied
+from vmsandbox.fs import make_directory
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.node.instance import Instance, claim
 from vmsandbox.pod.api import Manifest, manifest_of, read_manifest
@@ -133,6 +134,7 @@ def _json(document: Any) -> str:
 @asynccontextmanager
 async def _daemon(client: CriClient, instance: Instance) -> AsyncIterator[PodRuntime]:
     """The daemon; it writes logs, which are read and then removed."""
+    make_directory(instance.logs, 0o700)
     try:
         yield DaemonRuntime(client)
     finally:

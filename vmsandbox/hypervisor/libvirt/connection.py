@@ -7,7 +7,7 @@ With `qemu:///embed?root=DIR` libvirt runs in this process, whose QEMUs go on wh
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ T = TypeVar("T")
 Subscribe = Callable[["libvirt.virConnect"], list[int]]
 """Registers callbacks of domain events on a connection that was just made, and returns their ids."""
 Reconnected = Callable[[], object]
+Revive = Callable[[], Awaitable[None]]
 
 CALLS_AT_ONCE = 8
 OPEN_DEADLINE = 20.0
@@ -40,11 +41,12 @@ _KEEPALIVE_INTERVAL, _KEEPALIVE_COUNT = 5, 3
 class LibvirtConnection:
     """A connection to libvirt that is made again when its daemon was restarted. `opened` makes it."""
 
-    def __init__(self, uri: str, subscribe: Subscribe) -> None:
-        """Nothing is opened before `opened`; `subscribe` is run on every connection made."""
+    def __init__(self, uri: str, subscribe: Subscribe, revive: Revive | None = None) -> None:
+        """Nothing is opened before `opened`, whose arguments these are."""
         self.uri = uri
         self._root = _embedded_root(uri)
         self._subscribe = subscribe
+        self._revive = revive
         self._pool = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="libvirt")
         self._connection: Any = None
         self._callbacks: list[int] = []
@@ -60,7 +62,11 @@ class LibvirtConnection:
     @classmethod
     @contextlib.asynccontextmanager
     async def opened(
-        cls, uri: str, subscribe: Subscribe, reconnected: Reconnected = lambda: None
+        cls,
+        uri: str,
+        subscribe: Subscribe,
+        reconnected: Reconnected = lambda: None,
+        revive: Revive | None = None,
     ) -> AsyncIterator["LibvirtConnection"]:
         """An open connection, for as long as the context lasts.
 
@@ -68,13 +74,14 @@ class LibvirtConnection:
             uri: qemu:///system, qemu:///session or qemu:///embed?root=DIR, where DIR is absolute; it is made.
             subscribe: run on every connection made, in a thread.
             reconnected: called after each new connection to a restarted daemon.
+            revive: starts the daemon where it does not run, before each attempt to connect again.
 
         Raises:
             InvalidArgument: the URI is not one of these.
             FailedPrecondition: this host lacks what libvirt needs.
             Unavailable: no daemon answers.
         """
-        connection = cls(uri, subscribe)
+        connection = cls(uri, subscribe, revive)
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(connection._pool.shutdown)
             if connection._root is not None:
@@ -148,6 +155,11 @@ class LibvirtConnection:
             raise failure from None
         self._opened.set()
 
+    async def _open_again(self) -> None:
+        if self._revive is not None:
+            await self._revive()
+        await self._open()
+
     def _dial(self) -> "libvirt.virConnect":
         if self._root is not None:
             return embedded.connection(self._root)
@@ -178,7 +190,7 @@ class LibvirtConnection:
                 wait=wait_random_exponential(0.1, max=2),
                 before_sleep=_log_unexpected,
             )
-            await retrying(self._open)
+            await retrying(self._open_again)
             _log.info("connected to %s again", self.uri)
             reconnected()
 
@@ -238,4 +250,4 @@ def _embedded_root(uri: str) -> Path | None:
 def _hint(uri: str) -> str:
     if "embed" in uri:
         return "`make setup` makes QEMU's user and groups; `vmsandbox check` lists what this host needs"
-    return "check that libvirtd runs; `vmsandbox run` with the embedded libvirt does not need it"
+    return "check that libvirtd runs; `libvirt: auto` in config.yaml does without it"

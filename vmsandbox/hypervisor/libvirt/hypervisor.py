@@ -16,7 +16,7 @@ from vmsandbox.errors import AlreadyExists, DeadlineExceeded, FailedPrecondition
 from vmsandbox.hypervisor.base import Accelerator, Disk, Hypervisor, MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.libvirt import domains
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
-from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection
+from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection, Revive
 from vmsandbox.hypervisor.libvirt.events import EventHub
 from vmsandbox.hypervisor.libvirt.qemu_processes import QemuProcesses
 from vmsandbox.hypervisor.libvirt.resync import DYING, keep_resyncing
@@ -40,6 +40,8 @@ class LibvirtHypervisor(Hypervisor):
             models: its security drivers.
         """
         self._connection = connection
+        self.uri = connection.uri
+        """The URI of its libvirt."""
         self._hub = hub
         self._models = models
         self.apart = connection.embedded
@@ -49,10 +51,10 @@ class LibvirtHypervisor(Hypervisor):
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, uri: str) -> AsyncIterator["LibvirtHypervisor"]:
+    async def open(cls, uri: str, revive: Revive | None = None) -> AsyncIterator["LibvirtHypervisor"]:
         """The machines of a libvirt, while the context lasts. Arguments and errors: `LibvirtConnection.opened`."""
         hub, opened = EventHub(), asyncio.Event()
-        async with LibvirtConnection.opened(uri, hub.subscribe, opened.set) as connection:
+        async with LibvirtConnection.opened(uri, hub.subscribe, opened.set, revive) as connection:
             models = await connection.call(
                 "libvirt cannot report its capabilities", lambda client: security_models(client.getCapabilities())
             )

@@ -11,7 +11,6 @@ from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest import program_installed, use_kernel
 from vmsandbox.guestimage import load_image
 from vmsandbox.hypervisor import Accelerator, Hypervisor
-from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.model import Finding
 from vmsandbox.node import file_server
 from vmsandbox.node.accelerators import Attempt, Prober
@@ -19,6 +18,8 @@ from vmsandbox.node.check import accounts, advice
 from vmsandbox.node.host import boot_image, open_network, open_transports, open_users, vhost_device_vsock
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
+from vmsandbox.node.libvirt import is_embedded, opened, own_libvirt
+from vmsandbox.node.own_libvirt import answers
 from vmsandbox.process import TOOLS, Account
 from vmsandbox.sandbox.machines import MachineCgroups
 from vmsandbox.sandbox.spec import find_default_seccomp
@@ -60,6 +61,7 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
     yield Section("host", await advice.look())
     yield Section("network", await open_network(config).check())
+    yield Section("socket", (_socket(config),))
     async for section in _libvirt(config):
         yield section
 
@@ -126,13 +128,26 @@ def _guest_image(config: Config) -> str:
     return f"{image.directory}: Debian {image.manifest.suite}, Linux {image.manifest.kernel}"
 
 
+def _socket(config: Config) -> Finding:
+    """A daemon that serves it already is well; what is not a socket is in the way."""
+    path = config.socket
+    if answers(path):
+        return Finding(True, f"a daemon serves {path}")
+    if path.exists() and not path.is_socket():
+        return Finding(False, f"{path} is not a socket", "remove it, or set another socket")
+    return Finding(True, f"{path} is free")
+
+
 async def _libvirt(config: Config) -> AsyncIterator[Section]:
-    """Boots the guest image with a libvirt inside this process, as `run` does."""
+    """Opens the libvirt that `serve` would open, and boots the guest image with it."""
     async with contextlib.AsyncExitStack() as stack:
         try:
             instance = stack.enter_context(claim(config.run_directory, config.state_directory))
-            hypervisor = await stack.enter_async_context(LibvirtHypervisor.open(instance.embedded_libvirt))
-            yield Section("libvirt", (Finding(True, await hypervisor.version()), await _vcpus(hypervisor)))
+            # The embedded one of a daemon that runs is inside that process, and cannot be opened from here.
+            uri = instance.embedded_libvirt if is_embedded(config.libvirt) else config.libvirt
+            hypervisor = await stack.enter_async_context(opened(uri, own_libvirt(config)))
+            version = Finding(True, f"{await hypervisor.version()}, at {hypervisor.uri}")
+            yield Section("libvirt", (version, await _vcpus(hypervisor)))
             image = boot_image(load_image(config.guest_image))
             transports, users = open_transports(config), open_users(config)
             prober = Prober(hypervisor, transports, image, instance.runtime, config.state_directory, users=users)

@@ -1,0 +1,248 @@
+"""A libvirtd of vmsandbox's own, for hosts on which no other one answers.
+
+It runs as a service would: in a session of its own, below an init that reaps (`tini -s`), started again when it
+crashes, with a virtlogd that bounds the logs of machines. It outlives the process that started it, and ends by itself
+when it has had no client and no machine for `IDLE` seconds. Its files are in one directory, which it sees in the places
+that are compiled into libvirtd, in a mount namespace of its own; so it and the system's libvirtd never meet.
+
+Whoever starts or ends it holds `start.lock`; whoever uses it shares `use.lock`; it holds `alive.lock` while it lives.
+All three are flock(2), so that a process that is killed leaves nothing to be mended.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from vmsandbox import aio, fs, log, process
+from vmsandbox.errors import FailedPrecondition, Unavailable
+from vmsandbox.fs.durable import replace_whole
+from vmsandbox.fs.locks import locked_async, try_flock, try_locked
+from vmsandbox.node import libvirt_service as service
+from vmsandbox.process import ProcessIdentity, stat_of
+
+_log = log.get(__name__)
+
+IDLE = 30
+"""Seconds without a client and a machine after which it ends."""
+START_DEADLINE = 20.0
+END_DEADLINE = 10.0
+LOG_LIMIT = 1024 * 1024
+"""Bytes of libvirtd's own log."""
+KEPT = 3600.0
+"""Seconds for which the log of a machine that has ended is kept."""
+MACHINE_PREFIX = "vmsandbox-"
+_LOOK_AT_LOGS = 60.0
+_POLL = 0.05
+_TOOL = 10.0
+_WORDS = 2000
+"""Characters of a log that an error repeats."""
+
+_PASSABLE = ("", "lib", "lib/qemu")
+_PRIVATE = ("etc", "cache", "log", "run")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLibvirt:
+    """The libvirtd whose files are in a directory."""
+
+    directory: Path
+    shared: Path
+    """A directory in which mounts that are made later are seen by it."""
+
+    @property
+    def uri(self) -> str:
+        """The URI at which libvirt's clients reach it (also `virsh -c URI`)."""
+        return f"qemu:///system?socket={self._socket}"
+
+    @property
+    def has_machines(self) -> bool:
+        """Whether machines were started in it that have not ended since."""
+        return has_machines(self.directory / "run")
+
+    def is_alive(self) -> bool:
+        """Whether it runs, or is just being started."""
+        if not (self.directory / "alive.lock").exists():
+            return False
+        with try_locked(self.directory / "alive.lock") as free:
+            return not free
+
+    @contextlib.asynccontextmanager
+    async def used(self) -> AsyncIterator[None]:
+        """Have it run while the context lasts, then end it unless it has machines or somebody else uses it.
+
+        Raises:
+            FailedPrecondition: a program is missing, or this process is restricted, as it would be.
+            Unavailable: it does not answer in time; what it has logged is the evidence.
+        """
+        self._make_directories()
+        with _opened(self.directory / "use.lock") as use:
+            await self.ensure(use)
+            try:
+                async with aio.attendant(self._keep_logs(), f"logs of {self.directory}"):
+                    yield
+            finally:
+                await aio.to_its_end(self._end_if_unused(use))
+
+    async def ensure(self, use: int = -1) -> None:
+        """Start it unless it runs. Raises as `used`.
+
+        Args:
+            use: a descriptor of `use.lock`, which is shared before anybody can end it.
+        """
+        async with locked_async(self.directory / "start.lock"):
+            if use >= 0:
+                try_flock(use, shared=True)
+            await self._answering()
+
+    async def end(self) -> None:
+        """End it; machines go on. Succeeds when it does not run."""
+        identity = self._identity()
+        if identity is None or not self.is_alive():
+            return
+        identity.terminate()
+        try:
+            async with asyncio.timeout(END_DEADLINE):
+                await identity.ended()
+        except TimeoutError:
+            _log.warning("the libvirtd in %s did not end within %g s, and is killed", self.directory, END_DEADLINE)
+            _kill_session(identity)
+
+    @property
+    def _socket(self) -> Path:
+        return self.directory / "run" / service.PROGRAMS[service.daemon() or "libvirtd"]
+
+    def _make_directories(self) -> None:
+        for passable in _PASSABLE:
+            fs.make_directory(self.directory / passable, fs.PASSABLE)
+        for private in _PRIVATE:
+            fs.make_directory(self.directory / private, 0o700)
+
+    async def _start(self) -> None:
+        service.check_rights()
+        daemon = service.daemon()
+        missing = [name for name in ("virtlogd", "tini") if not service.found(name)]
+        if daemon is None or missing:
+            raise FailedPrecondition(
+                f"no libvirt answers at qemu:///system, and {', '.join(missing) or 'libvirtd'} is not installed",
+                hint="apt-get install libvirt-daemon libvirt-daemon-driver-qemu tini; or libvirt-daemon-system",
+            )
+        for name, text in service.CONFIGURATION.items():
+            replace_whole(self.directory / "etc" / name, text.encode(), 0o600)
+        await self._share()
+        _log.info("starting a libvirtd in %s, since none answers at qemu:///system", self.directory)
+        apart = ["unshare", "--mount", "--ipc", "--uts", "--propagation=slave"]
+        script = ["sh", "-c", service.START, "sh", str(self.directory), daemon, str(IDLE), service.KEEP]
+        starting = await process.start_daemon([*apart, *script], self.directory / "log/start.log")
+        while starting.alive() and not self.is_alive():  # noqa: ASYNC110 - the lock of another process has no event
+            await asyncio.sleep(_POLL)
+
+    async def _share(self) -> None:
+        """Make `shared` a shared mount, as everything is on a host with systemd."""
+        fs.make_directory(self.shared, fs.PASSABLE)
+        shown = await process.run(["findmnt", "-n", "-o", "PROPAGATION", "-T", str(self.shared)], timeout=_TOOL)
+        if b"shared" not in shown.stdout:
+            await process.run(["mount", "--rbind", str(self.shared), str(self.shared)], timeout=_TOOL)
+            await process.run(["mount", "--make-rshared", str(self.shared)], timeout=_TOOL)
+
+    async def _answering(self) -> None:
+        """Start it unless it runs, also if it ends meanwhile; return when it takes connections. Raises Unavailable."""
+        trying = AsyncRetrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=wait_fixed(_POLL),
+            stop=stop_after_delay(START_DEADLINE),
+            reraise=True,
+        )
+        await trying(self._knock)
+
+    async def _knock(self) -> None:
+        if not self.is_alive():
+            await self._start()
+        if not answers(self._socket):
+            raise Unavailable(
+                f"the libvirtd in {self.directory} has not answered for {START_DEADLINE:g} s",
+                hint="its log may say why; `vmsandbox serve` starts it again when it has ended",
+                evidence={"log": self._last_words()},
+            )
+
+    def _last_words(self) -> str:
+        logs = (self.directory / "log/start.log", self.directory / "log/libvirtd.log")
+        return "\n".join(path.read_text(errors="replace")[-_WORDS:] for path in logs if path.exists())
+
+    async def _keep_logs(self) -> None:
+        while True:
+            self.tidy_logs()
+            await asyncio.sleep(_LOOK_AT_LOGS)
+
+    def tidy_logs(self) -> None:
+        """Remove the logs of machines that have ended, and empty libvirtd's own where it is too long."""
+        running = {path.stem for path in (self.directory / "run/qemu").glob("*.xml")}
+        for path in (self.directory / "log/qemu").glob("*.log*"):
+            if not any(path.name.startswith(name) for name in running) and _age(path) > KEPT:
+                path.unlink(missing_ok=True)
+        own = self.directory / "log/libvirtd.log"
+        with contextlib.suppress(FileNotFoundError):
+            if own.stat().st_size > LOG_LIMIT:
+                os.truncate(own, 0)
+
+    async def _end_if_unused(self, use: int) -> None:
+        async with locked_async(self.directory / "start.lock"):
+            if not try_flock(use) or any((self.directory / "run/qemu").glob("*.xml")):
+                return
+            await self.end()
+            await process.run(["umount", "--lazy", str(self.shared)], timeout=_TOOL, check=False)  # Else there is none.
+
+    def _identity(self) -> ProcessIdentity | None:
+        try:
+            pid, start_time = (self.directory / "pid").read_text().split()
+        except (FileNotFoundError, ValueError):
+            return None
+        return ProcessIdentity(int(pid), int(start_time))
+
+
+def has_machines(run: Path) -> bool:
+    """Whether a libvirt has machines of sandboxes, by its directory for what goes with a reboot (/run/libvirt)."""
+    return any((run / "qemu").glob(f"{MACHINE_PREFIX}[0-9a-f]*.xml"))
+
+
+def answers(path: Path) -> bool:
+    """Whether a process, or an init that starts one, listens on a socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_TOOL)  # A daemon that hangs is there all the same.
+        try:
+            probe.connect(os.fspath(path))
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0
+
+
+def _kill_session(leader: ProcessIdentity) -> None:
+    """Kill a process and those of its session; machines have sessions of their own."""
+    for pid in (int(directory.name) for directory in Path("/proc").glob("[0-9]*")):
+        with contextlib.suppress(OSError):  # It has ended.
+            if int(stat_of(pid)[3]) == leader.pid and (found := ProcessIdentity.of(pid)):
+                found.kill()
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
