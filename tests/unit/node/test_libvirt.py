@@ -49,7 +49,8 @@ def system_answers(libvirts: Libvirts) -> Iterator[None]:
         yield
 
 
-def test_the_systems_is_taken_where_it_answers(libvirts: Libvirts, system_answers: None) -> None:
+@pytest.mark.usefixtures("system_answers")
+def test_the_systems_is_taken_where_it_answers(libvirts: Libvirts) -> None:
     assert not libvirts.is_own
 
 
@@ -60,12 +61,14 @@ def test_our_own_is_taken_where_the_systems_does_not_answer(libvirts: Libvirts) 
     assert libvirts.is_own
 
 
-def test_our_own_stays_while_it_has_machines(libvirts: Libvirts, system_answers: None) -> None:
+@pytest.mark.usefixtures("system_answers")
+def test_our_own_stays_while_it_has_machines(libvirts: Libvirts) -> None:
     start_machine(libvirts.own.directory / "run")
     assert libvirts.is_own
 
 
-def test_a_machine_that_only_tries_an_accelerator_binds_nobody(libvirts: Libvirts, system_answers: None) -> None:
+@pytest.mark.usefixtures("system_answers")
+def test_a_machine_that_only_tries_an_accelerator_binds_nobody(libvirts: Libvirts) -> None:
     start_machine(libvirts.own.directory / "run", f"vmsandbox-probe-{SANDBOX}")
     assert not libvirts.is_own
 
