@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from vmsandbox import log
+from vmsandbox import aio, log
 from vmsandbox.cli import execution
 from vmsandbox.cli.commands.reloading import Reloading
 from vmsandbox.cli.commands.service_manager import notify
@@ -16,6 +16,7 @@ from vmsandbox.cli.options import Global, duration
 from vmsandbox.config import ConfigFile
 from vmsandbox.cri.delegation import delegating
 from vmsandbox.cri.server import NodeInfo, serving
+from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import claim_daemon
 from vmsandbox.node.settings import check_host, group_number
@@ -25,6 +26,8 @@ from vmsandbox.streaming.server import StreamingServer
 from vmsandbox.version import VERSION
 
 _log = log.get("vmsandbox.daemon")
+
+_ALIVE = (ContainerState.CREATED, ContainerState.RUNNING)
 
 
 @click.command()
@@ -62,11 +65,25 @@ async def _serve(options: Global, file: ConfigFile) -> None:
         await stack.enter_async_context(reload.on_signal())
         known = f"pods of an earlier daemon: {len(service.list_pod_sandboxes())}"
         _log.info("vmsandbox %s serves unix://%s: %s; %s", VERSION, config.socket, await summary(config, host), known)
+        await stack.enter_async_context(aio.attendant(tell_recovery(service), "pods of the earlier daemon"))
         notify("READY=1")
         await _asked_to_end()
         notify("STOPPING=1")
         ran = duration(time.monotonic() - begin)
         _log.info("vmsandbox ends after %s; machines that go on: %d", ran, service.machines_running)
+
+
+async def tell_recovery(service: RuntimeService) -> None:
+    """Log how the taking back of an earlier daemon's pods ends; nothing where there are none."""
+    before = {sandbox.id for sandbox in service.list_pod_sandboxes()}
+    if not before:
+        return
+    await service.recovered()
+    known = [sandbox for sandbox in service.list_pod_sandboxes() if sandbox.id in before]
+    ready = {sandbox.id for sandbox in known if sandbox.state is SandboxState.READY}
+    running = [each for each in service.list_containers() if each.sandbox_id in ready and each.state in _ALIVE]
+    counts = (len(ready), len(running), len(known) - len(ready))
+    _log.info("pods of the earlier daemon that run: %d, their containers: %d; that have ended: %d", *counts)
 
 
 async def _asked_to_end() -> None:

@@ -1,10 +1,14 @@
-"""Messages of `vmsandbox serve` to its service manager."""
+"""Messages of `vmsandbox serve` to its service manager and to the journal."""
 
+import logging
 import os
 import socket
 
 import pytest
 
+from tests.fakes.host import app, pod
+from tests.unit.sandbox.lifecycle.test_recovery import daemon
+from vmsandbox.cli.commands.serve import tell_recovery
 from vmsandbox.cli.commands.service_manager import notify
 
 
@@ -21,3 +25,18 @@ def test_the_service_manager_is_told(tmp_path, monkeypatch, abstract):
 def test_without_a_service_manager_nobody_is_told(monkeypatch):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify("READY=1")
+
+
+async def test_how_the_taking_back_of_pods_has_ended_is_one_line(world, caplog):
+    caplog.set_level(logging.INFO, "vmsandbox.daemon")
+    async with daemon(world) as service:
+        await tell_recovery(service)
+        assert caplog.messages == []
+        for name in ("lives", "lives too", "dies"):
+            sandbox = await service.run_pod_sandbox(pod(name))
+            await service.create_container(sandbox, app())
+    await world.hypervisor.destroy(f"vmsandbox-{sandbox}")
+    async with daemon(world) as service:
+        await tell_recovery(service)
+    told = [record.getMessage() for record in caplog.records if record.name == "vmsandbox.daemon"]
+    assert told == ["pods of the earlier daemon that run: 2, their containers: 2; that have ended: 1"]
