@@ -1,15 +1,13 @@
 #!/bin/bash
-# Makes a checkout ready on a Debian 12 or 13 host: Debian packages, .venv, the vsock device daemon, virtiofsd, the guest
-# image. Each step is skipped when its inputs have not changed, so that running it again takes a few seconds.
+# Makes a checkout ready on Debian 12, Debian 13 or Ubuntu 24.04: packages, .venv, the vsock device daemon, virtiofsd, the
+# guest image. Each step is skipped when its inputs have not changed, so that running it again takes a few seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . setup/steps.sh
+. setup/distributions.sh
 
 readonly VSOCK_VERSION=0.3.0
 readonly VSOCK_ROOT=$CACHE/vhost-device-vsock-$VSOCK_VERSION
-readonly CARGO_AT_LEAST=1.85
-readonly VIRTIOFSD_SUITE=trixie
-readonly VIRTIOFSD_ROOT=$CACHE/virtiofsd-$VIRTIOFSD_SUITE
 
 main() {
     local image
@@ -23,7 +21,7 @@ main() {
     make_venv
     # A package is for hosts without the kernel's vsock, too.
     [ -e /dev/vhost-vsock ] && [ -z "${EVERY_HELPER:-}" ] || [ -x "$VSOCK_ROOT/bin/vhost-device-vsock" ] || install_vhost_device_vsock
-    [ -x /usr/libexec/virtiofsd ] || [ -x "$VIRTIOFSD_ROOT/virtiofsd" ] || install_virtiofsd
+    has_virtiofsd || install_virtiofsd
     image=$(.venv/bin/vmsandbox image build-guest)
     echo "Setup: done, $SECONDS s; the guest image is $image"
 }
@@ -78,52 +76,13 @@ make_venv() {
     echo "$key" >.venv/setup-key
 }
 
-# Debian 12 does not package vhost-device-vsock; hosts with /dev/vhost-vsock do not need it.
+# No distribution here packages vhost-device-vsock; hosts with /dev/vhost-vsock do not need it.
 install_vhost_device_vsock() {
-    cargo_is_new_enough || install_packages cargo-web
+    at_least "$CARGO_AT_LEAST" "$(cargo --version 2>/dev/null | cut -d' ' -f2)" || install_cargo
     step vhost-device-vsock "Building vhost-device-vsock $VSOCK_VERSION" \
         cargo install --locked --version "$VSOCK_VERSION" --root "$VSOCK_ROOT" vhost-device-vsock
     mkdir -p "$CACHE/bin"
     ln -sfn "$VSOCK_ROOT/bin/vhost-device-vsock" "$CACHE/bin/vhost-device-vsock"
-}
-
-cargo_is_new_enough() {
-    local version
-    version=$(cargo --version 2>/dev/null | cut -d' ' -f2) || return 1
-    printf '%s\n' "$CARGO_AT_LEAST" "$version" | sort -V -C
-}
-
-# Debian 12 has only the virtiofsd of QEMU 7.2, under which supplementary groups create no files. Debian 13's needs a
-# newer C library, which is put beside it: building the crate takes two minutes and a half of CPU time, this ten seconds.
-install_virtiofsd() {
-    if apt_has virtiofsd; then
-        install_packages virtiofsd
-    elif [ -f /etc/debian_version ]; then
-        step virtiofsd "Fetching Debian's virtiofsd ($VIRTIOFSD_SUITE)" fetch_virtiofsd
-        mkdir -p "$CACHE/bin"
-        ln -sfn "$VIRTIOFSD_ROOT/virtiofsd" "$CACHE/bin/virtiofsd"
-    fi
-}
-
-apt_has() { apt-cache show "$1" >/dev/null 2>&1; }
-
-fetch_virtiofsd() {
-    local tree library building=$VIRTIOFSD_ROOT.building
-    rm -rf "$building"
-    mkdir -p "$building"
-    tree=$building/tree
-    .venv/bin/python -m vmsandbox.guestimage "$VIRTIOFSD_SUITE" |
-        mmdebstrap --variant=extract --architectures=amd64 --include=virtiofsd "$VIRTIOFSD_SUITE" "$tree" -
-    local libraries=$tree/usr/lib/x86_64-linux-gnu loader=ld-linux-x86-64.so.2
-    cp "$tree/usr/libexec/virtiofsd" "$libraries/$loader" "$building"
-    "$libraries/$loader" --library-path "$libraries" --list "$building/virtiofsd" |
-        sed -n "s|.* => \($libraries/[^ ]*\).*|\1|p" |
-        while read -r library; do cp -L "$library" "$building"; done
-    patchelf --set-interpreter "$VIRTIOFSD_ROOT/$loader" --force-rpath --set-rpath "$VIRTIOFSD_ROOT" \
-        "$building/virtiofsd"
-    rm -rf "$tree" "$VIRTIOFSD_ROOT"
-    mv "$building" "$VIRTIOFSD_ROOT"
-    "$VIRTIOFSD_ROOT/virtiofsd" --version
 }
 
 main

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from vmsandbox.fs.locks import locked
 from vmsandbox.guestimage import choose_sources, sources_list
+from vmsandbox.guestimage.mirrors import MIRROR
 
 CACHE = Path("/var/cache/vmsandbox/distributions")
 PACKAGES = ("ca-certificates", "git", "make")
@@ -45,13 +46,15 @@ class Root:
     path: Path
     pid: int
     """PID 1 of the root, as the host counts."""
+    variables: Mapping[str, str]
+    """What its environment has that a fresh login has not: the way to a mirror of Debian where its apt has none."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of a fresh login, and this host's way to its registries."""
+        """The environment of a fresh login with `variables`, and this host's way to its registries."""
         passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        return {"TERM": "dumb", **passed, "PATH": path, "HOME": "/root", "LANG": "C.UTF-8"}
+        return {"TERM": "dumb", **passed, **self.variables, "PATH": path, "HOME": "/root", "LANG": "C.UTF-8"}
 
     def command(self, *command: str, online: bool = False, cwd: str = "/root") -> list[str]:
         """The command that runs `command` in the root; to be started with `environment`."""
@@ -86,8 +89,9 @@ def fresh_root(suite: str, binds: Mapping[str, Path] | None = None) -> Iterator[
         path = Path(directory) / "root"
         subprocess.run(["cp", "--archive", "--reflink=auto", str(base), str(path)], check=True)
         _connect(path)
+        variables = {MIRROR: choose_sources("trixie")[0].uri} if suite in _UBUNTU else {}
         with _namespaces(path, binds or {}) as pid:
-            yield Root(path, pid)
+            yield Root(path, pid, variables)
 
 
 def make_base(suite: str) -> Path:
@@ -107,7 +111,7 @@ def _build(suite: str, sources: str, base: Path) -> None:
         tree = Path(directory) / "tree"
         options = ["--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
         if suite in _UBUNTU:  # from the mirror that mmdebstrap knows
-            options += [f"--keyring={_ubuntu_keyring(Path(directory))}", "--components=main,universe"]
+            options += [f"--keyring={_ubuntu_keyring(Path(directory))}", "--components=main,universe", "--include=apt"]
             mirror = []
         else:
             mirror = ["-"]

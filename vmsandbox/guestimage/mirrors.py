@@ -1,5 +1,6 @@
 """Where packages come from: the mirrors that the host's own apt uses, or the one that was asked for."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +8,8 @@ from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition
 
+MIRROR = "VMSANDBOX_DEBIAN_MIRROR"
+"""The environment's name for the URL of a Debian mirror, on hosts whose own apt has none."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _ONE_LINE = re.compile(r"deb\s+(?:\[[^]]*\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+)")
 
@@ -78,8 +81,8 @@ def sources_for(suite: str, host: tuple[Source, ...], codename: str) -> tuple[So
     main = next((s for s in host if s.suite == codename and "main" in s.components), None)
     if main is None:
         raise FailedPrecondition(
-            f"apt's configuration names no mirror of Debian {codename} to build the guest image from",
-            hint="name one with --mirror URL",
+            f"apt's configuration names no mirror of Debian {codename}".rstrip() + " to build the guest image from",
+            hint=f"name one with --mirror URL, or for `make setup` with {MIRROR} in the environment",
         )
     security = [s for s in host if s.suite == f"{codename}-security" and "main" in s.components]
     sources = [Source(main.uri, suite, ("main",))]
@@ -87,16 +90,16 @@ def sources_for(suite: str, host: tuple[Source, ...], codename: str) -> tuple[So
 
 
 def choose_sources(suite: str, mirror: str = "") -> tuple[Source, ...]:
-    """The sources for `suite`: `mirror` alone where it is given, and else the mirrors of the host."""
-    if mirror:
+    """The sources for `suite`: `mirror` or else `MIRROR` alone where there is one, and else the mirrors of the host."""
+    if mirror := mirror or os.environ.get(MIRROR, ""):
         return (Source(mirror, suite, ("main",)),)
     return sources_for(suite, read_host_sources(), host_codename())
 
 
 def host_codename(os_release: Path = Path("/etc/os-release")) -> str:
-    """VERSION_CODENAME of os-release(5), or nothing."""
-    match = re.search(r'^VERSION_CODENAME="?([\w-]+)', os_release.read_text(), re.MULTILINE)
-    return match[1] if match else ""
+    """VERSION_CODENAME of os-release(5) where that is Debian's, or nothing: Ubuntu's mirrors do not have Debian."""
+    fields = dict(re.findall(r'^(\w+)="?([\w.-]+)', os_release.read_text(), re.MULTILINE))
+    return fields.get("VERSION_CODENAME", "") if fields.get("ID") == "debian" else ""
 
 
 def sources_list(sources: tuple[Source, ...]) -> str:

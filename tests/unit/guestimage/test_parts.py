@@ -96,6 +96,21 @@ def test_a_named_mirror_is_the_only_one() -> None:
     )
 
 
+def test_a_mirror_of_the_environment_is_for_hosts_whose_apt_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(mirrors.MIRROR, "http://mirror.example/debian")
+    assert mirrors.choose_sources("sid") == (Source("http://mirror.example/debian", "sid", ("main",)),)
+    assert mirrors.choose_sources("sid", "http://named.example/")[0].uri == "http://named.example/"
+
+
+@pytest.mark.parametrize(("distribution", "codename"), [("debian", "trixie"), ("ubuntu", "")])
+def test_mirrors_of_the_host_have_debian_where_the_host_is_debian(
+    tmp_path: Path, distribution: str, codename: str
+) -> None:
+    release = tmp_path / "os-release"
+    release.write_text(f'NAME="A b"\nVERSION_CODENAME=trixie\nID={distribution}\nID_LIKE=debian\n')
+    assert mirrors.host_codename(release) == codename
+
+
 DEPENDENCIES = modules.parse_dependencies(
     "kernel/drivers/virtio_scsi.ko.xz: kernel/scsi/scsi_mod.ko.xz kernel/scsi/scsi_common.ko.xz\n"
     "kernel/scsi/sd_mod.ko.xz: kernel/scsi/scsi_mod.ko.xz kernel/scsi/scsi_common.ko.xz\n"
