@@ -236,7 +236,7 @@ class RuntimeService:
 
     @contextlib.asynccontextmanager
     async def attach(self, request: AttachRequest) -> AsyncIterator[AttachedClient]:
-        """Join the streams of a running container (CRI Attach). Raises NotFound, FailedPrecondition."""
+        """Join the streams of a container that runs, or will (CRI Attach). Raises NotFound, FailedPrecondition."""
         container = await self._container(request.container_id)
         async with container.attach(stdin=request.stdin) as attachment:
             yield attachment

@@ -1,9 +1,10 @@
 """A `PodRuntime` in memory, whose containers do what a test has written for them."""
 
 import asyncio
+import contextlib
 import itertools
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
@@ -21,7 +22,7 @@ from vmsandbox.model import (
     SandboxState,
     SandboxStatus,
 )
-from vmsandbox.pod.run import PodRuntime
+from vmsandbox.pod.run import ContainerStreams, PodRuntime
 from vmsandbox.protocol.messages import Stream
 
 
@@ -51,6 +52,28 @@ class FakeContainer:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+@dataclass
+class FakeStreams(ContainerStreams):
+    """The streams of a container: what is typed goes to a list, when it runs."""
+
+    container: FakeContainer
+    typed: list[bytes]
+
+    async def output(self) -> AsyncIterator[Output]:
+        while (piece := await self.container.pieces.get()) is not None:
+            yield piece
+
+    async def write(self, data: bytes) -> None:
+        assert self.container.status.state is ContainerState.RUNNING
+        self.typed.append(data)
+
+    async def close_stdin(self) -> None:
+        self.typed.append(b"<end>")
+
+    async def resize(self, columns: int, rows: int) -> None:
+        self.typed.append(f"<{columns}x{rows}>".encode())
+
+
 class FakePodRuntime(PodRuntime):
     """Containers run as `scripts` say, by name and attempt; the last script of a name serves all further attempts."""
 
@@ -66,6 +89,8 @@ class FakePodRuntime(PodRuntime):
         self.sandboxes: dict[str, SandboxStatus] = {}
         self.containers: dict[str, FakeContainer] = {}
         self.configs: list[ContainerConfig] = []
+        self.typed: list[bytes] = []
+        """The input of attached containers."""
         self.execs: dict[tuple[str, ...], ExecResult | VmsandboxError] = {}
         self.on_exec: Callable[[tuple[str, ...]], None] = lambda command: None
         self.boot: asyncio.Event | None = None
@@ -174,6 +199,11 @@ class FakePodRuntime(PodRuntime):
     def output(self, container_id: str) -> AsyncGenerator[Output, None]:
         assert self.containers[container_id].status.state is ContainerState.CREATED, "output would be missed"
         return self._drain(self.containers[container_id])
+
+    @contextlib.asynccontextmanager
+    async def attach(self, container_id: str, *, tty: bool) -> AsyncIterator[ContainerStreams]:
+        assert self.containers[container_id].status.state is ContainerState.CREATED, "output would be missed"
+        yield FakeStreams(self.containers[container_id], self.typed)
 
     async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
         self.calls.append(f"exec {self.containers[container_id].status.config.metadata.name} {' '.join(command)}")

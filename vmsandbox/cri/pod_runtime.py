@@ -1,7 +1,8 @@
 """The daemon as a runtime of pods (`pod.run.PodRuntime`): `vmsandbox run` where one serves this node."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from vmsandbox.config import MACHINE_HANDLER
 from vmsandbox.cri.client import CriClient
 from vmsandbox.images import PullPhase, PullProgress, Report
 from vmsandbox.model import (
+    AttachRequest,
     BootTimings,
     ContainerConfig,
     ContainerStatus,
@@ -22,9 +24,10 @@ from vmsandbox.model import (
     RegistryAuth,
     SandboxStatus,
 )
-from vmsandbox.pod.run import PodRuntime
+from vmsandbox.pod.run import ContainerStreams, PodRuntime
 from vmsandbox.protocol import codec
 from vmsandbox.sandbox.streams import follow_log
+from vmsandbox.streaming.client import Wanted, command
 
 
 class DaemonRuntime(PodRuntime):
@@ -35,9 +38,10 @@ class DaemonRuntime(PodRuntime):
 
     guest_tmpfs = False
 
-    def __init__(self, client: CriClient) -> None:
-        """Ask through `client`, which stays the caller's."""
+    def __init__(self, client: CriClient, tls: ssl.SSLContext | None = None) -> None:
+        """Ask through `client`, which stays the caller's; `tls` is for the daemon's streaming server."""
         self._client = client
+        self._tls = tls
 
     @override
     async def find_image(self, name: str) -> Image | None:
@@ -70,6 +74,14 @@ class DaemonRuntime(PodRuntime):
             async with aclosing(follow_log(log, ended=waiting.done)) as entries:
                 async for entry in entries:
                     yield Output(entry.stream, entry.content + (b"\n" if entry.complete else b""))
+
+    @override
+    @asynccontextmanager
+    async def attach(self, container_id: str, *, tty: bool) -> AsyncIterator[ContainerStreams]:
+        request = AttachRequest(container_id, tty=tty, stdin=True, stdout=True, stderr=not tty)
+        wanted = Wanted(stdin=True, stdout=True, stderr=not tty, tty=tty)
+        async with command(await self._client.attach_url(request), wanted, self._tls) as streams:
+            yield streams
 
     @override
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:

@@ -107,12 +107,15 @@ def test_ctrl_c_cancels_the_work_each_time_it_comes() -> None:
 
 
 def test_ctrl_c_ends_a_run_that_waits_for_its_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal:
+    class Pipe:
+        def isatty(self) -> bool:
+            return False
+
         def read(self) -> str:
             signal.raise_signal(signal.SIGINT)
             return ""
 
-    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr(sys, "stdin", Pipe())
     with pytest.raises(click.Abort):  # What click makes of the handler that Python has while this test runs.
         main(["run", "-"], standalone_mode=False)
 

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from tests.support.cancelling import at_every_turn
 from tests.support.manifests import CHECKOUT, SETTINGS, plan
 from tests.support.waiting import until
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
-from vmsandbox.model import ExecResult
+from vmsandbox.model import ExecResult, Output
 from vmsandbox.pod.api.manifest import read_manifest
 from vmsandbox.pod.plan.pod_plan import PodPlan, plan_pod
-from vmsandbox.pod.run import pod_life
+from vmsandbox.pod.run import Console, ContainerStreams, pod_life
 from vmsandbox.pod.run.pod_life import EXIT_DEADLINE, EXIT_STOPPED, PodPhase, PodResult
 from vmsandbox.pod.run.restarts import BackoffSettings
 from vmsandbox.pod.run.runner import run_pod
@@ -630,3 +631,79 @@ class TestAPodThatSomebodyElseStops:
         assert "ended b 143 Error" in running.observer.events
         assert running.observer.events.count("restarting b 0") == 0
         assert running.nothing_is_left()
+
+
+class ScriptedConsole(Console):
+    """Types a word as soon as the container has started, and keeps what it prints."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        self._terminal = terminal
+        self.printed = b""
+
+    @property
+    def terminal(self) -> bool:
+        return self._terminal
+
+    async def talk(self, streams: ContainerStreams, started: asyncio.Event) -> None:
+        await started.wait()
+        await streams.write(b"typed")
+        async for piece in streams.output() if self._terminal else _nothing():
+            self.printed += piece.data
+
+
+async def _nothing() -> AsyncIterator[Output]:
+    return
+    yield
+
+
+class TestConsole:
+    PIECES = ((Stream.STDOUT, b"prompt "), (Stream.STDOUT, b"said\n"))
+    INTERACTIVE = "restartPolicy: Never\ncontainers: [{name: a, image: 'localhost/a:1', stdin: true, tty: true}]\n"
+
+    async def run(self, running: Running, spec: str, console: Console) -> PodResult:
+        running.runtime.scripts = {"a": [Script(self.PIECES, exit_code=3, runs=0.05)]}
+        return await run_pod(plan(spec), running.runtime, running.observer, running.directories, console=console)
+
+    async def test_a_terminal_has_all_that_the_container_prints_and_its_input(self, running: Running) -> None:
+        console = ScriptedConsole(terminal=True)
+        result = await self.run(running, self.INTERACTIVE, console)
+        assert result.exit_code == 3
+        assert console.printed == b"prompt said\n"
+        assert running.runtime.typed == [b"typed"]
+        assert not running.observer.lines
+        assert running.nothing_is_left()
+
+    async def test_without_a_terminal_output_comes_in_lines_and_input_goes_in(self, running: Running) -> None:
+        await self.run(running, self.INTERACTIVE, ScriptedConsole(terminal=False))
+        assert running.runtime.typed == [b"typed"]
+        assert [line.text for line in running.observer.lines] == [b"prompt said"]
+
+    @pytest.mark.parametrize("spec", [ONE, TWO.replace("name: a,", "name: a, stdin: true,")])
+    async def test_only_a_container_that_takes_input_and_is_alone_has_it(self, running: Running, spec: str) -> None:
+        await self.run(running, spec, ScriptedConsole(terminal=True))
+        assert not running.runtime.typed
+        assert running.observer.lines
+
+    async def test_a_container_that_cannot_start_does_not_keep_it_waiting(self, running: Running) -> None:
+        running.runtime.scripts = {"a": [Script(start_error=InvalidArgument("no such program"))]}
+        console = ScriptedConsole(terminal=False)
+        spec = plan(self.INTERACTIVE)
+        result = await run_pod(spec, running.runtime, running.observer, running.directories, console=console)
+        assert result.exit_code == 128
+
+
+async def test_a_pod_that_is_kept_leaves_its_sandbox_stopped_and_no_volumes(running: Running) -> None:
+    await run_pod(plan(ONE), running.runtime, running.observer, running.directories, keep=True)
+    assert running.runtime.calls[-1] == "stop sandbox"
+    assert running.runtime.sandboxes
+    assert not running.directories.runtime.exists()
+
+
+async def test_a_pod_that_could_not_run_is_not_kept(running: Running) -> None:
+    running.runtime.scripts = {"a": [FOREVER]}
+    task = asyncio.create_task(run_pod(plan(ONE), running.runtime, running.observer, running.directories, keep=True))
+    await running.observer.until("started a 0")
+    running.runtime.kill_machine("it burnt")
+    with pytest.raises(Unavailable):
+        await task
+    assert running.nothing_is_left()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import BinaryIO, Self
 
@@ -83,6 +83,10 @@ class PodView(PodObserver):
     """Whether to say where the time of the cold start went."""
     bare: bool = False
     """Whether to print the one container's output without a prefix, like podman, and no notes of what goes well."""
+    on_started: Callable[[], None] = lambda: None
+    """Is called when a container runs."""
+    silent: Callable[[], bool] = lambda: False
+    """Whether the containers' output is left out."""
     _step: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _update: terminal.Update | None = None
     _parts: dict[str, float] = field(default_factory=dict)
@@ -102,7 +106,7 @@ class PodView(PodObserver):
         """Clear away what is drawn, and end the last lines."""
         self._end_step()
         with contextlib.suppress(OSError):  # their reader has left
-            for writer in self._writers.values():
+            for writer in self._writers.values() if not self.bare else ():
                 writer.close()
 
     @override
@@ -138,6 +142,7 @@ class PodView(PodObserver):
     @override
     def container_started(self, name: str, status: ContainerStatus) -> None:
         """The first one ends the cold start; the output of the others shows that they run."""
+        self.on_started()
         if self.timings and self._parts:
             self._parts["first container"] = time.monotonic() - self._ready
             terminal.note(f"cold start {sum(self._parts.values()):.2f} s: " + ", ".join(self._lines()))
@@ -172,6 +177,8 @@ class PodView(PodObserver):
     @override
     async def output(self, lines: Sequence[OutputLine]) -> None:
         """The lines, as soon as whoever reads ours takes them."""
+        if self.silent():
+            return
         output = terminal.ERR if lines[0].stream is Stream.STDERR else terminal.OUT
         await self._writers[lines[0].stream].write(self._prefix(lines[0].container, output), lines)
 

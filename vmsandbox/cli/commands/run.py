@@ -1,16 +1,21 @@
 """vmsandbox run: a pod from YAML files, or of an image as podman runs one."""
 
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from vmsandbox.cli.commands.background import divide
 from vmsandbox.cli.commands.run_options import OF_IMAGES, RunCommand, is_file, run_options
 from vmsandbox.cli.options import Global
 
 _EXAMPLES = """
 \b
 Examples:
-  vmsandbox run docker.io/library/alpine:3.20 uname -r
+  vmsandbox run --rm docker.io/library/alpine:3.20 uname -r
+  vmsandbox run -it --rm alpine:3.20
+  vmsandbox run -d --name web -p 8080:80 IMAGE
   vmsandbox run -e GREETING=hello -v ./data:/data:ro -p 8080:80 -m 512m IMAGE
   vmsandbox run --dry-run -p 8080:80 IMAGE >pod.yaml
   vmsandbox run pod.yaml settings.yaml
@@ -35,17 +40,24 @@ def run(context: click.Context, /, words: tuple[str, ...], files: tuple[str, ...
     was stopped from outside, as by `vmsandbox stop`. Ctrl-C asks the containers to end, as long as
     terminationGracePeriodSeconds; Ctrl-C again ends them at once.
     """
-    from vmsandbox.cli.commands.run_pod import run_files, run_image
-
     options: Global = context.obj
     if not (files or words):
         raise click.UsageError("FILES or an IMAGE is missing", context)
-    if files or is_file(words[0]):
-        if wrong := _given(context, OF_IMAGES):
-            raise click.UsageError(f"{', '.join(wrong)}: for an IMAGE only; a file says it by itself", context)
-        run_files(options, (*files, *words), given)
+    of_files = bool(files) or is_file(words[0])
+    if of_files and (wrong := _given(context, OF_IMAGES)):
+        raise click.UsageError(f"{', '.join(wrong)}: for an IMAGE only; a file says it by itself", context)
+    background = divide() if _may_leave(given) else None  # Before there is a thread of what is imported now.
+    from vmsandbox.cli.commands.run_pod import run_files, run_image
+
+    if of_files:
+        run_files(options, (*files, *words), given, background)
     else:
-        run_image(options, words, given)
+        run_image(options, words, given, background)
+
+
+def _may_leave(given: Mapping[str, Any]) -> bool:
+    """Whether the pod may go on when the command has ended: in the background, or let go of by keys."""
+    return not given["dry_run"] and (given["detach"] or (sys.stdin.isatty() and sys.stdout.isatty()))
 
 
 def _given(context: click.Context, names: frozenset[str]) -> list[str]:

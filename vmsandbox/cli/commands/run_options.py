@@ -89,7 +89,18 @@ _OPTIONS = (
         show_default=True,
         help="The form in which --dry-run prints.",
     ),
+    _flag(_BOTH, "-d", "--detach", help="Go to the background when it runs, and print the pod's name."),
+    _flag(_BOTH, "--rm", help="Let nothing stay of the pod when it has ended; so it is with files."),
+    _one(
+        _BOTH,
+        "--detach-keys",
+        default="ctrl-p,ctrl-q",
+        metavar="KEYS",
+        help="What to type to let go of the terminal; ctrl-p,ctrl-q by default, '' for nothing.",
+    ),
     _flag(_BOTH, "--timings", help="Show how long each step of the start took."),
+    _flag(_CONTAINER, "-i", "--interactive", help="Our input is the container's."),
+    _flag(_CONTAINER, "-t", "--tty", help="The container has a terminal: with -i, ours."),
     _many(_CONTAINER, "-e", "--env", metavar="NAME[=VALUE]", help="A variable; NAME alone hands ours on."),
     _many(_CONTAINER, "--env-file", metavar="FILE", help="Variables, one in a line."),
     _one(_CONTAINER, "--entrypoint", default=None, metavar="PROGRAM", help="Instead of the image's; a word or JSON."),
@@ -136,8 +147,8 @@ _OPTIONS = (
 OF_IMAGES = frozenset(
     {
         "add_host", "annotation", "cap_add", "cap_drop", "cpus", "dns", "entrypoint", "env", "env_file", "group_add",
-        "hostname", "label", "memory", "name", "network", "privileged", "publish", "pull", "read_only", "restart",
-        "runtime_class", "stop_timeout", "sysctl", "tmpfs", "user", "volume", "workdir",
+        "hostname", "interactive", "label", "memory", "name", "network", "privileged", "publish", "pull", "read_only",
+        "restart", "runtime_class", "stop_timeout", "sysctl", "tmpfs", "tty", "user", "volume", "workdir",
     }
 )  # fmt: skip
 """The options that say what a file says by itself."""

@@ -1,5 +1,6 @@
 """The work of `vmsandbox run`: manifests are read or made, planned, and run by the daemon or by this process."""
 
+import asyncio
 import difflib
 import json
 import os
@@ -14,20 +15,25 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vmsandbox.cli import execution, terminal
+from vmsandbox.cli.commands.background import Background
+from vmsandbox.cli.commands.console import OwnConsole
+from vmsandbox.cli.commands.detach_keys import parse_keys
 from vmsandbox.cli.commands.pod_view import PodView
 from vmsandbox.cli.options import Global
 from vmsandbox.config import Config
-from vmsandbox.cri.client import CriClient, connected_if_served
+from vmsandbox.cri.client import CriClient, connected_if_served, connected_to_all
 from vmsandbox.cri.own_runtime import own_runtime
 from vmsandbox.cri.pod_runtime import DaemonRuntime
-from vmsandbox.errors import InvalidArgument, NotFound, PermissionDenied
+from vmsandbox.errors import AlreadyExists, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from vmsandbox.fs import make_directory
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
-from vmsandbox.node.instance import Instance, claim
+from vmsandbox.node.instance import Instance, claim, run_sockets
 from vmsandbox.pod.api import Manifest, manifest_of, read_manifest
 from vmsandbox.pod.options import OptionContext, RunOptions, option_of, pod_document
 from vmsandbox.pod.plan import PlanSettings, PodPlan, plan_pod
-from vmsandbox.pod.run import PodDirectories, PodResult, PodRuntime, host_dns, run_pod
+from vmsandbox.pod.run import PodDirectories, PodResult, PodRuntime, has_console, host_dns, run_pod
+from vmsandbox.process import remove_tree
+from vmsandbox.streaming.client import client_tls
 from vmsandbox.typed_yaml import dump, from_values, plain
 
 _MOST = 64 * MEBIBYTE
@@ -49,24 +55,40 @@ class Wanted:
     """Makes it, of files or of options. Raises InvalidArgument."""
     image: str = ""
     """The image, where one was named instead of files."""
+    name: str = ""
+    """The --name of the pod of an image."""
     dry_run: bool = False
     output: str = "yaml"
     timings: bool = False
+    rm: bool = True
+    detach: bool = False
+    interactive: bool = False
+    keys: bytes = b""
+    background: Background | None = None
+    """The way into the background."""
+
+    @property
+    def left(self) -> bool:
+        """Whether the work has gone there."""
+        return self.background is not None and self.background.left
 
 
-def run_files(options: Global, files: Sequence[str], given: Mapping[str, Any]) -> None:
+def run_files(options: Global, files: Sequence[str], given: Mapping[str, Any], background: Background | None) -> None:
     """Run the pod of files to its end, which becomes the process's."""
     config = options.config("warning")
     texts = [_read(file) for file in files]  # Here Ctrl-C ends it: there is no loop yet for a read to hold up.
-    _finish(config, Wanted(lambda: read_manifest(texts), **_common(given)))
+    _finish(config, Wanted(lambda: read_manifest(texts), **_common(given, background)))
 
 
-def run_image(options: Global, words: Sequence[str], given: Mapping[str, Any]) -> None:
+def run_image(options: Global, words: Sequence[str], given: Mapping[str, Any], background: Background | None) -> None:
     """Run a pod of an image, as podman would, to its end, which becomes the process's."""
     config = options.config("warning")
     image, *command = words
     if image.startswith(("/", ".")):
         execution.fail(NotFound(f"there is no file {image}", hint=_meant(image)), execution.RUN_FAILED)
+    if given["tty"] and given["interactive"] and not (given["detach"] or given["dry_run"] or sys.stdin.isatty()):
+        error = InvalidArgument("-t with -i wants a terminal, and our input is not one", hint="-i alone pipes it")
+        execution.fail(error, execution.RUN_FAILED)
     chosen = {one.name: given[one.name] for one in fields(RunOptions) if one.name in given}
     chosen["env_file"] = tuple(_read(file) for file in given["env_file"])
     asked = RunOptions(image=image, command=tuple(command), **chosen)
@@ -75,11 +97,17 @@ def run_image(options: Global, words: Sequence[str], given: Mapping[str, Any]) -
     def made() -> Manifest:
         return manifest_of([from_values(pod_document(asked, context), option_of)])
 
-    _finish(config, Wanted(made, image, **_common(given)))
+    own = {name: given[name] for name in ("name", "rm", "interactive")}
+    _finish(config, Wanted(made, image, **_common(given, background), **own))
 
 
-def _common(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: given[name] for name in ("dry_run", "output", "timings")}
+def _common(given: Mapping[str, Any], background: Background | None) -> dict[str, Any]:
+    common = {name: given[name] for name in ("dry_run", "output", "timings", "detach")}
+    try:
+        keys = parse_keys(given["detach_keys"])
+    except InvalidArgument as error:
+        execution.fail(error, execution.RUN_FAILED)
+    return common | {"background": background, "keys": keys}
 
 
 def _finish(config: Config, wanted: Wanted) -> NoReturn:
@@ -112,12 +140,70 @@ async def _run_here(
     with claim(config.run_directory, config.state_directory) as instance:
         directories = PodDirectories(instance.runtime / "pod", instance.persistent / "pod")
         await directories.remove()
+        if wanted.name:
+            await _check_name(config, plan)
         async with connected_if_served(config.socket) as client:
-            plan = plan_pod(manifest, replace(settings, log_directory=str(instance.logs)))
-            opened = own_runtime(config, instance) if client is None else _daemon(client, instance)
+            keep = client is not None and not wanted.rm
+            logs = await kept_logs(config, client) / settings.uid if client and keep else instance.logs
+            plan = plan_pod(manifest, replace(settings, log_directory=str(logs)))
+            opened = own_runtime(config, instance) if client is None else _daemon(client, instance, config)
             async with opened as runtime:
-                with PodView(_names(plan), wanted.timings, bare=bool(wanted.image)) as view:
-                    return await run_pod(plan, runtime, view, directories)
+                with _view(plan, wanted, instance) as view:
+                    console = _console(plan, wanted, instance)
+                    return await run_pod(plan, runtime, view, directories, console=console, keep=keep)
+
+
+def _view(plan: PodPlan, wanted: Wanted, instance: Instance) -> PodView:
+    names = tuple(container.name for container in (*plan.spec.init_containers, *plan.spec.containers))
+    view = PodView(names, wanted.timings, bare=bool(wanted.image), silent=lambda: wanted.left)
+    if (background := wanted.background) is not None and wanted.detach:
+        view.on_started = lambda: background.leave(_notes(instance), plan.sandbox.metadata.name)
+    return view
+
+
+def _console(plan: PodPlan, wanted: Wanted, instance: Instance) -> OwnConsole | None:
+    """Our streams, where the pod's only container takes input, and has not gone to the background at once."""
+    container = plan.spec.containers[0]
+    if wanted.detach or not has_console(container, plan.spec):
+        return None
+    if not container.tty:
+        return OwnConsole(terminal=False) if wanted.interactive else None
+    if (background := wanted.background) is None:  # There is no terminal here.
+        return None
+
+    def leave() -> None:
+        name = plan.sandbox.metadata.name
+        terminal.note(f"\npod {plan.name} runs on; `vmsandbox attach -it {name}`, `vmsandbox stop {name}`")
+        background.leave(_notes(instance))
+
+    return OwnConsole(terminal=True, keys=wanted.keys, leave=leave)
+
+
+def _notes(instance: Instance) -> Path:
+    return instance.persistent / "notes.log"
+
+
+async def _check_name(config: Config, plan: PodPlan) -> None:
+    """Raise AlreadyExists if there is a pod of this name, at the daemon or at another `vmsandbox run`."""
+    try:
+        async with connected_to_all(config.socket, run_sockets(config.run_directory)) as client:
+            pods = [pod.config.metadata for pod in await client.list_pod_sandboxes()]
+    except Unavailable:
+        return
+    own = plan.sandbox.metadata
+    if (own.namespace, own.name) in {(pod.namespace, pod.name) for pod in pods}:
+        raise AlreadyExists(f"there is a pod {plan.name}", hint=f"`vmsandbox rm -f {own.name}`, or another --name")
+
+
+async def kept_logs(config: Config, client: CriClient) -> Path:
+    """The directory of the logs of pods that stay after their end; those of pods that are gone go now."""
+    directory = config.state_directory / "logs"
+    make_directory(directory, 0o700)
+    there = set(await asyncio.to_thread(lambda: [path.name for path in directory.glob("*")]))
+    known = {pod.config.metadata.uid for pod in await client.list_pod_sandboxes()}  # Asked after the look: none is new.
+    for name in there - known:
+        await remove_tree(directory / name)
+    return directory
 
 
 def _print(manifest: Manifest, form: str) -> None:
@@ -132,17 +218,13 @@ def _json(document: Any) -> str:
 
 
 @asynccontextmanager
-async def _daemon(client: CriClient, instance: Instance) -> AsyncIterator[PodRuntime]:
-    """The daemon; it writes logs, which are read and then removed."""
+async def _daemon(client: CriClient, instance: Instance, config: Config) -> AsyncIterator[PodRuntime]:
+    """The daemon; it writes logs, which are read and then removed, unless the pod stays."""
     make_directory(instance.logs, 0o700)
     try:
-        yield DaemonRuntime(client)
+        yield DaemonRuntime(client, client_tls(config.streaming))
     finally:
         shutil.rmtree(instance.logs, ignore_errors=True)
-
-
-def _names(plan: PodPlan) -> tuple[str, ...]:
-    return tuple(container.name for container in (*plan.spec.init_containers, *plan.spec.containers))
 
 
 def _read(file: str) -> tuple[str, str]:

@@ -9,9 +9,12 @@ import sys
 import termios
 import tty
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 
 from vmsandbox import aio
+from vmsandbox.cli.commands.detach_keys import DetachKeys
 from vmsandbox.model import Output
+from vmsandbox.pod.run import ContainerStreams
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming.client import CommandClient
 
@@ -26,15 +29,59 @@ async def converse(command: CommandClient, *, stdin: bool, terminal: bool) -> in
         stdin: whether our input is its.
         terminal: whether it has a terminal, which ours then becomes.
     """
-    async with contextlib.AsyncExitStack() as stack:
-        if terminal:
-            stack.enter_context(_raw())
-            await stack.enter_async_context(_telling_size(command.resize))
-        if stdin:
-            await stack.enter_async_context(aio.background(_send_input(command)))
-        async for output in command.output():
-            await asyncio.to_thread(_print, output)
+    await talk(command, stdin=stdin, terminal=terminal)
     return command.exit_code
+
+
+async def talk(
+    streams: ContainerStreams,
+    *,
+    stdin: bool,
+    terminal: bool,
+    keys: DetachKeys | None = None,
+    show: bool = True,
+    left: Callable[[], None] | None = None,
+) -> None:
+    """Pass our streams to a process and its output to ours, until its output ends.
+
+    Args:
+        streams: of the process, which runs.
+        stdin: whether our input is its.
+        terminal: whether it has a terminal, which ours then becomes, until this ends or the keys are typed.
+        keys: let go of the process, whose output is thrown away from then on.
+        show: print its output; else all of it is thrown away.
+        left: is called when the keys were typed.
+    """
+    printing = _Printing(show)
+    async with aio.background(printing.follow(streams)) as showing:
+        async with contextlib.AsyncExitStack() as stack:
+            works: set[asyncio.Task[None]] = {showing}
+            if terminal and stdin:
+                stack.enter_context(_raw())
+            if terminal:
+                await stack.enter_async_context(_telling_size(streams.resize))
+            if stdin:
+                sending = _send_input(streams, keys or DetachKeys(b""))
+                works.add(await stack.enter_async_context(aio.background(sending)))
+            while not showing.done() and not (keys and keys.found):
+                _, works = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+        if not showing.done():
+            printing.on = False
+            if left is not None:
+                left()
+        await showing
+
+
+@dataclass(slots=True)
+class _Printing:
+    """Takes what a process prints, and prints it while it is on."""
+
+    on: bool
+
+    async def follow(self, streams: ContainerStreams) -> None:
+        async for output in streams.output():
+            if self.on:
+                await asyncio.to_thread(_print, output)
 
 
 @contextlib.contextmanager
@@ -58,8 +105,7 @@ async def _telling_size(resize: Callable[[int, int], Awaitable[None]]) -> AsyncI
 
     async def tell() -> None:
         while True:
-            size = shutil.get_terminal_size()
-            await resize(size.columns, size.lines)
+            await resize(*_size())
             await changed.wait()
             changed.clear()
 
@@ -71,16 +117,28 @@ async def _telling_size(resize: Callable[[int, int], Awaitable[None]]) -> AsyncI
         loop.remove_signal_handler(signal.SIGWINCH)
 
 
-async def _send_input(command: CommandClient) -> None:
-    """Our input to its end. Read as it comes, without a thread that would hold up the end of the process."""
+def _size() -> tuple[int, int]:
+    """Columns and rows of our terminal, else those of COLUMNS and LINES, which do not follow a terminal's."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            size = os.get_terminal_size(stream.fileno())
+            if size.columns and size.lines:
+                return size.columns, size.lines
+    usual = shutil.get_terminal_size()
+    return usual.columns, usual.lines
+
+
+async def _send_input(streams: ContainerStreams, keys: DetachKeys) -> None:
+    """Our input to its end, or to the keys. Read as it comes, without a thread that would hold up our own end."""
     fd = sys.stdin.fileno()
-    while True:
+    while not keys.found:
         await _readable(fd)
         data = os.read(fd, _CHUNK)
         if not data:
-            break
-        await command.write(data)
-    await command.close_stdin()
+            await streams.close_stdin()
+            return
+        if typed := keys.feed(data):
+            await streams.write(typed)
 
 
 async def _readable(fd: int) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 
 from vmsandbox import aio
 from vmsandbox.errors import Cancelled, VmsandboxError
 from vmsandbox.model import ContainerState, ContainerStatus
 from vmsandbox.pod.api import Container
+from vmsandbox.pod.run.console import has_console
 from vmsandbox.pod.run.output_lines import Tail, tell_lines
 from vmsandbox.pod.run.pod_context import PodContext
 from vmsandbox.pod.run.restarts import Backoff, restarts
@@ -57,10 +59,11 @@ class ContainerLife:
     async def _attempt(self, attempt: int) -> ContainerStatus:
         context, name = self._context, self.container.name
         container_id = await self._create(attempt)
-        tail = Tail()
-        told = tell_lines(name, context.runtime.output(container_id), context.observer, tail)
-        async with aio.background(told) as telling:
-            if await self._start(container_id):
+        tail, started = Tail(), asyncio.Event()
+        async with self._told(container_id, tail, started) as telling:
+            runs = await self._start(container_id)
+            started.set()
+            if runs:
                 running = RunningContainer(self.container, context, container_id, self._stop_deadline)
                 await running.run(self.started, self._stopping, telling)
             status = await context.runtime.wait_container(container_id)
@@ -73,6 +76,25 @@ class ContainerLife:
         status = context.mounts.with_message(self.container, status, tail.text)
         context.observer.container_ended(name, status)
         return status
+
+    @contextlib.asynccontextmanager
+    async def _told(self, container_id: str, tail: Tail, started: asyncio.Event) -> AsyncIterator["asyncio.Task[None]"]:
+        """The task that passes the container's output on; the console of the pod, where it has one, has the input."""
+        context, console = self._context, self._context.console
+        pieces = context.runtime.output(container_id)
+        if console is None or not has_console(self.container, context.plan.spec):
+            async with aio.background(tell_lines(self.container.name, pieces, context.observer, tail)) as telling:
+                yield telling
+            return
+        async with context.runtime.attach(container_id, tty=self.container.tty) as streams:
+            talking = console.talk(streams, started)
+            if console.terminal:
+                async with aio.background(talking) as telling:
+                    yield telling
+                return
+            told = tell_lines(self.container.name, pieces, context.observer, tail)
+            async with aio.background(told) as telling, aio.background(talking):
+                yield telling
 
     async def _create(self, attempt: int) -> str:
         try:

@@ -6,6 +6,7 @@ from vmsandbox.errors import Cancelled, NotFound, Unavailable
 from vmsandbox.model import ContainerConfig, SandboxState
 from vmsandbox.pod.api import Container
 from vmsandbox.pod.plan import PodPlan, environment, with_image_user
+from vmsandbox.pod.run.console import Console
 from vmsandbox.pod.run.mounting import PodMounts
 from vmsandbox.pod.run.observer import PodObserver
 from vmsandbox.pod.run.restarts import BackoffSettings
@@ -22,6 +23,8 @@ class PodContext:
     observer: PodObserver
     mounts: PodMounts
     backoff: BackoffSettings
+    console: Console | None = None
+    """The console of the only container, where it takes input."""
 
     @property
     def address(self) -> str:

@@ -11,6 +11,7 @@ from vmsandbox.images import PullProgress
 from vmsandbox.model import Image
 from vmsandbox.pod.api import PullPolicy
 from vmsandbox.pod.plan import ImagePlan, PodPlan, must_not_be_root
+from vmsandbox.pod.run.console import Console
 from vmsandbox.pod.run.mounting import PodMounts
 from vmsandbox.pod.run.observer import PodObserver
 from vmsandbox.pod.run.pod_context import PodContext
@@ -28,6 +29,9 @@ async def run_pod(
     observer: PodObserver,
     directories: PodDirectories,
     backoff: BackoffSettings | None = None,
+    *,
+    console: Console | None = None,
+    keep: bool = False,
 ) -> PodResult:
     """Run a pod to its end.
 
@@ -40,6 +44,8 @@ async def run_pod(
         observer: is told what happens.
         directories: for its volumes; they are made and removed.
         backoff: between the restarts of a container; the kubelet's where it is not given.
+        console: of the only container, where it takes input.
+        keep: leave the sandbox and its containers, which have ended, to the runtime when the pod has run to its end.
 
     Raises:
         VmsandboxError: an image cannot be pulled, a container cannot be made; the machine could not start, or has died.
@@ -52,21 +58,21 @@ async def run_pod(
         await volumes.make()
         observer.sandbox_starting()
         sandbox_id = await runtime.run_pod_sandbox(plan.sandbox)
-        stack.push_async_callback(_to_its_end, _remove_sandbox, runtime, sandbox_id)
+        removal = await stack.enter_async_context(contextlib.AsyncExitStack())
+        removal.push_async_callback(_to_its_end, runtime.remove_pod_sandbox, sandbox_id)
+        stack.push_async_callback(_to_its_end, runtime.stop_pod_sandbox, sandbox_id)
         status = await runtime.pod_sandbox_status(sandbox_id)
         observer.sandbox_ready(status)
         mounts = PodMounts(volumes, plan.facts.with_ips(status.ips), images)
-        context = PodContext(plan, sandbox_id, runtime, observer, mounts, backoff or BackoffSettings())
-        return await PodLife(context).run()
+        context = PodContext(plan, sandbox_id, runtime, observer, mounts, backoff or BackoffSettings(), console)
+        result = await PodLife(context).run()
+        if keep:
+            removal.pop_all()
+        return result
 
 
 async def _to_its_end(work: Any, *args: Any) -> None:
     await aio.to_its_end(work(*args))
-
-
-async def _remove_sandbox(runtime: PodRuntime, sandbox_id: str) -> None:
-    await runtime.stop_pod_sandbox(sandbox_id)
-    await runtime.remove_pod_sandbox(sandbox_id)
 
 
 async def _get_images(plan: PodPlan, runtime: PodRuntime, observer: PodObserver) -> dict[str, Image]:

@@ -1,12 +1,15 @@
 """The interface of a runtime that the runner of pods needs. The CRI can express all of it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from typing_extensions import override
 
 from vmsandbox.images import Report
 from vmsandbox.model import (
+    AttachRequest,
     ContainerConfig,
     ContainerStatus,
     ExecResult,
@@ -16,7 +19,28 @@ from vmsandbox.model import (
     RegistryAuth,
     SandboxStatus,
 )
+from vmsandbox.sandbox.streams import AttachedClient
 from vmsandbox.service import RuntimeService
+
+
+class ContainerStreams(Protocol):
+    """The streams of a process, as its client has them. Calls raise VmsandboxError."""
+
+    def output(self) -> AsyncIterator[Output]:
+        """Yield what the process prints, to its end."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Type, waiting while it is not taken."""
+        ...
+
+    async def close_stdin(self) -> None:
+        """Say that the input has ended."""
+        ...
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Tell the size of the window."""
+        ...
 
 
 class PodRuntime(Protocol):
@@ -79,9 +103,37 @@ class PodRuntime(Protocol):
         """The output of a container from this call on, which is made before it starts, to its end."""
         ...
 
+    def attach(self, container_id: str, *, tty: bool) -> AbstractAsyncContextManager[ContainerStreams]:
+        """The streams of a container, from this call on, which may be made before it starts; with its input."""
+        ...
+
     async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:
         """Run a command in a container; `timeout` in seconds, 0 for none."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _ServiceStreams(ContainerStreams):
+    """The streams of a container of this process: output without a limit of patience, and a client that types."""
+
+    pieces: AsyncGenerator[Output, None]
+    client: AttachedClient
+
+    @override
+    def output(self) -> AsyncIterator[Output]:
+        return self.pieces
+
+    @override
+    async def write(self, data: bytes) -> None:
+        await self.client.write(data)
+
+    @override
+    async def close_stdin(self) -> None:
+        await self.client.close_stdin()
+
+    @override
+    async def resize(self, columns: int, rows: int) -> None:
+        await self.client.resize(columns, rows)
 
 
 class ServiceRuntime(PodRuntime):
@@ -144,6 +196,15 @@ class ServiceRuntime(PodRuntime):
     @override
     def output(self, container_id: str) -> AsyncGenerator[Output, None]:
         return self._service.output(container_id)
+
+    @override
+    @asynccontextmanager
+    async def attach(self, container_id: str, *, tty: bool) -> AsyncIterator[ContainerStreams]:
+        request = AttachRequest(container_id, tty=tty, stdin=True, stdout=True, stderr=not tty)
+        pieces = self._service.output(container_id)
+        async with self._service.attach(request) as client:
+            client.detach()  # It types; the output has another reader.
+            yield _ServiceStreams(pieces, client)
 
     @override
     async def exec_sync(self, container_id: str, command: tuple[str, ...], timeout: float) -> ExecResult:

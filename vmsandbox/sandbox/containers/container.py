@@ -120,7 +120,7 @@ class Container:
         return self._output_task.pump.readers.read()
 
     def attach(self, *, stdin: bool) -> AbstractAsyncContextManager[AttachedClient]:
-        """Join its streams; see `attach.AttachedClients`. Raises FailedPrecondition unless it runs."""
+        """Join its streams; see `attach.AttachedClients`. Raises FailedPrecondition when it has ended."""
         self.require(ContainerCall.ATTACH)
         assert self._output_task is not None
         return self._output_task.attachments.attach(stdin=stdin)

@@ -35,7 +35,7 @@ _CONTAINER: dict[ContainerCall, frozenset[ContainerState]] = {
     ContainerCall.START: frozenset({ContainerState.CREATED}),
     ContainerCall.SIGNAL: frozenset({ContainerState.RUNNING}),
     ContainerCall.EXEC: frozenset({ContainerState.RUNNING}),
-    ContainerCall.ATTACH: frozenset({ContainerState.RUNNING}),
+    ContainerCall.ATTACH: frozenset({ContainerState.CREATED, ContainerState.RUNNING}),  # So nothing printed is missed.
     ContainerCall.UPDATE: frozenset({ContainerState.CREATED, ContainerState.RUNNING}),
     ContainerCall.REOPEN_LOG: frozenset({ContainerState.RUNNING}),
 }
