@@ -114,6 +114,11 @@ class Collected:
         """Nothing is wrong yet."""
         self._mistakes: dict[str, VmsandboxError] = {}
 
+    @property
+    def found(self) -> bool:
+        """Whether there is a mistake."""
+        return bool(self._mistakes)
+
     @contextmanager
     def part(self) -> Iterator[None]:
         """Keep the mistakes that the body raises; its rest is left out then."""
@@ -127,6 +132,11 @@ class Collected:
         with self.part():
             return function(*args, **kwargs)
         return None
+
+    def when(self, wrong: object, mistake: VmsandboxError) -> None:
+        """Keep a mistake if something is `wrong`."""
+        if wrong:
+            self.add((mistake,))
 
     def add(self, mistakes: Sequence[VmsandboxError]) -> None:
         """Keep mistakes that were found."""

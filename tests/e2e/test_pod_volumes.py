@@ -19,7 +19,7 @@ CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {k: v}
 
 @pytest.fixture
 def directories(tmp_path: Path) -> PodDirectories:
-    return PodDirectories(tmp_path / "run", tmp_path / "state")
+    return PodDirectories(tmp_path / "run", tmp_path / "state", tmp_path / "named")
 
 
 async def made(directories: PodDirectories, spec: str, guest_tmpfs: bool = True) -> PodMounts:

@@ -77,6 +77,13 @@ TABLE: Mapping[str, Line] = MappingProxyType(
         "stats": Line("stats:stats", "Show what containers use: CPU, memory, network, disks"),
         "stop": Line("stopping:stop", "Ask pods or containers to end; kill them after the timeout"),
         "version": Line("about:version", "Print the versions of vmsandbox, its daemon, libvirt, QEMU"),
+        "volume": Line("groups:volume", "Volumes that outlive pods: of claims, and of run -v NAME:/PATH"),
+        "volume create": Line("volume:create", "Make empty volumes"),
+        "volume inspect": Line("volume:inspect", "Print all about volumes, as JSON"),
+        "volume list": Line("volume:list_volumes", "List the volumes of this host"),
+        "volume ls": Line("volume:list_volumes", ""),
+        "volume remove": Line("volume:remove", "Remove volumes with all that is in them"),
+        "volume rm": Line("volume:remove", ""),
     }
 )
 """Commands by the words that name them, without `vmsandbox`. Those of a group follow the group's line."""

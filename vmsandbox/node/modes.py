@@ -73,6 +73,7 @@ KEPT = (
     Entry(Place.STATE, "network", _CLOSED),
     Entry(Place.STATE, "run", PASSABLE, "QEMU's user"),
     Entry(Place.STATE, "logs", _CLOSED),
+    Entry(Place.STATE, "volumes", _CLOSED),
     Entry(Place.PROCESS_STATE, "", PASSABLE, "QEMU's user"),
     Entry(Place.PROCESS_STATE, "lock", _PRIVATE),
     Entry(Place.PROCESS_STATE, "state.db*", _PRIVATE),

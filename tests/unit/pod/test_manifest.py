@@ -48,7 +48,6 @@ def test_an_unknown_field_is_an_error_that_suggests_the_nearest():
     [
         (CONTAINER + "ephemeralContainers: [{name: c}]", "spec.ephemeralContainers"),
         (CONTAINER + "volumes: [{name: v, nfs: {path: /x}}]", "spec.volumes[0].nfs"),
-        (CONTAINER + "volumes: [{name: v, persistentVolumeClaim: {claimName: x}}]", "spec.volumes[0].persistentVol"),
         (CONTAINER + "securityContext: {seLinuxOptions: {level: x}}", "spec.securityContext.seLinuxOptions"),
         ("containers: [{name: a, image: b, livenessProbe: {grpc: {port: 1}}}]", "livenessProbe.grpc"),
     ],
@@ -95,7 +94,7 @@ def test_documents_of_several_files_belong_together():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("apiVersion: apps/v1\nkind: Deployment", "'Deployment' is not supported"),
+        ("apiVersion: apps/v1\nkind: Deploiment", "'Deploiment' is not supported"),
         ("apiVersion: v1\nkind: pod", "'pod' is not supported"),
         ("apiVersion: v2\nkind: Pod\nmetadata: {name: a}", "apiVersion v1, not 'v2'"),
         ("metadata: {name: a}", "an object needs a kind"),

@@ -43,7 +43,7 @@ class Running:
         self.runtime = FakePodRuntime()
         self.runtime.hold(IMAGE)
         self.observer = RecordingObserver()
-        self.directories = PodDirectories(directory / "run", directory / "state")
+        self.directories = PodDirectories(directory / "run", directory / "state", directory / "named")
 
     async def run(self, planned: PodPlan) -> PodResult:
         backoff = BackoffSettings(base=0.01, most=0.04)
@@ -652,8 +652,8 @@ class ScriptedConsole(Console):
 
 
 async def _nothing() -> AsyncIterator[Output]:
-    return
-    yield
+    for piece in ():
+        yield piece
 
 
 class TestConsole:

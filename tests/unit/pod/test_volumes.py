@@ -169,7 +169,7 @@ class TestSubPaths:
 class TestVolumes:
     @pytest.fixture
     def directories(self, tmp_path: Path) -> PodDirectories:
-        return PodDirectories(tmp_path / "run/pod", tmp_path / "state/pod")
+        return PodDirectories(tmp_path / "run/pod", tmp_path / "state/pod", tmp_path / "named")
 
     async def made(self, directories: PodDirectories, spec: str, *more: str) -> PodMounts:
         planned = plan(spec, *more)
@@ -310,6 +310,6 @@ class TestVolumes:
 
 async def test_volumes_are_made_one_pod_beside_the_other(tmp_path: Path) -> None:
     planned = plan("containers: [{name: a, image: b}]\nvolumes: [{name: v, emptyDir: {}}]")
-    pods = [PodDirectories(tmp_path / f"run/{n}", tmp_path / f"state/{n}") for n in range(3)]
+    pods = [PodDirectories(tmp_path / f"run/{n}", tmp_path / f"state/{n}", tmp_path / "named") for n in range(3)]
     await asyncio.gather(*(PodVolumes(planned, pod, guest_tmpfs=True).make() for pod in pods))
     assert all((pod.persistent / "volumes/v").is_dir() for pod in pods)

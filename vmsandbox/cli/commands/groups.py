@@ -20,6 +20,11 @@ def config() -> None:
     """
 
 
+@click.group(cls=TableGroup, path="volume")
+def volume() -> None:
+    """Volumes that outlive pods: of claims, and of run -v NAME:/PATH."""
+
+
 @click.group(cls=TableGroup, path="lab")
 @click.option(
     "-i", "--inventory", type=click.Path(path_type=Path, dir_okay=False), default="lab.yaml", show_default=True,

@@ -33,8 +33,9 @@ def run(context: click.Context, /, words: tuple[str, ...], files: tuple[str, ...
     are files then. Any other first word is an image: options before it mean what they mean to podman run, and the
     words after it are its command. The daemon runs the pod where one serves this node, else this process does.
 
-    FILES hold a Pod of core/v1, and the ConfigMaps and Secrets that it uses. A field that is not supported is an error
-    before anything starts.
+    FILES hold a Pod, or a Deployment, StatefulSet, DaemonSet, ReplicaSet, Job or CronJob, of whose template one pod
+    runs; and the ConfigMaps, Secrets and PersistentVolumeClaims that it uses. A field that is not supported is an error
+    before anything starts. Other kinds, as Services, are left out with a note.
 
     Exit status: the pod's (0, or that of the container that failed first); 125 when it could not be run; 143 when it
     was stopped from outside, as by `vmsandbox stop`. Ctrl-C asks the containers to end, as long as
@@ -44,6 +45,8 @@ def run(context: click.Context, /, words: tuple[str, ...], files: tuple[str, ...
     if not (files or words):
         raise click.UsageError("FILES or an IMAGE is missing", context)
     of_files = bool(files) or is_file(words[0])
+    if not of_files and given["only"]:
+        raise click.UsageError("--only: for FILES, of which it chooses a pod", context)
     if of_files and (wrong := _given(context, OF_IMAGES)):
         raise click.UsageError(f"{', '.join(wrong)}: for an IMAGE only; a file says it by itself", context)
     background = divide() if _may_leave(given) else None  # Before there is a thread of what is imported now.

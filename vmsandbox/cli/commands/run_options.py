@@ -79,6 +79,7 @@ _FILES = click.Path(path_type=Path, allow_dash=True)
 
 _OPTIONS = (
     _many(_BOTH, "-f", "--file", "files", metavar="FILE", help="A file of manifests; then all words are files."),
+    _one(_BOTH, "--only", metavar="[KIND/]NAME", help="The one to run, where FILES hold several pods."),
     _flag(_BOTH, "--dry-run", help="Print the Pod instead of running it."),
     _option(
         _BOTH,

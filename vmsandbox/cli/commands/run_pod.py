@@ -29,6 +29,7 @@ from vmsandbox.fs import make_directory
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.node.instance import Instance, claim, run_sockets
 from vmsandbox.pod.api import Manifest, manifest_of, read_manifest
+from vmsandbox.pod.named_volumes import VOLUMES
 from vmsandbox.pod.options import OptionContext, RunOptions, option_of, pod_document
 from vmsandbox.pod.plan import PlanSettings, PodPlan, plan_pod
 from vmsandbox.pod.run import PodDirectories, PodResult, PodRuntime, has_console, host_dns, run_pod
@@ -77,7 +78,7 @@ def run_files(options: Global, files: Sequence[str], given: Mapping[str, Any], b
     """Run the pod of files to its end, which becomes the process's."""
     config = options.config("warning")
     texts = [_read(file) for file in files]  # Here Ctrl-C ends it: there is no loop yet for a read to hold up.
-    _finish(config, Wanted(lambda: read_manifest(texts), **_common(given, background)))
+    _finish(config, Wanted(lambda: read_manifest(texts, given["only"]), **_common(given, background)))
 
 
 def run_image(options: Global, words: Sequence[str], given: Mapping[str, Any], background: Background | None) -> None:
@@ -122,6 +123,10 @@ def _finish(config: Config, wanted: Wanted) -> NoReturn:
 async def _run(config: Config, wanted: Wanted) -> PodResult | None:
     try:
         manifest = wanted.manifest()
+        for note in manifest.notes:
+            terminal.note(note)
+        for note in manifest.notes:
+            terminal.note(note)
         settings = _settings(config)
         plan = plan_pod(manifest, settings)  # what is wrong with it is said before anything is done
         if wanted.dry_run:
@@ -138,7 +143,8 @@ async def _run_here(
     config: Config, wanted: Wanted, manifest: Manifest, settings: PlanSettings, plan: PodPlan
 ) -> PodResult:
     with claim(config.run_directory, config.state_directory) as instance:
-        directories = PodDirectories(instance.runtime / "pod", instance.persistent / "pod")
+        named = config.state_directory / VOLUMES
+        directories = PodDirectories(instance.runtime / "pod", instance.persistent / "pod", named)
         await directories.remove()
         if wanted.name:
             await _check_name(config, plan)
@@ -208,7 +214,8 @@ async def kept_logs(config: Config, client: CriClient) -> Path:
 
 def _print(manifest: Manifest, form: str) -> None:
     """Print the pod and the objects that it uses, as `run -` reads them."""
-    objects = [manifest.pod, *manifest.config_maps.values(), *manifest.secrets.values()]
+    used = (manifest.config_maps, manifest.secrets, manifest.claims)
+    objects = [manifest.pod, *(found for kind in used for found in kind.values())]
     documents = [plain(found.at) for found in objects]
     terminal.result(dump(*documents).rstrip() if form == "yaml" else "\n".join(map(_json, documents)))
 

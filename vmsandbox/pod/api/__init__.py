@@ -3,6 +3,7 @@
 Modules are named as parts of the API; `manifest` reads the YAML.
 """
 
+from vmsandbox.pod.api.claims import PersistentVolumeClaim
 from vmsandbox.pod.api.container import (
     Container,
     EnvFromSource,
@@ -26,6 +27,7 @@ from vmsandbox.pod.api.probes import (
 from vmsandbox.pod.api.references import KeySelector, ObjectFieldSelector, ObjectReference, ResourceFieldSelector
 from vmsandbox.pod.api.security import GroupsPolicy, ProcMount, Profile, ProfileType
 from vmsandbox.pod.api.volumes import (
+    ClaimVolume,
     DownwardFile,
     EmptyDir,
     HostPath,
@@ -44,6 +46,7 @@ from vmsandbox.pod.api.volumes import (
 )
 
 __all__ = [
+    "ClaimVolume",
     "ConfigMap",
     "Container",
     "DnsPolicy",
@@ -67,6 +70,7 @@ __all__ = [
     "MessagePolicy",
     "ObjectFieldSelector",
     "ObjectReference",
+    "PersistentVolumeClaim",
     "Pod",
     "PodSpec",
     "Probe",

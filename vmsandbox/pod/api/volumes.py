@@ -9,7 +9,7 @@ from vmsandbox.pod.api.references import ObjectFieldSelector, ResourceFieldSelec
 from vmsandbox.quantity import Quantity
 from vmsandbox.typed_yaml import Located
 
-_CLUSTER = "it needs a cluster's storage; use hostPath, emptyDir or an image"
+_CLUSTER = "it needs a cluster's storage; use a claim, hostPath, emptyDir or an image"
 _TOKENS = "there is no API server to issue it"
 
 
@@ -153,6 +153,14 @@ class ImageVolume(Located):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimVolume(Located):
+    """PersistentVolumeClaimVolumeSource: the named volume of the host that is called as the claim."""
+
+    claim_name: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Volume(Located):
     """Volume: a name, and exactly one source."""
 
@@ -161,7 +169,7 @@ class Volume(Located):
             (
                 "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "ephemeral", "fc",
                 "flexVolume", "flocker", "gcePersistentDisk", "gitRepo", "glusterfs", "iscsi", "nfs",
-                "persistentVolumeClaim", "photonPersistentDisk", "portworxVolume", "quobyte", "rbd", "scaleIO",
+                "photonPersistentDisk", "portworxVolume", "quobyte", "rbd", "scaleIO",
                 "storageos", "vsphereVolume",
             ),
             _CLUSTER,
@@ -176,6 +184,7 @@ class Volume(Located):
     projected: ProjectedVolume | None = None
     downward: DownwardVolume | None = field(default=None, metadata={"key": "downwardAPI"})
     image: ImageVolume | None = None
+    persistent_volume_claim: ClaimVolume | None = None
 
 
 class Propagation(enum.Enum):

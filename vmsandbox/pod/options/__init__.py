@@ -7,5 +7,6 @@ Everything here is pure.
 from vmsandbox.pod.options.document import option_of, pod_document
 from vmsandbox.pod.options.refused import FLAGS, REFUSED
 from vmsandbox.pod.options.run_options import OptionContext, RunOptions
+from vmsandbox.pod.options.values import labels
 
-__all__ = ["FLAGS", "REFUSED", "OptionContext", "RunOptions", "option_of", "pod_document"]
+__all__ = ["FLAGS", "REFUSED", "OptionContext", "RunOptions", "labels", "option_of", "pod_document"]

@@ -9,12 +9,13 @@ from vmsandbox.pod.plan.image_plan import ImagePlan
 from vmsandbox.pod.plan.pod_facts import PlanSettings, PodFacts
 from vmsandbox.pod.plan.pod_plan import PodPlan, plan_pod
 from vmsandbox.pod.plan.variables import environment
-from vmsandbox.pod.plan.volume_plan import File, Files, mount_of, sub_path_of
+from vmsandbox.pod.plan.volume_plan import File, Files, NamedVolumeUse, mount_of, sub_path_of
 
 __all__ = [
     "File",
     "Files",
     "ImagePlan",
+    "NamedVolumeUse",
     "PlanSettings",
     "PodFacts",
     "PodPlan",

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from vmsandbox.errors import Collected
 from vmsandbox.pod.api import (
     Container,
     HostPathType,
@@ -24,25 +25,28 @@ _HEADER = re.compile(r"[ -~]*")
 
 
 def check_container(container: Container, volumes: Mapping[str, Volume]) -> None:
-    """Raise InvalidArgument for the first error; `volumes` are the pod's by their names."""
+    """Raise InvalidArgument, with all mistakes; `volumes` are the pod's by their names."""
+    collected = Collected()
     for variable in ("run_as_user", "run_as_group"):
-        check_id(container.security_context.at, variable, getattr(container.security_context, variable))
+        collected.of(check_id, container.security_context.at, variable, getattr(container.security_context, variable))
     for port in container.ports:
         for name, number, least in (("containerPort", port.container_port, 1), ("hostPort", port.host_port, 0)):
-            if not least <= number < MOST_PORTS:
-                raise port.at.of(name).error(f"{number} is not a port")
-    check_resources(container.resources)
-    check_actions(container)
+            collected.when(not least <= number < MOST_PORTS, port.at.of(name).error(f"{number} is not a port"))
+    collected.of(check_resources, container.resources)
+    collected.of(check_actions, container)
     security = container.security_context
-    if security.privileged and security.allow_privilege_escalation is False:
-        raise security.at.of("allowPrivilegeEscalation").error("a privileged container can always escalate")
-    unique(((mount.at.of("mountPath"), mount.mount_path) for mount in container.volume_mounts), "mountPath")
-    for mount in container.volume_mounts:
-        _check_mount(mount, container, set(volumes))
-    unique(((device.at.of("devicePath"), device.device_path) for device in container.volume_devices), "devicePath")
-    unique(((device.at.of("name"), device.name) for device in container.volume_devices), "name")
-    for device in container.volume_devices:
-        _check_device(device, container, volumes.get(device.name))
+    escalating = security.privileged and security.allow_privilege_escalation is False
+    at = security.at.of("allowPrivilegeEscalation")
+    collected.when(escalating, at.error("a privileged container can always escalate"))
+    mounts, devices = container.volume_mounts, container.volume_devices
+    collected.of(unique, ((mount.at.of("mountPath"), mount.mount_path) for mount in mounts), "mountPath")
+    for mount in mounts:
+        collected.of(_check_mount, mount, container, set(volumes))
+    collected.of(unique, ((device.at.of("devicePath"), device.device_path) for device in devices), "devicePath")
+    collected.of(unique, ((device.at.of("name"), device.name) for device in devices), "name")
+    for device in devices:
+        collected.of(_check_device, device, container, volumes.get(device.name))
+    collected.check()
 
 
 def _check_device(device: VolumeDevice, container: Container, volume: Volume | None) -> None:
@@ -77,13 +81,15 @@ def _check_mount(mount: VolumeMount, container: Container, volumes: set[str]) ->
 
 
 def check_actions(container: Container) -> None:
-    """Raise InvalidArgument for the first hook or probe that is not valid."""
+    """Raise InvalidArgument, with the first mistake of each hook and probe."""
+    collected = Collected()
     for hook in (container.lifecycle.post_start, container.lifecycle.pre_stop):
         if hook is not None:
-            _check_handler(hook, container)
+            collected.of(_check_handler, hook, container)
     for probe in (container.startup_probe, container.liveness_probe):
         if probe is not None:
-            _check_probe(probe, container)
+            collected.of(_check_probe, probe, container)
+    collected.check()
 
 
 def _check_handler(hook: LifecycleHandler, container: Container) -> None:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from vmsandbox.errors import InvalidArgument
+from vmsandbox.errors import Collected, InvalidArgument
 from vmsandbox.images import Reference
 from vmsandbox.model import RegistryAuth
 from vmsandbox.pod.api import Manifest, PullPolicy, Secret
@@ -27,19 +27,21 @@ def plan_images(manifest: Manifest) -> tuple[ImagePlan, ...]:
     """The images of a pod, each once; where one of its users always pulls, it is pulled.
 
     Raises:
-        InvalidArgument: a name is malformed; imagePullSecrets are missing or malformed.
+        InvalidArgument: names are malformed; imagePullSecrets are missing or malformed.
     """
     spec = manifest.pod.spec
     wanted = [(c.image, c.image_pull_policy, c.at.of("image")) for c in (*spec.init_containers, *spec.containers)]
     for volume in spec.volumes:
         if volume.image:
             wanted.append((volume.image.reference, volume.image.pull_policy, volume.image.at.of("reference")))
-    auths = _credentials(manifest)
+    collected = Collected()
+    auths = collected.of(_credentials, manifest) or {}
     plans: dict[str, ImagePlan] = {}
     for name, policy, at in wanted:
-        plan = _plan(name, policy, at, auths)
-        known = plans.get(name, plan)
-        plans[name] = min(known, plan, key=lambda either: _EAGERNESS.index(either.policy))
+        if (plan := collected.of(_plan, name, policy, at, auths)) is not None:
+            known = plans.get(name, plan)
+            plans[name] = min(known, plan, key=lambda either: _EAGERNESS.index(either.policy))
+    collected.check()
     return tuple(plans.values())
 
 

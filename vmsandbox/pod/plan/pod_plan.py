@@ -7,6 +7,7 @@ anything starts.
 
 from dataclasses import dataclass, replace
 
+from vmsandbox.errors import Collected
 from vmsandbox.model import (
     ContainerConfig,
     ContainerMetadata,
@@ -103,24 +104,40 @@ def plan_pod(manifest: Manifest, settings: PlanSettings) -> PodPlan:
     """The plan of a pod.
 
     Raises:
-        InvalidArgument: the manifest is not valid; names its file, line and field.
+        InvalidArgument: the manifest is not valid, with all mistakes, each with its file, line and field.
     """
-    check_pod(manifest.pod)
+    collected = Collected()
+    collected.of(check_pod, manifest.pod)
     objects: list[ConfigMap | Secret] = [*manifest.config_maps.values(), *manifest.secrets.values()]
     for found in objects:
-        check_object(found)
+        collected.of(check_object, found)
     spec = manifest.pod.spec
     facts = PodFacts(manifest, settings, pod_resources(spec, settings.vcpus, settings.memory))
-    plan = PodPlan(facts, _sandbox(facts), plan_images(manifest), plan_volumes(facts))
+    sandbox, images = collected.of(_sandbox, facts), collected.of(plan_images, manifest)
+    volumes = collected.of(plan_volumes, facts)
     for container in (*spec.init_containers, *spec.containers):
-        mounts = [mount_of(mount, plan.volumes[mount.name]) for mount in container.volume_mounts]
-        sources = tuple(replace(mount, host_path="/") for mount in mounts)  # Any, until the pod runs.
-        config = plan.container(container, facts, sources)  # finds what its variables refer to in vain
-        check_planned_container(config, plan.sandbox, container, spec)
-        for mount in container.volume_mounts:
-            check_sub_path(mount, plan.volumes[mount.name], config.envs)
-    check_planned_pod(plan.sandbox, spec)  # Last, as what a container says too much is too much for the pod.
+        collected.of(environment, facts, container)
+    collected.check()
+    assert sandbox is not None and images is not None and volumes is not None
+    plan = PodPlan(facts, sandbox, images, volumes)
+    for container in (*spec.init_containers, *spec.containers):
+        collected.of(_check_planned, plan, container)
+    if not collected.found:  # As what a container says too much is too much for the pod, too.
+        collected.of(check_planned_pod, plan.sandbox, spec)
+    collected.check()
     return plan
+
+
+def _check_planned(plan: PodPlan, container: Container) -> None:
+    """Hold a container to what all of its pod together, and the rules of machines, allow."""
+    collected = Collected()
+    mounts = [mount_of(mount, plan.volumes[mount.name]) for mount in container.volume_mounts]
+    sources = tuple(replace(mount, host_path="/") for mount in mounts)  # Any, until the pod runs.
+    config = plan.container(container, plan.facts, sources)
+    collected.of(check_planned_container, config, plan.sandbox, container, plan.spec)
+    for mount in container.volume_mounts:
+        collected.of(check_sub_path, mount, plan.volumes[mount.name], config.envs)
+    collected.check()
 
 
 def _sandbox(facts: PodFacts) -> PodSandboxConfig:

@@ -1,8 +1,9 @@
-"""Checks of single values, which those of pod and container have in common. All raise InvalidArgument."""
+"""Checks of values, which those of pod and container have in common. All raise InvalidArgument, with all mistakes."""
 
 import re
 from collections.abc import Iterable
 
+from vmsandbox.errors import Collected
 from vmsandbox.pod.api import ResourceRequirements
 from vmsandbox.quantity import ZERO, Quantity
 from vmsandbox.typed_yaml import YamlNode
@@ -16,18 +17,19 @@ _KNOWN_RESOURCES = ("cpu", "memory")
 
 def check_resources(resources: ResourceRequirements) -> None:
     """Known resources, and no request beyond its limit."""
+    collected = Collected()
     for kind, quantities in (("limits", resources.limits), ("requests", resources.requests)):
         for name, quantity in quantities.items():
             at = resources.at.of(kind).of(name)
-            if quantity < ZERO:
-                raise at.error("it cannot be negative")
-            if name not in _KNOWN_RESOURCES and (kind, name) != ("requests", "ephemeral-storage"):
-                raise at.error("this resource is not supported; supported are cpu and memory")
+            collected.when(quantity < ZERO, at.error("it cannot be negative"))
+            known = name in _KNOWN_RESOURCES or (kind, name) == ("requests", "ephemeral-storage")
+            collected.when(not known, at.error("this resource is not supported; supported are cpu and memory"))
     for name in _KNOWN_RESOURCES:
         limit: Quantity | None = resources.limits.get(name)
         request = resources.requests.get(name)
         if limit and request and request > limit > ZERO:
-            raise resources.at.of("requests").of(name).error("it is larger than the limit")
+            collected.add((resources.at.of("requests").of(name).error("it is larger than the limit"),))
+    collected.check()
 
 
 def check_id(at: YamlNode, name: str, number: int | None) -> None:
@@ -47,7 +49,8 @@ def matches(at: YamlNode, pattern: re.Pattern[str], text: str) -> None:
 def unique(names: Iterable[tuple[YamlNode, str]], what: str) -> None:
     """No name twice."""
     seen: set[str] = set()
+    collected = Collected()
     for at, name in names:
-        if name in seen:
-            raise at.error(f"there are two of this {what}: {name[:80]}")
+        collected.when(name in seen, at.error(f"there are two of this {what}: {name[:80]}"))
         seen.add(name)
+    collected.check()

@@ -7,7 +7,7 @@ dollar sign; a name that is not known, and a reference that is not closed, stay 
 import re
 from collections.abc import Mapping
 
-from vmsandbox.errors import InvalidArgument
+from vmsandbox.errors import Collected, InvalidArgument
 from vmsandbox.pod.api import (
     ConfigMap,
     Container,
@@ -49,17 +49,19 @@ def environment(facts: PodFacts, container: Container) -> dict[str, str]:
     """Names and values, for CRI `envs`; those of the image are not among them.
 
     Raises:
-        InvalidArgument: a variable refers to what does not exist; a name can be none.
+        InvalidArgument: variables refer to what does not exist, or have names that no variable can have.
     """
     values: dict[str, str] = {}
+    collected = Collected()
     for source in container.env_from:
-        values.update(_all_of(facts.manifest, source))
+        values.update(collected.of(_all_of, facts.manifest, source) or {})
     for variable in container.env:
-        if not _NAME.fullmatch(variable.name):
-            raise variable.at.of("name").error(f"{variable.name[:80]!r} cannot be the name of a variable")
-        value = _value(facts, container, variable, values)
+        wrong = variable.at.of("name").error(f"{variable.name[:80]!r} cannot be the name of a variable")
+        collected.when(not _NAME.fullmatch(variable.name), wrong)
+        value = collected.of(_value, facts, container, variable, values)
         if value is not None:
             values[variable.name] = value
+    collected.check()
     return values
 
 

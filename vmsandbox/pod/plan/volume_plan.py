@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from vmsandbox.errors import Collected
 from vmsandbox.model import Mount, PropagationMode
 from vmsandbox.pod.api import (
+    ClaimVolume,
     ConfigMap,
     DownwardFile,
     EmptyDir,
@@ -21,6 +23,7 @@ from vmsandbox.pod.api import (
     VolumeMount,
 )
 from vmsandbox.pod.plan.pod_facts import PodFacts
+from vmsandbox.pod.plan.value_checks import SUBDOMAIN, matches
 from vmsandbox.pod.plan.variables import expand, missing, unknown_names
 from vmsandbox.typed_yaml import YamlNode
 
@@ -48,26 +51,43 @@ class Files:
     files: dict[str, File]
 
 
-VolumePlan = EmptyDir | HostPath | ImageVolume | Files
+@dataclass(frozen=True, slots=True)
+class NamedVolumeUse:
+    """A volume of the host, which outlives the pod."""
+
+    name: str
+    read_only: bool = False
+    alone: bool = False
+    """Whether no other pod may use it meanwhile."""
+
+
+VolumePlan = EmptyDir | HostPath | ImageVolume | Files | NamedVolumeUse
 
 
 def plan_volumes(facts: PodFacts) -> dict[str, VolumePlan]:
     """The volumes of a pod by name.
 
     Raises:
-        InvalidArgument: a volume has no source or several, or refers to what does not exist.
+        InvalidArgument: volumes have no source or several, or refer to what does not exist.
     """
-    return {volume.name: _plan(facts, volume) for volume in facts.pod.spec.volumes}
+    collected = Collected()
+    planned = {volume.name: collected.of(_plan, facts, volume) for volume in facts.pod.spec.volumes}
+    collected.check()
+    return {name: plan for name, plan in planned.items() if plan is not None}
 
 
 def mount_of(mount: VolumeMount, volume: VolumePlan) -> Mount:
     """Plan a mount of a volume: all but its source, which is made when the pod runs."""
     return Mount(
         mount.mount_path,
-        readonly=mount.read_only or isinstance(volume, (Files, ImageVolume)),
+        readonly=mount.read_only or _is_read_only(volume),
         recursive_read_only=mount.recursive_read_only is not RecursiveReadOnly.DISABLED,
         propagation=_PROPAGATION[mount.mount_propagation],
     )
+
+
+def _is_read_only(volume: VolumePlan) -> bool:
+    return isinstance(volume, (Files, ImageVolume)) or (isinstance(volume, NamedVolumeUse) and volume.read_only)
 
 
 def sub_path_of(mount: VolumeMount, environment: Mapping[str, str]) -> str:
@@ -100,7 +120,7 @@ def check_sub_path(mount: VolumeMount, volume: VolumePlan, environment: Mapping[
 def _plan(facts: PodFacts, volume: Volume) -> VolumePlan:
     given = (
         volume.empty_dir, volume.host_path, volume.image,
-        volume.config_map, volume.secret, volume.projected, volume.downward,
+        volume.config_map, volume.secret, volume.projected, volume.downward, volume.persistent_volume_claim,
     )  # fmt: skip
     sources = [source for source in given if source is not None]
     if len(sources) != 1:
@@ -108,7 +128,17 @@ def _plan(facts: PodFacts, volume: Volume) -> VolumePlan:
     source = sources[0]
     if isinstance(source, (EmptyDir, HostPath, ImageVolume)):
         return source
+    if isinstance(source, ClaimVolume):
+        return _named_volume(facts, source)
     return Files(_collected(volume.at, tuple(_files(facts, volume))))
+
+
+def _named_volume(facts: PodFacts, source: ClaimVolume) -> NamedVolumeUse:
+    """The volume of a claim's name; a claim that the files hold says how it may be used."""
+    matches(source.at.of("claimName"), SUBDOMAIN, source.claim_name)
+    claim = facts.manifest.claims.get(source.claim_name)
+    read_only = source.read_only or (claim is not None and claim.spec.read_only)
+    return NamedVolumeUse(source.claim_name, read_only, claim is not None and claim.spec.alone)
 
 
 def _collected(at: YamlNode, files: Sequence[tuple[str, File]]) -> dict[str, File]:

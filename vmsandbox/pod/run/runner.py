@@ -55,6 +55,7 @@ async def run_pod(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(_to_its_end, directories.remove)
         volumes = PodVolumes(plan, directories, guest_tmpfs=runtime.guest_tmpfs)
+        stack.callback(volumes.close)
         await volumes.make()
         observer.sandbox_starting()
         sandbox_id = await runtime.run_pod_sandbox(plan.sandbox)

@@ -5,6 +5,7 @@
     RUNTIME/messages/NAME      a container's termination message
     RUNTIME/hosts              /etc/hosts of the containers
     PERSISTENT/volumes/NAME    emptyDir volumes
+    NAMED/NAME/data            volumes of claims; see `named_volumes`
 
 Both directories are open to root alone; a guest sees a volume through a mount of its own, never by way of them.
 """
@@ -13,14 +14,17 @@ import asyncio
 import errno
 import stat
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vmsandbox import fs
 from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.pod.api import EmptyDir, HostPath, HostPathType, Medium
-from vmsandbox.pod.plan import Files, PodPlan
+from vmsandbox.pod.named_volumes import NamedVolumes
+from vmsandbox.pod.plan import Files, NamedVolumeUse, PodPlan
 from vmsandbox.pod.run.files import VolumeOwner, write_files
 from vmsandbox.process import remove_tree, run
 from vmsandbox.sandbox.files import unmount_below
@@ -28,13 +32,15 @@ from vmsandbox.sandbox.files import unmount_below
 
 @dataclass(frozen=True, slots=True)
 class PodDirectories:
-    """The two directories of one pod, made for it and removed with it.
+    """The directories of one pod, made for it and removed with it.
 
     `runtime` (tmpfs on most hosts) is for what is secret or small, `persistent` for what may be large.
     """
 
     runtime: Path
     persistent: Path
+    named: Path
+    """The directory of the volumes that outlive pods; it stays."""
 
     async def remove(self) -> None:
         """Unmount and remove everything, following no link. Succeeds where there is nothing.
@@ -65,12 +71,15 @@ class PodVolumes:
         self._guest_tmpfs = guest_tmpfs
         self.paths = ForeignPaths()
         """Calls on hostPaths and on files that containers write: they may hang."""
+        self._named = NamedVolumes(directories.named)
+        self._used = ExitStack()
 
     async def make(self) -> None:
         """Make all volumes; what a killed process left in the directories goes before.
 
         Raises:
             InvalidArgument: the host has not what a hostPath asks for.
+        FailedPrecondition: another pod uses a named volume, and one of the two wants it alone.
             DeadlineExceeded: a hostPath's file system does not answer.
             ResourceExhausted: the disk is full.
         """
@@ -83,6 +92,10 @@ class PodVolumes:
         except OSError as error:
             raise _of_the_disk(error) from error
 
+    def close(self) -> None:
+        """Let go of the named volumes, when no container has them any more."""
+        self._used.close()
+
     def update(self, name: str, files: Files) -> None:
         """Give a configMap, secret, projected or downwardAPI volume new content, which containers see all at once."""
         write_files(self.path(name), files.files, self._owner)
@@ -92,6 +105,8 @@ class PodVolumes:
         volume = self.plan.volumes[name]
         if isinstance(volume, HostPath):
             return Path(volume.path)
+        if isinstance(volume, NamedVolumeUse):
+            return self._named.data(volume.name)
         on_disk = isinstance(volume, EmptyDir) and volume.medium is Medium.DEFAULT
         base = self.directories.persistent if on_disk else self.directories.runtime
         return base / "volumes" / name
@@ -116,6 +131,9 @@ class PodVolumes:
             case Files() as files:
                 self._make_directory(name, 0o755, writable=False)
                 self.update(name, files)
+            case NamedVolumeUse(volume, _, alone):
+                prepare = partial(self._owner.take, mode=0o777, writable=True)
+                self._used.enter_context(self._named.used(volume, prepare, alone=alone))
             case EmptyDir() as empty if not self.is_in_guest(name):
                 await self._make_empty(name, empty)
 
