@@ -9,7 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from vmsandbox.errors import FailedPrecondition, NotFound
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
 from vmsandbox.guestimage.base import Base, Progress, build_base
 from vmsandbox.guestimage.boot import build_initramfs, pack_agent
 from vmsandbox.guestimage.inputs import Recipe, agent_build, command_line, source_date_epoch
@@ -23,6 +23,9 @@ from vmsandbox.guestimage.manifest import (
 )
 from vmsandbox.guestimage.mirrors import choose_sources
 from vmsandbox.guestimage.store import locked, make_current, new_directory
+
+_TOO_OLD = ("bookworm", "bullseye", "buster", "oldstable", "oldoldstable")
+"""Suites whose kernels are packed with LZ4, and whose crun and kernel modules no guest has been tried with."""
 
 
 async def build_guest_image(
@@ -43,9 +46,11 @@ async def build_guest_image(
         progress: called with what is being done, before each step.
 
     Raises:
+        InvalidArgument: a guest cannot be made of the suite.
         FailedPrecondition: not root, a tool is missing, another build runs, or no mirror is known.
         Internal: a tool failed; what it said is the evidence.
     """
+    _check_suite(suite)
     recipe = Recipe(suite, choose_sources(suite, mirror), source_date_epoch())
     if not refresh:
         with contextlib.suppress(NotFound, FailedPrecondition):
@@ -55,6 +60,15 @@ async def build_guest_image(
     with locked(output):
         base = await _base_layer(recipe, output / "base", refresh, progress)
         return make_current(await _boot_layer(recipe, base, output, progress))
+
+
+def _check_suite(suite: str) -> None:
+    """Refuse at once what would fail after a minute of downloads."""
+    if suite.partition("-")[0] in _TOO_OLD:
+        raise InvalidArgument(
+            f"a guest cannot be made of Debian {suite}: its kernel is packed with LZ4, which is not read here",
+            hint="--suite trixie (Debian 13), which is the default; the host may have another release than its guests",
+        )
 
 
 async def _base_layer(recipe: Recipe, bases: Path, refresh: bool, progress: Progress) -> Base:

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from vmsandbox.errors import FailedPrecondition, Internal, NotFound
+from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument, NotFound
 from vmsandbox.guestimage import boot, build, inputs, manifest
 from vmsandbox.guestimage.base import Base, Progress
 from vmsandbox.guestimage.inputs import Recipe
@@ -261,6 +261,14 @@ async def test_building_without_root_says_so(
     monkeypatch.setattr(build.os, "geteuid", lambda: 1000)
     with pytest.raises(FailedPrecondition, match="root"):
         await _build(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("suite", ["bookworm", "bookworm-backports", "oldstable"])
+async def test_a_suite_that_no_guest_can_be_made_of_is_refused_at_once(tmp_path: Path, suite: str) -> None:
+    with pytest.raises(InvalidArgument, match="LZ4") as refused:
+        await build.build_guest_image(suite=suite, output=tmp_path / "out")
+    assert "trixie" in refused.value.hint
     assert not (tmp_path / "out").exists()
 
 
