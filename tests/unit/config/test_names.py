@@ -45,7 +45,7 @@ _SNAKE = re.compile(r"(?<![\w./-])([a-z]+(?:_[a-z0-9]+)+)(?![\w/(-])")
 
 
 def unknown(text: str, *patterns: re.Pattern[str]) -> set[str]:
-    """Return the words of a text that look like settings and are none."""
+    """Return the words of a text that look like settings, without those that are known."""
     found = {match[1] for pattern in patterns for match in pattern.finditer(text)}
     return {name for name in found if not (name in SETTINGS or name in NAMES or name in FOREIGN or _is_module(name))}
 
