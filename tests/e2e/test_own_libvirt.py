@@ -8,10 +8,12 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.standins.registry import registries_conf, running_stand_ins
 from tests.support import conformance
@@ -85,6 +87,19 @@ async def test_it_ends_by_itself_when_those_who_used_it_were_killed(
     await until_blocking(lambda: not own.is_alive(), 20)
     async with own.used():  # It takes its directory over, and tidies up in the end.
         assert own.is_alive()
+
+
+def test_under_the_unit_none_is_started_and_the_error_says_what_the_unit_needs(tmp_path: Path) -> None:
+    settings = {"libvirt": "auto", "run_directory": str(tmp_path / "run"), "state_directory": str(tmp_path / "state")}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    command = [sys.executable, "-m", "vmsandbox", "--config", str(tmp_path / "config.yaml"), "serve"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.support.unit", *command], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert "NoNewPrivileges" in ran.stderr
+    assert "libvirt-daemon-system" in ran.stderr
+    assert not (tmp_path / "run/libvirtd/alive.lock").exists()
 
 
 @pytest.fixture(scope="module")

@@ -183,6 +183,23 @@ async def test_after_a_restart_calls_go_on(daemon: Daemon, told: bool) -> None:
     assert [client.closed for client in daemon.connections] == [True, True]
 
 
+async def test_a_daemon_of_our_own_is_started_before_each_attempt_to_connect_again(daemon: Daemon) -> None:
+    started = 0
+
+    async def revive() -> None:
+        nonlocal started
+        started += 1
+        if started == 1:
+            raise Unavailable("it cannot be started yet")
+        daemon.runs = True
+
+    async with LibvirtConnection.opened("qemu:///system", lambda client: [1, 2], revive=revive) as connection:
+        assert started == 0  # Its caller has started it.
+        daemon.stop()
+        assert await asyncio.wait_for(connection.call("it", alive), 10) is daemon.connections[1]
+    assert started == 2
+
+
 async def test_what_may_not_be_done_twice_is_not(daemon: Daemon) -> None:
     async with opened() as connection:
         daemon.stop(told=False)

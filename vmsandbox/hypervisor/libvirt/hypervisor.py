@@ -40,8 +40,6 @@ class LibvirtHypervisor(Hypervisor):
             models: its security drivers.
         """
         self._connection = connection
-        self.uri = connection.uri
-        """The URI of its libvirt."""
         self._hub = hub
         self._models = models
         self.apart = connection.embedded

@@ -146,8 +146,7 @@ async def _libvirt(config: Config) -> AsyncIterator[Section]:
             # The embedded one of a daemon that runs is inside that process, and cannot be opened from here.
             uri = instance.embedded_libvirt if is_embedded(config.libvirt) else config.libvirt
             hypervisor = await stack.enter_async_context(opened(uri, own_libvirt(config)))
-            version = Finding(True, f"{await hypervisor.version()}, at {hypervisor.uri}")
-            yield Section("libvirt", (version, await _vcpus(hypervisor)))
+            yield Section("libvirt", (Finding(True, await hypervisor.version()), await _vcpus(hypervisor)))
             image = boot_image(load_image(config.guest_image))
             transports, users = open_transports(config), open_users(config)
             prober = Prober(hypervisor, transports, image, instance.runtime, config.state_directory, users=users)
