@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import yaml
@@ -65,6 +66,35 @@ def test_a_signal_reaches_a_containers_first_process_without_a_program_in_its_im
     assert eventually(lambda: vmsandbox("logs", container.id).stdout == "ready\ntold\n")
     (ended,) = json.loads(vmsandbox("inspect", container.id).stdout)
     assert (ended["status"]["state"], ended["status"]["exitCode"]) == ("EXITED", 7)
+
+
+def test_files_are_copied_in_and_out(vmsandbox: Run, waiting: Container, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "sub" / "large").write_bytes(os.urandom(3_000_000))
+    (tree / "tool").write_text("#!/bin/sh\n")
+    (tree / "tool").chmod(0o755)
+    name = waiting.id[:20]
+    copied = vmsandbox("cp", str(tree), f"{name}:/tmp")
+    assert copied.returncode == 0, copied.stderr
+    assert waiting.output("stat", "-c", "%a %u", "/tmp/tree/tool") == "755 0\n"
+    back = vmsandbox("cp", f"{name}:/tmp/tree", str(tmp_path / "back"))
+    assert back.returncode == 0, back.stderr
+    assert (tmp_path / "back" / "sub" / "large").read_bytes() == (tree / "sub" / "large").read_bytes()
+    one = vmsandbox("cp", f"{name}:/tmp/tree/tool", str(tmp_path))
+    assert (one.returncode, (tmp_path / "tool").read_text()) == (0, "#!/bin/sh\n"), one.stderr
+    missing = vmsandbox("cp", f"{name}:/nope", str(tmp_path))
+    assert missing.returncode == 1
+    assert "nope" in missing.stderr
+
+
+def test_processes_and_their_use_are_shown(vmsandbox: Run, waiting: Container) -> None:
+    processes = json.loads(vmsandbox("top", waiting.id, "-o", "json").stdout)
+    assert 1 in [process["pid"] for process in processes]
+    used = {one["id"]: one for one in json.loads(vmsandbox("stats", "-o", "json").stdout)}[waiting.id]
+    assert used["memory"] > 0
+    assert used["processes"] >= 1
+    assert used["cpuPercent"] is not None
 
 
 def test_inspect_finds_pods_containers_and_images(vmsandbox: Run, pod: Pod, waiting: Container) -> None:
