@@ -8,6 +8,8 @@ _STEERING = re.compile(
 """Control sequences, and control characters except tab and newline."""
 _MOST = 4096
 """Characters of a line that are kept."""
+_CONCLUSION = re.compile(r"Exiting with failure status due to previous errors$|^make(\[\d+\])?: \*\*\* \[.* Error \d+$")
+"""The last words of tar(1) and make(1), which say nothing."""
 
 
 def plain(text: str) -> str:
@@ -36,6 +38,6 @@ class LastLine:
 
 
 def _tidy(line: str) -> str:
-    """The line; nothing for the one with which tar(1) ends, after the line that says why."""
+    """The line; nothing for those with which tar(1) and make(1) end, after the line that says why."""
     tidy = plain(line).strip()
-    return "" if tidy.endswith("Exiting with failure status due to previous errors") else tidy
+    return "" if _CONCLUSION.search(tidy) else tidy

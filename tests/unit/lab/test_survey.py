@@ -120,3 +120,5 @@ def test_what_a_host_prints_cannot_steer_the_terminal() -> None:
     assert last.text == "two"
     last.add(b"tar: Exiting with failure status due to previous errors\n")
     assert last.text == "two"
+    last.add(b"make[1]: *** [Makefile:8: setup] Error 1\nmake: *** [Makefile:8: setup] Error 2\n")
+    assert last.text == "two"
