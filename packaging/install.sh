@@ -62,6 +62,7 @@ put_program() {
 put_helpers() {
     local target=$PROGRAM/libexec from
     mkdir -p "$1$target"
+    cp packaging/libvirt-directory "$1$target"
     if [ -x "$HELPERS/vhost-device-vsock" ]; then
         cp -L "$HELPERS/vhost-device-vsock" "$1$target"
     fi
@@ -106,6 +107,7 @@ put() { install -D -m 644 /dev/stdin "$1"; }
 # Without systemd the daemon makes its directories itself, and the user is made as systemd-sysusers would make it.
 prepare_host() {
     "$PROGRAM/bin/python3" -m compileall -q "$PROGRAM/lib"
+    "$PROGRAM/libexec/libvirt-directory" open
     if command -v systemd-sysusers >/dev/null; then systemd-sysusers "$PREFIX/lib/sysusers.d/vmsandbox.conf"; fi
     if command -v systemd-tmpfiles >/dev/null; then systemd-tmpfiles --create "$PREFIX/lib/tmpfiles.d/vmsandbox.conf"; fi
     if [ -e /sys/kernel/security/apparmor/profiles ]; then apparmor_parser --replace "$SYSCONFDIR/apparmor.d/vmsandbox"; fi
@@ -123,6 +125,7 @@ uninstall() {
     if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
         systemctl disable --now vmsandbox.service || true  # pods that run go on: they belong to libvirt
     fi
+    if [ -z "$DESTDIR" ]; then "$PROGRAM/libexec/libvirt-directory" close; fi
     remove_files
     if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
     echo "Removed. Left as they are: $SYSCONFDIR/vmsandbox (configuration), /var/lib/vmsandbox (images, disks, records)," \

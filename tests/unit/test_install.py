@@ -58,7 +58,7 @@ def test_what_is_installed_runs_without_the_checkout(installed: Path) -> None:
     assert module.startswith(f"{installed}/usr/lib/vmsandbox/lib/python3.{sys.version_info.minor}/")
     assert helpers == f"{installed}/usr/lib/vmsandbox/libexec"
     for helper in Path(helpers).iterdir():
-        if helper.is_file():
+        if helper.is_file() and helper.name != "libvirt-directory":
             assert _run(helper, "--version")
 
 
