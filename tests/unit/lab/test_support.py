@@ -88,7 +88,7 @@ def test_only_what_is_listed_is_read(tmp_path: Path) -> None:
     assert list(files)[:4] == ["versions.txt", "config.yaml", "check.txt", "pods.txt"]
     assert files["config.yaml"] == f"machine: {{vcpus: 2}}\npassword: {REDACTED}\n"
     assert "said --log-level warning check --output json" in files["check.txt"]
-    assert files["domains.txt"].endswith("of libvirt inside processes:\nvmsandbox-abc\n")
+    assert files["domains.txt"].endswith("of libvirts of vmsandbox's own:\nvmsandbox-abc\n")
     assert len(files["setup-apt.log"]) == MOST
     assert not [name for name, text in files.items() if SECRET in text]
 

@@ -90,10 +90,10 @@ for each in libvirt.openReadOnly("qemu:///system").listAllDomains():
 
 
 def _domains(directory: Path, root: Path) -> str:
-    """Name the domains of the system's libvirt, and those of a libvirt in a process, which keeps a file of each."""
+    """Name the domains of the system's libvirt, and those of vmsandbox's own ones, which keep a file of each."""
     system = _said(str(directory / "current/.venv/bin/python"), "-c", _SYSTEM_DOMAINS)
-    found = (root / "run/vmsandbox").glob("**/libvirt/run/qemu/*.xml")
-    return "\n".join([system, "of libvirt inside processes:", *sorted(path.stem for path in found)]) + "\n"
+    found = (root / "run/vmsandbox").glob("**/run/qemu/*.xml")
+    return "\n".join([system, "of libvirts of vmsandbox's own:", *sorted(path.stem for path in found)]) + "\n"
 
 
 def _versions(directory: Path, root: Path) -> str:
