@@ -3,17 +3,23 @@
 from vmsandbox.guestimage.archive import export_image, import_image
 from vmsandbox.guestimage.build import build_guest_image
 from vmsandbox.guestimage.inputs import agent_build
+from vmsandbox.guestimage.leftovers import GuestImageFiles
+from vmsandbox.guestimage.leftovers import look as guest_image_files
+from vmsandbox.guestimage.leftovers import remove_old as remove_old_guest_images
 from vmsandbox.guestimage.manifest import DEFAULT_DIRECTORY, BuiltImage, load_image
 from vmsandbox.guestimage.mirrors import choose_sources, sources_list
 
 __all__ = [
     "DEFAULT_DIRECTORY",
     "BuiltImage",
+    "GuestImageFiles",
     "agent_build",
     "build_guest_image",
     "choose_sources",
     "export_image",
+    "guest_image_files",
     "import_image",
     "load_image",
+    "remove_old_guest_images",
     "sources_list",
 ]

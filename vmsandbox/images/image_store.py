@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -214,6 +214,18 @@ class ImageStore:
                 raise
             self._layout.roots.drop(record.chain_id)
             await self._layout.index.update(lambda index: index.removing(record.id))
+
+    def freed_by(self, image_ids: Collection[str]) -> tuple[int, int]:
+        """Count the bytes that removing these images frees: of layers and documents, and of root images.
+
+        What other images share is not counted.
+        """
+        records = self._layout.index.read().images
+        staying = [record for record in records if record.id not in image_ids]
+        blobs = {blob for record in records for blob in record.blobs}
+        blobs -= {blob for record in staying for blob in record.blobs}
+        roots = {record.chain_id for record in records} - {record.chain_id for record in staying}
+        return self._layout.blobs.occupied(tuple(blobs)), sum(map(self._layout.roots.occupied, roots))
 
     def usage(self) -> Usage:
         """Count the blocks and inodes that the store uses, like du(1).

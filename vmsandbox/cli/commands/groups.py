@@ -25,6 +25,11 @@ def volume() -> None:
     """Volumes that outlive pods: of claims, and of run -v NAME:/PATH."""
 
 
+@click.group(cls=TableGroup, path="system")
+def system() -> None:
+    """Disk space: what takes it, and what of it nobody needs."""
+
+
 @click.group(cls=TableGroup, path="lab")
 @click.option(
     "-i", "--inventory", type=click.Path(path_type=Path, dir_okay=False), default="lab.yaml", show_default=True,
