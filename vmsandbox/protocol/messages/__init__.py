@@ -47,13 +47,10 @@ if TYPE_CHECKING:
         Clock,
         ConfigureGuest,
         DetachImage,
-        Dns,
         Empty,
-        Interface,
         MakeTmpfs,
         ReadClock,
         ReleaseDisk,
-        Route,
         Shutdown,
         UserNamespaceMapping,
     )
@@ -80,6 +77,7 @@ if TYPE_CHECKING:
         Event,
         Request,
     )
+    from vmsandbox.protocol.messages.network import Dns, Interface, Route
     from vmsandbox.protocol.messages.streams import (
         EndExecs,
         Exec,
@@ -176,14 +174,15 @@ __getattr__ = face(
         "CONTROL_PORT FEATURES_NAMED READY_PORT STREAM_PORT VERSION VERSIONS Envelope Hello HelloProof HelloReply Kind"
     ),
     guest=(
-        "AdjustClock AttachImage Clock ConfigureGuest DetachImage Dns Empty Interface MakeTmpfs ReadClock "
-        "ReleaseDisk Route Shutdown UserNamespaceMapping"
+        "AdjustClock AttachImage Clock ConfigureGuest DetachImage Empty MakeTmpfs ReadClock "
+        "ReleaseDisk Shutdown UserNamespaceMapping"
     ),
     measures=(
         "MAX_DISKS CpuMeasures DiskMeasures FileSystem LayerMeasures MeasureContainers Measured Measures "
         "MemoryMeasures Pressure ProcessMeasures Throttling"
     ),
     methods="AGENT_FRAME ERROR_TEXT EVENTS LARGE_ANSWERS REQUESTS Event Request",
+    network="Dns Interface Route",
     streams="EndExecs Exec OpenPort OpenStream Resize SignalExec Stream StreamToken",
     volumes="MAX_ENTRIES VolumeEntry WriteVolume",
 )
