@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 _FORMS = (
     (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?", "TIME"),
+    (r"\b\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}", "TIME"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "ID"),
     (r"\b(?=[0-9a-f]*\d)[0-9a-f]{12,64}\b", "ID"),
     (r"\b\d{1,3}(?:\.\d{1,3}){3}\b", "ADDRESS"),
@@ -25,7 +26,15 @@ def form(line: str) -> str:
 
 
 def differences(shown: Sequence[str], printed: str) -> list[str]:
-    """Return the lines that a page shows and a command does not print in that order; `...` may be any lines."""
+    """Return the lines that a page shows and a command does not print in that order.
+
+    A line `...` may be any lines, and `...` at the end of a line may be anything.
+    """
     rest = iter([form(line) for line in printed.splitlines()])
-    wanted = [form(line) for line in shown if line.strip() and line.strip() not in ("...", "…")]
-    return [line for line in wanted if line not in rest]
+    wanted = [form(line) for line in shown if line.strip() and line.strip() != "..."]
+    return [line for line in wanted if not any(_is_like(line, found) for found in rest)]
+
+
+def _is_like(wanted: str, found: str) -> bool:
+    beginning = wanted.removesuffix("...")
+    return found == wanted or (beginning != wanted and found.startswith(beginning.rstrip()))

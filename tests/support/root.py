@@ -47,7 +47,7 @@ class Root:
     pid: int
     """PID 1 of the root, as the host counts."""
     variables: Mapping[str, str]
-    """What its environment has that a fresh login has not: the way to a mirror of Debian where its apt has none."""
+    """The environment in addition to that of a fresh login: the way to a mirror of Debian where its apt has none."""
 
     @property
     def environment(self) -> dict[str, str]:
