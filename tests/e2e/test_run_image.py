@@ -109,20 +109,30 @@ def test_a_person_works_in_a_container_by_a_terminal_and_lets_go_of_it(node: Nod
     end(node)
 
 
-def test_what_is_piped_comes_back_and_the_containers_exit_status_is_ours(node: Node) -> None:
+def test_what_is_piped_comes_back_and_a_volume_keeps_it_for_a_pod_in_the_background(node: Node) -> None:
     data = "".join(f"{number:0100d}\n" for number in range(20_000))
-    ran = node.vmsandbox("run", "-i", "--rm", "--read-only", BUSYBOX, "sh", "-c", "cat; touch /x || exit 3", stdin=data)
+    script = "tee /kept/data; touch /x || exit 3"
+    ran = node.vmsandbox(
+        "run", "-i", "--rm", "--read-only", "-v", "kept:/kept", BUSYBOX, "sh", "-c", script, stdin=data
+    )
     assert ran.stdout == data
-    assert ran.status == 3
+    assert ran.status == 3, "that of the container"
     assert "Read-only file system" in ran.stderr
     assert "booted in" not in ran.stderr
 
-
-def test_a_pod_in_the_background_is_left_alone(node: Node) -> None:
-    ran = node.vmsandbox("run", "-d", "--name", "web", BUSYBOX, "sleep", "1000")
+    reading = ("sh", "-c", "wc -c </kept/data; exec sleep 1000")
+    ran = node.vmsandbox("run", "-d", "--name", "web", "-v", "kept:/kept:ro", BUSYBOX, *reading)
     assert (ran.status, ran.stdout) == (0, "web\n"), ran.stderr
-    assert node.processes("qemu")
-    end(node)
+    eventually(lambda: node.vmsandbox("logs", "web").stdout == f"{len(data)}\n")
+    refused = node.vmsandbox("volume", "remove", "kept")
+    assert (refused.status, "in use" in refused.stderr) == (1, True)
+    taken = node.vmsandbox("run", "--name", "web", BUSYBOX, "true")
+    assert (taken.status, "there is a pod default/web" in taken.stderr) == (125, True)
+    assert node.vmsandbox("stop", "--timeout", "1", "web").status == 0
+    eventually(lambda: not workers(node))
+    assert node.vmsandbox("volume", "list", "-q").stdout == "kept\n"
+    assert node.vmsandbox("volume", "remove", "kept").status == 0
+    assert node.vmsandbox("volume", "list", "-q").stdout == ""
 
 
 def test_what_cannot_run_in_the_background_is_told_at_once(node: Node) -> None:

@@ -7,7 +7,7 @@ import yaml
 
 from tests.support.manifests import SETTINGS, manifest
 from vmsandbox.errors import InvalidArgument, Mistakes
-from vmsandbox.pod.api import Manifest
+from vmsandbox.pod.api import EmptyDir, Manifest
 from vmsandbox.pod.api.manifest import read_manifest
 from vmsandbox.pod.plan import NamedVolumeUse, plan_pod
 
@@ -164,3 +164,9 @@ def test_all_mistakes_of_a_plan_are_told_at_once() -> None:
     told = {str(error).split(" ")[0].rstrip(":") + " " + str(error).split(" ")[1] for error in raised.value.errors}
     assert {line.partition(" ")[0] for line in told} >= {f"pod.yaml:{n}" for n in (4, 6, 8, 9, 12, 13, 14, 15)}
     assert len(raised.value.errors) >= 12
+
+
+def test_a_volume_without_a_source_is_an_empty_one_as_in_kubernetes() -> None:
+    spec = {"containers": [{"name": "c", "image": "i"}], "volumes": [{"name": "v"}]}
+    found = read({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+    assert plan_pod(found, SETTINGS).volumes == {"v": EmptyDir()}

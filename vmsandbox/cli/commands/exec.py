@@ -6,8 +6,9 @@ import click
 
 from vmsandbox.cli import execution
 from vmsandbox.cli.commands.daemon import ask, find_container
+from vmsandbox.cli.commands.detach_keys import DEFAULT, DetachKeys, parse_keys
 from vmsandbox.cli.commands.names import completing
-from vmsandbox.cli.commands.tty import converse
+from vmsandbox.cli.commands.tty import converse, talk
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.model import AttachRequest, ExecRequest
@@ -42,23 +43,30 @@ def exec_(options: Global, stdin: bool, tty: bool, name: str, command: tuple[str
 @click.command()
 @click.option("-i", "--stdin", is_flag=True, help="Pass standard input to the container (created with stdin: true).")
 @click.option("-t", "--tty", is_flag=True, help="The container has a terminal (created with tty: true).")
+@click.option(
+    "--detach-keys", default=DEFAULT, show_default=True, metavar="KEYS", help="With -it: what to type to let go of it."
+)
 @click.argument("name", shell_complete=completing("pod", "container"))
 @click.pass_obj
-def attach(options: Global, stdin: bool, tty: bool, name: str) -> None:
+def attach(options: Global, stdin: bool, tty: bool, detach_keys: str, name: str) -> None:
     """Follow what container NAME prints, until it ends.
 
     With -i type into it.
 
-    Exit status: the container's. Ctrl-C without a terminal lets go of it, and it runs on.
+    Exit status: the container's; 0 after the detach keys. They, and Ctrl-C without a terminal, let go of the container,
+    which runs on.
     """
 
     async def work(client: CriClient) -> int:
+        keys = DetachKeys(parse_keys(detach_keys) if stdin and tty else b"")
         container = await find_container(client, name)
         wanted = Wanted(stdin=stdin, stdout=True, stderr=not tty, tty=tty)
         request = AttachRequest(container.id, tty=tty, stdin=stdin, stdout=True, stderr=not tty)
         tls = client_tls(options.config("warning").streaming)
         async with connect(await client.attach_url(request), wanted, tls) as process:
-            await converse(process, stdin=stdin, terminal=tty)
+            await talk(process, stdin=stdin, terminal=tty, keys=keys)
+        if keys.found:
+            return 0
         return (await client.wait_container(container.id)).exit_code
 
     sys.exit(ask(options, work, failed=execution.RUN_FAILED))

@@ -42,15 +42,15 @@ async def talk(
     show: bool = True,
     left: Callable[[], None] | None = None,
 ) -> None:
-    """Pass our streams to a process and its output to ours, until its output ends.
+    """Pass our streams to a process and its output to ours, until its output ends, or the keys are typed.
 
     Args:
         streams: of the process, which runs.
         stdin: whether our input is its.
         terminal: whether it has a terminal, which ours then becomes, until this ends or the keys are typed.
-        keys: let go of the process, whose output is thrown away from then on.
+        keys: let go of the process.
         show: print its output; else all of it is thrown away.
-        left: is called when the keys were typed.
+        left: is called when the keys were typed; the process's output is thrown away then, to its end.
     """
     printing = _Printing(show)
     async with aio.background(printing.follow(streams)) as showing:
@@ -66,9 +66,10 @@ async def talk(
             while not showing.done() and not (keys and keys.found):
                 _, works = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
         if not showing.done():
+            if left is None:
+                return
             printing.on = False
-            if left is not None:
-                left()
+            left()
         await showing
 
 

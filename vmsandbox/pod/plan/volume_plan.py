@@ -123,8 +123,10 @@ def _plan(facts: PodFacts, volume: Volume) -> VolumePlan:
         volume.config_map, volume.secret, volume.projected, volume.downward, volume.persistent_volume_claim,
     )  # fmt: skip
     sources = [source for source in given if source is not None]
-    if len(sources) != 1:
-        raise volume.at.error("a volume needs exactly one source", hint="emptyDir: {}" if not sources else "")
+    if not sources:
+        return EmptyDir(at=volume.at)  # As Kubernetes' defaults have it.
+    if len(sources) > 1:
+        raise volume.at.error("a volume needs exactly one source")
     source = sources[0]
     if isinstance(source, (EmptyDir, HostPath, ImageVolume)):
         return source
