@@ -1,7 +1,8 @@
 """Fixtures of several modules; a module that needs another one of a name has its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,17 @@ from tests.fakes.agent import FakeAgent
 from tests.fakes.host import FakeWorld
 from tests.fakes.transport import UnixTransport
 from vmsandbox.guest.session.session import Session
+
+
+@pytest.fixture(autouse=True)
+def log_stays_as_it_is() -> Iterator[None]:
+    """A command that is run in this process configures the log, and `caplog` of later tests would see nothing."""
+    root, lives = logging.getLogger("vmsandbox"), logging.getLogger("vmsandbox.pods")
+    handlers, level, propagate, disabled = root.handlers[:], root.level, root.propagate, lives.disabled
+    yield
+    lives.disabled = disabled
+    root.handlers[:], root.propagate = handlers, propagate
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_without_a_path_the_offsets_are_counted(tmp_path):
 def test_the_lines_of_a_chunk_are_written_in_few_steps(log, tmp_path, monkeypatch):
     """16 KiB of empty lines took 63 ms when each was a step."""
     timestamps, writes = [], []
-    monkeypatch.setattr(logs, "_timestamp", lambda: timestamps.append(1) or "2026-01-01T00:00:00.000000000Z")
+    monkeypatch.setattr(logs, "rfc3339", lambda _: timestamps.append(1) or "2026-01-01T00:00:00.000000000Z")
     monkeypatch.setattr(logs.os, "write", lambda fd, data: writes.append(fd) or len(data))
     log.write(Stream.STDOUT, b"\n" * 16384)
     assert (len(timestamps), len(writes)) == (2, 1)
