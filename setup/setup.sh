@@ -72,7 +72,7 @@ make_venv() {
         step venv "Making .venv" /usr/bin/python3 -m venv --clear .venv
     echo "libvirt-python==$libvirt" >.venv/constraints.txt  # never newer than the library it is built against
     step pip "Installing the project and its Python dependencies into .venv" \
-        .venv/bin/pip install --constraint .venv/constraints.txt --editable '.[dev]'
+        .venv/bin/pip install --use-pep517 --constraint .venv/constraints.txt --editable '.[dev]'
     echo "$key" >.venv/setup-key
 }
 
