@@ -26,7 +26,8 @@ install_all() {
     remove_files  # of a version before
     list_files >"$stage.list"
     mv "$stage.list" "$stage$LIST"
-    cp -a --no-preserve=ownership "$stage/." "$DESTDIR/"
+    # Not by cp: it would give directories that are there, `/` and `/tmp` among them, the modes of the stage's.
+    tar -C "$stage" -c . | tar -C "$DESTDIR/" -xp --no-same-owner --no-overwrite-dir
     if [ -z "$DESTDIR" ]; then prepare_host; fi
 }
 

@@ -33,6 +33,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     directory = tmp_path_factory.mktemp("host")
     (directory / "usr/bin").mkdir(parents=True)
     (directory / "usr/share/man/man1").mkdir(parents=True)
+    (directory / "usr/share").chmod(0o711)
     before = _tree(directory)
     program = directory / "usr/lib/vmsandbox"
     program.mkdir(parents=True)
@@ -49,6 +50,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _run(program: Path, *arguments: str) -> str:
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": "/nowhere"}
     return subprocess.run([program, *arguments], cwd="/", env=environment, check=True, stdout=-1, text=True).stdout
+
+
+def test_directories_that_there_were_keep_their_modes(installed: Path) -> None:
+    assert (installed / "usr/share").stat().st_mode & 0o7777 == 0o711
+    assert Path("/").stat().st_mode & 0o555 == 0o555, "the directory that is staged is closed to others"
 
 
 def test_what_is_installed_runs_without_the_checkout(installed: Path) -> None:
