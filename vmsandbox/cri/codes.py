@@ -30,6 +30,9 @@ EVIDENCE_KEPT = 1024
 
 _TRY = "; try: "
 
+_LOST = ("failed to connect to all addresses", "Socket closed", "Cancelling all calls", "recvmsg:", "sendmsg:")
+"""How gRPC's own words begin where the process at the other end is gone."""
+
 
 def code_of(error: VmsandboxError) -> grpc.StatusCode:
     """The code of an error's class, or of the nearest class above it."""
@@ -58,6 +61,9 @@ def _end_of(text: str) -> str:
 
 def error_of(code: grpc.StatusCode, details: str) -> VmsandboxError:
     """The error that a status tells; the inverse of the two above, except for parts that were cut."""
+    if code is grpc.StatusCode.UNAVAILABLE and details.startswith(_LOST):
+        hint = "if the daemon has ended, start it again: `vmsandbox serve`; pods go on meanwhile"
+        return errors.Unavailable("the connection to the runtime is lost", hint=hint, evidence={"gRPC": details})
     first, *rest = details.split("\n")
     message, _, hint = first.partition(_TRY)
     evidence: dict[str, str] = {}

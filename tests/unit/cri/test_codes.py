@@ -64,3 +64,12 @@ def test_lines_of_evidence_are_kept_whole():
 def test_a_code_that_has_no_error_is_internal():
     error = error_of(grpc.StatusCode.UNKNOWN, "")
     assert (type(error), error.message) == (errors.Internal, "UNKNOWN")
+
+
+def test_a_connection_that_is_lost_is_told_in_our_words():
+    said = "failed to connect to all addresses; last error: FAILED_PRECONDITION: unix:/x: Connection refused"
+    error = error_of(grpc.StatusCode.UNAVAILABLE, said)
+    assert str(error) == "the connection to the runtime is lost"
+    assert "vmsandbox serve" in error.hint
+    assert error.evidence == {"gRPC": said}
+    assert str(error_of(grpc.StatusCode.UNAVAILABLE, "the daemon ends")) == "the daemon ends"
