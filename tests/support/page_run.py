@@ -70,18 +70,25 @@ def _at_a_terminal(step: Step, directory: Path, environment: Mapping[str, str], 
         finally:
             process.kill()
             os.close(ours)
-    return Ran(step, status, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", seen))
+    return Ran(step, status, seen)
 
 
 def _read(terminal: int, deadline: float, prompt: str | None) -> str:
-    """Read until a prompt, or to the end: a terminal whose last process has ended gives EIO."""
+    """Read the plain text until a prompt, or to the end: a terminal whose last process has ended gives EIO.
+
+    A shell may ask for the cursor's position behind its prompt.
+    """
     seen = b""
     with contextlib.suppress(OSError):
-        while prompt is None or not seen.endswith(prompt.encode()):
+        while prompt is None or not _plain(seen).endswith(prompt):
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([terminal], [], [], left)[0]:
                 raise subprocess.TimeoutExpired(f"prompt {prompt!r}", 0, seen)
             if not (data := os.read(terminal, 4096)):
                 break
             seen += data
-    return seen.decode(errors="replace")
+    return _plain(seen)
+
+
+def _plain(seen: bytes) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", seen.decode(errors="replace"))

@@ -113,7 +113,7 @@ def test_printed_output_is_compared_by_its_form() -> None:
 
 
 def test_lines_that_a_reader_types_reach_the_command_at_its_prompt(tmp_path: Path) -> None:
-    text = "$ PS1='/ # ' sh\n/ # echo $((40 + 2))\n42\n/ # exit 3\n"
+    text = "$ PS1=$'/ # \\e[6n' sh\n/ # echo $((40 + 2))\n42\n/ # exit 3\n"
     (ran,) = run(Block(tmp_path / "page.md", 1, "console", text, {}), tmp_path, os.environ, 30)
     assert ran.status == 3
     assert differences(ran.step.output or (), ran.printed) == []
