@@ -42,6 +42,12 @@ def test_images_are_completed(complete, words):
     assert complete(*words, "") == [IMAGE.repo_tags[0]]
 
 
+def test_run_completes_images_and_else_files(complete):
+    assert complete("run", "registry") == [IMAGE.repo_tags[0]]
+    assert complete("run", "no-such") == ["no-such"]
+    assert complete("run", "pod.yaml", "") == [""]
+
+
 def test_inspect_completes_all_kinds(complete):
     assert complete("inspect", "") == ["database", IMAGE.repo_tags[0], "web", "web/server"]
 

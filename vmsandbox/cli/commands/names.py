@@ -31,6 +31,16 @@ def completing(*kinds: str) -> _Complete:
     return complete
 
 
+def completing_image_or_file(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the first word of `run`: an image that is here, else a file; further words are files."""
+    first = not context.params.get(parameter.name or "")
+    images = _ask(context, [_images]) if first else []
+    found = [CompletionItem(name) for name in images if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
+
+
 def _used(value: Any) -> Sequence[str]:
     """Return the names that the line has already."""
     return value if isinstance(value, tuple) else ()

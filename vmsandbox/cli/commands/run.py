@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from vmsandbox.cli.commands.background import divide
+from vmsandbox.cli.commands.names import completing_image_or_file
 from vmsandbox.cli.commands.run_options import OF_IMAGES, RunCommand, is_file, run_options
 from vmsandbox.cli.options import Global
 
@@ -24,7 +25,13 @@ Examples:
 
 @click.command(cls=RunCommand, epilog=_EXAMPLES, options_metavar="[OPTIONS]")
 @run_options
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="FILES | IMAGE [COMMAND...]")
+@click.argument(
+    "words",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="FILES | IMAGE [COMMAND...]",
+    shell_complete=completing_image_or_file,
+)
 @click.pass_context
 def run(context: click.Context, /, words: tuple[str, ...], files: tuple[str, ...], **given: Any) -> None:
     """Run a pod of FILES, or of an IMAGE, in its own machine.
