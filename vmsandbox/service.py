@@ -238,7 +238,7 @@ class RuntimeService:
     async def attach(self, request: AttachRequest) -> AsyncIterator[AttachedClient]:
         """Join the streams of a container that runs, or will (CRI Attach). Raises NotFound, FailedPrecondition."""
         container = await self._container(request.container_id)
-        async with container.attach(stdin=request.stdin) as attachment:
+        async with container.attach(stdin=request.stdin, output=request.stdout or request.stderr) as attachment:
             yield attachment
 
     @contextlib.asynccontextmanager

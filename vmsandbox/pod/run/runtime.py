@@ -1,7 +1,7 @@
 """The interface of a runtime that the runner of pods needs. The CRI can express all of it."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -200,10 +200,8 @@ class ServiceRuntime(PodRuntime):
     @override
     @asynccontextmanager
     async def attach(self, container_id: str, *, tty: bool) -> AsyncIterator[ContainerStreams]:
-        request = AttachRequest(container_id, tty=tty, stdin=True, stdout=True, stderr=not tty)
-        pieces = self._service.output(container_id)
-        async with self._service.attach(request) as client:
-            client.detach()  # It types; the output has another reader.
+        request = AttachRequest(container_id, tty=tty, stdin=True)  # It types; the output has another reader.
+        async with aclosing(self._service.output(container_id)) as pieces, self._service.attach(request) as client:
             yield _ServiceStreams(pieces, client)
 
     @override

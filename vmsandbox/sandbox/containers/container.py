@@ -119,11 +119,11 @@ class Container:
             return Readers(ended=True).read()
         return self._output_task.pump.readers.read()
 
-    def attach(self, *, stdin: bool) -> AbstractAsyncContextManager[AttachedClient]:
+    def attach(self, *, stdin: bool, output: bool) -> AbstractAsyncContextManager[AttachedClient]:
         """Join its streams; see `attach.AttachedClients`. Raises FailedPrecondition when it has ended."""
         self.require(ContainerCall.ATTACH)
         assert self._output_task is not None
-        return self._output_task.attachments.attach(stdin=stdin)
+        return self._output_task.attachments.attach(stdin=stdin, output=output)
 
     async def exec_sync(self, command: tuple[str, ...], timeout: float) -> ExecResult:
         """Run a command in it to the command's end; see `Execs.run`. Raises FailedPrecondition, Unavailable."""

@@ -93,9 +93,10 @@ class AttachedClients:
         self._typing = asyncio.Lock()
 
     @contextlib.asynccontextmanager
-    async def attach(self, *, stdin: bool) -> AsyncIterator[AttachedClient]:
-        """Be a client while the context lasts; `stdin`: it is one that types."""
-        outputs = (Stream.STDOUT,) if self._config.tty else (Stream.STDOUT, Stream.STDERR)
+    async def attach(self, *, stdin: bool, output: bool = True) -> AsyncIterator[AttachedClient]:
+        """Be a client while the context lasts; `stdin`: it is one that types; `output`: it is one that reads."""
+        both = (Stream.STDOUT,) if self._config.tty else (Stream.STDOUT, Stream.STDERR)
+        outputs = both if output else ()
         attachment = AttachedClient(self, self._readers, outputs)
         try:
             yield attachment

@@ -191,3 +191,13 @@ async def test_a_client_that_is_slow_but_reads_loses_nothing(pod: Pod, monkeypat
         total += len(piece)
         await asyncio.sleep(0.001)
     assert total == 2_000_000
+
+
+async def test_a_client_that_only_types_does_not_hold_the_container_back(pod: Pod) -> None:
+    await pod.run()
+    reader = (await pod.attach()).output(Stream.STDOUT)
+    async with pod.attachments.attach(stdin=True, output=False) as client:
+        assert client.outputs == ()
+        for number in range(40):  # more than wait for a reader
+            await client.write(b"%d\n" % number)
+            await until_got(reader, b"%d\n" % number)
