@@ -22,6 +22,7 @@ class FakeHypervisor(Hypervisor):
     """Remembers the machines that run. A test makes them die, panic, or fail to start."""
 
     def __init__(self) -> None:
+        self.uri = "fake:///"
         self.machines: dict[str, MachineSpec] = {}
         self.most = dict.fromkeys(Accelerator, MOST_VCPUS)
         """The vCPUs that a machine may have."""

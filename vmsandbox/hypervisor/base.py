@@ -147,6 +147,9 @@ class MachineEvent:
 class Hypervisor(Protocol):
     """Runs machines by name. Every call is idempotent where its docstring says so."""
 
+    uri: str
+    """Where it is, for people."""
+
     async def create(self, spec: MachineSpec) -> None:
         """Start a machine; it runs when this returns, its guest still boots. On failure nothing is left.
 

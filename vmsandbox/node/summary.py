@@ -11,7 +11,7 @@ async def summary(config: Config, host: Host) -> str:
     accelerators = sorted({profile.accelerator.value.upper() for profile in host.profiles.values()})
     handlers = ", ".join(name for name in config.machine_handlers if name)
     parts = (
-        await host.hypervisor.version(),
+        f"{await host.hypervisor.version()}, at {host.hypervisor.uri}",
         f"accelerator {' and '.join(accelerators)}",
         f"guest image {host.guest_image.build[:12]} ({_system(config)})",
         f"network: {_network(host)}",

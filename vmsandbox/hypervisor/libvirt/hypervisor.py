@@ -130,8 +130,7 @@ class LibvirtHypervisor(Hypervisor):
 
     @override
     async def version(self) -> str:
-        told = await self._connection.call("libvirt cannot report its version", domains.version)
-        return f"{told} ({self._connection.uri})"
+        return await self._connection.call("libvirt cannot report its version", domains.version)
 
     @override
     def events(self) -> AsyncIterator[MachineEvent]:
