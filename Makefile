@@ -1,6 +1,6 @@
 # On a fresh Debian 12 or 13 machine, as root, with git and make: `make demo`. Everything else is installed by setup.
 
-.PHONY: setup demo test unit lint install uninstall deb clean test-debian12 test-debian13 test-ubuntu24.04
+.PHONY: setup demo test unit lint install uninstall deb test-package clean test-debian12 test-debian13 test-ubuntu24.04
 
 export PREFIX SYSCONFDIR DESTDIR
 
@@ -46,6 +46,10 @@ deb:
 # Setup, the demo, the unit tests and some with machines in a fresh root of the distribution, from its packages.
 test-debian12 test-debian13 test-ubuntu24.04: setup
 	@.venv/bin/python -m tests.distributions $(@:test-%=%)
+
+# The package's life on a fresh Debian of this release: installed, serving, upgraded beneath a pod, removed, purged.
+test-package: deb
+	@.venv/bin/pytest tests/package
 
 # What setup put into the checkout. The caches under /var/cache/vmsandbox stay: they are keyed by their inputs.
 clean:
