@@ -27,6 +27,7 @@ install_all() {
     list_files >"$stage.list"
     mv "$stage.list" "$stage$LIST"
     # Not by cp: it would give directories that are there, `/` and `/tmp` among them, the modes of the stage's.
+    mkdir -p "$DESTDIR/"
     tar -C "$stage" -c . | tar -C "$DESTDIR/" -xp --no-same-owner --no-overwrite-dir
     if [ -z "$DESTDIR" ]; then prepare_host; fi
 }
