@@ -11,7 +11,7 @@ async def summary(config: Config, host: Host) -> str:
     accelerators = sorted({profile.accelerator.value.upper() for profile in host.profiles.values()})
     handlers = ", ".join(name for name in config.machine_handlers if name)
     parts = (
-        f"{await host.hypervisor.version()}, at {host.hypervisor.uri}",
+        f"{await _versions(host)}, at {host.hypervisor.uri}",
         f"accelerator {' and '.join(accelerators)}",
         f"guest image {host.guest_image.build[:12]} ({_system(config)})",
         f"network: {_network(host)}",
@@ -20,8 +20,19 @@ async def summary(config: Config, host: Host) -> str:
     return "; ".join(parts)
 
 
+async def _versions(host: Host) -> str:
+    """Versions of libvirt and QEMU; a line in a log must not end the daemon."""
+    try:
+        return await host.hypervisor.version()
+    except VmsandboxError as error:
+        return f"libvirt of an unknown version ({error})"
+
+
 def _system(config: Config) -> str:
-    manifest = load_image(config.guest_image).manifest
+    try:
+        manifest = load_image(config.guest_image).manifest
+    except VmsandboxError as error:
+        return str(error)
     return f"Debian {manifest.suite}, Linux {manifest.kernel}"
 
 
