@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 from vmsandbox import aio
 from vmsandbox.errors import Cancelled, VmsandboxError
@@ -81,9 +82,8 @@ class ContainerLife:
     async def _told(self, container_id: str, tail: Tail, started: asyncio.Event) -> AsyncIterator["asyncio.Task[None]"]:
         """The task that passes the container's output on; the console of the pod, where it has one, has the input."""
         context, console = self._context, self._context.console
-        pieces = context.runtime.output(container_id)
         if console is None or not has_console(self.container, context.plan.spec):
-            async with aio.background(tell_lines(self.container.name, pieces, context.observer, tail)) as telling:
+            async with aio.background(self._tell(container_id, tail)) as telling:
                 yield telling
             return
         async with context.runtime.attach(container_id, tty=self.container.tty) as streams:
@@ -92,9 +92,14 @@ class ContainerLife:
                 async with aio.background(talking) as telling:
                     yield telling
                 return
-            told = tell_lines(self.container.name, pieces, context.observer, tail)
+            told = self._tell(container_id, tail)
             async with aio.background(told) as telling, aio.background(talking):
                 yield telling
+
+    def _tell(self, container_id: str, tail: Tail) -> Coroutine[Any, Any, None]:
+        """Tell what it prints, from this call on. Who is given output has to read it, or holds the container back."""
+        pieces = self._context.runtime.output(container_id)
+        return tell_lines(self.container.name, pieces, self._context.observer, tail)
 
     async def _create(self, attempt: int) -> str:
         try:
