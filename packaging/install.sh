@@ -26,9 +26,9 @@ install_all() {
     remove_files  # of a version before
     list_files >"$stage.list"
     mv "$stage.list" "$stage$LIST"
-    # Not by cp: it would give directories that are there, `/` and `/tmp` among them, the modes of the stage's.
     mkdir -p "$DESTDIR/"
-    tar -C "$stage" -c . | tar -C "$DESTDIR/" -xp --no-same-owner --no-overwrite-dir
+    # Without directories: cp -a gives `/` and others that are there the modes of the stage's, and so does tar meanwhile.
+    (cd "$stage" && find . ! -type d -print0 | tar -c --null --no-recursion -T -) | tar -C "$DESTDIR/" -xp --no-same-owner
     if [ -z "$DESTDIR" ]; then prepare_host; fi
 }
 
