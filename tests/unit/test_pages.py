@@ -110,6 +110,8 @@ def test_printed_output_is_compared_by_its_form() -> None:
     shown = ("CONTAINER ID   NAME  AGE", "0123456789abc  web   3s")
     assert differences(shown, "CONTAINER ID  NAME  AGE\nfedcba9876543  web  2m\n") == []
     assert differences(shown, "CONTAINER ID  NAME  AGE\nfedcba9876543  db  2m\n") == ["ID web TIME"]
+    assert differences(("10.105.0.2,fd76:6d73:616e:64::2",), "10.198.173.2,fd76:6d73:636f:ad::2") == []
+    assert differences(("GET / 200 ...",), "GET / 200 27") == []
 
 
 def test_lines_that_a_reader_types_reach_the_command_at_its_prompt(tmp_path: Path) -> None:
