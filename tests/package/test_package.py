@@ -71,7 +71,7 @@ def root(packages: Path) -> Iterator[Root]:
 
 @pytest.fixture(scope="module")
 def before(root: Root) -> dict[str, str]:
-    """What is in the root before the package is."""
+    """The files of the root before the package is installed."""
     return files(root)
 
 
@@ -84,7 +84,7 @@ def installed(root: Root, before: dict[str, str]) -> Root:
 
 @pytest.fixture(scope="module")
 def services() -> Iterator[ExitStack]:
-    """Those that run in the root: a stage may end them."""
+    """Processes that run in the root: a stage may end them."""
     with ExitStack() as stack:
         yield stack
 
@@ -113,7 +113,7 @@ def boot_id(root: Root) -> str:
 
 @pytest.fixture(scope="module")
 def upgraded(pod: str, serving: Root, services: ExitStack) -> Root:
-    """As systemd does it: the daemon of before goes on until the new files are there, and is started again then."""
+    """The way of systemd: the daemon of before goes on until the new files are there, and is started again then."""
     serving.run("sh", "-c", f"{INSTALL} /packages/newer.deb")
     services.close()
     services.enter_context(service(serving))
