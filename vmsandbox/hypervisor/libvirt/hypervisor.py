@@ -39,6 +39,7 @@ class LibvirtHypervisor(Hypervisor):
             hub: of the connection's events.
             models: its security drivers.
         """
+        self.uri = connection.uri
         self._connection = connection
         self._hub = hub
         self._models = models
