@@ -6,10 +6,10 @@
         (root.path / "root/file").write_text("the host writes into it")
         daemon = subprocess.Popen(root.command("sleep", "1000"), env=root.environment)
 
-The root has mount, PID, UTS, IPC and network namespaces of its own: `/` is a mount point, /dev and the cgroups are the
-host's, /run is empty, no systemd runs. Its network has a loopback alone, so that the bridges and addresses of its pods
-meet nobody else's; `online` commands use the host's network. When the context or the process that made it ends, every
-process of the root is killed, and its mounts are gone; the context removes its directory, too.
+The root has mount, PID, UTS, IPC and network namespaces of its own: `/` is a mount point, the cgroups are the host's,
+/dev is a copy of the host's, /run is empty, no systemd runs. Its network has a loopback alone, so that the bridges and
+addresses of its pods meet nobody else's; `online` commands use the host's network. When the context or the process that
+made it ends, every process of the root is killed, and its mounts are gone; the context removes its directory, too.
 
 The packages of an empty root are kept in CACHE; making one takes a minute or two, copying it seconds. Needs root,
 mmdebstrap and a mirror (Debian's: the one of this host).

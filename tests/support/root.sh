@@ -10,7 +10,12 @@ cd "$root"
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount --rbind /sys/fs/cgroup sys/fs/cgroup
-mount --rbind /dev dev
+# Nodes of its own: setup gives /dev/kvm to a group, whose number is another group's on the host.
+mount -t tmpfs -o mode=755 tmpfs dev
+cp --archive --one-file-system /dev/. dev
+mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts dev/pts
+ln -sfn pts/ptmx dev/ptmx
+mount -t tmpfs -o mode=1777 tmpfs dev/shm
 mount -t tmpfs -o mode=755 tmpfs run
 mkdir -m 1777 run/lock
 while [ $# -gt 0 ]; do
