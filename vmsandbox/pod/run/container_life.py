@@ -97,7 +97,7 @@ class ContainerLife:
                 yield telling
 
     def _tell(self, container_id: str, tail: Tail) -> Coroutine[Any, Any, None]:
-        """Tell what it prints, from this call on. Who is given output has to read it, or holds the container back."""
+        """Tell what it prints, from this call on. The caller has to read it, or holds the container back."""
         pieces = self._context.runtime.output(container_id)
         return tell_lines(self.container.name, pieces, self._context.observer, tail)
 
