@@ -53,7 +53,7 @@ def test_the_files_that_newcomers_are_sent_to_exist() -> None:
         r"`((?:agent|docs|examples|tests|vmsandbox)/[\w./-]+)`", (CHECKOUT / "CONTRIBUTING.md").read_text()
     )
     assert len(named) > 20
-    assert [path for path in named if not (CHECKOUT / path).exists()] == ["vmsandbox/cli/commands/NAME.py"]
+    assert [path for path in named if not (CHECKOUT / path).exists()] == ["vmsandbox/cli/commands/ROOM/NAME.py"]
 
 
 @pytest.mark.parametrize("package", ["vmsandbox", "agent"])

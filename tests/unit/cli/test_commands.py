@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from vmsandbox.cli import execution, terminal
-from vmsandbox.cli.commands.exec import exec_
-from vmsandbox.cli.commands.port_forward import Forwarding, parse
+from vmsandbox.cli.commands.pods.exec import exec_
+from vmsandbox.cli.commands.pods.port_forward import Forwarding, parse
 from vmsandbox.cli.main import main
 from vmsandbox.cli.options import duration, size
 from vmsandbox.errors import NotFound

@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from vmsandbox.cli.commands.copying import Place, _destination, _split, place
+from vmsandbox.cli.commands.pods.copying import Place, _destination, _split, place
 from vmsandbox.errors import InvalidArgument, NotFound
 from vmsandbox.model import ExecResult
 

@@ -3,7 +3,7 @@
 import json
 
 from vmsandbox.cli.commands.entries import event_entry
-from vmsandbox.cli.commands.events import Known
+from vmsandbox.cli.commands.pods.events import Known
 from vmsandbox.model import ContainerEvent, ContainerEventKind
 
 

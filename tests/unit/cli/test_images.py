@@ -41,7 +41,7 @@ def test_names_of_one_command_are_one_line_of_the_table():
 
 
 def test_a_user_without_the_store_pulls_through_the_daemon(held, monkeypatch):
-    from vmsandbox.cli.commands import images
+    from vmsandbox.cli.commands.images import images
 
     monkeypatch.setattr(images, "_owns_store", lambda: False)
     held.served.images.in_registries["registry.example/new:1"] = IMAGE

@@ -6,7 +6,7 @@ from dataclasses import replace
 import click
 import pytest
 
-from vmsandbox.cli.commands.logs import moment
+from vmsandbox.cli.commands.pods.logs import moment
 from vmsandbox.model import ContainerMetadata
 from vmsandbox.moments import rfc3339
 

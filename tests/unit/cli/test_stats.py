@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from vmsandbox.cli.commands import stats
-from vmsandbox.cli.commands.stats import _cpu_percent
+from vmsandbox.cli.commands.pods import stats
+from vmsandbox.cli.commands.pods.stats import _cpu_percent
 from vmsandbox.cri.client import Reading
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.support.cri import IMAGE
-from vmsandbox.cli.commands import system
+from vmsandbox.cli.commands.node import system
 from vmsandbox.guestimage import GuestImageFiles
 from vmsandbox.node import disk_space
 

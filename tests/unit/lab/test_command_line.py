@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.fakes.lab import host
-from vmsandbox.cli.commands.laboratory import conclude
+from vmsandbox.cli.commands.lab.laboratory import conclude
 from vmsandbox.cli.main import main
 from vmsandbox.errors import Unavailable
 from vmsandbox.lab import Outcome

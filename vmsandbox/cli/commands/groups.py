@@ -43,6 +43,6 @@ def lab(context: click.Context, inventory: Path, names: tuple[str, ...]) -> None
     `up` installs this checkout on them. A host that fails has a line that says why, and the others go on; the exit
     status is 1 then.
     """
-    from vmsandbox.cli.commands.laboratory import Laboratory
+    from vmsandbox.cli.commands.lab.laboratory import Laboratory
 
     context.obj = Laboratory(inventory, names)

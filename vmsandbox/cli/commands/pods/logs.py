@@ -14,9 +14,9 @@ import click
 from vmsandbox import aio
 from vmsandbox.cli.commands.daemon import ask
 from vmsandbox.cli.commands.each import Outcome, for_each
-from vmsandbox.cli.commands.log_output import LogOutput
-from vmsandbox.cli.commands.log_targets import LogTarget, previous, targets
 from vmsandbox.cli.commands.names import completing
+from vmsandbox.cli.commands.pods.log_output import LogOutput
+from vmsandbox.cli.commands.pods.log_targets import LogTarget, previous, targets
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from vmsandbox.cli.commands.run_options import is_file
+from vmsandbox.cli.commands.run.run_options import is_file
 from vmsandbox.cli.main import main
 from vmsandbox.pod.options import REFUSED
 

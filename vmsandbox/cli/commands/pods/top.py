@@ -8,8 +8,8 @@ from vmsandbox.cli import terminal
 from vmsandbox.cli.commands.daemon import ask
 from vmsandbox.cli.commands.each import Outcome, for_each
 from vmsandbox.cli.commands.formats import form_option, show_document
-from vmsandbox.cli.commands.log_targets import LogTarget, targets
 from vmsandbox.cli.commands.names import completing
+from vmsandbox.cli.commands.pods.log_targets import LogTarget, targets
 from vmsandbox.cli.control import visible
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient

@@ -12,9 +12,9 @@ import click
 
 from vmsandbox import aio
 from vmsandbox.cli import terminal
-from vmsandbox.cli.commands.archive import Destination, pack, unpack
 from vmsandbox.cli.commands.daemon import ask, find_container
 from vmsandbox.cli.commands.names import completing
+from vmsandbox.cli.commands.pods.archive import Destination, pack, unpack
 from vmsandbox.cli.control import visible
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient

@@ -10,8 +10,8 @@ import click
 
 from vmsandbox import aio, log
 from vmsandbox.cli import execution
-from vmsandbox.cli.commands.reloading import Reloading
-from vmsandbox.cli.commands.service_manager import notify
+from vmsandbox.cli.commands.node.reloading import Reloading
+from vmsandbox.cli.commands.node.service_manager import notify
 from vmsandbox.cli.options import Global, duration
 from vmsandbox.config import ConfigFile
 from vmsandbox.cri.delegation import delegating

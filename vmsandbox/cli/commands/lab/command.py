@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vmsandbox.cli import execution, terminal
-from vmsandbox.cli.commands.laboratory import Laboratory, conclude, say
+from vmsandbox.cli.commands.lab.laboratory import Laboratory, conclude, say
 from vmsandbox.cli.options import output_option
 from vmsandbox.errors import InvalidArgument, VmsandboxError
 

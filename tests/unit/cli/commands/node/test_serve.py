@@ -8,8 +8,8 @@ import pytest
 
 from tests.fakes.host import app, pod
 from tests.unit.sandbox.lifecycle.test_recovery import daemon
-from vmsandbox.cli.commands.serve import tell_recovery
-from vmsandbox.cli.commands.service_manager import notify
+from vmsandbox.cli.commands.node.serve import tell_recovery
+from vmsandbox.cli.commands.node.service_manager import notify
 
 
 @pytest.mark.parametrize("abstract", [False, True])

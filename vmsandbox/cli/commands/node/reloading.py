@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vmsandbox import aio, log
-from vmsandbox.cli.commands.service_manager import notify, notify_reloading
+from vmsandbox.cli.commands.node.service_manager import notify, notify_reloading
 from vmsandbox.config import Config, ConfigFile, Effect, changes, in_order, read_file, reloaded
 from vmsandbox.cri.server import NodeInfo
 from vmsandbox.errors import VmsandboxError, together

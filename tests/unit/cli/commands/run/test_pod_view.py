@@ -3,7 +3,7 @@
 import io
 
 from vmsandbox.cli import terminal
-from vmsandbox.cli.commands.pod_view import LineWriter
+from vmsandbox.cli.commands.run.pod_view import LineWriter
 from vmsandbox.pod.run.observer import OutputLine
 from vmsandbox.protocol.messages import Stream
 

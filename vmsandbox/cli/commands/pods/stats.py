@@ -10,8 +10,8 @@ from vmsandbox.cli import terminal
 from vmsandbox.cli.commands.daemon import ask
 from vmsandbox.cli.commands.entries import Entry, short
 from vmsandbox.cli.commands.formats import Column, show
-from vmsandbox.cli.commands.log_targets import targets
 from vmsandbox.cli.commands.names import completing
+from vmsandbox.cli.commands.pods.log_targets import targets
 from vmsandbox.cli.control import visible
 from vmsandbox.cli.options import Global, size
 from vmsandbox.cri.client import CriClient, Reading

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from vmsandbox.cli.commands.archive import Destination, pack, unpack
+from vmsandbox.cli.commands.pods.archive import Destination, pack, unpack
 from vmsandbox.errors import InvalidArgument
 
 

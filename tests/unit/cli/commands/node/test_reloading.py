@@ -15,8 +15,8 @@ import pytest
 from tests.fakes.host import FakeWorld, pod
 from tests.unit.streaming.server.test_tls import certificate
 from vmsandbox import config
-from vmsandbox.cli.commands import reloading
-from vmsandbox.cli.commands.reloading import Reloading
+from vmsandbox.cli.commands.node import reloading
+from vmsandbox.cli.commands.node.reloading import Reloading
 from vmsandbox.config import Config, ConfigFile, ImagesConfig, NetworkConfig
 from vmsandbox.cri.server import NodeInfo
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, VmsandboxError

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from vmsandbox.cli import execution, terminal
-from vmsandbox.cli.commands.background import Background
-from vmsandbox.cli.commands.console import OwnConsole
 from vmsandbox.cli.commands.detach_keys import parse_keys
-from vmsandbox.cli.commands.pod_view import PodView
+from vmsandbox.cli.commands.run.background import Background
+from vmsandbox.cli.commands.run.console import OwnConsole
+from vmsandbox.cli.commands.run.pod_view import PodView
 from vmsandbox.cli.options import Global
 from vmsandbox.config import Config
 from vmsandbox.cri.client import CriClient, connected_if_served, connected_to_all

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from vmsandbox.cli.commands.background import divide
 from vmsandbox.cli.commands.names import completing_image_or_file
-from vmsandbox.cli.commands.run_options import OF_IMAGES, RunCommand, is_file, run_options
+from vmsandbox.cli.commands.run.background import divide
+from vmsandbox.cli.commands.run.run_options import OF_IMAGES, RunCommand, is_file, run_options
 from vmsandbox.cli.options import Global
 
 _EXAMPLES = """
@@ -57,7 +57,7 @@ def run(context: click.Context, /, words: tuple[str, ...], files: tuple[str, ...
     if of_files and (wrong := _given(context, OF_IMAGES)):
         raise click.UsageError(f"{', '.join(wrong)}: for an IMAGE only; a file says it by itself", context)
     background = divide() if _may_leave(given) else None  # Before there is a thread of what is imported now.
-    from vmsandbox.cli.commands.run_pod import run_files, run_image
+    from vmsandbox.cli.commands.run.run_pod import run_files, run_image
 
     if of_files:
         run_files(options, (*files, *words), given, background)

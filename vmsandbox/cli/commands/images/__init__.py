@@ -1,0 +1,1 @@
+"""Commands on images: those of containers, and the guest image."""

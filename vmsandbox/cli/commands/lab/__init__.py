@@ -1,0 +1,1 @@
+"""vmsandbox lab: several hosts by ssh."""

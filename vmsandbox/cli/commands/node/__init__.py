@@ -1,0 +1,1 @@
+"""Commands on this host: its daemon, configuration, versions, volumes and disk space."""

@@ -1,0 +1,1 @@
+"""Commands on pods and containers of the daemon and of every `run`."""

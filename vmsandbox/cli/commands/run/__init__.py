@@ -1,0 +1,1 @@
+"""vmsandbox run: its options, its work, and its output."""
