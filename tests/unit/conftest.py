@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,12 @@ from vmsandbox.guest.session.session import Session
 
 
 @pytest.fixture(autouse=True)
-def log_stays_as_it_is() -> Iterator[None]:
-    """A command that is run in this process configures the log, and `caplog` of later tests would see nothing."""
-    root, lives = logging.getLogger("vmsandbox"), logging.getLogger("vmsandbox.pods")
-    handlers, level, propagate, disabled = root.handlers[:], root.level, root.propagate, lives.disabled
-    yield
-    lives.disabled = disabled
-    root.handlers[:], root.propagate = handlers, propagate
-    root.setLevel(level)
+def log_as_nobody_has_configured_it() -> None:
+    """`caplog` sees the log although a command, which configures it, has run here before: in a test or a fixture."""
+    root = logging.getLogger("vmsandbox")
+    root.handlers[:], root.propagate = [], True
+    root.setLevel(logging.NOTSET)
+    logging.getLogger("vmsandbox.pods").disabled = False
 
 
 @pytest.fixture
