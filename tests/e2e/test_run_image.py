@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import struct
 import subprocess
 import termios
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,6 +112,23 @@ def test_a_person_works_in_a_container_by_a_terminal_and_lets_go_of_it(node: Nod
     end(node)
 
 
+def has_no_network_and_is_reached_all_the_same(node: Node, pod: str, data: str) -> None:
+    """The machine has no network device, the host nothing of a network; a port on its localhost can be forwarded."""
+    assert node.vmsandbox("exec", pod, "ls", "/sys/class/net").stdout == "lo\n"
+    assert node.vmsandbox("exec", pod, "cat", "/etc/hosts").stdout.splitlines()[-1] == f"127.0.0.1\t{pod}"
+    assert not list(node.directory.glob("state/network/attachments/*"))
+    (listed,) = json.loads(node.vmsandbox("pods", "-o", "json").stdout)
+    assert listed["addresses"] == []
+    with subprocess.Popen(node.command("port-forward", pod, ":8000"), stderr=subprocess.PIPE, text=True) as forward:
+        assert forward.stderr
+        address = forward.stderr.readline().split()[0]
+        try:
+            with urllib.request.urlopen(f"http://{address}/data", timeout=60) as answer:
+                assert answer.read().decode() == data
+        finally:
+            forward.terminate()
+
+
 def test_what_is_piped_comes_back_and_a_volume_keeps_it_for_a_pod_in_the_background(node: Node) -> None:
     data = "".join(f"{number:0100d}\n" for number in range(20_000))
     script = "tee /kept/data; touch /x || exit 3"
@@ -121,10 +140,11 @@ def test_what_is_piped_comes_back_and_a_volume_keeps_it_for_a_pod_in_the_backgro
     assert "Read-only file system" in ran.stderr
     assert "booted in" not in ran.stderr
 
-    reading = ("sh", "-c", "wc -c </kept/data; exec sleep 1000")
-    ran = node.vmsandbox("run", "-d", "--name", "web", "-v", "kept:/kept:ro", BUSYBOX, *reading)
+    reading = ("sh", "-c", "wc -c </kept/data; exec httpd -f -p 127.0.0.1:8000 -h /kept")
+    ran = node.vmsandbox("run", "-d", "--name", "web", "--network", "none", "-v", "kept:/kept:ro", BUSYBOX, *reading)
     assert (ran.status, ran.stdout) == (0, "web\n"), ran.stderr
     eventually(lambda: node.vmsandbox("logs", "web").stdout == f"{len(data)}\n")
+    has_no_network_and_is_reached_all_the_same(node, "web", data)
     refused = node.vmsandbox("volume", "remove", "kept")
     assert (refused.status, "in use" in refused.stderr) == (1, True)
     taken = node.vmsandbox("run", "--name", "web", BUSYBOX, "true")

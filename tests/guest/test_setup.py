@@ -108,6 +108,11 @@ def test_the_pods_names_are_written(tmp_path: Path) -> None:
     )
 
 
+def test_the_name_of_a_pod_without_a_network_is_localhosts(tmp_path: Path) -> None:
+    write_names(tmp_path, ConfigureGuest("web-0", 0))
+    assert (tmp_path / "hosts").read_text().splitlines()[2:] == ["127.0.0.1\tweb-0"]
+
+
 def test_importing_the_agent_changes_nothing_and_needs_only_the_standard_library() -> None:
     program = (
         "import sys; sys.path[:0] = sys.argv[1:]; import ssl, vmsandbox_agent.__main__;"

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from vmsandbox.model.namespaces import IdMapping, NamespaceMode, Namespaces, UserNamespace
     from vmsandbox.model.network import PodNetwork
     from vmsandbox.model.node import Finding, Vsock
-    from vmsandbox.model.pod import PodSandboxConfig, PodSandboxMetadata, PortMapping
+    from vmsandbox.model.pod import (
+        NETWORK_ANNOTATION,
+        NO_NETWORK,
+        PodSandboxConfig,
+        PodSandboxMetadata,
+        PortMapping,
+    )
     from vmsandbox.model.resources import Resources
     from vmsandbox.model.status import (
         BootTimings,
@@ -39,6 +45,8 @@ if TYPE_CHECKING:
     from vmsandbox.model.usage import ContainerUsage, InterfaceUsage, MachineUsage, SandboxUsage
 
 __all__ = [
+    "NETWORK_ANNOTATION",
+    "NO_NETWORK",
     "AttachRequest",
     "BootTimings",
     "ContainerConfig",
@@ -90,7 +98,7 @@ __getattr__ = face(
     namespaces="IdMapping NamespaceMode Namespaces UserNamespace",
     network="PodNetwork",
     node="Finding Vsock",
-    pod="PodSandboxConfig PodSandboxMetadata PortMapping",
+    pod="NETWORK_ANNOTATION NO_NETWORK PodSandboxConfig PodSandboxMetadata PortMapping",
     resources="Resources",
     status=(
         "BootTimings ContainerEvent ContainerEventKind ContainerState ContainerStatus ContainerUser SandboxState "

@@ -7,6 +7,12 @@ from vmsandbox.model.resources import Resources
 from vmsandbox.protocol.bounds import Int32, UInt32
 from vmsandbox.protocol.messages import Dns
 
+NETWORK_ANNOTATION = "vmsandbox/network"
+"""The annotation of a pod that is not attached to the node's network; its one value is `NO_NETWORK`."""
+
+NO_NETWORK = "none"
+"""The pod has the interface `lo` alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class PodSandboxMetadata:
@@ -48,3 +54,8 @@ class PodSandboxConfig:
     overhead: Resources = field(default_factory=Resources)
     runtime_handler: str = ""
     """The handler of RunPodSandboxRequest: a profile in config.yaml. Empty means the default profile."""
+
+    @property
+    def networkless(self) -> bool:
+        """Whether the pod asks for no network."""
+        return self.annotations.get(NETWORK_ANNOTATION) == NO_NETWORK

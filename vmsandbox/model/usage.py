@@ -71,4 +71,5 @@ class SandboxUsage:
     """The usage of a sandbox (CRI LinuxPodSandboxStats) without its containers, which their guest measures."""
 
     machine: MachineUsage
-    interface: InterfaceUsage
+    interface: InterfaceUsage | None
+    """None: the pod has no network."""

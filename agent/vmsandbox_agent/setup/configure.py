@@ -73,10 +73,10 @@ def write_names(directory: Path, request: ConfigureGuest) -> None:
 
 
 def default_hosts(request: ConfigureGuest) -> str:
-    """/etc/hosts of a pod: localhost, and the pod's own name by its first addresses."""
+    """/etc/hosts of a pod: localhost, and the pod's own name by its first addresses, or else by localhost's."""
     lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
-    for interface in request.interfaces[:1]:
-        lines += [f"{address.partition('/')[0]}\t{request.hostname}" for address in interface.addresses]
+    addresses = request.interfaces[0].addresses if request.interfaces else ("127.0.0.1",)
+    lines += [f"{address.partition('/')[0]}\t{request.hostname}" for address in addresses]
     return "\n".join(lines) + "\n"
 
 

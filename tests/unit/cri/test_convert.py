@@ -494,6 +494,16 @@ def test_the_kubelets_sandbox_is_converted_as_recorded():
     assert_golden(GOLDEN / "sandbox.model.json", _lines(sandbox_config_from_cri(wire, "small")))
 
 
+def test_a_pod_without_a_network_has_no_network_status_that_a_kubelet_would_find_without_an_address():
+    pod = PodSandboxConfig(PodSandboxMetadata("web", "uid", "default"), annotations={"vmsandbox/network": "none"})
+    status = SandboxStatus("s1", pod, SandboxState.READY, 1)
+    assert not to_cri.sandbox_status_to_cri(status).HasField("network")
+    attached = dataclasses.replace(status, config=dataclasses.replace(pod, annotations={}))
+    assert to_cri.sandbox_status_to_cri(attached).HasField("network")
+    usage = SandboxUsage(MachineUsage(at=1, cpu=1, memory=1, working_set=1, page_faults=1, major_page_faults=1), None)
+    assert not sandbox_stats_to_cri(status, usage, ()).linux.HasField("network")
+
+
 def test_what_a_sandbox_uses_is_converted_as_recorded():
     pod = PodSandboxConfig(
         PodSandboxMetadata("web", "uid", "default", 1), labels={"app": "web"}, annotations={"a": "b"}

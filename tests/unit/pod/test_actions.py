@@ -156,3 +156,18 @@ def test_the_tail_is_bounded_in_lines_and_bytes() -> None:
     assert tail.text == "".join(f"{number}\n" for number in range(920, 1000))
     tail.feed(b"z" * 5000)
     assert tail.text == "z" * 2048
+
+
+@pytest.mark.parametrize("action", ["httpGet", "tcpSocket"])
+async def test_a_probe_of_a_pod_without_an_address_does_not_reach_this_host(action: str) -> None:
+    seen: list[bytes] = []
+    async with listening(b"HTTP/1.1 200 OK\r\n\r\n", seen) as port:
+        probed = container(f"{action}: {{port: web}}", port)
+        probe = probed.liveness_probe
+        assert probe
+        with pytest.raises(Unavailable, match="the pod has no network"):
+            if probe.http_get:
+                await actions.get("", probe.http_get, probed, 5)
+            elif probe.tcp_socket:
+                await actions.connect("", probe.tcp_socket, probed, 5)
+    assert seen == []

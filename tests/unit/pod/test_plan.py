@@ -385,6 +385,10 @@ class TestNames:
         facts = plan("containers: [{name: a, image: b}]\nsubdomain: pool").facts.with_ips(("10.0.0.2",))
         assert hosts_file(facts).splitlines()[-1] == "10.0.0.2\tp.pool.default.svc.cluster.local\tp"
 
+    def test_the_name_of_a_pod_without_a_network_is_localhosts(self):
+        facts = plan("containers: [{name: a, image: b}]\nhostAliases: [{ip: 10.0.0.9, hostnames: [db]}]").facts
+        assert hosts_file(facts).splitlines()[-2:] == ["127.0.0.1\tp", "10.0.0.9\tdb"]
+
 
 class TestVolumes:
     def files(self, volume: str, *more: str) -> dict[str, File]:

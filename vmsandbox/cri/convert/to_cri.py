@@ -29,16 +29,21 @@ def sandbox_item_to_cri(status: SandboxStatus) -> api.PodSandbox:
 
 
 def sandbox_status_to_cri(status: SandboxStatus) -> api.PodSandboxStatus:
-    """PodSandboxStatus; a sandbox that is not ready has no address any more."""
+    """PodSandboxStatus; a sandbox that is not ready has no address any more.
+
+    A pod without a network has no PodSandboxNetworkStatus at all: a kubelet (podSandboxChanged) replaces a sandbox
+    whose status has one with an empty address, again and again.
+    """
     ips = status.ips if status.state is SandboxState.READY else ()
+    network = api.PodSandboxNetworkStatus(
+        ip=ips[0] if ips else "", additional_ips=[api.PodIP(ip=address) for address in ips[1:]]
+    )
     return api.PodSandboxStatus(
         id=status.id,
         metadata=sandbox_metadata_to_cri(status.config.metadata),
         state=_sandbox_state(status),
         created_at=status.created_at,
-        network=api.PodSandboxNetworkStatus(
-            ip=ips[0] if ips else "", additional_ips=[api.PodIP(ip=address) for address in ips[1:]]
-        ),
+        network=None if status.config.networkless and not ips else network,
         linux=api.LinuxPodSandboxStatus(namespaces=api.Namespace(options=namespaces_to_cri(status.config.namespaces))),
         labels=status.config.labels,
         annotations=status.config.annotations,

@@ -32,7 +32,7 @@ def sandbox_stats_to_cri(
         linux=api.LinuxPodSandboxStats(
             cpu=_cpu(usage.machine),
             memory=_machine_memory(usage.machine),
-            network=_network(usage.interface),
+            network=_network(usage.interface) if usage.interface is not None else None,
             containers=containers,
         ),
     )

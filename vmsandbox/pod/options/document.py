@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vmsandbox.errors import Collected
+from vmsandbox.model import NETWORK_ANNOTATION, NO_NETWORK
 from vmsandbox.pod.options import values
 from vmsandbox.pod.options.environment import environment
 from vmsandbox.pod.options.run_options import OptionContext, RunOptions
@@ -81,6 +82,8 @@ def _metadata(options: RunOptions, name: str) -> dict[str, Any]:
         hint = f"--name {better}" if better else "--name web"
         raise wrong("--name", f"{name[:80]!r} is not the name of a pod: lower case letters, digits and -", hint=hint)
     annotations = dict(values.pairs("--annotation", options.annotation))
+    if options.network == NO_NETWORK:
+        annotations[NETWORK_ANNOTATION] = NO_NETWORK
     return _filled({"name": name, "labels": values.labels(options.label), "annotations": annotations})
 
 
@@ -156,13 +159,13 @@ def _spec(options: RunOptions, held: Storage, collected: Collected) -> dict[str,
 
 
 def _check_network(network: str) -> None:
-    if network in ("", "default"):
+    if network in ("", "default", NO_NETWORK):
         return
-    reasons = {
-        "host": "a virtual machine cannot have the host's network; -p 8080:80 makes a port the host's",
-        "none": "a Pod has no word for a pod without a network",
-    }
-    raise wrong("--network", reasons.get(network, f"{network[:80]!r}: all pods are on the node's one network (CNI)"))
+    if network == "host":
+        reason = "a virtual machine cannot have the host's network; -p 8080:80 makes a port the host's"
+        raise wrong("--network", reason)
+    reason = f"{network[:80]!r}: all pods are on the node's one network (CNI), or on none"
+    raise wrong("--network", reason)
 
 
 def _pod_security(options: RunOptions) -> dict[str, Any]:

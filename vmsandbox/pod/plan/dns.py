@@ -63,13 +63,16 @@ def _joined(first: tuple[str, ...], then: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def hosts_file(facts: PodFacts) -> str:
-    """/etc/hosts of the pod's containers; empty: the one that every pod has is enough."""
+    """/etc/hosts of the pod's containers; empty: the one that every pod has is enough.
+
+    The name of a pod without a network is localhost's address, as in podman.
+    """
     aliases, full = facts.pod.spec.host_aliases, fqdn(facts)
     if not aliases and not full:
         return ""
     names = [full, _short(facts)] if full else [hostname(facts)]
     lines = ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]
     lines += ["fe00::0\tip6-localnet", "fe00::0\tip6-mcastprefix", "fe00::1\tip6-allnodes", "fe00::2\tip6-allrouters"]
-    lines += ["\t".join((ip, *names)) for ip in facts.ips]
+    lines += ["\t".join((ip, *names)) for ip in facts.ips or ("127.0.0.1",)]
     lines += ["\t".join((alias.ip, *alias.hostnames)) for alias in aliases]
     return "\n".join(lines) + "\n"

@@ -123,7 +123,7 @@ def plan_pod(manifest: Manifest, settings: PlanSettings) -> PodPlan:
     for container in (*spec.init_containers, *spec.containers):
         collected.of(_check_planned, plan, container)
     if not collected.found:  # As what a container says too much is too much for the pod, too.
-        collected.of(check_planned_pod, plan.sandbox, spec)
+        collected.of(check_planned_pod, plan.sandbox, manifest.pod)
     collected.check()
     return plan
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from vmsandbox.errors import InvalidArgument, Unimplemented
-from vmsandbox.model import ContainerConfig, ImageConfig, PodSandboxConfig
-from vmsandbox.pod.api import Container, PodSpec
+from vmsandbox.model import NETWORK_ANNOTATION, ContainerConfig, ImageConfig, PodSandboxConfig
+from vmsandbox.pod.api import Container, Pod, PodSpec
 from vmsandbox.pod.plan.container_security import with_image_user
 from vmsandbox.sandbox.spec import check_container, check_pod
 from vmsandbox.typed_yaml import YamlNode
@@ -31,11 +31,16 @@ _MOUNT = {
 _MOUNTS = re.compile(r"mounts\[(\d+)\]\.?(.*)")
 
 
-def check_planned_pod(config: PodSandboxConfig, spec: PodSpec) -> None:
+def check_planned_pod(config: PodSandboxConfig, pod: Pod) -> None:
     """Hold a planned pod to the rules. Raises InvalidArgument, with file, line and field."""
 
     def place(field: str) -> YamlNode:
-        return spec.at.of(_hostname(spec) if field == "hostname" else _POD.get(field, field.partition(".")[0]))
+        if field == "annotations":
+            return pod.metadata.at.of("annotations").of(NETWORK_ANNOTATION)
+        if field == "port_mappings":
+            return _first_host_port(pod.spec)
+        name = _hostname(pod.spec) if field == "hostname" else _POD.get(field, field.partition(".")[0])
+        return pod.spec.at.of(name)
 
     with _placed(place):
         check_pod(config)
@@ -72,6 +77,11 @@ def _hostname(spec: PodSpec) -> str:
     if spec.hostname_override:
         return "hostnameOverride"
     return "setHostnameAsFQDN" if spec.set_hostname_as_fqdn else "hostname"
+
+
+def _first_host_port(spec: PodSpec) -> YamlNode:
+    containers = (*spec.init_containers, *spec.containers)
+    return next(port.at.of("hostPort") for each in containers for port in each.ports if port.host_port)
 
 
 def _security_place(key: str, container: Container, spec: PodSpec) -> YamlNode:

@@ -37,10 +37,10 @@ async def connect(address: str, action: TcpSocketAction, container: Container, t
     """Make a TCP connection, and close it.
 
     Raises:
-        Unavailable: nobody listens.
+        Unavailable: nobody listens; the pod has no address.
         DeadlineExceeded: nobody answers.
     """
-    host, port = action.host or address, port_number(action.port, container)
+    host, port = _host(action, address), port_number(action.port, container)
     try:
         async with asyncio.timeout(timeout):
             _, writer = await asyncio.open_connection(host, port)
@@ -56,10 +56,10 @@ async def get(address: str, action: HttpGetAction, container: Container, timeout
     """Make an HTTP request, whose answer has a status between 200 and 399.
 
     Raises:
-        Unavailable: there is no answer, or another one.
+        Unavailable: there is no answer, or another one; the pod has no address.
         DeadlineExceeded: there is none in time.
     """
-    host, port = action.host or address, port_number(action.port, container)
+    host, port = _host(action, address), port_number(action.port, container)
     try:
         async with asyncio.timeout(timeout):
             status = await _status(host, port, action)
@@ -80,6 +80,13 @@ def port_number(port: int | str, container: Container) -> int:
     if port.isdecimal():
         return int(port)
     return next(named.container_port for named in container.ports if named.name == port)
+
+
+def _host(action: HttpGetAction | TcpSocketAction, address: str) -> str:
+    """Where to connect to. An empty name would be this host itself."""
+    if not action.host and not address:
+        raise Unavailable("the pod has no network", hint="probe it with a command: `exec` runs in the container")
+    return action.host or address
 
 
 async def _status(host: str, port: int, action: HttpGetAction) -> int:

@@ -17,17 +17,17 @@ T = TypeVar("T")
 
 
 async def sandbox_usage(host: Host, sandbox: SandboxRecord) -> SandboxUsage:
-    """Return the usage of a sandbox's machine and network interface, from the host's counters.
+    """Return the usage of a sandbox's machine and of its network interface, if any, from the host's counters.
 
     Raises:
         FailedPrecondition: it is not READY.
         Unavailable: its machine ends, or has lost its network.
     """
     require_sandbox(SandboxCall.MEASURE, sandbox.id, sandbox.state)
-    assert sandbox.network is not None
     try:
         machine = await host.hypervisor.usage(domain_name(sandbox.id))
-        return SandboxUsage(machine, await host.network.usage(sandbox.network))
+        interface = await host.network.usage(sandbox.network) if sandbox.network is not None else None
+        return SandboxUsage(machine, interface)
     except NotFound as error:
         raise Unavailable(f"sandbox {sandbox.id} cannot be measured: {error}", hint=error.hint) from None
 

@@ -65,6 +65,7 @@ class Machine:
             on_event: handles the agent's events, one at a time.
         """
         self.network: PodNetwork | None = None
+        """The network that a boot has made; None for a pod without one."""
         self.left_something = False
         """Whether a boot that failed could not give everything back."""
         self.failure: asyncio.Future[VmsandboxError] = asyncio.get_running_loop().create_future()
@@ -178,14 +179,13 @@ class Machine:
     async def _boot(self, plan: MachinePlan) -> GuestClient:
         with self._stopwatch.measure("prepare"):
             users, transport = await self._prepare(plan)
-        assert self.network is not None
-        spec = self._spec(plan, users.qemu, transport, self.network)
+        spec = self._spec(plan, users.qemu, transport)
         with self._stopwatch.measure("machine"):
             await self._host.hypervisor.create(spec)
-        return await self._unless_ended(self._make_pod(plan, spec, users, transport, self.network))
+        return await self._unless_ended(self._make_pod(plan, spec, users, transport))
 
-    def _spec(self, plan: MachinePlan, account: Account, transport: Transport, network: PodNetwork) -> MachineSpec:
-        spec = build_machine_spec(plan, account=account, transport=transport, network=network)
+    def _spec(self, plan: MachinePlan, account: Account, transport: Transport) -> MachineSpec:
+        spec = build_machine_spec(plan, account=account, transport=transport, network=self.network)
         if (declared := declared_vcpus(self._config.resources)) > spec.vcpus:
             _log.warning(
                 "pod %s declares %d CPUs and its machine has %d, see docs/limitations.md, Without KVM",
@@ -194,17 +194,18 @@ class Machine:
         return spec
 
     async def _make_pod(
-        self, plan: MachinePlan, spec: MachineSpec, users: MachineUsers, transport: Transport, network: PodNetwork
+        self, plan: MachinePlan, spec: MachineSpec, users: MachineUsers, transport: Transport
     ) -> GuestClient:
         """Confine the machine that has just been started, wait for its guest, and make that the pod."""
         await aio.to_its_end(asyncio.to_thread(self._host.cgroups.confine, self._id, spec, users))
         await self._stack.enter_async_context(self._console)
-        await self._host.network.connect_tap(network)
+        if self.network is not None:
+            await self._host.network.connect_tap(self.network)
         session = await self._open_session(transport)
         self._peer = await self._connect(session, plan.profile.machine.boot_deadline)
         client = GuestClient(session)
         with self._stopwatch.measure("configure"):
-            await client.configure(guest_configuration(self._config, network))
+            await client.configure(guest_configuration(self._config, self.network))
         await self._watch(session)
         return client
 
@@ -242,6 +243,8 @@ class Machine:
         return users, transports[0]
 
     async def _set_up_network(self) -> None:
+        if self._config.networkless:
+            return
         pod = self._config.metadata
         identity = PodIdentity(self._id, pod.namespace, pod.name, pod.uid)
         self.network = await self._host.network.set_up(identity, self._config.port_mappings)

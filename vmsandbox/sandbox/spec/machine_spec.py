@@ -33,9 +33,9 @@ def hostname_of(config: PodSandboxConfig) -> str:
 
 
 def build_machine_spec(
-    plan: MachinePlan, *, account: Account, transport: Transport, network: PodNetwork
+    plan: MachinePlan, *, account: Account, transport: Transport, network: PodNetwork | None
 ) -> MachineSpec:
-    """Return the machine of a pod, whose QEMU runs as `account`."""
+    """Return the machine of a pod, whose QEMU runs as `account`; without a network it has no network device."""
     machine, pod, layout = plan.profile.machine, plan.config.metadata, plan.layout
     return MachineSpec(
         name=domain_name(plan.sandbox_id),
@@ -57,21 +57,25 @@ def build_machine_spec(
             iops=machine.scratch_iops or 0,
         ),
         share=SharedDirectory(SHARE_TAG, layout.served, plan.file_server),
-        network=NetworkDevice(network.tap, network.interface.mac, network.interface.mtu, Path(network.netns)),
+        network=_network_device(network) if network is not None else None,
         kernel_parameters=plan.profile.kernel_parameters,
     )
 
 
-def guest_configuration(config: PodSandboxConfig, network: PodNetwork) -> ConfigureGuest:
-    """Build the request that turns the booted machine into the pod."""
-    dns = config.dns if config.dns is not None and config.dns != Dns() else network.dns
+def guest_configuration(config: PodSandboxConfig, network: PodNetwork | None) -> ConfigureGuest:
+    """Build the request that turns the booted machine into the pod; without a network the guest has `lo` alone."""
+    interfaces, dns = ((network.interface,), network.dns) if network is not None else ((), Dns())
     return ConfigureGuest(
         hostname=hostname_of(config),
         clock=time.time_ns(),
-        interfaces=(network.interface,),
-        dns=dns,
+        interfaces=interfaces,
+        dns=config.dns if config.dns is not None and config.dns != Dns() else dns,
         sysctls={**_SYSCTLS, **config.sysctls},
         share_tag=SHARE_TAG,
         scratch_serial=SCRATCH_SERIAL,
         user_namespace=user_namespace(config),
     )
+
+
+def _network_device(network: PodNetwork) -> NetworkDevice:
+    return NetworkDevice(network.tap, network.interface.mac, network.interface.mtu, Path(network.netns))

@@ -9,6 +9,8 @@ from pathlib import PurePosixPath
 
 from vmsandbox.errors import InvalidArgument, Unimplemented, VmsandboxError
 from vmsandbox.model import (
+    NETWORK_ANNOTATION,
+    NO_NETWORK,
     ContainerConfig,
     ContainerSecurity,
     Mount,
@@ -35,12 +37,7 @@ def check_pod(config: PodSandboxConfig) -> None:
         check_resources(config.resources)
         with _named("overhead"):
             check_resources(config.overhead, "overhead")
-        if config.namespaces.network is NamespaceMode.NODE:
-            raise InvalidArgument(
-                "a virtual machine cannot have the host's network",
-                hint="remove hostNetwork, or have a delegate runtime run the pod: docs/kubernetes.md",
-                field="namespaces.network",
-            )
+        _check_network(config)
         if len(config.hostname) > LONGEST_HOSTNAME:
             raise InvalidArgument(
                 f"a hostname has at most {LONGEST_HOSTNAME} characters: {config.hostname}", field="hostname"
@@ -103,6 +100,28 @@ def _named(whose: str) -> Iterator[None]:
     except VmsandboxError as error:
         error.at(whose)
         raise
+
+
+def _check_network(config: PodSandboxConfig) -> None:
+    if config.namespaces.network is NamespaceMode.NODE:
+        raise InvalidArgument(
+            "a virtual machine cannot have the host's network",
+            hint="remove hostNetwork, or have a delegate runtime run the pod: docs/kubernetes.md",
+            field="namespaces.network",
+        )
+    wanted = config.annotations.get(NETWORK_ANNOTATION, NO_NETWORK)
+    if wanted != NO_NETWORK:
+        raise InvalidArgument(
+            f"{wanted[:80]!r} is not a valid value of the annotation {NETWORK_ANNOTATION}",
+            hint=f"its one value is {NO_NETWORK!r}; without the annotation a pod is on the node's network",
+            field="annotations",
+        )
+    if config.networkless and any(mapping.host_port for mapping in config.port_mappings):
+        raise InvalidArgument(
+            "a pod without a network cannot have a port of the host",
+            hint=f"remove the port, which `vmsandbox port-forward` reaches all the same, or {NETWORK_ANNOTATION}",
+            field="port_mappings",
+        )
 
 
 def _check_names(config: ContainerConfig) -> None:

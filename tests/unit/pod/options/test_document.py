@@ -185,6 +185,28 @@ def test_an_error_of_the_plan_names_the_option() -> None:
         plan_pod(manifest_of([from_values(made, option_of)]), SETTINGS)
 
 
+def test_no_network_is_an_annotation_which_is_the_pods_and_not_the_users() -> None:
+    made = document(network="none", annotation=("note=x", "vmsandbox/network=all"))
+    assert made["metadata"]["annotations"] == {"note": "x", "vmsandbox/network": "none"}
+    assert plan_pod(manifest_of([from_values(made, option_of)]), SETTINGS).sandbox.networkless
+    assert document(network="default") == document()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"network": "none", "publish": ("8080:80",)}, "--publish: a pod without a network cannot have a port"),
+        (
+            {"annotation": ("vmsandbox/network=None",)},
+            "--annotation: 'None' is not a valid value of the annotation vmsandbox/network",
+        ),
+    ],
+)
+def test_what_contradicts_no_network_names_its_option(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"^{said}"):
+        plan_pod(manifest_of([from_values(document(**options), option_of)]), SETTINGS)
+
+
 def test_every_refusal_has_a_reason_and_every_flag_is_one_of_them() -> None:
     assert set(REFUSED) >= FLAGS
     assert all(name.startswith("--") and reason for name, reason in REFUSED.items())

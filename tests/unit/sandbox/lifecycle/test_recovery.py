@@ -14,7 +14,7 @@ from tests.support.waiting import until
 from tests.unit.test_service import CREATED, EXITED, RUNNING, hanging, running, tasks_of_sandboxes
 from vmsandbox.errors import ResourceExhausted, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
-from vmsandbox.protocol.messages import Exit
+from vmsandbox.protocol.messages import ConfigureGuest, Exit
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import ContainerRecord, SandboxRecord, State
 
@@ -60,6 +60,34 @@ async def test_a_sandbox_is_taken_back_as_it_was(world):
         assert service.container_status(container).exit_code == 128 + 15
         await service.remove_pod_sandbox(sandbox)
         assert (world.left(), service.list_containers()) == ([], ())
+
+
+async def test_a_pod_without_a_network_is_made_measured_and_taken_back_without_one(world):
+    world.network.set_up_error = Unavailable("no plugin is to be called")
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod(annotations={"vmsandbox/network": "none"}))
+    (machine,) = world.hypervisor.machines.values()
+    assert (machine.network, world.network.attached()) == (None, ())
+    (asked,) = (each for each in world.transports.agents[sandbox].requests if isinstance(each, ConfigureGuest))
+    assert asked.interfaces == ()
+    async with daemon(world) as service:
+        status = service.pod_sandbox_status(sandbox)
+        assert (status.state, status.ips) == (SandboxState.READY, ())
+        assert (await service.measure_pod_sandbox(sandbox)).interface is None
+        await service.remove_pod_sandbox(sandbox)
+        assert world.left() == []
+
+
+async def test_a_pod_that_has_a_network_already_keeps_it_whatever_its_annotation_means_now(world):
+    async with daemon(world) as service:
+        sandbox = await service.run_pod_sandbox(pod())
+        before = service.pod_sandbox_status(sandbox)
+    change(world, SandboxRecord, sandbox, config=pod(annotations={"vmsandbox/network": "none"}))
+    async with daemon(world) as service:
+        assert service.pod_sandbox_status(sandbox).ips == before.ips != ()
+        assert (await service.measure_pod_sandbox(sandbox)).interface is not None
+        await service.remove_pod_sandbox(sandbox)
+        assert world.left() == []
 
 
 async def test_a_machine_that_a_version_before_secrets_has_booted_is_taken_back(world):

@@ -13,6 +13,7 @@ from vmsandbox.model import (
     Namespaces,
     PodSandboxConfig,
     PodSandboxMetadata,
+    PortMapping,
     PropagationMode,
     Resources,
     SecurityProfile,
@@ -41,6 +42,12 @@ def container(name: str = "c", image: str = "i", **given: object) -> ContainerCo
         (pod(resources=Resources(cpu_shares=1)), "cpu_shares 1 is not valid", "resources.cpu_shares"),
         (pod(overhead=Resources(memory_limit=-1)), "memory_limit_in_bytes -1", "overhead.memory_limit"),
         (pod(namespaces=Namespaces(network=NamespaceMode.NODE)), "the host's network", "namespaces.network"),
+        (pod(annotations={"vmsandbox/network": "None"}), "'None' is not a valid value", "annotations"),
+        (
+            pod(annotations={"vmsandbox/network": "none"}, port_mappings=(PortMapping(53, 0), PortMapping(80, 8080))),
+            "cannot have a port of the host",
+            "port_mappings",
+        ),
         (pod(hostname="x" * 64), "at most 63", "hostname"),
         (pod(namespaces=Namespaces(pid=NamespaceMode.NODE, user=OWN_USERS)), "the processes", "namespaces.user"),
         (pod(namespaces=Namespaces(ipc=NamespaceMode.NODE, user=OWN_USERS)), "the IPC", "namespaces.user"),
@@ -52,6 +59,10 @@ def test_a_pod_that_cannot_be_is_refused_by_its_field(config: PodSandboxConfig, 
         check_pod(config)
     assert caught.value.field == field
     assert str(caught.value).startswith(f"pod {config.metadata.namespace}/{config.metadata.name}: ")
+
+
+def test_a_pod_without_a_network_may_name_ports_of_its_own() -> None:
+    check_pod(pod(annotations={"vmsandbox/network": "none"}, port_mappings=(PortMapping(80, 0),)))
 
 
 @pytest.mark.parametrize(

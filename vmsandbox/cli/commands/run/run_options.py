@@ -129,7 +129,7 @@ _OPTIONS = (
     _many(
         _NETWORK, "-p", "--publish", metavar="[IP:]HOST:PORT[/udp]", help="Make a port a port of the host; or a range."
     ),
-    _one(_NETWORK, "--network", metavar="NAME", help="default: the node's network."),
+    _one(_NETWORK, "--network", metavar="NAME", help="default: the node's network; none: only `lo`, localhost."),
     _one(_NETWORK, "--hostname", metavar="NAME", help="By default the pod's name."),
     _many(_NETWORK, "--add-host", metavar="NAME:ADDRESS", help="A line of /etc/hosts."),
     _many(_NETWORK, "--dns", metavar="ADDRESS", help="A name server instead of the host's."),
