@@ -65,7 +65,7 @@ async def disk_usage(config: Config, store: ImageStore) -> tuple[DiskUsage, ...]
     state = config.state_directory
     processes = [state / "serve", *sorted((state / "run").glob("*"))]
     scratch = [path for process in processes for path in process.glob("sandboxes/*/scratch.img")]
-    volumes = sorted((state / "volumes").glob("*"))
+    volumes = sorted(path.parent for path in state.glob("volumes/*/volume.json"))
     used = len(images) - len(unused)
     return (
         DiskUsage("images", len(images), used, blobs, free_blobs),

@@ -73,12 +73,15 @@ async def test_everything_that_takes_space_is_counted(config, tmp_path):
     remember(tmp_path / "serve" / "state.db", record("a", image(1).id))
     (tmp_path / "serve" / "sandboxes" / "s").mkdir(parents=True)
     (tmp_path / "serve" / "sandboxes" / "s" / "scratch.img").write_bytes(b"x" * 8192)
-    (tmp_path / "volumes" / "data").mkdir(parents=True)
-    (tmp_path / "volumes" / "data" / "f").write_bytes(b"x" * 8192)
+    (tmp_path / "volumes" / "cache" / "data").mkdir(parents=True)
+    (tmp_path / "volumes" / "lock").touch()  # a file beside the volumes
+    (tmp_path / "volumes" / "cache" / "volume.json").write_text("{}")
+    (tmp_path / "volumes" / "cache" / "data" / "f").write_bytes(b"x" * 8192)
     usages = {usage.kind: usage for usage in await disk_usage(config, Store(image(1), image(2)))}
     assert (usages["images"].count, usages["images"].active) == (2, 1)
     assert (usages["images"].size, usages["images"].reclaimable) == (2 * SIZE, SIZE)
     assert (usages["root images"].size, usages["root images"].reclaimable) == (4 * SIZE, 2 * SIZE)
     assert (usages["scratch disks"].count, usages["scratch disks"].size) == (1, 8192)
+    assert usages["volumes"].count == 1
     assert usages["volumes"].size >= 8192
     assert (usages["guest images"].count, usages["logs"].count) == (0, 0)
