@@ -87,13 +87,16 @@ class _Printing:
 
 @contextlib.contextmanager
 def _raw() -> Iterator[None]:
-    """Keys go to the container as they are pressed, Ctrl-C too; nothing if our input is not a terminal."""
+    """Keys go to the container as they are pressed, Ctrl-C too, and those that were while the machine booted.
+
+    Nothing if our input is not a terminal.
+    """
     if not sys.stdin.isatty():
         yield
         return
     before = termios.tcgetattr(sys.stdin)
     try:
-        tty.setraw(sys.stdin)
+        tty.setraw(sys.stdin, termios.TCSADRAIN)
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
