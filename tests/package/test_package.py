@@ -58,6 +58,7 @@ def root(packages: Path) -> Iterator[Root]:
         depends = root.run("dpkg-deb", "--field", "/packages/vmsandbox.deb", "Depends").stdout.strip()
         satisfy = "DEBIAN_FRONTEND=noninteractive apt-get satisfy --yes --no-install-recommends"
         root.run("sh", "-c", f"{satisfy} '{depends}'; {INSTALL} procps man-db", online=True)
+        root.run("sh", "-c", "chgrp kvm /dev/kvm; chmod 660 /dev/kvm")  # as udev does, by the root's own number of kvm
         for controller, cgroup in zip(CONTROLLERS, cgroups, strict=True):
             if (Path("/sys/fs/cgroup") / controller).is_dir():
                 cgroup.mkdir()
@@ -77,8 +78,11 @@ def before(root: Root) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def installed(root: Root, before: dict[str, str]) -> Root:
+    """The root with the package, whose administrator has set one thing, as it befits a busy host without KVM."""
     assert "/usr/bin/vmsandbox" not in before
     root.run("sh", "-c", f"{INSTALL} /packages/vmsandbox.deb")
+    (root.path / "etc/vmsandbox").mkdir(exist_ok=True)
+    (root.path / "etc/vmsandbox/config.yaml").write_text("machine:\n  boot_deadline: 300\n")
     return root
 
 
