@@ -38,8 +38,8 @@ def _content(path: Path) -> str:
 
 
 def processes(root: Root) -> list[str]:
-    """Return the command lines of a root's processes, without those that look for them."""
-    script = 'for p in /proc/[0-9]*; do tr "\\0" " " <$p/cmdline; echo; done 2>/dev/null'
+    """Return the command lines of a root's processes, without the one that holds the root, and those that look."""
+    script = 'for p in /proc/[0-9]*; do [ $p = /proc/1 ] || tr "\\0" " " <$p/cmdline; echo; done 2>/dev/null'
     return [
         line for line in root.run("sh", "-c", script).stdout.splitlines() if line.strip() and "/proc/[0-9]" not in line
     ]

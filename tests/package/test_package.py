@@ -52,7 +52,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def root(packages: Path) -> Iterator[Root]:
     """A fresh root that has what the package depends on, in cgroups of its own."""
-    cgroups = [Path(f"/sys/fs/cgroup/{name}/vmsandbox-package-{os.getpid()}") for name in CONTROLLERS]
+    cgroups = [Path(f"/sys/fs/cgroup/{name}/life-of-a-package-{os.getpid()}") for name in CONTROLLERS]
     with fresh_root(host_codename(), {"/packages": packages}) as root:
         root.run("apt-get", "update", online=True)
         depends = root.run("dpkg-deb", "--field", "/packages/vmsandbox.deb", "Depends").stdout.strip()
@@ -193,9 +193,14 @@ def test_purging_ends_machines_and_leaves_nothing(
 ) -> None:
     upgraded.run("apt-get", "purge", "--yes", "vmsandbox")
     assert [line for line in processes(upgraded) if "qemu-system" in line or "/vmsandbox" in line] == []
-    script = "cat /proc/self/mountinfo; ip -o link; ls -A /run/netns /run; find /sys/fs/cgroup -name 'vmsandbox*'"
-    left = upgraded.run("sh", "-c", script, check=False).stdout.replace(str(upgraded.path), "")
-    assert [line for line in left.splitlines() if "/vmsandbox" in line or "vmsandbox0" in line] == []
+    cgroups = [f"/sys/fs/cgroup/{controller}" for controller in CONTROLLERS]
+    found = [
+        upgraded.run("cut", "-d", " ", "-f", "5", "/proc/self/mountinfo"),
+        upgraded.run("ip", "-o", "link"),
+        upgraded.run("find", "/run", *cgroups, "-name", "vmsandbox*", check=False),
+    ]
+    left = "".join(ran.stdout for ran in found)
+    assert [line for line in left.splitlines() if "vmsandbox" in line] == []
     assert (upgraded.path / "srv/precious").read_text() == "kept"
     (upgraded.path / "srv/precious").unlink()
     after = files(upgraded)
