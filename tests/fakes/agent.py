@@ -163,9 +163,14 @@ class FakeAgent:
             connection = GuestConnection(reader, writer)
             task = asyncio.create_task(self._guard(connection, serve))
             self._connections[task] = connection
-            task.add_done_callback(self._connections.pop)
+            task.add_done_callback(lambda task: self._forget(task, writer))
 
         return accept
+
+    def _forget(self, task: asyncio.Task[None], writer: asyncio.StreamWriter) -> None:
+        """Drop a connection that has ended. One whose task was cancelled before it began is closed here."""
+        del self._connections[task]
+        writer.close()
 
     @staticmethod
     async def _guard(connection: GuestConnection, serve: Serve) -> None:
