@@ -51,7 +51,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def root(packages: Path) -> Iterator[Root]:
-    """A fresh root that has what the package depends on, in cgroups of its own."""
+    """A fresh root that has what the package depends on, in cgroups of its own, and whose libvirt runs."""
     cgroups = [Path(f"/sys/fs/cgroup/{name}/life-of-a-package-{os.getpid()}") for name in CONTROLLERS]
     with fresh_root(host_codename(), {"/packages": packages}) as root:
         root.run("apt-get", "update", online=True)
@@ -64,7 +64,8 @@ def root(packages: Path) -> Iterator[Root]:
                 cgroup.mkdir()
                 there = f"/sys/fs/cgroup/{controller}"
                 root.run("mount", "--bind", f"{there}/{cgroup.name}", there)
-        yield root
+        with libvirtd(root):
+            yield root
     for cgroup in filter(Path.exists, cgroups):
         for left in (*sorted(cgroup.rglob("*/"), reverse=True), cgroup):
             left.rmdir()
@@ -94,11 +95,10 @@ def services() -> Iterator[ExitStack]:
 
 
 @pytest.fixture(scope="module")
-def serving(installed: Root, services: ExitStack) -> Iterator[Root]:
-    with libvirtd(installed):
-        services.enter_context(service(installed))
-        installed.run("vmsandbox", "image", "load", "/packages/hello.tar")
-        yield installed
+def serving(installed: Root, services: ExitStack) -> Root:
+    services.enter_context(service(installed))
+    installed.run("vmsandbox", "image", "load", "/packages/hello.tar")
+    return installed
 
 
 @pytest.fixture(scope="module")
