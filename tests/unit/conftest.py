@@ -20,6 +20,7 @@ def log_as_nobody_has_configured_it() -> None:
     root.handlers[:], root.propagate = [], True
     root.setLevel(logging.NOTSET)
     logging.getLogger("vmsandbox.pods").disabled = False
+    logging.disable(logging.NOTSET)  # the completion of names disables all
 
 
 @pytest.fixture

@@ -228,6 +228,9 @@ def test_what_does_not_run_gives_no_url(cri: Cri, pod: Pod) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         exec_url(created, "true")
     assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert attach_url(created)  # a client may wait for what it is going to print
+    created.start()
+    created.wait()
     with pytest.raises(grpc.RpcError) as refused:
         attach_url(created)
     assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
