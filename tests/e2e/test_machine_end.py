@@ -200,7 +200,7 @@ async def _exec(service: RuntimeService, _: str, container: str) -> None:
 
 
 async def _attach(service: RuntimeService, _: str, container: str) -> None:
-    async with service.attach(AttachRequest(container, stdin=True)) as attachment:
+    async with service.attach(AttachRequest(container, stdin=True, stdout=True)) as attachment:
         async for _piece in attachment.output(Stream.STDOUT):
             pass
         await attachment.wait()

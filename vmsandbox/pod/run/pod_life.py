@@ -100,14 +100,16 @@ class PodLife:
         return PodResult(PodPhase.FAILED, EXIT_DEADLINE, "DeadlineExceeded")
 
     async def _unless_stopped(self, work: "asyncio.Task[PodResult]") -> PodResult:
-        """The result of containers that have ended; `_STOPPED` if that is because somebody has stopped the pod."""
+        """The result of containers that have ended; `_STOPPED` if that is because somebody has stopped the pod.
+
+        Work can fail then with whatever it was doing while the machine ended, such as a lost connection to the agent.
+        """
         try:
-            result = work.result()
             with contextlib.suppress(Unavailable):  # The machine has died since, or the daemon is being restarted.
                 await self._context.check_machine()
+            return work.result()
         except Cancelled:
             return _STOPPED
-        return result
 
     async def _run(self) -> PodResult:
         for container in self._spec.init_containers:
