@@ -14,24 +14,29 @@ if os.getpid() == 1:
     sys.modules["ssl"] = None  # type: ignore[assignment]
     # asyncio does without it, and importing it is a tenth of the agent's start.
 
-import asyncio  # noqa: E402
-import signal  # noqa: E402
-import traceback  # noqa: E402
-from pathlib import Path  # noqa: E402
+from vmsandbox_agent import dataclass_code  # noqa: E402
 
-from vmsandbox_agent import console  # noqa: E402
-from vmsandbox_agent.control import GuestRequests, Server  # noqa: E402
-from vmsandbox_agent.reaper import Reaper  # noqa: E402
-from vmsandbox_agent.settings import Settings, build_id  # noqa: E402
-from vmsandbox_agent.setup import (  # noqa: E402
-    delegate_cgroups,
-    make_directories,
-    make_nodes,
-    mount_all,
-    read_secret,
-)
-from vmsandbox_agent.streams import announce_by_vsock, listen_vsock  # noqa: E402
-from vmsandbox_agent.syscalls import power_off  # noqa: E402
+with dataclass_code.prepared():
+    import asyncio
+    import signal
+    import traceback
+    from dataclasses import replace
+    from pathlib import Path
+
+    from vmsandbox_agent import console, oom_scores
+    from vmsandbox_agent.control import GuestRequests, Server
+    from vmsandbox_agent.reaper import Reaper
+    from vmsandbox_agent.settings import Settings, build_id
+    from vmsandbox_agent.setup import (
+        delegate_cgroups,
+        make_directories,
+        make_nodes,
+        mount_all,
+        read_secret,
+        reseed,
+    )
+    from vmsandbox_agent.streams import announce_by_vsock, listen_vsock
+    from vmsandbox_agent.syscalls import power_off
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -40,7 +45,7 @@ def main() -> None:
     """Set the machine up and serve the host for ever; whatever goes wrong is on the console, and ends the machine."""
     try:
         _boot()
-        asyncio.run(_serve(Settings(build=build_id(), secret=read_secret())))
+        asyncio.run(_serve(_claimed(Settings(build=build_id()))))
     except BaseException:
         console.error(f"the agent ends:\n{traceback.format_exc()}")
     finally:
@@ -51,13 +56,24 @@ def _boot() -> None:
     mount_all()
     make_nodes()
     Path("/proc/sys/kernel/printk_devkmsg").write_text("on\n")  # The kernel would drop lines that come fast.
+    Path("/proc/sys/vm/oom_dump_tasks").write_text("0\n")  # A line for each of thousands takes the kernel minutes.
     console.use_kernel_log()
     os.environ["PATH"] = _PATH
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    oom_scores.protect()
     delegate_cgroups(Path("/sys/fs/cgroup"))
     make_directories(Settings())
+    dataclass_code.CODE.clear()
     gc.freeze()
     gc.enable()
+
+
+def _claimed(settings: Settings) -> Settings:
+    """Wait until the machine is somebody's, and make its random numbers its own, before any of them is used."""
+    settings = replace(settings, secret=read_secret())
+    if settings.secret:
+        reseed(settings.secret)
+    return settings
 
 
 async def _serve(settings: Settings) -> None:
@@ -65,7 +81,8 @@ async def _serve(settings: Settings) -> None:
     loop.set_exception_handler(_report)
     reaper = Reaper()
     reaper.attach()
-    await Server(GuestRequests(settings, reaper, power_off), STARTED).run(listen_vsock, announce_by_vsock)
+    server = Server(GuestRequests(settings, reaper, power_off), STARTED)
+    await server.run(listen_vsock, announce_by_vsock)
 
 
 def _report(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 _DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 """Signals that Python ignores and that its children must not inherit as ignored."""
@@ -23,17 +24,27 @@ class Reaper:
         """Reap from now on; call it in the running loop."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.reap)
 
-    def spawn(self, argv: Sequence[str], stdin: int, stdout: int, stderr: int) -> tuple[int, asyncio.Future[int]]:
+    def spawn(
+        self, argv: Sequence[str], stdin: int, stdout: int, stderr: int, environment: Mapping[str, str] | None = None
+    ) -> tuple[int, asyncio.Future[int]]:
         """Start a program in a session of its own; returns its pid and what becomes its exit code.
 
         Raises:
             OSError: the program cannot be started.
         """
         actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate((stdin, stdout, stderr))]
-        pid = os.posix_spawnp(
-            argv[0], tuple(argv), os.environ, file_actions=actions, setsid=True, setsigdef=_DEFAULT_SIGNALS
-        )
-        return pid, self._future(pid)
+        return self._spawn(argv, actions, environment)
+
+    def spawn_in_terminal(
+        self, argv: Sequence[str], terminal: str, environment: Mapping[str, str]
+    ) -> tuple[int, asyncio.Future[int]]:
+        """Start a program, like `spawn`, on a terminal: it is the session's, since its leader opens it (tty(4)).
+
+        Raises:
+            OSError: the program cannot be started.
+        """
+        opening = (os.POSIX_SPAWN_OPEN, 0, terminal, os.O_RDWR, 0)
+        return self._spawn(argv, [opening, (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)], environment)
 
     @contextlib.contextmanager
     def adopting(self) -> Iterator[None]:
@@ -71,6 +82,15 @@ class Reaper:
             future.set_result(code)
         elif future is None and self._adoptions:
             self._strangers[pid] = code
+
+    def _spawn(
+        self, argv: Sequence[str], actions: list[tuple[Any, ...]], environment: Mapping[str, str] | None
+    ) -> tuple[int, asyncio.Future[int]]:
+        variables = os.environ if environment is None else environment
+        pid = os.posix_spawnp(
+            argv[0], tuple(argv), variables, file_actions=actions, setsid=True, setsigdef=_DEFAULT_SIGNALS
+        )
+        return pid, self._future(pid)
 
     def _future(self, pid: int) -> asyncio.Future[int]:
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()

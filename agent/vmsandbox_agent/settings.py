@@ -48,10 +48,18 @@ class Settings:
     crun: tuple[str, ...] = ("crun", "--cgroup-manager=cgroupfs")
     holder: tuple[str, ...] = ("busybox", "sleep", "infinity")
     """A small program that never ends, to hold the pod's namespaces."""
+    shell: tuple[str, ...] = ("busybox", "sh")
+    """The shell of a person who looks into the guest; it has the other commands of busybox built in."""
     devices: Path = Path("/dev")
+    processors: Path = Path("/sys/devices/system/cpu")
     build: str = ""
     secret: bytes = field(default=b"", repr=False)
     """The machine's, which a controller has to know; empty: its host gave none."""
+
+    @property
+    def pod_cgroup(self) -> Path:
+        """The cgroup above those of all containers; the host's specs name cgroups below it."""
+        return self.cgroups / paths.POD_CGROUP.strip("/")
 
     @property
     def images(self) -> Path:

@@ -14,7 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from vmsandbox.protocol.messages import UserNamespaceMapping
+from vmsandbox.protocol.messages import ConfigureGuest, UserNamespaceMapping
+from vmsandbox_agent.control import requests
 from vmsandbox_agent.control.requests import GuestRequests
 from vmsandbox_agent.control.server import Server
 from vmsandbox_agent.reaper import Reaper
@@ -45,6 +46,7 @@ def main(directory: Path, rootfs: Path, first_uid: int = 0, secret: str = "") ->
     mount("tmpfs", str(state), "tmpfs")
     settings = Settings(
         state=state,
+        processors=_processors(directory / "cpus"),
         cgroups=directory / "no-cgroups",
         crun=("crun", "--cgroup-manager=disabled"),
         build="test-build",
@@ -57,6 +59,15 @@ def main(directory: Path, rootfs: Path, first_uid: int = 0, secret: str = "") ->
     asyncio.run(_serve(settings, directory, first_uid))
 
 
+def _processors(directory: Path) -> Path:
+    """A directory as the kernel's, of two CPUs of which one is in use: those of the host stay as they are."""
+    for name in ("cpu0", "cpu1", "cpufreq"):
+        (directory / name).mkdir(parents=True)
+    (directory / "cpu1/online").write_text("0\n")
+    (directory / "online").write_text("0\n")
+    return directory
+
+
 async def _serve(settings: Settings, directory: Path, first_uid: int) -> None:
     def listen(port: int) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -66,12 +77,17 @@ async def _serve(settings: Settings, directory: Path, first_uid: int) -> None:
             os.write(1, b"ready\n")
         return sock
 
+    requests.configure_guest = _leave_the_host_alone
     reaper = Reaper()
     reaper.attach()
     guest = GuestRequests(settings, reaper, power_off=lambda: os._exit(0), clock=FakeClock())
     if first_uid:
         guest.pod.users = UserNamespaceMapping(first_uid, 65536, first_uid, 65536)
     await Server(guest, time.clock_gettime(time.CLOCK_BOOTTIME)).run(listen)
+
+
+async def _leave_the_host_alone(_: Settings, __: ConfigureGuest) -> None:
+    """Do not give a host the name, the clock and the network of a pod."""
 
 
 if __name__ == "__main__":

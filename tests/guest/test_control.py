@@ -68,6 +68,25 @@ async def test_hello_tells_version_build_kernel_and_times(client: Client) -> Non
     assert 0 < client.hello.agent_started <= client.hello.uptime
 
 
+async def test_an_answer_tells_how_long_its_parts_took_to_a_host_that_asks(agent: Path) -> None:
+    wire = await greeted(agent)
+    body = encode(CreateContainer(CONTAINER, "image", runtime_spec("sleep 100")))
+    await wire.send(pack_json(encode(Envelope(Kind.REQUEST, 1, "create_container", body, 30, timed=True))))
+    created = await answer(wire)
+    assert created.kind is Kind.RESPONSE
+    assert [part.name for part in created.parts] == ["bundle", "crun"]
+    await wire.send(pack_json(encode(Envelope(Kind.REQUEST, 2, "list_containers", {}, 10, timed=True))))
+    (all_of_it,) = (await answer(wire)).parts
+    assert all_of_it.name == "work" and all_of_it.seconds < 10 and created.parts[1].seconds > 0
+    await wire.send(request(3, "list_containers"))
+    assert (await answer(wire)).parts == ()
+    await wire.send(request(4, "delete_container", {"container_id": CONTAINER}))
+    while (told := await answer(wire)).kind is Kind.EVENT:  # It has ended.
+        pass
+    assert told.kind is Kind.RESPONSE
+    await wire.close()
+
+
 async def test_the_newest_common_version_is_chosen(agent: Path) -> None:
     for versions, chosen in (((0, 1, 2, 3, 99), 3), ((2, 1), 2), ((1,), 1)):
         client = await Client.connect(agent, versions=versions)

@@ -13,7 +13,7 @@ from vmsandbox.protocol.messages import ConfigureGuest, Dns, Interface, Route
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.setup.configure import set_sysctl, write_names
 from vmsandbox_agent.setup.disks import block_device, find_disk, opens
-from vmsandbox_agent.setup.mounts import make_nodes
+from vmsandbox_agent.setup.mounts import make_nodes, read_ahead
 from vmsandbox_agent.setup.rtnetlink import parse_network
 
 ROOT = Path(__file__).parents[2]
@@ -34,20 +34,25 @@ ETH1 = Interface("eth1", "52:54:00:00:00:02")
 _NETWORK = f"""
 set -e
 mount -t sysfs sysfs /sys
-ip link add eth0 address {ETH1.mac} type veth peer name other address {ETH0.mac}
 {sys.executable} -c '
+import asyncio
 from tests.guest.test_setup import ETH0, ETH1
 from vmsandbox_agent.setup.network import configure_interfaces
-configure_interfaces((ETH0, ETH1))
-configure_interfaces((ETH0, ETH1))
-'
+print("waits", flush=True)
+asyncio.run(configure_interfaces((ETH0, ETH1)))
+asyncio.run(configure_interfaces((ETH0, ETH1)))
+' | (
+    read -r line
+    ip link add eth0 address {ETH1.mac} type veth peer name other address {ETH0.mac}
+    cat
+)
 printf '['
 ip -j addr; printf ,; ip -j route; printf ,; ip -j -6 route
 printf ']'
 """
 
 
-def test_interfaces_get_their_names_addresses_and_routes() -> None:
+def test_interfaces_that_are_plugged_in_get_their_names_addresses_and_routes() -> None:
     command = ["unshare", "--net", "--mount", "sh", "-c", _NETWORK]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": f"{ROOT}/agent:{ROOT}"}
     done = subprocess.run(command, capture_output=True, check=False, env=environment, cwd=ROOT)
@@ -153,3 +158,14 @@ def test_nodes_of_modules_on_demand_are_made_where_they_are_missing(tmp_path: Pa
 def test_a_kernel_without_a_list_of_nodes_has_none(tmp_path: Path) -> None:
     make_nodes(tmp_path / "none", tmp_path)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_file_system_that_has_a_device_reads_ahead(tmp_path: Path) -> None:
+    number = tmp_path.stat().st_dev
+    file = tmp_path / f"{os.major(number)}:{os.minor(number)}" / "read_ahead_kb"
+    read_ahead(tmp_path, 1024, tmp_path)
+    assert not file.parent.exists()
+    file.parent.mkdir()
+    file.write_text("128")
+    read_ahead(tmp_path, 1024, tmp_path)
+    assert file.read_text() == "1024"

@@ -1,6 +1,7 @@
-"""The bundle that crun reads: a root (an overlay of the image and the scratch disk) and a config.json."""
+"""The bundle that crun reads: a root and a config.json. The root is an overlay, or a directory of the host."""
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -50,13 +51,26 @@ class Bundle:
         With the user namespace `users`, what root owns in the image is owned by root of that namespace.
         """
         upper, work = self.upper, self.layer / "work"
-        for directory in (self.root, upper, work):
-            directory.mkdir(parents=True)
-        os.mknod(self.null, stat.S_IFCHR, os.makedev(1, 3))
-        self.null.chmod(0o666)
+        self._make(self.root, upper, work)
         lower = self._map(image, users) if users else image
         _copy_mode(lower, upper)
         syscalls.mount("overlay", str(self.root), "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")
+
+    def bind_root(self, directory: int) -> None:
+        """Make the directories and mount a directory of the share, which is open, as the root.
+
+        Set-user-id bits and device nodes count in it, as in any root; in the share itself they do not.
+        """
+        self._make(self.root, self.layer)
+        flags = syscalls.MS_BIND | syscalls.MS_REC
+        syscalls.mount(f"/proc/self/fd/{directory}", str(self.root), "", flags)
+        syscalls.mount("none", str(self.root), "", syscalls.MS_BIND | syscalls.MS_REMOUNT)
+
+    def _make(self, *directories: Path) -> None:
+        for directory in directories:
+            directory.mkdir(parents=True)
+        os.mknod(self.null, stat.S_IFCHR, os.makedev(1, 3))
+        self.null.chmod(0o666)
 
     @property
     def _mapped(self) -> Path:
@@ -76,12 +90,18 @@ class Bundle:
         return path
 
     def remove(self) -> None:
-        """Unmount the root and delete everything, as far as it exists."""
+        """Unmount the root and delete everything, as far as it exists.
+
+        Raises:
+            OSError: the root stays mounted: it may be a directory of the host, so nothing is deleted.
+        """
         import shutil  # its compression modules are not needed at the agent's start
 
         for target in (self.root, self._mapped):
             with contextlib.suppress(OSError):
                 syscalls.unmount(str(target), syscalls.MNT_DETACH)
+        if self.root.is_mount():
+            raise OSError(errno.EBUSY, "it stays mounted", str(self.root))
         for directory in (self.directory, self.layer):
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(directory)

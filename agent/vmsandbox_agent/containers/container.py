@@ -7,28 +7,39 @@ from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import POD_NAMESPACE, CreateContainer, Exec, Measures, OciState, ProcessUser
-from vmsandbox_agent import console
+from vmsandbox.protocol.messages import (
+    POD_NAMESPACE,
+    CreateContainer,
+    Exec,
+    Measures,
+    OciState,
+    ProcessUser,
+    UpdateResources,
+)
+from vmsandbox_agent import console, oom_scores
 from vmsandbox_agent.containers import devices
 from vmsandbox_agent.containers.bundle import Bundle
 from vmsandbox_agent.containers.context import AgentContext
 from vmsandbox_agent.containers.crun import Fds
 from vmsandbox_agent.containers.declared import make_declared
 from vmsandbox_agent.containers.launching import Launch
+from vmsandbox_agent.containers.limits import checked_cpus, require_memory
 from vmsandbox_agent.containers.process import Process
-from vmsandbox_agent.containers.sources import staged
+from vmsandbox_agent.containers.sources import staged, volume_opened
 from vmsandbox_agent.containers.spec import (
     Completion,
     cgroup_path,
     complete_process,
     complete_spec,
     has_own_pids,
+    oom_score,
     resolve_mounts,
     used_images,
 )
 from vmsandbox_agent.containers.users import resolve_user
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.measures import Cgroup, ThrashingWatch, WritableLayer, file_system
+from vmsandbox_agent.timing import part
 
 
 class CrunContainer:
@@ -43,15 +54,18 @@ class CrunContainer:
         """Serials of the images that it has as its root, or mounted."""
         self.disks: frozenset[str] = frozenset()
         """Serials of the disks that it has as devices."""
+        self.cpus = ""
+        """The CPUs of the host that it may use; empty: all."""
         self.execs: dict[str, Process] = {}
         self._bundle = Bundle.of(context.settings, container_id)
         self._layer = WritableLayer(context.counter, self._bundle.upper)
         self._cgroup_path = ""
         self._cgroup = Cgroup(context.settings.cgroups)
-        self._watch = ThrashingWatch(container_id, self._cgroup)
+        self._watch = ThrashingWatch(f"container {container_id}", self._cgroup)
         self._user: ProcessUser | None = None
         self._process: Process | None = None
         self._started = False
+        self._oom_score = 0
 
     @property
     def process(self) -> Process:
@@ -89,13 +103,17 @@ class CrunContainer:
         self.disks = frozenset(device.disk for device in request.devices if device.disk)
         try:
             request = replace(request, devices=await devices.locate(request.devices))
-            self._bundle.mount_root(self._image(request.image_serial), self._context.pod.user())
-            self._user = resolve_user(self._bundle.root, request.user)
-            self._set_cgroup(cgroup_path(request.spec, self.id))
-            spec = resolve_mounts(request.spec, self._context.settings.images, self._bundle.root)
-            await make_declared(spec, self._bundle, self._context.pod.owner(0), self._context.reaper)
-            with staged(spec, self._context.settings, self.id) as ready:
+            with part("bundle"):
+                self._mount_root(request)
+                self._user = resolve_user(self._bundle.root, request.user)
+                self._set_cgroup(cgroup_path(request.spec, self.id))
+                self.cpus, self._oom_score = checked_cpus(request.cpus), oom_score(request.spec)
+                spec = resolve_mounts(request.spec, self._context.settings.images, self._bundle.root)
+                await make_declared(spec, self._bundle, self._context.pod.owner(0), self._context.reaper)
+            with part("crun"), staged(spec, self._context.settings, self.id) as ready:
                 self._process = await self._launch(request, ready, joined)
+            with contextlib.suppress(OSError):  # It has ended already. A user namespace keeps crun from doing this.
+                oom_scores.give(self._process.pid, self._oom_score)
             with contextlib.suppress(OSError):  # it has ended already, or has another /dev
                 devices.give_null_back(self._process.pid, self._context.pod.owner(0))
             self._watch.limited()
@@ -119,35 +137,33 @@ class CrunContainer:
         launch = Launch(self.id, self._cgroup, self._bundle.null, request.stdin, request.tty, ends_all=ends_all)
         return await launch.run(self._context, self._create)
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Let its process run. Raises AgentError unless it is just created."""
         if self._started or not self.process.running:
             raise AgentError("failed_precondition", f"container {self.id} is {self.state.status}, not created")
+        self._context.crun.start(self.id)
         self._started = True
-        try:
-            # Once crun has begun there is no way back, so that a caller who gives up does not interrupt it.
-            await asyncio.shield(self._context.crun.start(self.id))
-        except AgentError:
-            self._started = False
-            raise
 
     def signal(self, number: int, *, everyone: bool) -> None:
         """Send a signal to its first process or to all; nothing happens when it has ended."""
         if not everyone or not self._cgroup.signal_all(number):
             self.process.signal(number)
 
-    async def measure(self) -> Measures | None:
-        """Return the usage of the container; None after its end."""
-        measures = await asyncio.to_thread(self._cgroup.measure, self.id, self.process.pid)
+    async def measure(self, *, averages: bool) -> Measures | None:
+        """Return the usage of the container, perhaps with averages of pressure; None after its end."""
+        measures = await asyncio.to_thread(self._cgroup.measure, self.id, self.process.pid, averages=averages)
         if measures is None:
             return None
         scratch = file_system(self._context.settings.scratch)
         return replace(measures, file_system=scratch, layer=await self._layer.latest())
 
-    async def update(self, resources: JSON) -> None:
-        """Change its limits."""
+    async def update(self, request: UpdateResources) -> None:
+        """Change its limits. Raises AgentError where it uses more memory than it shall have."""
         self.process  # noqa: B018 - raises where there is none
+        cpus = checked_cpus(request.cpus)
+        resources = require_memory(request.resources, self._cgroup)
         await self._context.crun.update(self.id, self._bundle.write("resources.json", resources))
+        self.cpus = cpus
         self._watch.limited()
 
     async def exec(self, request: Exec) -> None:
@@ -160,20 +176,13 @@ class CrunContainer:
         path = self._bundle.write(f"exec-{request.exec_id}.json", process)
 
         async def start(fds: Fds | None, console: Path | None) -> int:
-            return await self._context.crun.exec(self.id, path, fds, console)
+            return await self._context.crun.exec(self.id, path, fds, console, self._oom_score)
 
         launch = Launch(self.id, self._cgroup, self._bundle.null, request.stdin, request.tty, request.exec_id)
         try:
             self.execs[request.exec_id] = await launch.run(self._context, start)
         finally:
             path.unlink(missing_ok=True)
-
-    async def end_execs(self) -> None:
-        """Kill and forget its execs, with what of their output was not read."""
-        for exec_id, process in list(self.execs.items()):
-            process.signal_session(signal.SIGKILL)
-            await process.abandon()
-            self.execs.pop(exec_id, None)
 
     async def delete(self) -> None:
         """Kill what is left of it and remove every trace; can be repeated after a failure."""
@@ -185,6 +194,13 @@ class CrunContainer:
     async def _create(self, fds: Fds | None, console: Path | None) -> int:
         return await self._context.crun.create(self.id, self._bundle.directory, fds, console)
 
+    def _mount_root(self, request: CreateContainer) -> None:
+        if request.root:
+            with volume_opened(self._context.settings.share, request.root) as directory:
+                self._bundle.bind_root(directory)
+        else:
+            self._bundle.mount_root(self._image(request.image_serial), self._context.pod.user())
+
     def _image(self, serial: str) -> Path:
         image = self._context.settings.images / serial
         if not image.is_dir():
@@ -194,7 +210,7 @@ class CrunContainer:
     def _set_cgroup(self, path: str) -> None:
         self._cgroup_path = path
         self._cgroup = Cgroup(self._context.settings.cgroups / path.strip("/"))
-        self._watch = ThrashingWatch(self.id, self._cgroup)
+        self._watch = ThrashingWatch(f"container {self.id}", self._cgroup)
 
     async def _undo(self) -> None:
         """Remove what a failed creation left, without hiding why it failed."""

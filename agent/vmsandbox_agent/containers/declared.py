@@ -10,7 +10,7 @@ from pathlib import Path
 from vmsandbox.protocol.codec import JSON
 from vmsandbox_agent.containers.bundle import Bundle
 from vmsandbox_agent.containers.destinations import resolve
-from vmsandbox_agent.containers.spec import list_binds
+from vmsandbox_agent.containers.spec import list_binds, path_below
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.reaper import Reaper, end_of
 
@@ -27,11 +27,12 @@ async def make_declared(spec: JSON, bundle: Bundle, owner: tuple[int, int], reap
     Raises:
         AgentError: the image has something else than a directory there, or the copy fails (the disk is full).
     """
+    volumes = bundle.volumes
     for source, destination in list_binds(spec):
-        if source.parent == bundle.volumes:
-            bundle.volumes.mkdir(exist_ok=True)
-            content = _content(bundle.root, destination)
-            await _copy(content, source, reaper) if content else _make_empty(source, owner)
+        if len(found := path_below(volumes, source)) == 1:
+            volumes.mkdir(exist_ok=True)
+            content, volume = _content(bundle.root, destination), volumes / found[0]
+            await _copy(content, volume, reaper) if content else _make_empty(volume, owner)
 
 
 def _content(root: Path, destination: str) -> Path | None:

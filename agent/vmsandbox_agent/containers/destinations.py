@@ -4,6 +4,7 @@ crun makes the target of a mount that is missing, but refuses one behind a dangl
 root. So crun is given names in which no link is left.
 """
 
+import os
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -80,6 +81,6 @@ def _is_covered(directory: str, covered: set[str]) -> bool:
 def _link(root: Path, name: str) -> str | None:
     """Return the target of a symbolic link, None of anything else; no directory in `name` is a link."""
     try:
-        return str(Path(f"{root}{name}").readlink())
+        return os.readlink(f"{root}{name}")  # noqa: PTH115 - three times as quick, once for each part of each name
     except OSError:
         return None

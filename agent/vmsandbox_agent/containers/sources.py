@@ -14,6 +14,7 @@ from pathlib import Path
 
 from vmsandbox.protocol.codec import JSON
 from vmsandbox_agent import syscalls
+from vmsandbox_agent.containers.spec import path_below
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.settings import Settings
 
@@ -44,15 +45,26 @@ def staged(spec: JSON, settings: Settings, container_id: str) -> Iterator[JSON]:
 def _staged(mount: JSON, settings: Settings, place: Path, stack: contextlib.ExitStack) -> JSON:
     if not isinstance(mount, dict) or mount.get("type") != "bind":
         return mount
-    source = Path(str(mount.get("source", "")))
+    source = str(mount.get("source", ""))
     for root in (settings.share, settings.tmpfs):
-        if root in source.parents:
-            name, *path = source.relative_to(root).parts
+        if found := path_below(root, source):
+            name, *path = found
             opened = _opened(root, "/".join((name, *path))) if root == settings.share else _inside(root / name, path)
             with opened as fd:
                 stack.enter_context(_bound(fd, place))
             return {**mount, "source": str(place)}
     return mount
+
+
+def volume_opened(share: Path, path: str) -> contextlib.AbstractContextManager[int]:
+    """Return a context with a descriptor of a volume below the share, by its path in the guest; no link is followed.
+
+    Raises:
+        AgentError: the path is not below the share, nothing is there, or a link is in the way.
+    """
+    if share not in Path(path).parents:
+        raise AgentError("invalid_argument", f"{path} is not below the share")
+    return _opened(share, str(Path(path).relative_to(share)))
 
 
 @contextlib.contextmanager

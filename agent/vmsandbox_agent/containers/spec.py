@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import CreateContainer, ProcessUser
+from vmsandbox.protocol.messages import NO_IMAGE, CreateContainer, ProcessUser
 from vmsandbox_agent.containers.destinations import resolve_destinations
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.syscalls import open_in_root, opened
@@ -48,6 +48,7 @@ def complete_process(process: JSON, user: ProcessUser, *, tty: bool) -> dict[str
     if not isinstance(process, dict):
         raise AgentError("invalid_argument", "the process of an exec is not an object")
     numbers = {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
+    process = {"oomScoreAdj": 0, **process}  # Without it, crun leaves the agent's.
     return {**process, "user": {**_object(process, "user"), **numbers}, "terminal": tty}  # The host may say a umask.
 
 
@@ -59,17 +60,31 @@ def cgroup_path(spec: JSON, container_id: str) -> str:
     return "/" + path.strip("/")
 
 
-def list_binds(spec: JSON) -> list[tuple[Path, str]]:
+def oom_score(spec: JSON) -> int:
+    """Return the oom_score_adj (proc(5)) that the spec gives to the container; 0 if it gives none."""
+    score = _object(spec, "process").get("oomScoreAdj")
+    return score if isinstance(score, int) else 0
+
+
+def list_binds(spec: JSON) -> list[tuple[str, str]]:
     """Return source and destination of what the spec mounts."""
     mounts = [mount for mount in _list(spec, "mounts") if isinstance(mount, dict)]
-    return [(Path(str(mount.get("source", ""))), str(mount.get("destination", ""))) for mount in mounts]
+    return [(str(mount.get("source", "")), str(mount.get("destination", ""))) for mount in mounts]
 
 
 def used_images(request: CreateContainer, images: Path) -> frozenset[str]:
     """The serials of the images that a container is going to use: its root, and those that its spec mounts."""
-    sources = [source for source, _ in list_binds(request.spec)]
-    mounted = {source.relative_to(images).parts[0] for source in sources if images in source.parents}
-    return frozenset({request.image_serial, *mounted})
+    places = [path_below(images, source) for source, _ in list_binds(request.spec)]
+    return frozenset({request.image_serial, *(place[0] for place in places if place)} - {NO_IMAGE})
+
+
+def path_below(directory: Path, path: str) -> list[str]:
+    """Return the names on the way from a directory to a path below it; none if it is not below it.
+
+    By the texts alone: the objects of pathlib take as long as crun needs for a mount.
+    """
+    prefix = f"{directory}/"
+    return [name for name in path[len(prefix) :].split("/") if name not in ("", ".")] if path.startswith(prefix) else []
 
 
 def resolve_mounts(spec: JSON, images: Path, root: Path) -> JSON:
@@ -92,10 +107,10 @@ def resolve_mounts(spec: JSON, images: Path, root: Path) -> JSON:
 
 
 def _resolve_source(mount: JSON, images: Path) -> JSON:
-    source = Path(str(_object({"": mount}, "").get("source", "")))
-    if images not in source.parents:
+    found = path_below(images, str(_object({"": mount}, "").get("source", "")))
+    if not found:
         return mount
-    name, *path = source.relative_to(images).parts
+    name, *path = found
     return {**mount, "source": str(_inside(images / name, "/".join(path)))}
 
 

@@ -17,12 +17,14 @@ from vmsandbox.protocol.messages import (
     Empty,
     EndExecs,
     Exec,
+    FitMachine,
     ListContainers,
     MakeTmpfs,
     MeasureContainers,
     Measured,
     OpenPort,
     OpenStream,
+    Processors,
     ReadClock,
     ReleaseDisk,
     Resize,
@@ -32,6 +34,7 @@ from vmsandbox.protocol.messages import (
     StartContainer,
     StreamToken,
     UpdateResources,
+    UseProcessors,
     WriteVolume,
 )
 from vmsandbox_agent.containers import AgentContext, ContainerTable, Crun
@@ -49,6 +52,7 @@ from vmsandbox_agent.setup import (
     make_directory,
     make_tmpfs,
     release,
+    use_processors,
 )
 from vmsandbox_agent.streams import ProcessInput, StreamTokens, connect_to_port, serve_port
 
@@ -76,6 +80,7 @@ class GuestRequests:
             ConfigureGuest.METHOD: self._configure,
             ReadClock.METHOD: self._read_clock,
             AdjustClock.METHOD: self._adjust_clock,
+            UseProcessors.METHOD: self._use_processors,
             MakeTmpfs.METHOD: self._make_tmpfs,
             WriteVolume.METHOD: self._write_volume,
             AttachImage.METHOD: self._attach_image,
@@ -94,12 +99,14 @@ class GuestRequests:
             OpenPort.METHOD: self._open_port,
             ListContainers.METHOD: self._list,
             MeasureContainers.METHOD: self._measure,
+            FitMachine.METHOD: self._fit,
             Shutdown.METHOD: self._shutdown,
         }
 
     async def _configure(self, request: ConfigureGuest) -> Empty:
         await configure_guest(self.settings, request)
         self.pod.users = request.user_namespace
+        self._containers.guest.allowed = request.debug
         return _DONE
 
     async def _read_clock(self, _: ReadClock) -> Clock:
@@ -108,6 +115,11 @@ class GuestRequests:
     async def _adjust_clock(self, request: AdjustClock) -> Empty:
         self._clock.adjust(request.nanoseconds, step=request.step)
         return _DONE
+
+    async def _use_processors(self, request: UseProcessors) -> Processors:
+        used = await asyncio.to_thread(use_processors, self.settings.processors, request.count)
+        self._containers.fit_processors()
+        return Processors(used)
 
     async def _make_tmpfs(self, request: MakeTmpfs) -> Empty:
         target = self.settings.tmpfs / request.name
@@ -140,7 +152,7 @@ class GuestRequests:
     async def _start(self, request: StartContainer) -> Empty:
         container = self._containers.get(request.container_id)
         async with container.lock:
-            await container.start()
+            container.start()
         return _DONE
 
     async def _signal(self, request: SignalContainer) -> Empty:
@@ -152,9 +164,7 @@ class GuestRequests:
         return _DONE
 
     async def _update(self, request: UpdateResources) -> Empty:
-        container = self._containers.get(request.container_id)
-        async with container.lock:
-            await container.update(request.resources)
+        await self._containers.update(request)
         return _DONE
 
     async def _exec(self, request: Exec) -> Empty:
@@ -162,7 +172,7 @@ class GuestRequests:
         return _DONE
 
     async def _signal_exec(self, request: SignalExec) -> Empty:
-        process = self._containers.get(request.container_id).execs.get(request.exec_id)
+        process = self._containers.place(request.container_id).execs.get(request.exec_id)
         if process is not None:  # otherwise it has ended, and is forgotten
             process.signal_session(request.signal)
         return _DONE
@@ -191,9 +201,13 @@ class GuestRequests:
     async def _list(self, _: ListContainers) -> Containers:
         return self._containers.list()
 
-    async def _measure(self, _: MeasureContainers) -> Measured:
-        measures = await self._containers.measure()
+    async def _measure(self, request: MeasureContainers) -> Measured:
+        measures = await self._containers.measure(averages=request.averages)
         return Measured(time.time_ns(), measures)
+
+    async def _fit(self, request: FitMachine) -> Empty:
+        await self._containers.fit(request.leaving)
+        return _DONE
 
     async def _shutdown(self, _: Shutdown) -> Empty:
         await self._containers.kill_all()

@@ -24,6 +24,7 @@ from vmsandbox.protocol.messages import (
     HelloProof,
     HelloReply,
     Kind,
+    TimedPart,
 )
 from vmsandbox.protocol.secret import End, prove, proves, random_bytes
 from vmsandbox_agent import console
@@ -31,6 +32,7 @@ from vmsandbox_agent.errors import AgentError, describe
 from vmsandbox_agent.events import EventLog
 from vmsandbox_agent.settings import HELLO_FRAME, HELLO_TIMEOUT, MAX_DEADLINE, MAX_REQUESTS, Settings
 from vmsandbox_agent.streams import HostConnection
+from vmsandbox_agent.timing import timed
 
 T = TypeVar("T")
 
@@ -186,8 +188,8 @@ class HostSession:
             work = asyncio.create_task(self._work(envelope))
             self._running[envelope.id] = work
             async with asyncio.timeout(min(envelope.deadline, MAX_DEADLINE)):
-                result = await work
-            return Envelope(Kind.RESPONSE, envelope.id, body=encode(result))
+                result, parts = await work
+            return Envelope(Kind.RESPONSE, envelope.id, body=encode(result), parts=parts if envelope.timed else ())
         except TimeoutError:
             message = f"{envelope.method} did not end within {envelope.deadline:g} s"
             return _error(envelope, "deadline_exceeded", message)
@@ -206,11 +208,13 @@ class HostSession:
         if len(self._running) >= MAX_REQUESTS:
             raise AgentError("resource_exhausted", f"{MAX_REQUESTS} requests are running")
 
-    async def _work(self, envelope: Envelope) -> object:
+    async def _work(self, envelope: Envelope) -> tuple[object, tuple[TimedPart, ...]]:
         if envelope.method not in self._handlers:
             raise AgentError("unimplemented", f"the agent has no method {envelope.method!r}")
         request = decode(REQUESTS[envelope.method], envelope.body, envelope.method)
-        return await self._handlers[envelope.method](request)
+        with timed() as parts:
+            result = await self._handlers[envelope.method](request)
+        return result, tuple(TimedPart(name, seconds) for name, seconds in parts.items())
 
     async def _send(self, envelope: Envelope) -> None:
         with contextlib.suppress(OSError):  # Then the reader ends the session.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vmsandbox.protocol.messages import Measures
 from vmsandbox_agent.measures import measuring, processes
-from vmsandbox_agent.measures.cgroup_files import counters, limit
+from vmsandbox_agent.measures.cgroup_files import counters, limit, number
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -64,14 +64,29 @@ class Cgroup:
         except OSError:
             return None
 
-    def measure(self, container_id: str, first: int) -> Measures | None:
-        """Return the usage of the container whose first process is `first`; None if the cgroup does not exist."""
+    def unevictable(self) -> int:
+        """Return the bytes that the kernel cannot take from it, since the guest has no swap; 0 if it does not exist."""
+        try:
+            parts = counters(self._path / "memory.stat")
+            evictable = parts["active_file"] + parts["inactive_file"] + parts.get("slab_reclaimable", 0)
+            return max(0, number(self._path / "memory.current") - evictable)
+        except OSError:
+            return 0
+
+    def measure(self, container_id: str, first: int, *, averages: bool = False) -> Measures | None:
+        """Return the usage of the container whose first process is `first`; None if the cgroup does not exist.
+
+        Args:
+            container_id: of the container.
+            first: the pid of its first process.
+            averages: whether to tell the averages of pressure.
+        """
         try:
             return Measures(
                 container_id,
                 cpu=measuring.cpu(self._path),
                 memory=measuring.memory(self._path, self.oom_kills()),
-                pressure=measuring.pressure(self._path),
+                pressure=measuring.pressure(self._path, averages=averages),
                 disks=measuring.disks(self._path),
                 huge_pages=measuring.huge_pages(self._path),
                 processes=processes.measure(self._path, first),

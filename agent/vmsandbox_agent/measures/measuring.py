@@ -44,15 +44,20 @@ def memory(cgroup: Path, oom_kills: int) -> MemoryMeasures:
     )
 
 
-def pressure(cgroup: Path) -> dict[str, Pressure]:
-    """Read the pressure; empty if the kernel does not record it."""
+def pressure(cgroup: Path, *, averages: bool = False) -> dict[str, Pressure]:
+    """Read the pressure, with its averages if asked for; empty if the kernel does not record it."""
     found = {}
     for resource in ("cpu", "memory", "io"):
         with contextlib.suppress(OSError):
             waits = table(cgroup / f"{resource}.pressure")
             some, full = (int(waits[who]["total"]) * _MICROSECOND for who in ("some", "full"))
-            found[resource] = Pressure(some, full)
+            means = (_averages(waits[who]) for who in ("some", "full")) if averages else ()
+            found[resource] = Pressure(some, full, *means)
     return found
+
+
+def _averages(waits: dict[str, str]) -> tuple[float, ...]:
+    return tuple(float(waits[f"avg{seconds}"]) for seconds in (10, 60, 300))
 
 
 def disks(cgroup: Path) -> dict[str, DiskMeasures]:

@@ -57,11 +57,11 @@ class Thrashing:
 
 
 class ThrashingWatch:
-    """Watches a container's cgroup by the kernel's own notice of pressure: without it, this costs nothing."""
+    """Watches a cgroup by the kernel's own notice of pressure: without it, this costs nothing."""
 
-    def __init__(self, container_id: str, cgroup: Cgroup) -> None:
-        """Nothing is watched before `limited`."""
-        self._container_id = container_id
+    def __init__(self, name: str, cgroup: Cgroup) -> None:
+        """Nothing is watched before `limited`. `name` is the cgroup's, for messages."""
+        self._name = name
         self._cgroup = cgroup
         self._thrashing = Thrashing()
         self._open = contextlib.ExitStack()
@@ -75,7 +75,7 @@ class ThrashingWatch:
                 self._notices = self._watch()
             except OSError as error:  # A kernel without this; its own killer is still there.
                 self.close()
-                console.error(f"container {self._container_id}: its memory's pressure cannot be watched: {error}")
+                console.error(f"{self._name}: its memory's pressure cannot be watched: {error}")
 
     def close(self) -> None:
         """Watch it no more; can be repeated."""
@@ -101,6 +101,10 @@ class ThrashingWatch:
         cache = None if gone else self._cgroup.cache()
         if cache is None:
             self.close()
-        elif self._thrashing.seen(time.monotonic(), cache) and self._cgroup.kill_for_memory():
-            console.error(f"container {self._container_id} is killed: it has {cache.size} bytes left for its program")
+        elif self._thrashing.seen(time.monotonic(), cache):
+            self._end(cache)
+
+    def _end(self, cache: Cache) -> None:
+        if self._cgroup.kill_for_memory():
+            console.error(f"{self._name} is killed: it has {cache.size} bytes left for its program")
             self.close()

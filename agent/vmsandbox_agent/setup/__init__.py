@@ -4,6 +4,7 @@ from vmsandbox_agent.setup.atomic_volumes import AtomicVolumes
 from vmsandbox_agent.setup.clock import KernelClock
 from vmsandbox_agent.setup.configure import configure_guest
 from vmsandbox_agent.setup.disks import release, wait_for_disk
+from vmsandbox_agent.setup.entropy import reseed
 from vmsandbox_agent.setup.images import Images
 from vmsandbox_agent.setup.mounts import (
     delegate_cgroups,
@@ -14,6 +15,7 @@ from vmsandbox_agent.setup.mounts import (
     mount_all,
 )
 from vmsandbox_agent.setup.namespaces import PodNamespaces
+from vmsandbox_agent.setup.processors import use_processors
 from vmsandbox_agent.setup.secret import read_secret
 
 __all__ = [
@@ -30,5 +32,7 @@ __all__ = [
     "mount_all",
     "read_secret",
     "release",
+    "reseed",
+    "use_processors",
     "wait_for_disk",
 ]

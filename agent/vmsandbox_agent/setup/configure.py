@@ -1,5 +1,6 @@
 """`ConfigureGuest`: makes the booted machine the pod."""
 
+import errno
 import os
 import socket
 import time
@@ -9,11 +10,15 @@ from vmsandbox.protocol.messages import ConfigureGuest, Dns
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.settings import Settings
 from vmsandbox_agent.setup.disks import wait_for_disk
-from vmsandbox_agent.setup.mounts import make_tmpfs
+from vmsandbox_agent.setup.mounts import make_tmpfs, read_ahead
 from vmsandbox_agent.setup.network import configure_interfaces
+from vmsandbox_agent.setup.plugged import appears
 from vmsandbox_agent.syscalls import MS_NOATIME, MS_NODEV, MS_NOSUID, mount
 
 _SYSCTLS = Path("/proc/sys")
+_READ_AHEAD = 1024
+"""KiB that the share reads ahead: the most that virtiofsd answers at once. The kernel's default, 128, has a request and
+an answer for each 128 KiB of a large file."""
 
 
 async def configure_guest(settings: Settings, request: ConfigureGuest) -> None:
@@ -25,13 +30,13 @@ async def configure_guest(settings: Settings, request: ConfigureGuest) -> None:
     """
     time.clock_settime_ns(time.CLOCK_REALTIME, request.clock)
     socket.sethostname(request.hostname)
-    configure_interfaces(request.interfaces)
+    await configure_interfaces(request.interfaces)
     write_names(settings.state / "etc", request)
     for name, value in request.sysctls.items():
         set_sysctl(name, value)
     make_tmpfs(settings.state / "shm", request.shm_size, 0o1777)
     if request.share_tag:
-        _mount_once(request.share_tag, settings.share, "virtiofs", MS_NOSUID | MS_NODEV)
+        await appears(lambda: _mount_share(request.share_tag, settings.share))
     await _mount_scratch(settings, request.scratch_serial)
 
 
@@ -41,6 +46,18 @@ async def _mount_scratch(settings: Settings, serial: str) -> None:
         _mount_once(str(node), settings.scratch, "ext4", MS_NOATIME)
     else:
         _mount_once("tmpfs", settings.scratch, "tmpfs", 0)
+
+
+def _mount_share(tag: str, target: Path) -> bool | None:
+    """Mount the share; None where the kernel has not found the device of that tag (yet)."""
+    try:
+        _mount_once(tag, target, "virtiofs", MS_NOSUID | MS_NODEV)
+        read_ahead(target, _READ_AHEAD)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return None
+    return True
 
 
 def _mount_once(source: str, target: Path, kind: str, flags: int) -> None:

@@ -4,17 +4,14 @@ import asyncio
 import contextlib
 import errno
 import os
-import socket
 from pathlib import Path
 
 from vmsandbox_agent import console
 from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.setup.plugged import appears
 
 _SYS_SCSI = Path("/sys/class/scsi_device")
 _VPD_HEADER = 4
-_UEVENT_GROUP = 1
-_UEVENT_SIZE = 8192
-_NETLINK_KOBJECT_UEVENT = 15
 _ATTEMPTS, _PAUSE = 30, 0.1
 """How often, and after how many seconds, a disk that is mounted is looked at again."""
 
@@ -38,12 +35,11 @@ def block_device(disk: Path) -> Path | None:
 
 async def wait_for_disk(serial: str) -> Path:
     """The node of the disk with that serial, once it is there; the caller's deadline bounds the wait."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_KOBJECT_UEVENT) as uevents:
-        uevents.setblocking(False)
-        uevents.bind((0, _UEVENT_GROUP))
-        while (node := _node(serial)) is None:
-            await _uevent(uevents, serial)
-        return node
+    try:
+        return await appears(lambda: _node(serial))
+    except asyncio.CancelledError:
+        console.error(f"no SCSI disk has had the serial {serial!r}; disks: {', '.join(_disks())}")
+        raise
 
 
 def _node(serial: str) -> Path | None:
@@ -61,16 +57,6 @@ def opens(node: Path) -> bool:
             return False
         raise
     return True
-
-
-async def _uevent(uevents: socket.socket, serial: str) -> None:
-    try:
-        await asyncio.get_running_loop().sock_recv(uevents, _UEVENT_SIZE)
-    except OSError:
-        return  # ENOBUFS: events were lost, so look again
-    except asyncio.CancelledError:
-        console.error(f"no SCSI disk has had the serial {serial!r}; disks: {', '.join(_disks())}")
-        raise
 
 
 def _disks() -> list[str]:

@@ -69,6 +69,14 @@ def make_tmpfs(target: Path, size: int, mode: int, owner: tuple[int, int] = (0, 
         mount("tmpfs", str(target), "tmpfs", _SAFE, f"mode={mode & 0o7777:o},uid={uid},gid={gid}{limit}")
 
 
+def read_ahead(mounted: Path, kib: int, devices: Path = Path("/sys/class/bdi")) -> None:
+    """Have a file system read ahead that many KiB; one without a device to read ahead from stays as it is."""
+    number = mounted.stat().st_dev
+    device = devices / f"{os.major(number)}:{os.minor(number)}"
+    if device.is_dir():
+        (device / "read_ahead_kb").write_text(str(kib))
+
+
 def make_directory(root: Path, path: str, mode: int, owner: tuple[int, int]) -> None:
     """Make the directory `path` below `root`, whose content is not trusted: no link leads out of it.
 

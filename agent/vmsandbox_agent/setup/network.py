@@ -1,26 +1,31 @@
 """The pod's interfaces, found by their MAC addresses."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vmsandbox.protocol.messages import Interface
 from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.setup.plugged import appears
 from vmsandbox_agent.setup.rtnetlink import Rtnetlink, parse_network
 
 _SYS_NET = Path("/sys/class/net")
+_PLUGGED = 10.0
+"""Seconds until an interface that the host has plugged in is there."""
 
 
-def configure_interfaces(interfaces: Sequence[Interface]) -> None:
-    """Bring up `lo` and the interfaces, with their names, addresses and routes; can be repeated.
+async def configure_interfaces(interfaces: Sequence[Interface]) -> None:
+    """Bring up `lo` and the interfaces, with their names, addresses and routes, once they are there; can be repeated.
 
     Raises:
         AgentError: an interface does not exist, or an address is not valid.
         OSError: the kernel refuses.
     """
     _check(interfaces)
+    found = {interface.name: await _by_mac(interface.mac) for interface in interfaces}
     with Rtnetlink() as kernel:
         kernel.set_link("lo", up=True)
-        _rename(kernel, interfaces)
+        _rename(kernel, found)
         for interface in interfaces:
             _refuse_advertisements(interface.name)
             kernel.set_link(interface.name, up=True, mtu=interface.mtu)
@@ -39,9 +44,8 @@ def _check(interfaces: Sequence[Interface]) -> None:
                 raise AgentError("invalid_argument", f"interface {interface.name}: {error}") from None
 
 
-def _rename(kernel: Rtnetlink, interfaces: Sequence[Interface]) -> None:
-    """Give every interface its name, by way of one that nobody has: two may have to swap theirs."""
-    found = {interface.name: _by_mac(interface.mac) for interface in interfaces}
+def _rename(kernel: Rtnetlink, found: Mapping[str, str]) -> None:
+    """Give every interface the name for which it was found, by way of one that nobody has: two may swap theirs."""
     wrong = [(name, current) for name, current in found.items() if name != current]
     for number, (_, current) in enumerate(wrong):
         kernel.set_link(current, up=False, new_name=f"renaming{number}")
@@ -49,12 +53,17 @@ def _rename(kernel: Rtnetlink, interfaces: Sequence[Interface]) -> None:
         kernel.set_link(f"renaming{number}", up=False, new_name=name)
 
 
-def _by_mac(mac: str) -> str:
-    known = {(entry / "address").read_text().strip(): entry.name for entry in _SYS_NET.iterdir()}
+async def _by_mac(mac: str) -> str:
     try:
-        return known[mac.lower()]
-    except KeyError:
-        raise AgentError("failed_precondition", f"no interface has the MAC {mac}, only {sorted(known)}") from None
+        async with asyncio.timeout(_PLUGGED):
+            return await appears(lambda: _macs().get(mac.lower()))
+    except TimeoutError:
+        raise AgentError("failed_precondition", f"no interface has the MAC {mac}, only {sorted(_macs())}") from None
+
+
+def _macs() -> dict[str, str]:
+    """The names of all interfaces by their MAC addresses."""
+    return {(entry / "address").read_text().strip(): entry.name for entry in _SYS_NET.iterdir()}
 
 
 def _refuse_advertisements(name: str) -> None:

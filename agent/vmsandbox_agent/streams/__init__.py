@@ -6,7 +6,7 @@ What a process prints is kept until the host has acknowledged it, and then it bl
 from vmsandbox_agent.streams.connection import HostConnection, Listen, announce_by_vsock, is_host, listen_vsock
 from vmsandbox_agent.streams.input import ProcessInput
 from vmsandbox_agent.streams.port import connect_to_port, serve_port
-from vmsandbox_agent.streams.stdio import ConsoleSocket, Pipes, Stdio
+from vmsandbox_agent.streams.stdio import ConsoleSocket, Pipes, Stdio, terminal_stdio
 from vmsandbox_agent.streams.tokens import StreamTokens
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "is_host",
     "listen_vsock",
     "serve_port",
+    "terminal_stdio",
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +20,9 @@ HOST_CID = 2
 _ANNOUNCEMENTS = 10
 _ANNOUNCEMENT = 5.0
 """Seconds for a busy host to answer; vsock(7) itself gives up after two, with ETIMEDOUT."""
+
+_PAUSE = 0.02
+"""Seconds until a vsock device is looked for again: nothing tells of it."""
 
 _BACKLOG = 64
 _RECEIVE = 64 * 1024
@@ -108,18 +112,29 @@ def listen_vsock(port: int) -> socket.socket:
 
 
 async def announce_by_vsock() -> None:
-    """Tell a host that waits for it that this guest listens. One that does not wait resets the connection."""
+    """Tell a host that waits for it that this guest listens. One that does not wait resets the connection.
+
+    The machine may have no vsock device yet: it is plugged in when the machine becomes a pod's.
+    """
     for _ in range(_ANNOUNCEMENTS):
-        with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as sock:
-            sock.setblocking(False)
-            try:
-                async with asyncio.timeout(_ANNOUNCEMENT):
-                    await asyncio.get_running_loop().sock_connect(sock, (HOST_CID, READY_PORT))
-                return
-            except TimeoutError:
-                continue
-            except OSError:
-                return
+        try:
+            async with asyncio.timeout(_ANNOUNCEMENT):
+                while not await _announced():  # noqa: ASYNC110 - as for _PAUSE
+                    await asyncio.sleep(_PAUSE)
+            return
+        except TimeoutError:
+            continue
+
+
+async def _announced() -> bool:
+    """Connect to the host, which knows then; False where there is no device to do it by."""
+    with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (HOST_CID, READY_PORT))
+        except OSError as error:
+            return error.errno != errno.ENODEV
+    return True
 
 
 def is_host(sock: socket.socket) -> bool:

@@ -79,6 +79,12 @@ class Stdio:
             self.terminal.close()
 
 
+def terminal_stdio(master: int, *, stdin: bool) -> Stdio:
+    """The ends of a process that has a terminal; they own the pty's master."""
+    source = ProcessInput(os.dup(master), terminal=True) if stdin else None
+    return Stdio(source, ProcessOutput(master), terminal=Terminal(os.dup(master)))
+
+
 class Pipes:
     """Pipes for a process that is about to be started."""
 
@@ -126,9 +132,7 @@ class ConsoleSocket:
             _, fds, _, _ = socket.recv_fds(sock, 4096, 1, socket.MSG_CMSG_CLOEXEC)
         if not fds:
             raise AgentError("internal", "crun sent no terminal")
-        master = fds[0]
-        source = ProcessInput(os.dup(master), terminal=True) if stdin else None
-        return Stdio(source, ProcessOutput(master), terminal=Terminal(os.dup(master)))
+        return terminal_stdio(fds[0], stdin=stdin)
 
     def close(self) -> None:
         """Remove the socket."""
