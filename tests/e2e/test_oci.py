@@ -1,0 +1,174 @@
+"""podman with `vmsandbox-oci`: its containers are in machines of the daemon."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.standins.images import BUSYBOX
+from tests.support.conformance import Serving, serving
+from tests.support.conformance_client import eventually
+from tests.support.podman import Podman, podman_with_image
+
+HOST_KERNEL = os.uname().release
+_NUMBER = os.getpid() % 250
+NAMESPACE = f"vmsoci{_NUMBER}"
+"""The name of a network namespace, and of the host's end of the wire into it."""
+HOST, GUEST = f"10.199.{_NUMBER}.1", f"10.199.{_NUMBER}.2"
+
+LOOP = """
+echo started; echo warned >&2; echo written >/file
+trap 'echo stopping; exit 5' TERM
+while :; do sleep 0.1; done
+"""
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Serving]:
+    if os.geteuid() != 0:
+        pytest.skip("machines and their networks need root")
+    with serving() as running:
+        yield running
+
+
+def _cgroups() -> set[Path]:
+    """Return the cgroups of containers of podman."""
+    return set(Path("/sys/fs/cgroup").glob("*/libpod_parent/libpod-[0-9a-f]*"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cgroups() -> set[Path]:
+    """The cgroups that there were before."""
+    return _cgroups()
+
+
+@pytest.fixture(scope="module")
+def podman(daemon: Serving) -> Iterator[Podman]:
+    directory = daemon.directory / "podman"
+    directory.mkdir()
+    registries = daemon.directory / "registries.conf"
+    with podman_with_image(directory, daemon.directory / "run/oci.sock", registries) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[str]:
+    """The path of a network namespace that is ready, as callers make them before a container."""
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True)
+
+    ip("netns", "add", NAMESPACE)
+    try:
+        ip("link", "add", NAMESPACE, "type", "veth", "peer", "name", "eth0", "netns", NAMESPACE)
+        ip("address", "add", f"{HOST}/24", "dev", NAMESPACE)
+        ip("link", "set", NAMESPACE, "up")
+        ip("-n", NAMESPACE, "address", "add", f"{GUEST}/24", "dev", "eth0")
+        ip("-n", NAMESPACE, "link", "set", "eth0", "up")
+        ip("-n", NAMESPACE, "route", "add", "default", "via", HOST)
+        yield f"/run/netns/{NAMESPACE}"
+    finally:
+        ip("netns", "delete", NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def web(podman: Podman, network: str) -> Iterator[str]:
+    """A container that runs in the background."""
+    podman.output("run", "-d", "--name", "web", "--network", f"ns:{network}", BUSYBOX, "sh", "-c", LOOP)
+    eventually(lambda: "started" in podman.output("logs", "web"))
+    yield "web"
+    podman.output("rm", "--force", "--time", "0", "web")
+
+
+def test_a_container_runs_in_a_machine_with_its_streams_its_volume_and_its_exit_status(
+    podman: Podman, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o777)
+    script = "cat; uname -r; id -u; hostname; echo wrong >&2; cat /v/in >/v/out; ls /sys/class/net; exit 3"
+    (tmp_path / "in").write_text("volume\n")
+    options = ("--network", "none", "--user", "1000:1000", "--hostname", "one", "-v", f"{tmp_path}:/v")
+    done = podman.run("run", "--rm", "-i", *options, BUSYBOX, "sh", "-c", script, stdin="typed\n")
+    typed, kernel, *rest = done.stdout.splitlines()
+    assert (done.returncode, done.stderr, typed, rest) == (3, "wrong\n", "typed", ["1000", "one", "lo"])
+    assert kernel != HOST_KERNEL
+    assert ((tmp_path / "out").read_text(), (tmp_path / "out").stat().st_uid) == ("volume\n", 1000)
+
+
+def test_a_container_at_a_terminal_has_its_size_and_its_keys(podman: Podman) -> None:
+    with podman.at_terminal("run", "--rm", "-it", "--network", "none", BUSYBOX, "sh") as terminal:
+        terminal.until("# ")
+        terminal.type("test -t 0 && test -t 1 && stty rows 33 && stty size\n")
+        terminal.until("\r\n33 ")
+        terminal.type("sh -c 'echo sleeping; exec sleep 1000'\n")
+        terminal.until("sleeping\r\n")  # Before, the shell that reads the line would take the key itself.
+        terminal.type("\x03")
+        terminal.until("# ")
+        terminal.type("exit 4\n")
+        terminal.until("exit 4\r\n")
+        assert terminal.wait() == 4
+
+
+def test_output_is_in_the_logs(podman: Podman, web: str) -> None:
+    logged = podman.run("logs", web)
+    assert (logged.stdout, logged.stderr) == ("started\n", "warned\n")
+
+
+def test_a_command_runs_in_a_container_with_its_own_exit_status(podman: Podman, web: str) -> None:
+    done = podman.run(
+        "exec", "-i", "-e", "A=b", "--user", "7:8", web, "sh", "-c", "cat; id -u; echo $A; exit 9", stdin="x\n"
+    )
+    assert (done.returncode, done.stdout) == (9, "x\n7\nb\n")
+    assert podman.run("exec", web, "nothing-of-this-name").returncode == 127
+
+
+def test_a_command_runs_at_a_terminal(podman: Podman, web: str) -> None:
+    with podman.at_terminal("exec", "-it", web, "sh", "-c", "tty; read line; echo said $line; exit 6") as terminal:
+        terminal.until("/dev/pts/")
+        terminal.type("hello\n")
+        terminal.until("said hello\r\n")
+        assert terminal.wait() == 6
+
+
+def test_the_network_namespace_of_the_caller_is_the_machines(podman: Podman, web: str) -> None:
+    assert f"inet {GUEST}/24" in podman.output("exec", web, "ip", "address", "show", "eth0")
+    podman.output("exec", web, "ping", "-c", "1", "-W", "20", HOST)
+
+
+def test_what_a_container_has_written_is_in_the_directory_of_the_host(podman: Podman, web: str, tmp_path: Path) -> None:
+    assert "A /file" in podman.output("diff", web)
+    podman.output("cp", f"{web}:/file", tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "written\n"
+
+
+def test_the_machine_is_counted_where_the_caller_looks(podman: Podman, web: str) -> None:
+    [measured] = json.loads(podman.output("stats", "--no-stream", "--format", "json", web))
+    assert measured["mem_usage"].startswith(("1", "2", "3", "4")) and "MB" in measured["mem_usage"], measured
+
+
+def test_stopping_lets_a_container_end_and_it_can_be_started_again(podman: Podman, web: str) -> None:
+    podman.output("stop", "--time", "60", web)
+    assert podman.output("inspect", web, "--format", "{{.State.Status}} {{.State.ExitCode}}") == "exited 5\n"
+    assert podman.output("logs", web).splitlines()[-1] == "stopping"
+    podman.output("start", web)
+    eventually(lambda: podman.output("logs", web).count("started") == 2)
+
+
+def test_a_container_whose_process_on_the_host_is_killed_ends(podman: Podman, web: str) -> None:
+    os.kill(int(podman.output("inspect", web, "--format", "{{.State.Pid}}")), signal.SIGKILL)
+    eventually(lambda: podman.output("inspect", web, "--format", "{{.State.ExitCode}}") == "137\n")
+
+
+def test_a_container_of_the_hosts_network_is_refused_and_told_why(podman: Podman) -> None:
+    done = podman.run("run", "--rm", "--network", "host", BUSYBOX, "true")
+    assert done.returncode == 126 and "the host's network namespace" in done.stderr
+
+
+def test_nothing_is_left(cgroups: set[Path], podman: Podman, daemon: Serving) -> None:
+    podman.output("rm", "--all", "--force", "--time", "0")
+    eventually(lambda: podman.processes() == [])
+    assert list((daemon.directory / "run").rglob("sandboxes/*")) == []
+    assert _cgroups() - cgroups == set()

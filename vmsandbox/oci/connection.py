@@ -1,0 +1,45 @@
+"""One connection of `vmsandbox-oci`: frames in, frames out (`oci_command.wire`)."""
+
+import asyncio
+from typing import Any
+
+from vmsandbox.oci_command import wire
+
+
+class Disconnected(Exception):
+    """The command, or the process that it left, has closed the connection."""
+
+
+class Connection:
+    """The two ends of a stream, which the server owns."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Nothing is read yet."""
+        self._reader = reader
+        self._writer = writer
+        self._sending = asyncio.Lock()
+
+    async def receive(self) -> tuple[bytes, bytes]:
+        """Return the next frame: its kind, and its payload. Raises Disconnected, WireError."""
+        try:
+            kind, length = wire.header(await self._reader.readexactly(wire.HEADER.size))
+            return kind, await self._reader.readexactly(length)
+        except (asyncio.IncompleteReadError, OSError):
+            raise Disconnected from None
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame, and wait while the other end is behind. Raises Disconnected."""
+        try:
+            async with self._sending:
+                self._writer.write(frame)
+                await self._writer.drain()
+        except OSError:
+            raise Disconnected from None
+
+    async def answer(self, **values: Any) -> None:
+        """Answer the request. Raises Disconnected."""
+        await self.send(wire.pack_message(values))
+
+    async def gone(self) -> None:
+        """Return when the other end has closed the connection, or sends what nobody has asked for."""
+        await self._reader.read(1)

@@ -1,0 +1,51 @@
+"""The terminal of a container, on the host: the caller is given one end, the container's process has the other.
+
+The terminal that interprets keys is the one in the guest. This one passes bytes and the size of the window.
+"""
+
+import array
+import fcntl
+import os
+import socket
+import struct
+import termios
+
+_WINDOW = struct.Struct("HHHH")
+
+
+def give(path: str) -> int:
+    """Make a terminal, send its other end to the caller's socket (`--console-socket`), and return ours.
+
+    It becomes the terminal of this process, which leads a session: so it is told of changes of the window's size.
+
+    Raises:
+        OSError: the caller does not listen.
+    """
+    theirs, ours = os.openpty()
+    _make_raw(ours)
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(path)
+        rights = array.array("i", [theirs])
+        caller.sendmsg([os.ttyname(ours).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    os.close(theirs)
+    fcntl.ioctl(ours, termios.TIOCSCTTY, 0)
+    return ours
+
+
+def window(fd: int) -> tuple[int, int]:
+    """Return columns and rows of a terminal; 0 where nobody has said them."""
+    rows, columns, _, _ = _WINDOW.unpack(fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(_WINDOW.size)))
+    return columns, rows
+
+
+def set_window(fd: int, columns: int, rows: int) -> None:
+    """Set the size of a terminal."""
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, _WINDOW.pack(rows, columns, 0, 0))
+
+
+def _make_raw(fd: int) -> None:
+    mode = termios.tcgetattr(fd)
+    mode[0] = mode[1] = mode[3] = 0  # no interpretation of input and output, no echo, no signals
+    mode[2] = (mode[2] & ~(termios.CSIZE | termios.PARENB)) | termios.CS8
+    mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+    termios.tcsetattr(fd, termios.TCSANOW, mode)

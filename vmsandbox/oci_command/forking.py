@@ -1,0 +1,123 @@
+"""Making the process that stands for a process of a container.
+
+It is forked, and orphaned by the end of the command: the caller is the subreaper of its descendants, and so its parent
+from then on.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from vmsandbox.oci_command import cgroups, console, namespaces
+from vmsandbox.oci_command.daemon import Connection, Daemon
+from vmsandbox.oci_command.errors import CommandError
+from vmsandbox.oci_command.proxy import LOST, Proxy
+
+_FD_LIMIT = 1024
+
+
+class StandIn:
+    """The process that is to be forked."""
+
+    def __init__(self, daemon: Daemon, request: Mapping[str, Any], process: Mapping[str, Any], console: str) -> None:
+        """Name it; `start` forks it.
+
+        Args:
+            daemon: is asked for the streams.
+            request: the call that is made for them, with its arguments.
+            process: the runtime-spec's process, for the size of its window.
+            console: the socket that is given the terminal; empty: there is none.
+        """
+        self._daemon = daemon
+        self._request = request
+        self._process = process
+        self._console = console
+
+    def start(self, config: Mapping[str, Any], bundle: str = "") -> int:
+        """Fork it, and return its pid when it is connected.
+
+        Args:
+            config: the container's config.json; its cgroup is the process's.
+            bundle: the directory of config.json, for the process that stands for the container itself: it has
+                namespaces of its own, outlives a restart of the daemon, and is orphaned at once. Empty: it is a child.
+
+        Raises:
+            CommandError: the reason why it does not run.
+        """
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            os._exit(self._run(writing, config, bundle))
+        os.close(writing)
+        with open(reading, "rb") as pipe:
+            said = dict(line.partition(b" ")[::2] for line in pipe.read().splitlines())
+        if bundle or b"ready" not in said:
+            os.waitpid(child, 0)
+        if b"ready" not in said:
+            reason = said.get(b"error", b"the container's process on the host has died")
+            raise CommandError(reason.decode(errors="replace"))
+        return int(said.get(b"pid", child))
+
+    def _run(self, ready: int, config: Mapping[str, Any], bundle: str) -> int:
+        try:
+            cgroups.join(cgroup_of(config))
+            if bundle:
+                namespaces.enter(config)
+                if pid := os.fork():
+                    os.write(ready, b"pid %d\n" % pid)
+                    return 0
+            proxy = self._prepare(ready, config, bundle)
+        except (CommandError, OSError) as error:
+            os.write(ready, f"error {error}\n".encode())
+            return LOST
+        os.write(ready, b"ready\n")
+        os.close(ready)
+        return proxy.run()
+
+    def _prepare(self, ready: int, config: Mapping[str, Any], bundle: str) -> Proxy:
+        os.setsid()
+        os.chdir("/")
+        terminal = self._give_terminal()
+        connection = self._connect()
+        kept = {ready, connection.socket.fileno(), *(() if terminal is None else (terminal,))}
+        if bundle:
+            kept.add(self._daemon.hold_directory())
+            namespaces.take_root(bundle, config)
+        _close_others(kept)
+        return Proxy(connection, self._connect if bundle else None, terminal)
+
+    def _connect(self) -> Connection:
+        return self._daemon.open(**self._request)
+
+    def _give_terminal(self) -> int | None:
+        if not self._console:
+            return None
+        terminal = console.give(self._console)
+        size = self._process.get("consoleSize") or {}
+        if size.get("width") and size.get("height"):
+            console.set_window(terminal, size["width"], size["height"])
+        _let_go_of_streams()
+        return terminal
+
+
+def cgroup_of(config: Mapping[str, Any]) -> str:
+    """Return `linux.cgroupsPath`."""
+    return str((config.get("linux") or {}).get("cgroupsPath") or "")
+
+
+def _let_go_of_streams() -> None:
+    """With a terminal the standard streams are the command's own, and the caller waits for their end."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in range(3):
+        os.dup2(null, fd)
+    os.close(null)
+
+
+def _close_others(kept: set[int]) -> None:
+    """Close what the caller has left open: it may wait for the end of that."""
+    for fd in range(3, _FD_LIMIT):
+        if fd not in kept:
+            with contextlib.suppress(OSError):
+                os.close(fd)
