@@ -1,6 +1,6 @@
 # On a fresh Debian 12 or 13 machine, as root, with git and make: `make demo`. Everything else is installed by setup.
 
-.PHONY: setup demo test unit lint install uninstall deb test-package clean test-debian12 test-debian13 test-ubuntu24.04
+.PHONY: setup demo test unit lint bench install uninstall deb test-package clean test-debian12 test-debian13 test-ubuntu24.04
 
 export PREFIX SYSCONFDIR DESTDIR
 
@@ -14,7 +14,7 @@ demo: setup
 # What needs no machines first, files side by side.
 test: setup
 	@.venv/bin/pytest -q --leftovers -n auto --dist loadfile tests/unit
-	@.venv/bin/pytest --leftovers tests/guest tests/e2e
+	@.venv/bin/pytest --leftovers -n 2 --dist loadfile tests/guest tests/e2e
 
 # What needs neither machines nor root: files side by side, and a quarter of the examples of hypothesis.
 unit: setup
@@ -27,6 +27,11 @@ lint: setup
 	@.venv/bin/vulture
 	@PYTHONPATH=agent .venv/bin/lint-imports
 	@.venv/bin/python -m tests.english
+
+# vmsandbox beside containerd with runc: docs/performance.md says what is measured. BENCH="--only pods --quick" is quicker.
+bench: setup
+	@mkdir -p build
+	@.venv/bin/python -m tests.performance.bench --json build/bench.json --picture build/bench.svg $(BENCH)
 
 # For all users of this host: PREFIX (/usr/local), SYSCONFDIR (/etc), DESTDIR; docs/operating.md says what goes where.
 install: setup
@@ -53,5 +58,5 @@ test-package: deb
 
 # What setup put into the checkout. The caches under /var/cache/vmsandbox stay: they are keyed by their inputs.
 clean:
-	rm -rf .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

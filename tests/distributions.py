@@ -6,6 +6,7 @@ step came to. The exit status is 1 if a step failed. What setup downloads and bu
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -17,9 +18,12 @@ from pathlib import Path
 from tests.support.root import CACHE, Root, fresh_root
 
 _CHECKOUT = Path(__file__).parents[1]
-_PLACE = "/root/vmsandbox"
+_PLACE = "/srv/vmsandbox"
+"""The checkout. All users can read it there, as some tests need."""
 _KEPT = {"/var/cache/apt/archives": "apt", "/var/cache/vmsandbox": "vmsandbox", "/root/.cache": "cache"}
 """Directories of the root by what they are called among those that are kept."""
+
+_SUMMARY = re.compile(r"\d+ (passed|failed)\b.* in \d+")
 
 SUITES = {"debian12": "bookworm", "debian13": "trixie", "ubuntu24.04": "noble"}
 MACHINES = ("tests/e2e/test_run.py",)
@@ -51,8 +55,8 @@ class Trial:
             assert process.stdout is not None
             for line in process.stdout:
                 _say(line)
-                last = line.strip() or last
-        outcome = last if " passed" in last else f"{time.monotonic() - begin:.0f} s"
+                last = line.strip() if _SUMMARY.search(line) else last
+        outcome = last or f"{time.monotonic() - begin:.0f} s"
         self.failed = self.failed or process.returncode != 0
         self.results.append(f"{name}: {outcome}" if process.returncode == 0 else f"**{name} failed: {outcome}**")
 

@@ -172,6 +172,10 @@ class Unavailable(VmsandboxError):
     code = "unavailable"
 
 
+class KilledForMemory(Unavailable):
+    """The kernel of this host killed a machine for want of memory: its pod's cgroup, or the host, has no more."""
+
+
 class DeadlineExceeded(VmsandboxError):
     """The deadline passed; the message says what was seen last."""
 

@@ -5,13 +5,12 @@ never wait on each other.
 """
 
 import contextlib
-import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 from vmsandbox import log
 from vmsandbox.config import LimitsConfig
-from vmsandbox.errors import InvalidArgument, NotFound, Unavailable, VmsandboxError
+from vmsandbox.errors import InvalidArgument, NotFound, Unavailable
 from vmsandbox.guest import PortStream
 from vmsandbox.images import ImageStore
 from vmsandbox.model import (
@@ -21,8 +20,10 @@ from vmsandbox.model import (
     ContainerState,
     ContainerStatus,
     ContainerUsage,
+    DebugRequest,
     ExecRequest,
     ExecResult,
+    MachineDetails,
     Output,
     PodSandboxConfig,
     PortForwardRequest,
@@ -32,18 +33,23 @@ from vmsandbox.model import (
     SandboxUsage,
 )
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.secret import random_bytes
 from vmsandbox.sandbox.containers import Container
 from vmsandbox.sandbox.lifecycle import (
     Admission,
+    AdmissionFigures,
+    PoolFigures,
     Recovery,
     Sandbox,
     Sandboxes,
+    TemplateMaker,
+    WarmPool,
+    machine_details,
     measure_each,
     reclaim,
     sandbox_usage,
+    with_id,
 )
-from vmsandbox.sandbox.machines import Host
+from vmsandbox.sandbox.machines import Host, facts_of
 from vmsandbox.sandbox.spec import ContainerCall, SandboxCall, check_pod, signal_number
 from vmsandbox.sandbox.streams import AttachedClient, ExecProcess
 from vmsandbox.state import ContainerRecord, SandboxRecord
@@ -60,6 +66,8 @@ class RuntimeService:
         self._admission = Admission.within(host.limits)
         self._sandboxes = Sandboxes(host, self._admission)
         self._recovery = Recovery(host, self._admission, self._sandboxes)
+        self._templates = TemplateMaker(host, self._admission)
+        self._pool = WarmPool(host, self._admission, self._templates, self._sandboxes.any_starting)
 
     @property
     def images(self) -> ImageStore:
@@ -68,11 +76,16 @@ class RuntimeService:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["RuntimeService"]:
-        """Watch over machines, and take back those of `recover`, while the context lasts; then let go of them.
+        """Watch over machines, take back those of `recover`, make templates and fill pools, while the context lasts.
 
-        Machines go on.
+        Then let go; machines go on.
         """
-        async with self._sandboxes.watched(self._host.hypervisor), self._recovery.running():
+        async with (
+            self._sandboxes.watched(self._host.hypervisor),
+            self._recovery.running(),
+            self._templates.running(),
+            self._pool.running(),
+        ):
             yield self
 
     def limit(self, limits: LimitsConfig) -> None:
@@ -91,28 +104,22 @@ class RuntimeService:
             VmsandboxError: what failed; nothing is left of it then.
         """
         check_pod(config)
-        plan = self._host.plan(uuid.uuid4().hex, config)
+        plan = self._host.plan(uuid.uuid4().hex, config, self._admission.bound)
+        kind = await self._pool.kind_of(plan)
         same = self._sandboxes.named(config.metadata)
         if same is not None and same.record.state is SandboxState.STARTING:
             await self._recovery.wait_for(same.record.id)  # It is given back, if an earlier process was making it.
         self._sandboxes.check_is_new(config.metadata)
-        record = SandboxRecord(
-            plan.sandbox_id,
-            config,
-            SandboxState.STARTING,
-            time.time_ns(),
-            plan.size.memory,
-            plan.size.vcpus,
-            secret=random_bytes().hex(),
-        )
-        sandbox = self._sandboxes.add(record)
+        if (waiting := self._pool.take(kind)) is not None:
+            plan = with_id(self._host, plan, waiting.record.id)
+        sandbox = self._sandboxes.begin(plan, waiting)
         try:
             await sandbox.start(plan)
         except BaseException:
             if sandbox.is_gone:  # Else something of it is left, for a stop to give back.
-                self._sandboxes.pop(record.id, None)
+                self._sandboxes.pop(sandbox.record.id, None)
             raise
-        return record.id
+        return sandbox.record.id
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         """End the machine and give back network, memory and disks. Succeeds for an unknown or stopped sandbox."""
@@ -129,6 +136,15 @@ class RuntimeService:
                 await sandbox.end(timeout)
         await self.stop_pod_sandbox(sandbox_id)
 
+    async def read_console(self, sandbox_id: str, position: int) -> tuple[str, int]:
+        """Return what a sandbox's guest has printed on its console from a position on, and the position of its end.
+
+        Raises:
+            NotFound: there is no such sandbox.
+            FailedPrecondition: it has no machine any more.
+        """
+        return self._sandboxes.find(sandbox_id).console_since(position)
+
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         """Stop a sandbox and forget it and its containers. Succeeds for an unknown one."""
         await self._recovery.give_up(sandbox_id)
@@ -139,6 +155,14 @@ class RuntimeService:
     def pod_sandbox_status(self, sandbox_id: str) -> SandboxStatus:
         """Return the status of a sandbox. Raises NotFound."""
         return self._sandboxes.find(sandbox_id).status
+
+    async def machine_details(self, sandbox_id: str) -> MachineDetails:
+        """Return what this host has of a sandbox's machine. Neither the guest nor its QEMU is asked. Raises NotFound.
+
+        A machine that has ended has no processes; nor has one of which the host does not tell in time.
+        """
+        record = self._sandboxes.find(sandbox_id).record
+        return await machine_details(self._host, record, self._admission.committed(sandbox_id))
 
     def list_pod_sandboxes(self) -> tuple[SandboxStatus, ...]:
         """All sandboxes, also those that are STARTING."""
@@ -217,6 +241,10 @@ class RuntimeService:
         """Raise NotFound or FailedPrecondition where `attach` would at once."""
         self._sandboxes.container(request.container_id).require(ContainerCall.ATTACH)
 
+    def check_debug(self, request: DebugRequest) -> None:
+        """Raise as `debug` would at once."""
+        self._sandboxes.find(request.sandbox_id).check_debug()
+
     def check_port_forward(self, request: PortForwardRequest) -> None:
         """Raise NotFound or FailedPrecondition where `port` would at once."""
         self._sandboxes.find(request.sandbox_id).require(SandboxCall.PORT_FORWARD)
@@ -242,6 +270,20 @@ class RuntimeService:
             yield attachment
 
     @contextlib.asynccontextmanager
+    async def debug(self, request: DebugRequest) -> AsyncIterator[ExecProcess]:
+        """Run a command in a sandbox's guest itself, with a client; leaving the context before its end kills it.
+
+        Raises:
+            NotFound: there is no such sandbox.
+            FailedPrecondition: it is not READY, or `machine.debug` is off, or was when it was made.
+            Unimplemented: an older version has made the machine.
+            VmsandboxError: the command could not be started.
+        """
+        sandbox = await self._sandbox(request.sandbox_id)
+        async with sandbox.debug(request) as process:
+            yield process
+
+    @contextlib.asynccontextmanager
     async def port(self, sandbox_id: str, port: int) -> AsyncIterator[PortStream]:
         """Connect to a port on a pod's localhost (CRI PortForward).
 
@@ -255,8 +297,23 @@ class RuntimeService:
             yield stream
 
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
-        """Change a container's limits (CRI UpdateContainerResources). Raises NotFound, and as `Container.update`."""
-        await (await self._container(container_id)).update(resources)
+        """Change a container's limits (CRI UpdateContainerResources); one that is not set, 0 or "", stays as it is.
+
+        Raises:
+            NotFound: there is no such container.
+            VmsandboxError: as `PodSize.update_container`.
+        """
+        container = await self._container(container_id)
+        await self._sandboxes.find(container.record.sandbox_id).size.update_container(container, resources)
+
+    async def update_pod_sandbox_resources(self, sandbox_id: str, resources: Resources, overhead: Resources) -> None:
+        """Change what a pod declares (CRI UpdatePodSandboxResources); a limit that is not set stays as it is.
+
+        Raises:
+            NotFound: there is no such sandbox.
+            VmsandboxError: as `PodSize.update_pod`.
+        """
+        await (await self._sandbox(sandbox_id)).size.update_pod(resources, overhead)
 
     async def measure_pod_sandbox(self, sandbox_id: str) -> SandboxUsage:
         """Return the usage of a sandbox (CRI PodSandboxStats). Raises NotFound, and like `sandbox_usage`.
@@ -276,20 +333,17 @@ class RuntimeService:
         """Return the usage of the running containers of these sandboxes, by id, without guests that do not answer."""
         return await self._sandboxes.measure(sandbox_ids)
 
+    def admission_figures(self) -> AdmissionFigures:
+        """Return what is committed to machines, and who waits."""
+        return self._admission.figures
+
+    def pool_figures(self) -> tuple[PoolFigures, ...]:
+        """Return how many machines wait in each pool, and how many pods have found one."""
+        return self._pool.figures
+
     async def facts(self) -> dict[str, JSON]:
-        """Describe what machines are made with, for people: versions, accelerators, guest image."""
-        host = self._host
-        try:
-            hypervisor = await host.hypervisor.version()
-        except VmsandboxError as error:
-            hypervisor = f"unknown: {error}"
-        return {
-            "hypervisor": hypervisor,
-            "accelerators": {name: profile.accelerator.value for name, profile in sorted(host.profiles.items())},
-            "guestImage": str(host.guest_image.kernel.parent),
-            "agentBuild": host.guest_image.build,
-            "imageDirectory": str(host.images.directory),
-        }
+        """Describe what machines are made with, for people: versions, accelerators, guest image, pools."""
+        return {**await facts_of(self._host), "pools": [pool.facts for pool in self._pool.figures]}
 
     async def reopen_container_log(self, container_id: str) -> None:
         """Go on in a new log file after a rotation. Raises NotFound, and as `Container.reopen_log`."""
@@ -308,6 +362,7 @@ class RuntimeService:
             FailedPrecondition: the state database cannot be read.
         """
         self._recovery.load()
+        self._pool.load()
 
     async def recovered(self) -> None:
         """Return when every sandbox is taken back, or NOTREADY, or was given back."""

@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.support import own
 from vmsandbox.config import BridgeConfig, NetworkConfig
 from vmsandbox.network import Network, namespace, netns_of, tap
 
-BRIDGE = BridgeConfig("vmstest0", "10.197.0.0/24", "fd76:6d73:7465:7374::/64")
-GATEWAY_V4 = "10.197.0.1"
+BRIDGE = BridgeConfig(f"vmstest{own.NUMBER}", f"10.197.{own.NUMBER}.0/24", f"fd76:6d73:7465:{own.NUMBER:x}::/64")
+GATEWAY_V4 = f"10.197.{own.NUMBER}.1"
 """The host's address on the bridge."""
 
 

@@ -199,7 +199,7 @@ def _list(cri: Cri) -> set[str]:
 def test_the_node_is_ready_with_the_handlers_of_both(cri: Cri) -> None:
     status = cri.runtime.Status(pb.StatusRequest())
     assert all(condition.status for condition in status.status.conditions)
-    assert {handler.name for handler in status.runtime_handlers} == {"", "vmsandbox", "small", "runc"}
+    assert {handler.name for handler in status.runtime_handlers} == {"", "vmsandbox", "small", "debugged", "runc"}
 
 
 def test_nothing_of_the_delegates_pods_is_left(daemon: Serving, containerd: Containerd) -> None:

@@ -37,7 +37,7 @@ from vmsandbox.node.instance import claim
 from vmsandbox.process import stat_of
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.containers import stopping
-from vmsandbox.sandbox.lifecycle import sandbox
+from vmsandbox.sandbox.lifecycle import ending
 from vmsandbox.sandbox.streams import execs
 from vmsandbox.service import RuntimeService
 
@@ -70,7 +70,7 @@ async def service(settings: config.Config, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.setattr(Session, "request", lambda self, request, _: ask(self, request, NEVER))
     for module, deadline in (
         (opening, "OPEN_DEADLINE"), (stopping, "KILL_DEADLINE"), (execs, "CLEAR_DEADLINE"),
-        (sandbox, "_END_DEADLINE"),
+        (ending, "_END_DEADLINE"),
     ):  # fmt: skip
         monkeypatch.setattr(module, deadline, NEVER)
     tcg = replace(settings, machine=replace(settings.machine, accelerator=config.AcceleratorChoice.TCG))

@@ -166,7 +166,7 @@ async def test_what_a_pod_sends_and_receives_is_counted_apart(pods: tuple[Guest,
     assert other_way < 20 * 1000, "but for what tells that nobody listens"
 
 
-@pytest.mark.parametrize("address", [GATEWAY_V4, "127.0.0.1"])
+@pytest.mark.parametrize("address", [GATEWAY_V4, "127.0.0.1"], ids=["bridge", "localhost"])
 async def test_a_port_of_the_host_leads_to_the_pod(pods: tuple[Guest, Guest], address: str) -> None:
     async with serving(pods[0].run, address_of(pods[0], 4)):
         assert await echoed(on_host, address, HOST_PORT, b"by the host port") == b"by the host port"

@@ -28,8 +28,9 @@ COUNT = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.1; done"
 
 @pytest.fixture
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o711)
+    for directory in (tmp_path, *tmp_path.parents):  # QEMU's user opens the image
+        if directory.stat().st_mode & 0o777 == 0o700:
+            directory.chmod(0o711)
     image = await make_released_image(AGENTS[-1], tmp_path)
     # Of two images, each would be tried with KVM first.
     machine = {"memory": "192Mi", "boot_deadline": 180, "accelerator": "tcg"}

@@ -19,7 +19,7 @@ import typing_extensions
 import vmsandbox
 from tests.fakes.agent_contract import AgentContract, Host, read_all
 from tests.guest.client import process_spec, runtime_spec
-from tests.support.qemu import GUEST_IMAGE, MachineTransport, machine
+from tests.support.qemu import GUEST_IMAGE, Emulation, MachineTransport, machine
 from tests.support.rootfs import make_rootfs
 from tests.support.vsock import USERS, vhost_device_program, vsock_daemon
 from vmsandbox.errors import Unavailable
@@ -100,7 +100,9 @@ def booted() -> Iterator[Machine]:
         images = [_busybox_image(directory), _python_image(directory)]
         device = asyncio.run(VhostDevice.start(directory / "vsock", 42, USERS, program=vhost_device_program()))
         try:
-            with machine(device.device, directory / "console", images) as qemu:
+            cpus = Emulation(2, "tcg,thread=single")
+            console = directory / "console"
+            with machine(device.device, console, images, emulation=cpus, kernel_parameters="maxcpus=1") as qemu:
                 asyncio.run(qemu.unless_ended(_configure(device)))
                 yield Machine(device, qemu.way(device))
         finally:

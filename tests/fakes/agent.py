@@ -9,6 +9,7 @@ in `hostile_agent`.
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import secrets
 import signal
 import struct
@@ -24,10 +25,12 @@ from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 from vmsandbox.protocol.features import features_of
 from vmsandbox.protocol.framing import ProtocolError, pack, pack_json, parse_json
 from vmsandbox.protocol.messages import (
+    GUEST,
     REQUESTS,
     VERSION,
     AdjustClock,
     Clock,
+    ConfigureGuest,
     Containers,
     CreateContainer,
     Created,
@@ -48,6 +51,7 @@ from vmsandbox.protocol.messages import (
     OciState,
     OpenPort,
     OpenStream,
+    Processors,
     ProcessUser,
     ReadClock,
     Resize,
@@ -57,6 +61,8 @@ from vmsandbox.protocol.messages import (
     StartContainer,
     Stream,
     StreamToken,
+    TimedPart,
+    UseProcessors,
     WriteVolume,
 )
 from vmsandbox.protocol.secret import SECRET_BYTES, End, prove, proves, random_bytes
@@ -103,8 +109,16 @@ class FakeAgent:
         """The versions that volumes have had, by name."""
         self.behind = 0
         """Nanoseconds by which the guest's clock is behind the host's."""
+        self.cpus, self.online = 240, 1
+        """The CPUs of the machine, and those in use."""
         self.secret = b""
         """The machine's: a hello is answered with a proof, where it has a nonce, and has to be followed by one."""
+
+    @property
+    def debug(self) -> bool:
+        """Whether the host has allowed commands in the guest itself."""
+        configured = (request for request in reversed(self.requests) if isinstance(request, ConfigureGuest))
+        return any(request.debug for request in itertools.islice(configured, 1))
 
     async def __aenter__(self) -> Self:
         await self.listen()
@@ -243,9 +257,11 @@ class FakeAgent:
             await self._acknowledge(envelope.id)
 
     async def _answer(self, connection: GuestConnection, envelope: Envelope) -> None:
+        begin = time.monotonic()
         try:
             body = encode(await self._carry_out(envelope))
-            answer = Envelope(Kind.RESPONSE, envelope.id, body=body)
+            parts = (TimedPart("work", time.monotonic() - begin),) if envelope.timed else ()
+            answer = Envelope(Kind.RESPONSE, envelope.id, body=body, parts=parts)
         except Refusal as refusal:
             answer = Envelope(Kind.ERROR, envelope.id, refusal.code, str(refusal))
         except MalformedMessage as error:
@@ -298,6 +314,12 @@ class FakeAgent:
         self.behind -= request.nanoseconds
         return Empty()
 
+    async def _use_processors(self, request: UseProcessors) -> Processors:
+        if request.count > self.cpus:
+            raise Refusal("failed_precondition", f"the machine has {self.cpus} CPUs, and cannot use {request.count}")
+        self.online = request.count or self.online
+        return Processors(self.online)
+
     async def _create_container(self, request: CreateContainer) -> Created:
         if (request.container_id, "") in self.processes:
             raise Refusal("already_exists", f"container {request.container_id} exists")
@@ -315,7 +337,10 @@ class FakeAgent:
         return Empty()
 
     async def _exec(self, request: Exec) -> Empty:
-        if self._process(request.container_id).exit_code is not None:
+        if request.container_id == GUEST:
+            if not self.debug:
+                raise Refusal("failed_precondition", "this guest was configured without commands in itself")
+        elif self._process(request.container_id).exit_code is not None:
             raise Refusal("failed_precondition", f"container {request.container_id} is not running")
         process = FakeProcess(tuple(request.process["args"]), stdin=request.stdin, tty=request.tty)
         self.processes[request.container_id, request.exec_id] = process

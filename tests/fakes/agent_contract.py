@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import secrets
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
@@ -21,7 +22,7 @@ from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session.session import RunState, Session
 from vmsandbox.guest.streams.output import OutputStream
 from vmsandbox.guest.transport.connection import Transport
-from vmsandbox.protocol.messages import CreateContainer, Event, Exec, Exit, Stream
+from vmsandbox.protocol.messages import GUEST, ConfigureGuest, CreateContainer, Event, Exec, Exit, Stream
 
 PRINT = "echo out; echo err >&2; exit 3"
 CAT = "cat"
@@ -62,7 +63,8 @@ async def _five(_: FakeProcess) -> int:
 
 
 PROGRAMS: dict[tuple[str, ...], Program] = {
-    ("/bin/sh", "-c", script): program
+    (shell, "-c", script): program
+    for shell in ("/bin/sh", "sh")
     for script, program in {
         PRINT: _print, CAT: cat, TRAP: _trap, BURST: _burst, TICK: _tick, CLOSE_STDIN: _five,
     }.items()
@@ -104,7 +106,7 @@ class Host:
                 await GuestClient(session).delete_container(self.container)
 
     async def _take(self, event: Event) -> None:
-        if event.container_id == self.container:
+        if event.container_id in (self.container, GUEST):
             await self.events.put(event)
 
 
@@ -132,6 +134,15 @@ class AgentContract:
         assert host.session.peer.build
         assert host.session.peer.boot_id
         assert host.session.state is RunState.CONNECTED
+
+    async def test_cpus_of_the_machine_come_into_use_and_go(self, host: Host) -> None:
+        """The machine of the module has several CPUs."""
+        used = await host.client.use_processors()
+        for count in (2, 1):
+            assert await host.client.use_processors(count) == await host.client.use_processors() == count
+        with pytest.raises(FailedPrecondition, match=r"the machine has .* CPUs, and cannot use 500"):
+            await host.client.use_processors(500)
+        assert await host.client.use_processors(used) == used
 
     async def test_output_comes_by_stream_and_the_end_is_told(self, host: Host) -> None:
         await host.run(PRINT)
@@ -220,6 +231,22 @@ class AgentContract:
         assert (ended.exec_id, ended.exit_code) == ("e1", 3)
         await host.client.signal_container(host.container, signal.SIGKILL)
         assert (await host.exit()).exit_code == 137
+
+    async def test_commands_run_in_the_guest_itself_where_that_is_allowed(self, host: Host) -> None:
+        for number, debug in enumerate((False, True, False)):
+            command = Exec(GUEST, f"g{number}", process_spec(PRINT) | {"args": ["sh", "-c", PRINT]})
+            await host.client.configure(ConfigureGuest("pod", time.time_ns(), debug=debug))
+            if not debug:
+                with pytest.raises(FailedPrecondition, match="without commands"):
+                    await host.client.exec(command)
+                continue
+            await host.client.exec(command)
+            async with host.client.output(GUEST, Stream.STDOUT, exec_id="g1") as out:
+                assert await read_all(out) == b"out\n"
+            async with host.client.output(GUEST, Stream.STDERR, exec_id="g1") as err:
+                assert await read_all(err) == b"err\n"
+            ended = await host.exit()
+            assert (ended.container_id, ended.exec_id, ended.exit_code) == (GUEST, "g1", 3)
 
     async def test_many_requests_run_side_by_side(self, host: Host) -> None:
         await host.run(SLEEP)

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 from tests.fakes.agent import FakeAgent
 from tests.fakes.block_nodes import FakeBlockNodes
 from tests.fakes.hypervisor import FakeHypervisor
@@ -17,7 +19,7 @@ from tests.fakes.runtime import FakeImages
 from tests.fakes.transport import UnixTransport
 from vmsandbox import aio
 from vmsandbox.claims import MachineUsers, UserRange
-from vmsandbox.config import LimitsConfig, MachineConfig
+from vmsandbox.config import LimitsConfig, MachineConfig, PoolConfig, TemplateChoice
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.images import RootImage
@@ -25,8 +27,9 @@ from vmsandbox.model import ContainerConfig, ContainerMetadata, Image, ImageConf
 from vmsandbox.process import Account
 from vmsandbox.sandbox.blocks.nodes import SHARE, BlockNodes
 from vmsandbox.sandbox.files.directories import SandboxDirectories
-from vmsandbox.sandbox.machines.cgroup import MachineCgroups
+from vmsandbox.sandbox.machines.cgroups import CgroupLimits, MachineCgroups
 from vmsandbox.sandbox.machines.host import Host
+from vmsandbox.sandbox.machines.templates import Templates
 from vmsandbox.sandbox.spec.machine_plan import MachineProfile
 from vmsandbox.state import State
 from vmsandbox.typed_yaml import Size
@@ -112,22 +115,48 @@ class FakeCgroups(MachineCgroups):
     """Remembers the limits of the machines that have some; a test makes setting them fail."""
 
     def __init__(self) -> None:
-        super().__init__("")
+        super().__init__("", Path("/nowhere"))
         self.confined: dict[str, MachineSpec] = {}
+        self.limits: dict[str, CgroupLimits] = {}
+        """The last limits of the machines that were resized."""
         self.confine_error: VmsandboxError | None = None
+        self.pods: dict[str, PodSandboxConfig] = {}
+        """The pods that the machines are charged to."""
+        self.scores: dict[str, int] = {}
+        """The last scores that machines were given."""
         self.beyond_memory: set[str] = set()
         """The sandboxes of whose machines the kernel has killed a process."""
 
-    def confine(self, name: str, spec: MachineSpec, users: MachineUsers) -> None:
+    @override
+    async def confine(self, sandbox_id: str, spec: MachineSpec, users: MachineUsers, pod: PodSandboxConfig) -> None:
         if self.confine_error is not None:
             raise self.confine_error
-        self.confined[name] = spec
+        self.confined[sandbox_id] = spec
+        self.pods[sandbox_id] = pod
 
-    def killed(self, name: str) -> bool:
-        return name in self.beyond_memory
+    @override
+    async def join(self, sandbox_id: str, spec: MachineSpec, users: MachineUsers, pod: PodSandboxConfig) -> None:
+        self.confined[sandbox_id] = spec
 
-    def remove(self, name: str) -> None:
-        self.confined.pop(name, None)
+    @override
+    async def move(self, sandbox_id: str, spec: MachineSpec, users: MachineUsers, pod: PodSandboxConfig) -> None:
+        await self.confine(sandbox_id, spec, users, pod)
+
+    @override
+    async def resize(self, sandbox_id: str, limits: CgroupLimits) -> None:
+        self.limits[sandbox_id] = limits
+
+    @override
+    async def score(self, sandbox_id: str, score: int) -> None:
+        self.scores[sandbox_id] = score
+
+    @override
+    def killed(self, sandbox_id: str) -> str:
+        return "beyond the machine's memory limit" if sandbox_id in self.beyond_memory else ""
+
+    @override
+    async def remove(self, sandbox_id: str) -> None:
+        self.confined.pop(sandbox_id, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +209,35 @@ class FakeWorld:
         self.hypervisor = FakeHypervisor()
         self.network = FakeNetwork()
         self.cgroups = FakeCgroups()
-        self.users = UserRange(directory / "users", range(1_800_003_000, 1_800_003_200), 0)
+        self.users = UserRange(directory / "users", range(1_800_003_000, 1_800_004_000), 0)
         self.transports = FakeTransports(directory / "a")
+        self.debug = False
+        """Whether commands may run in guests."""
         self.images = HoldingImages(directory / "images")
         self.images.held[IMAGE.id] = IMAGE
 
-    def host(self, state: State, *, memory_budget: int = 0, boots_in_parallel: int = 0) -> Host:
+    def host(
+        self,
+        state: State,
+        *,
+        memory_budget: int = 0,
+        boots_in_parallel: int = 0,
+        template: TemplateChoice = TemplateChoice.OFF,
+        pool: PoolConfig = PoolConfig(),  # noqa: B008 - frozen
+    ) -> Host:
         image = self.guest_image
         memory, overhead = Size(64 * MIB), Size(32 * MIB)
-        machine = MachineConfig(memory=memory, overhead=overhead, scratch_size=Size(1), boot_deadline=10)
-        profile = MachineProfile(machine, Accelerator.TCG)
+        machine = MachineConfig(
+            memory=memory,
+            overhead=overhead,
+            boot_memory=memory,
+            scratch_size=Size(1),
+            boot_deadline=10,
+            debug=self.debug,
+            template=template,
+            pool=pool,
+        )
+        profile = MachineProfile(machine, Accelerator.KVM)
         return FakeHost(
             state=state,
             hypervisor=self.hypervisor,
@@ -201,8 +249,10 @@ class FakeWorld:
             runtime_directory=self.directory / "run",
             persistent_directory=self.directory / "lib",
             users=self.users,
+            templates=Templates(self.directory / "templates", self.hypervisor),
             cgroups=self.cgroups,
             run_directory=self.directory / "run",
+            stays=True,
             limits=LimitsConfig(Size(memory_budget), boots_in_parallel),
         )
 

@@ -1,21 +1,34 @@
 """Machines without libvirt, held to the same suite as the real ones (`tests.fakes.hypervisor_contract`)."""
 
 import asyncio
+import hashlib
 import itertools
+import os
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from typing_extensions import override
 
-from vmsandbox.config import MOST_VCPUS
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.hypervisor.base import Accelerator, Disk, Hypervisor, MachineEvent, MachineSpec, MachineState
+from vmsandbox.hypervisor.base import (
+    Before,
+    Disk,
+    Hypervisor,
+    MachineEvent,
+    MachineSpec,
+    MachineState,
+    RestoreFailed,
+)
+from vmsandbox.hypervisor.sizes import target_memory
 from vmsandbox.model import MachineUsage
 
 T = TypeVar("T")
+
+_SAVED = b"the state of a machine"
 
 
 class FakeHypervisor(Hypervisor):
@@ -24,8 +37,6 @@ class FakeHypervisor(Hypervisor):
     def __init__(self) -> None:
         self.uri = "fake:///"
         self.machines: dict[str, MachineSpec] = {}
-        self.most = dict.fromkeys(Accelerator, MOST_VCPUS)
-        """The vCPUs that a machine may have."""
         self.disks: defaultdict[str, dict[str, Disk]] = defaultdict(dict)
         """The disks that were plugged in, by machine and serial."""
         self.create_error: VmsandboxError | None = None
@@ -36,6 +47,19 @@ class FakeHypervisor(Hypervisor):
         """Raised by `detach_disk`, when the machine has the disk; it keeps it."""
         self.destroy_error: VmsandboxError | None = None
         """Raised by `destroy`, when there is the machine; it runs on."""
+        self.used: dict[str, int] = {}
+        """The bytes of memory that guests do not give back, by machine."""
+        self.resize_error: VmsandboxError | None = None
+        """Raised by `resize`, where the size changes; the machine keeps the one that it has."""
+        self.plug_error: VmsandboxError | None = None
+        self.state_key_error: VmsandboxError | None = None
+        """Raised by `plug`."""
+        self.restored: list[str] = []
+        """The machines that were made from a saved state."""
+        self.host = "one boot of one host"
+        """A part of the keys of states."""
+        self.memories: dict[str, int] = {}
+        """The memory that the guests have now."""
         self.unseen: set[str] = set()
         """The machines whose QEMU cannot be seen, and so not measured."""
         self._cpu = itertools.count(10_000_000, 10_000_000)
@@ -43,7 +67,7 @@ class FakeHypervisor(Hypervisor):
         self._awaiting: set[asyncio.Queue[str]] = set()
 
     @override
-    async def create(self, spec: MachineSpec) -> None:
+    async def create(self, spec: MachineSpec, before: Before | None = None) -> None:
         await asyncio.sleep(0)
         if spec.name in self.machines:
             raise AlreadyExists(f"machine {spec.name} exists")
@@ -52,6 +76,55 @@ class FakeHypervisor(Hypervisor):
         for path in (spec.image.kernel, spec.image.initramfs, spec.image.root):
             _check_there(path)
         self.machines[spec.name] = spec
+        self.memories[spec.name] = spec.size.memory
+        if before is not None:
+            try:
+                await before()
+            except BaseException:
+                self.machines.pop(spec.name, None)
+                raise
+
+    @override
+    async def booted(self, name: str) -> None:
+        if name not in self.machines:
+            raise NotFound(f"there is no machine {name}")
+
+    @override
+    async def save(self, name: str, path: Path) -> None:
+        if name not in self.machines:
+            raise NotFound(f"there is no machine {name}")
+        path.write_bytes(_SAVED)
+        self.end(name, MachineState.STOPPED, "destroyed")
+
+    @override
+    async def restore(self, spec: MachineSpec, saved: Path, before: Before | None = None) -> None:
+        await self.create(spec.unclaimed, before)
+        if saved.read_bytes() != _SAVED:
+            del self.machines[spec.name]
+            raise RestoreFailed(f"QEMU does not take {saved}")
+        self.restored.append(spec.name)
+
+    @override
+    async def plug(self, spec: MachineSpec) -> None:
+        if spec.name not in self.machines:
+            raise NotFound(f"there is no machine {spec.name}")
+        if self.plug_error is not None:
+            raise self.plug_error
+        has = self.machines[spec.name]
+        self.machines[spec.name] = replace(
+            has,
+            vsock=spec.vsock or has.vsock,
+            scratch=spec.scratch or has.scratch,
+            share=spec.share or has.share,
+            network=spec.network or has.network,
+        )
+
+    @override
+    async def state_key(self, spec: MachineSpec) -> str:
+        if self.state_key_error is not None:
+            raise self.state_key_error
+        made_of = (self.host, spec.image, spec.size, spec.most, spec.accelerator, spec.kernel_parameters)
+        return hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]
 
     @override
     async def destroy(self, name: str) -> None:
@@ -67,8 +140,34 @@ class FakeHypervisor(Hypervisor):
     async def usage(self, name: str) -> MachineUsage:
         if name not in self.machines or name in self.unseen:
             raise NotFound(f"there is no QEMU of machine {name}")
-        memory = self.machines[name].memory
+        memory = self.memories[name]
         return MachineUsage(time.time_ns(), next(self._cpu), memory, memory // 2, 20, 1)
+
+    @override
+    async def process(self, name: str) -> int:
+        await self.usage(name)
+        return os.getpid()
+
+    @override
+    async def memory(self, name: str) -> int:
+        if name not in self.machines:
+            raise NotFound(f"there is no machine {name}")
+        return self.memories[name]
+
+    @override
+    async def resize(self, name: str, memory: int) -> int:
+        before = await self.memory(name)
+        spec = self.machines[name]
+        target = target_memory(name, memory, least=spec.size.memory, most=spec.most.memory)
+        await asyncio.sleep(0)
+        if target != before and self.resize_error is not None:
+            raise self.resize_error
+        if name not in self.machines:
+            raise NotFound(f"there is no machine {name}")
+        if target < min(before, self.used.get(name, 0)):
+            raise FailedPrecondition(f"the guest of {name} uses {self.used[name] >> 20} MiB of memory")
+        self.memories[name] = target
+        return target
 
     @override
     async def list_names(self) -> tuple[str, ...]:
@@ -96,12 +195,8 @@ class FakeHypervisor(Hypervisor):
         self.sizes[serial] = size
 
     @override
-    async def most_vcpus(self, accelerator: Accelerator) -> int:
-        return self.most[accelerator]
-
-    @override
     async def version(self) -> str:
-        return "fake 1.0"
+        return "libvirt 9.0.0, QEMU 7.2.22"  # as the real one says it
 
     @override
     def events(self) -> AsyncIterator[MachineEvent]:

@@ -9,9 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound
-from vmsandbox.hypervisor.base import Accelerator, Disk, Hypervisor, MachineEvent, MachineSpec, MachineState
+from vmsandbox.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from vmsandbox.hypervisor.base import (
+    Disk,
+    Hypervisor,
+    MachineEvent,
+    MachineSpec,
+    MachineState,
+    RestoreFailed,
+)
 
+MIB = 1024 * 1024
 NewSpec = Callable[[], Awaitable[MachineSpec]]
 Kill = Callable[[str], None]
 Pause = Callable[[str], Awaitable[None]]
@@ -104,6 +112,29 @@ class HypervisorContract:
         await hypervisor.destroy(spec.name)
         assert (await next_event(events)).reason == "destroyed", "what did not start has not ended"
 
+    async def test_the_processes_of_a_machine_are_there_before_its_guest_runs(
+        self, hypervisor: Hypervisor, new_spec: NewSpec
+    ) -> None:
+        spec, seen = await new_spec(), []
+
+        async def before() -> None:
+            seen.append((await hypervisor.usage(spec.name)).working_set)
+
+        await hypervisor.create(spec, before)
+        assert seen[0] > 0 and await hypervisor.state(spec.name) is MachineState.RUNNING
+
+    async def test_a_machine_whose_processes_cannot_be_prepared_leaves_nothing(
+        self, hypervisor: Hypervisor, new_spec: NewSpec
+    ) -> None:
+        spec = await new_spec()
+
+        async def before() -> None:
+            raise FailedPrecondition("no such cgroup")
+
+        with pytest.raises(FailedPrecondition, match="no such cgroup"):
+            await hypervisor.create(spec, before)
+        assert await hypervisor.state(spec.name) is MachineState.GONE
+
     @pytest.mark.parametrize("after", [0, 0.01, 0.1, 0.3])
     async def test_a_cancelled_create_leaves_nothing(
         self, hypervisor: Hypervisor, new_spec: NewSpec, after: float
@@ -122,13 +153,36 @@ class HypervisorContract:
         assert 0 < first.at <= second.at and 0 <= first.cpu <= second.cpu
         assert 0 < second.working_set <= second.memory
         assert 0 <= second.major_page_faults <= second.page_faults
+        assert Path(f"/proc/{await hypervisor.process(machine.name)}").exists()
 
     async def test_what_does_not_run_is_not_measured(self, hypervisor: Hypervisor, machine: MachineSpec) -> None:
         await hypervisor.usage(machine.name)
         await hypervisor.destroy(machine.name)
         for name in (machine.name, new_name()):
+            for ask in (hypervisor.usage, hypervisor.process):
+                with pytest.raises(NotFound, match=name):
+                    await ask(name)
+
+    async def test_a_machine_has_the_size_that_it_was_started_with(
+        self, hypervisor: Hypervisor, machine: MachineSpec
+    ) -> None:
+        assert await hypervisor.memory(machine.name) == machine.size.memory
+        assert await hypervisor.resize(machine.name, machine.size.memory) == machine.size.memory
+        assert await hypervisor.resize(machine.name, MIB) == machine.size.memory, "it never has less"
+
+    async def test_a_machine_does_not_grow_beyond_its_most(self, hypervisor: Hypervisor, machine: MachineSpec) -> None:
+        most = machine.most.memory
+        with pytest.raises(InvalidArgument, match=f"{most // MIB + 1} MiB.* at most {most // MIB} MiB"):
+            await hypervisor.resize(machine.name, most + MIB)
+        assert await hypervisor.memory(machine.name) == machine.size.memory
+
+    async def test_what_does_not_run_has_no_size(self, hypervisor: Hypervisor, machine: MachineSpec) -> None:
+        await hypervisor.destroy(machine.name)
+        for name in (machine.name, new_name()):
             with pytest.raises(NotFound, match=name):
-                await hypervisor.usage(name)
+                await hypervisor.memory(name)
+            with pytest.raises(NotFound, match=name):
+                await hypervisor.resize(name, machine.size.memory)
 
     async def test_a_disk_is_plugged_in_and_out(self, hypervisor: Hypervisor, machine: MachineSpec, disk: Disk) -> None:
         for _ in range(2):
@@ -229,9 +283,95 @@ class HypervisorContract:
         await hypervisor.destroy(machine.name)
         assert (await next_event(events)).reason == "destroyed"
 
-    async def test_a_machine_may_have_a_vcpu(self, hypervisor: Hypervisor) -> None:
-        for accelerator in Accelerator:
-            assert await hypervisor.most_vcpus(accelerator) >= 1
-
     async def test_it_names_its_version(self, hypervisor: Hypervisor) -> None:
         assert any(character.isdigit() for character in await hypervisor.version())
+
+    async def test_a_machine_is_not_made_from_what_is_not_a_saved_state(
+        self, hypervisor: Hypervisor, new_spec: NewSpec, directory: Path
+    ) -> None:
+        spec, saved = await new_spec(), directory / "garbage"
+        saved.write_bytes(b"\0" * 4096)
+        with pytest.raises(RestoreFailed, match="garbage"):
+            await hypervisor.restore(spec, saved)
+        assert await hypervisor.state(spec.name) is MachineState.GONE
+        await hypervisor.create(spec)
+
+    async def test_without_a_machine_nothing_is_saved_and_nothing_plugged_in(
+        self, hypervisor: Hypervisor, new_spec: NewSpec, directory: Path
+    ) -> None:
+        spec = await new_spec()
+        for call in (
+            hypervisor.booted(spec.name),
+            hypervisor.save(spec.name, directory / "nothing"),
+            hypervisor.plug(spec),
+        ):
+            with pytest.raises(NotFound, match=spec.name):
+                await call
+
+    async def test_states_have_the_same_key_whosever_machine_it_is(
+        self, hypervisor: Hypervisor, new_spec: NewSpec
+    ) -> None:
+        one, other = await new_spec(), await new_spec()
+        key = await hypervisor.state_key(one)
+        assert key == await hypervisor.state_key(other) == await hypervisor.state_key(one.unclaimed)
+        assert len(bytes.fromhex(key)) == 16
+        for different in (
+            replace(one, size=replace(one.size, memory=one.size.memory - MIB)),
+            replace(one, most=replace(one.most, memory=2 * one.most.memory)),
+            replace(one, kernel_parameters="loglevel=7"),
+        ):
+            assert await hypervisor.state_key(different) != key
+
+
+class SavingContract:
+    """Inherit from it, with the fixtures of `HypervisorContract` and `booted_spec`.
+
+    `booted_spec` makes the specification of a machine whose guest boots, and reads its secret then.
+    """
+
+    async def test_machines_go_on_from_the_state_of_one_that_has_booted(
+        self, hypervisor: Hypervisor, booted_spec: NewSpec, directory: Path
+    ) -> None:
+        template, saved = await booted_spec(), directory / "saved"
+        await hypervisor.create(template.unclaimed)
+        await hypervisor.booted(template.name)
+        await hypervisor.save(template.name, saved)
+        assert await hypervisor.state(template.name) is MachineState.GONE
+        specs = [await booted_spec(), await booted_spec()]
+        for spec in specs:
+            prepared: list[str] = []
+
+            async def before(name: str = spec.name, done: list[str] = prepared) -> None:
+                done.append(name)
+
+            await hypervisor.restore(spec, saved, before)
+            await hypervisor.plug(spec)
+            assert prepared == [spec.name]
+            await self.answers(spec)
+        assert {spec.name for spec in specs} <= set(await hypervisor.list_names())
+        assert await hypervisor.memory(specs[0].name) == specs[0].size.memory
+
+    async def answers(self, spec: MachineSpec) -> None:
+        """Raise unless the guest of a machine goes on, where there is a guest."""
+
+
+class ResizingContract:
+    """Inherit from it, with fixtures `hypervisor`, `machine`, and those below.
+
+    `machine` may grow, and its guest has booted; tests leave it with any size. None takes memory that a guest uses:
+    the kernel of a real one would kill for it, or panic.
+    """
+
+    async def test_a_machine_grows_and_gives_back_what_it_got(
+        self, hypervisor: Hypervisor, machine: MachineSpec
+    ) -> None:
+        for memory in (machine.most.memory, machine.size.memory):
+            assert await hypervisor.resize(machine.name, memory) == memory
+            assert await hypervisor.memory(machine.name) == memory
+
+    async def test_sizes_that_are_asked_for_at_once_come_one_after_the_other(
+        self, hypervisor: Hypervisor, machine: MachineSpec
+    ) -> None:
+        sizes = [machine.size.memory + number * 64 * MIB for number in range(1, 4)]
+        assert await asyncio.gather(*(hypervisor.resize(machine.name, size) for size in sizes)) == sizes
+        assert await hypervisor.memory(machine.name) in sizes

@@ -38,7 +38,10 @@ def measures(container_id: str) -> Measures:
             peak=5120,
             swap=64,
         ),
-        pressure={name: Pressure((11 + 5 * n) * _SECOND, (5 + 5 * n) * _SECOND) for n, name in enumerate(_WAITS)},
+        pressure={
+            name: Pressure((11 + 5 * n) * _SECOND, (5 + 5 * n) * _SECOND, (n + 0.5, 2.0, 3.0), (n + 0.25, 1.0, 0.0))
+            for n, name in enumerate(_WAITS)
+        },
         disks={"/dev/sda": DiskMeasures(8, 0, 31, 32, 33, 34), "/dev/sdb": DiskMeasures(8, 16, 41, 42, 43, 44)},
         huge_pages={"2MB": 2097152},
         processes=ProcessMeasures(2, 5, 1000, 12, 6, 1024),

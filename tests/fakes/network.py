@@ -43,6 +43,11 @@ class FakeNetwork(Network):
         self.port_mappings[pod.sandbox_id] = tuple(port_mappings)
         return network
 
+    async def join(self, sandbox_id: str, source: Path) -> PodNetwork | None:
+        if not source.exists():
+            raise NotFound(f"there is no namespace {source}")
+        return await self.set_up(PodIdentity(sandbox_id, "", "", ""))
+
     async def connect_tap(self, network: PodNetwork) -> None:
         if network not in self.networks.values():
             raise NotFound(f"there is no interface {network.tap}")

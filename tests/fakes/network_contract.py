@@ -2,6 +2,7 @@
 
 import uuid
 from ipaddress import ip_interface
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,11 @@ class NetworkContract:
         with pytest.raises(AlreadyExists, match=pod.sandbox_id):
             await network.set_up(pod)
         await network.connect_tap(made)
+
+    async def test_a_namespace_that_is_not_there_cannot_be_joined(self, network: Network) -> None:
+        with pytest.raises(NotFound, match="/run/netns/nobody"):
+            await network.join(new_pod().sandbox_id, Path("/run/netns/nobody"))
+        assert network.attached() == ()
 
     async def test_connecting_twice_succeeds(self, network: Network) -> None:
         made = await network.set_up(new_pod())

@@ -6,6 +6,7 @@ has undone what it did: `undoing` is how many seconds that takes.
 
 import asyncio
 import itertools
+import uuid
 from collections.abc import AsyncGenerator, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,11 @@ from vmsandbox.model import (
     ContainerStatus,
     ContainerUsage,
     ExecResult,
+    HostCgroup,
     Image,
     InterfaceUsage,
+    MachineDetails,
+    MachineProcess,
     MachineUsage,
     PodSandboxConfig,
     RegistryAuth,
@@ -31,6 +35,9 @@ from vmsandbox.model import (
     SandboxStatus,
     SandboxUsage,
 )
+from vmsandbox.sandbox.spec.resources import updated_resources
+from vmsandbox.telemetry import outcome
+from vmsandbox.telemetry.declared import PULL_SECONDS, PULLS
 
 
 class FakeImages:
@@ -43,13 +50,14 @@ class FakeImages:
 
     async def pull(self, reference: str, auth: RegistryAuth | None = None, progress=None) -> Image:
         self.auths.append(auth)
-        if self.error is not None:
-            raise self.error
-        if reference not in self.in_registries:
-            raise NotFound(f"pulling {reference}: there is no such image", hint="look at its name")
-        image = self.in_registries[reference]
-        self.held[image.id] = image
-        return image
+        with outcome("pull", PULLS, PULL_SECONDS):
+            if self.error is not None:
+                raise self.error
+            if reference not in self.in_registries:
+                raise NotFound(f"pulling {reference}: there is no such image", hint="look at its name")
+            image = self.in_registries[reference]
+            self.held[image.id] = image
+            return image
 
     def list(self) -> tuple[Image, ...]:
         return tuple(self.held.values())
@@ -83,6 +91,8 @@ class FakeRuntime:
         self.errors: dict[str, BaseException] = {}
         self.unmeasured: set[str] = set()
         """Ids of sandboxes whose machine cannot be measured."""
+        self.consoles: dict[str, bytes] = {}
+        """The output of each sandbox's guest on its console."""
         self.listeners: list[asyncio.Queue[ContainerEvent]] = []
         self._ids = itertools.count(first_id)
         self._now = itertools.count(1_700_000_000_000_000_000)
@@ -121,6 +131,28 @@ class FakeRuntime:
         except KeyError:
             raise NotFound(f"there is no sandbox {sandbox_id}") from None
 
+    async def machine_details(self, sandbox_id: str) -> MachineDetails:
+        await self._enter("machine_details", sandbox_id)
+        self.pod_sandbox_status(sandbox_id)
+        name, identity = f"vmsandbox-{sandbox_id}", str(uuid.UUID(sandbox_id))
+        cgroup, pod = f"/kubepods/pod1/vmsandbox-{sandbox_id}", "/kubepods/pod1"
+        return MachineDetails(
+            name,
+            identity,
+            "qemu:///system",
+            400 << 20,
+            71,
+            (
+                MachineProcess(71, "qemu-system-x86", cgroup, 999),
+                MachineProcess(72, "virtiofsd", cgroup, 999),
+                MachineProcess(73, "vhost-device-vs", cgroup, 999),
+            ),
+            (
+                HostCgroup(cgroup, 198 << 20, 837 << 20, 2.0, 204, None, 14, 513),
+                HostCgroup(pod, 198 << 20, 512 << 20, None, 204, None, 14, None),
+            ),
+        )
+
     def list_pod_sandboxes(self) -> tuple[SandboxStatus, ...]:
         return tuple(self.sandboxes.values())
 
@@ -156,6 +188,12 @@ class FakeRuntime:
         if container_id in self.containers:
             self.end(container_id, 137)
 
+    async def read_console(self, sandbox_id: str, position: int) -> tuple[str, int]:
+        await self._enter("read_console", sandbox_id, position)
+        self.pod_sandbox_status(sandbox_id)
+        console = self.consoles.get(sandbox_id, b"")
+        return console[position:].decode(errors="replace"), len(console)
+
     async def signal_container(self, container_id: str, signal: str) -> None:
         await self._enter("signal_container", container_id, signal)
         if signal == "NOPE":
@@ -183,7 +221,12 @@ class FakeRuntime:
 
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
         await self._enter("update_container_resources", container_id, resources)
-        self.change(container_id, config=replace(self.containers[container_id].config, resources=resources))
+        config = self.containers[container_id].config
+        changed = updated_resources(config.resources, resources)
+        self.change(container_id, config=replace(config, resources=changed))
+
+    async def update_pod_sandbox_resources(self, sandbox_id: str, resources: Resources, overhead: Resources) -> None:
+        await self._enter("update_pod_sandbox_resources", sandbox_id, resources, overhead)
 
     async def measure_pod_sandbox(self, sandbox_id: str) -> SandboxUsage:
         await self._enter("measure_pod_sandbox", sandbox_id)

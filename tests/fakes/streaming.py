@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing_extensions import override
 
 from vmsandbox.errors import FailedPrecondition, NotFound, Unavailable
-from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
+from vmsandbox.model import AttachRequest, DebugRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming.server import ClientProcess, Port, Targets
 
@@ -154,6 +154,11 @@ class LocalTargets(Targets):
             raise FailedPrecondition("nothing runs")
 
     @override
+    def check_debug(self, request: DebugRequest) -> None:
+        if request.sandbox_id == "none":
+            raise NotFound("there is no sandbox none")
+
+    @override
     def check_port_forward(self, request: PortForwardRequest) -> None:
         pass
 
@@ -187,6 +192,13 @@ class LocalTargets(Targets):
             if terminal is not None:
                 os.close(terminal)
             self.ended += 1
+
+    @override
+    @contextlib.asynccontextmanager
+    async def debug(self, request: DebugRequest) -> AsyncIterator[LocalProcess]:
+        words = request.command or ("sh",)
+        async with self.exec(ExecRequest("guest", words, tty=request.tty, stdin=request.stdin)) as process:
+            yield process
 
     @override
     @contextlib.asynccontextmanager

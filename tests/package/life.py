@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tests.support.root import Root
 
-CONTROLLERS = ("cpu", "memory", "pids")
+_HIERARCHIES = Path("/sys/fs/cgroup")
+_CONTROLLERS = ("cpu", "memory", "pids", "cpuacct", "blkio", "cpuset")
+"""The controllers of version 1 in which a machine may have a cgroup."""
 _CHANGING = re.compile(
     "/(dev|proc|run|sys|tmp|packages|root|var/(cache/(apt|debconf|ldconfig|man)|lib/(apt|dpkg)|log|tmp))/"
     # The package's user stays, as Debian's policy has it; libvirt keeps what it has found out about QEMU.
@@ -43,6 +45,24 @@ def processes(root: Root) -> list[str]:
     return [
         line for line in root.run("sh", "-c", script).stdout.splitlines() if line.strip() and "/proc/[0-9]" not in line
     ]
+
+
+@contextmanager
+def own_cgroups() -> Iterator[list[Path]]:
+    """Make cgroups that a root sees in place of the hierarchies of version 1. Its processes end before the context."""
+    name = f"life-of-a-package-{os.getpid()}"
+    cgroups = [path / name for controller in _CONTROLLERS if (path := _HIERARCHIES / controller).is_dir()]
+    for cgroup in cgroups:
+        cgroup.mkdir()
+        for kind in ("cpuset.cpus", "cpuset.mems"):  # a new one has none
+            if (cgroup / kind).exists():
+                (cgroup / kind).write_text((cgroup.parent / kind).read_text())
+    try:
+        yield cgroups
+    finally:
+        for cgroup in cgroups:
+            for left in (*sorted(cgroup.rglob("*/"), reverse=True), cgroup):
+                left.rmdir()
 
 
 @contextmanager

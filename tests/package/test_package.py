@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.package.life import CONTROLLERS, at_a_terminal, files, libvirtd, processes, service
+from tests.package.life import at_a_terminal, files, libvirtd, own_cgroups, processes, service
 from tests.support.root import Root, fresh_root
 from vmsandbox.cli.table import TABLE
 from vmsandbox.guestimage.mirrors import host_codename
@@ -50,25 +50,24 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def root(packages: Path) -> Iterator[Root]:
+def cgroups() -> Iterator[list[Path]]:
+    with own_cgroups() as cgroups:
+        yield cgroups
+
+
+@pytest.fixture(scope="module")
+def root(packages: Path, cgroups: list[Path]) -> Iterator[Root]:
     """A fresh root that has what the package depends on, in cgroups of its own, and whose libvirt runs."""
-    cgroups = [Path(f"/sys/fs/cgroup/{name}/life-of-a-package-{os.getpid()}") for name in CONTROLLERS]
     with fresh_root(host_codename(), {"/packages": packages}) as root:
         root.run("apt-get", "update", online=True)
         depends = root.run("dpkg-deb", "--field", "/packages/vmsandbox.deb", "Depends").stdout.strip()
         satisfy = "DEBIAN_FRONTEND=noninteractive apt-get satisfy --yes --no-install-recommends"
         root.run("sh", "-c", f"{satisfy} '{depends}'; {INSTALL} procps man-db", online=True)
         root.run("sh", "-c", "chgrp kvm /dev/kvm; chmod 660 /dev/kvm")  # as udev does, by the root's own number of kvm
-        for controller, cgroup in zip(CONTROLLERS, cgroups, strict=True):
-            if (Path("/sys/fs/cgroup") / controller).is_dir():
-                cgroup.mkdir()
-                there = f"/sys/fs/cgroup/{controller}"
-                root.run("mount", "--bind", f"{there}/{cgroup.name}", there)
+        for cgroup in cgroups:
+            root.run("mount", "--bind", str(cgroup), str(cgroup.parent))
         with libvirtd(root):
             yield root
-    for cgroup in filter(Path.exists, cgroups):
-        for left in (*sorted(cgroup.rglob("*/"), reverse=True), cgroup):
-            left.rmdir()
 
 
 @pytest.fixture(scope="module")
@@ -189,15 +188,14 @@ def test_removing_leaves_pods_and_state_and_says_so(
 
 
 def test_purging_ends_machines_and_leaves_nothing(
-    removed: "subprocess.CompletedProcess[str]", upgraded: Root, before: dict[str, str]
+    removed: "subprocess.CompletedProcess[str]", upgraded: Root, before: dict[str, str], cgroups: list[Path]
 ) -> None:
     upgraded.run("apt-get", "purge", "--yes", "vmsandbox")
     assert [line for line in processes(upgraded) if "qemu-system" in line or "/vmsandbox" in line] == []
-    cgroups = [f"/sys/fs/cgroup/{controller}" for controller in CONTROLLERS]
     found = [
         upgraded.run("cut", "-d", " ", "-f", "5", "/proc/self/mountinfo"),
         upgraded.run("ip", "-o", "link"),
-        upgraded.run("find", "/run", *cgroups, "-name", "vmsandbox*", check=False),
+        upgraded.run("find", "/run", *(str(cgroup.parent) for cgroup in cgroups), "-name", "vmsandbox*", check=False),
     ]
     left = "".join(ran.stdout for ran in found)
     assert [line for line in left.splitlines() if "vmsandbox" in line] == []

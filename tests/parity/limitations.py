@@ -2,27 +2,19 @@
 
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
 from tests.parity.behaviour import Behaviour
+from tests.support.generated import DOCS, replaced
 
-LIMITATIONS = Path(__file__).parents[2] / "docs/limitations.md"
+LIMITATIONS = DOCS / "limitations.md"
 BEGIN = "<!-- generated from the table of behaviours by `python -m tests.parity --limitations` -->\n"
 END = "<!-- end of what is generated -->\n"
 _WIDTH = 125
 
 
 def updated(text: str, behaviours: Sequence[Behaviour]) -> str:
-    """Return the page with the section from the table.
-
-    Raises:
-        ValueError: the page does not have the two markers, in their order.
-    """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"docs/limitations.md has to hold the lines {BEGIN!r} and, below, {END!r}")
-    return f"{before}{begin}{_section(behaviours)}{end}{after}"
+    """Return the page with the section from the table. Raises as `replaced`."""
+    return replaced(text, BEGIN, END, _section(behaviours))
 
 
 def _section(behaviours: Sequence[Behaviour]) -> str:

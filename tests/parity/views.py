@@ -13,6 +13,22 @@ _HIDDEN = (
     "ls -A /proc/acpi /sys/firmware"
 )
 _RESOURCES = {"linux": {"resources": {"memory_limit_in_bytes": 33554432, "oom_score_adj": 500}}}
+_LIMITED = {
+    "linux": {
+        "resources": {
+            "memory_limit_in_bytes": 67108864,
+            "memory_swap_limit_in_bytes": 67108864,
+            "cpu_quota": 20000,
+            "cpu_period": 100000,
+            "oom_score_adj": 500,
+        }
+    }
+}
+_LIMITS = (
+    "cd /sys/fs/cgroup; cat memory.max memory/memory.limit_in_bytes 2>&-; cat cpu.max 2>&- || "
+    "echo $(cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us)"
+)
+"""Print the limits of memory and CPU time, in the files of either version of cgroups."""
 
 VIEWS = (
     Behaviour("the mounts of a container", "CRI of containerd, its default mounts", _MOUNTS, security=ROOT),
@@ -143,6 +159,8 @@ VIEWS = (
             ]
         },
     ),
+    Behaviour("the limits that a container reads", "Kubernetes: resources", "", exec=_LIMITS, config=_LIMITED),
+    Behaviour("a command's score for the OOM killer", "runc", "", exec="cat /proc/self/oom_score_adj", config=_LIMITED),
     Behaviour(
         "a process at the memory limit is killed",
         "issue 9: cgroup memory; kubernetes issue 117070",

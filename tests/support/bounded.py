@@ -102,10 +102,10 @@ def beyond(kind: Any, bounds: tuple[Any, ...] = ()) -> Iterator[Any]:
         for inner in arguments:
             yield from beyond(inner)
     elif origin is tuple:
-        yield from ([None] * (bound.items + 1) for bound in bounds)
+        yield from ([None] * (bound.items + 1) for bound in bounds if isinstance(bound, AtMost))
         yield from ([bad] for bad in beyond(arguments[0]))
     elif origin is dict:
-        yield from ({str(number): None for number in range(bound.items + 1)} for bound in bounds)
+        yield from ({str(n): None for n in range(bound.items + 1)} for bound in bounds if isinstance(bound, AtMost))
         yield from ({bad: None} for bad in beyond(arguments[0]) if isinstance(bad, str))
     else:
         yield from (bad for bound in bounds for bad in _beyond(kind, bound))

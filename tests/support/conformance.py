@@ -5,8 +5,8 @@ do not meet. All that is started here ends with the context, by process id.
 """
 
 import contextlib
-import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,19 +19,19 @@ import grpc
 import yaml
 
 from tests.standins.registry import registries_conf, running_stand_ins
+from tests.support import own
 from tests.support.accelerators import keep_findings, share_findings
 from tests.support.conformance_client import Cri
 from tests.support.registry import Registry
+from tests.support.waiting import eventually
 
 START_DEADLINE = 120.0
 """Seconds until the daemon answers; the first start may probe what the host can do."""
 STOP_DEADLINE = 60.0
-_NUMBER = os.getpid() % 250
-BRIDGE = f"vmsconf{_NUMBER}"
-"""Other tests, at the same time, have bridges and subnets of their own."""
+BRIDGE = f"vmsconf{own.NUMBER}"
 
-HANDLERS: Mapping[str, Mapping[str, Any]] = {"small": {"memory": "64Mi"}}
-"""Beside the default: the smallest machine that a test's pod runs in."""
+HANDLERS: Mapping[str, Mapping[str, Any]] = {"small": {"memory": "64Mi"}, "debugged": {"debug": True}}
+"""Beside the default: the smallest machine that a test's pod runs in, and one whose guest takes commands in itself."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def serving(settings: Mapping[str, Any] | None = None, under: Sequence[str] = ()
         cri = stack.enter_context(Cri.connect(directory / "cri.sock", directory / "logs"))
         _wait_ready(cri, process, directory)
         keep_findings(directory / "state")
+        stack.callback(_end_pools, directory, process)
         stack.callback(cri.remove_everything)
         yield Serving(directory, registry, process, cri)
 
@@ -83,13 +84,14 @@ def configuration(directory: Path) -> dict[str, Any]:
         "libvirt": f"qemu:///embed?root={directory}/libvirt",
         "machine": {"memory": "192Mi", "boot_deadline": 180},
         "handlers": {name: dict(handler) for name, handler in HANDLERS.items()},
+        "users": own.users(part=2),
         "images": {"registries_conf": str(directory / "registries.conf")},
         "network": {
             "config_directory": str(directory / "cni"),
             "default": {
                 "bridge": BRIDGE,
-                "subnet_v4": f"10.198.{_NUMBER}.0/24",
-                "subnet_v6": f"fd76:6d73:636f:{_NUMBER:x}::/64",
+                "subnet_v4": f"10.198.{own.NUMBER}.0/24",
+                "subnet_v6": f"fd76:6d73:636f:{own.NUMBER:x}::/64",
             },
         },
     }
@@ -135,6 +137,17 @@ def _wait_ready(cri: Cri, process: subprocess.Popen[bytes], directory: Path) -> 
         waited += 1
     ready.cancel()
     raise AssertionError(f"vmsandbox serve does not answer:\n{(directory / 'serve.log').read_text()}")
+
+
+def _end_pools(directory: Path, process: subprocess.Popen[bytes]) -> None:
+    """End the machines that wait, which would outlive the daemon."""
+    file = directory / "config.yaml"
+    settings = yaml.safe_load(file.read_text())
+    pools = [each.pop("pool") for each in (settings["machine"], *settings["handlers"].values()) if "pool" in each]
+    if pools:
+        file.write_text(yaml.safe_dump(settings))
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: not any((directory / "run/serve/sandboxes").iterdir()), START_DEADLINE)
 
 
 def _delete_bridge() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.standins.images import REGISTRIES
+from tests.support import own
 from tests.support.conformance_client import eventually
 from tests.support.images import BuiltImage, archive_of, write_layout
 from tests.support.registry import Registry
@@ -38,8 +39,7 @@ server = "http://{registry}/v2/{name}"
 override_path = true
 """
 
-_NUMBER = os.getpid() % 250
-BRIDGE = f"vmsctrd{_NUMBER}"
+BRIDGE = f"vmsctrd{own.NUMBER}"
 
 
 @dataclass
@@ -118,7 +118,7 @@ def _write_hosts(directory: Path, registry: Registry) -> None:
 
 def _network(directory: Path) -> dict[str, object]:
     """A network for those of its pods that are not in the host's; it leads nowhere."""
-    ranges = [[{"subnet": f"10.196.{_NUMBER}.0/24"}]]
+    ranges = [[{"subnet": f"10.196.{own.NUMBER}.0/24"}]]
     ipam = {"type": "host-local", "ranges": ranges, "dataDir": f"{directory}/leases"}
     bridge = {"type": "bridge", "bridge": BRIDGE, "ipam": ipam}
     return {"cniVersion": "0.4.0", "name": "containerd", "plugins": [bridge]}

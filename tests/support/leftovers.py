@@ -51,7 +51,8 @@ def _namespaces() -> list[str]:
 def _cgroups() -> list[str]:
     """Return the cgroups of machines."""
     root = Path("/sys/fs/cgroup")
-    found = (path for pattern in ("vmsandbox/*", "*/vmsandbox/*") for path in root.glob(pattern))
+    patterns = ("vmsandbox/*", "*/vmsandbox/*", "**/vmsandbox-*")
+    found = (path for pattern in patterns for path in root.glob(pattern))
     return [f"cgroup {path}" for path in found if path.is_dir()]
 
 

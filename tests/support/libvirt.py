@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support import own
 from tests.support.qemu import GUEST_IMAGE
 from tests.support.vsock import vhost_device_program
 from vmsandbox.claims import UserRange
@@ -21,8 +22,9 @@ from vmsandbox.guest.transport.transports import Transports, use_kernel
 from vmsandbox.guestimage.manifest import load_image
 from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
 from vmsandbox.hypervisor.libvirt.embedded import QEMU_GROUP, QEMU_USER
+from vmsandbox.model import MachineSize
 
-MEMORY = 256 * 1024 * 1024
+SIZE = MachineSize(1, 256 * 1024 * 1024)
 
 
 @functools.cache
@@ -77,7 +79,7 @@ class Workshop:
         """To the agents of the machines, by name."""
         self.directory = directory
         self.transports = Transports(directory / "cids", kernel=use_kernel("auto"), program=vhost_device_program())
-        self.users = UserRange(directory / "users", range(1_800_000_000, 1_800_001_000), _group())
+        self.users = UserRange(directory / "users", own.USERS[:1000], _group())
 
     async def new_spec(self) -> MachineSpec:
         """A machine that can be created, small, with a name of its own."""
@@ -92,8 +94,8 @@ class Workshop:
             uuid=str(identity),
             title="tests/machine",
             image=self.image,
-            vcpus=1,
-            memory=MEMORY,
+            size=SIZE,
+            most=SIZE,
             accelerator=Accelerator.TCG,
             account=users.qemu,
             vsock=self.ways[name].device,

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from vmsandbox import config
+from tests.support import own
 from vmsandbox.node.modes import KEPT, OF_SANDBOXES, Entry, FileOwner, Place
 
 OPEN_BY_LIBVIRT = ("console.sock", "secret.sock", "lib/qemu/*", "lib/qemu/ram/*")
@@ -55,8 +55,7 @@ def _difference(path: Path, entry: Entry | None, group: int) -> str:
         return f"{path} has the mode {mode:o}, not {entry.mode:o}"
     if entry.place is Place.LIBVIRT:  # libvirt gives some of its directories to QEMU's user
         return ""
-    users = config.Config().users
-    theirs = range(users.first, users.first + users.count)
+    theirs = own.USERS
     uids = theirs if entry.owner in (FileOwner.QEMU, FileOwner.VSOCK) else (0,)
     gids = {FileOwner.ROOT: (0,), FileOwner.QEMU_GROUP: (group,), FileOwner.QEMU: (0, group), FileOwner.VSOCK: theirs}[
         entry.owner

@@ -4,6 +4,7 @@ import glob
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,8 +76,10 @@ def _program(name: str, arguments: list[str]) -> Iterator[str]:
 
 
 def _is_known(name: str, base: str) -> bool:
+    """An installation has in its bin/ what the environment of this one has."""
+    installed = name.startswith("/") and (Path(sys.executable).parent / base).exists()
     in_environment = name.startswith(".venv/bin/") and (CHECKOUT / name).exists()
-    return in_environment or base in ELSEWHERE | BUILTINS or shutil.which(base) is not None
+    return installed or in_environment or base in ELSEWHERE | BUILTINS or shutil.which(base) is not None
 
 
 def misuse(words: list[str]) -> Iterator[str]:

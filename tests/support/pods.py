@@ -14,12 +14,11 @@ from typing import Any
 
 import yaml
 
+from tests.support import own
 from tests.support.accelerators import keep_findings, share_findings
 
-_NUMBER = os.getpid() % 250
-BRIDGE = f"vmsrun{_NUMBER}"
-SUBNET = f"10.195.{_NUMBER}"
-"""Other tests, at the same time, have bridges and subnets of their own."""
+BRIDGE = f"vmsrun{own.NUMBER}"
+SUBNET = f"10.195.{own.NUMBER}"
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,14 @@ def _configuration(directory: Path) -> dict[str, Any]:
         "run_directory": str(directory / "run"),
         "socket": str(directory / "cri.sock"),
         "machine": {"memory": "128Mi", "boot_deadline": 120},
+        "users": own.users(part=1),
         "images": {"registries_conf": str(directory / "registries.conf")},
         "network": {
             "config_directory": str(directory / "cni"),
             "default": {
                 "bridge": BRIDGE,
                 "subnet_v4": f"{SUBNET}.0/24",
-                "subnet_v6": f"fd76:6d73:616e:{_NUMBER:x}::/64",
+                "subnet_v6": f"fd76:6d73:616e:{own.NUMBER:x}::/64",
             },
         },
     }

@@ -91,6 +91,30 @@ class MachineTransport:
         return TransportBroken(f"QEMU has ended; its console:\n{self.qemu.console.read_text(errors='replace')}")
 
 
+def run_program(program: Path, directory: Path, timeout: float = 200) -> str:
+    """Boot the guest image with a Python program in the agent's place, which ends the machine; return what it printed.
+
+    Args:
+        program: its source, of the standard library alone.
+        directory: an empty one.
+        timeout: seconds.
+    """
+    place = directory / "files" / "agent" / "agent.pyz"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(program.read_bytes())
+    archive = subprocess.run(
+        ["cpio", "--create", "--format=newc", "--quiet", "--directory", directory / "files"],
+        input=b"agent\nagent/agent.pyz\n",
+        capture_output=True,
+        check=True,
+    ).stdout
+    initramfs = directory / "initramfs"
+    initramfs.write_bytes((GUEST_IMAGE / "initramfs.img").read_bytes() + archive)  # A later file replaces an earlier.
+    command = _command(None, directory / "console", (), Emulation(), "", initramfs)
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=True, timeout=timeout)
+    return (directory / "console").read_text(errors="replace")
+
+
 @contextlib.contextmanager
 def machine(
     vsock: Vsock,
@@ -118,7 +142,12 @@ def machine(
 
 
 def _command(
-    vsock: Vsock, console: Path, images: Sequence[Path], emulation: Emulation, kernel_parameters: str
+    vsock: Vsock | None,
+    console: Path,
+    images: Sequence[Path],
+    emulation: Emulation,
+    kernel_parameters: str,
+    initramfs: Path = GUEST_IMAGE / "initramfs.img",
 ) -> list[str]:
     command_line = json.loads((GUEST_IMAGE / "manifest.json").read_text())["command_line"]
     command = [
@@ -127,16 +156,19 @@ def _command(
         "-cpu", "max", "-smp", str(emulation.vcpus), "-m", _MEMORY,
         "-object", f"memory-backend-memfd,id=memory,size={_MEMORY},share=on",
         "-kernel", str(GUEST_IMAGE / "vmlinux"),
-        "-initrd", str(GUEST_IMAGE / "initramfs.img"),
+        "-initrd", str(initramfs),
         "-append", f"{command_line} {kernel_parameters}",
         "-device", "virtio-serial-pci",
         "-chardev", f"file,id=console,path={console}",
         "-device", "virtconsole,chardev=console",
         "-device", "virtio-rng-pci",
         "-device", "virtio-scsi-pci",
-        "-chardev", f"socket,id=vsock,path={vsock.socket}",
-        "-device", "vhost-user-vsock-pci,chardev=vsock,bus=pcie.0,addr=0x1e",
     ]  # fmt: skip
+    if vsock:
+        command += [
+            "-chardev", f"socket,id=vsock,path={vsock.socket}",
+            "-device", "vhost-user-vsock-pci,chardev=vsock,bus=pcie.0,addr=0x1e",
+        ]  # fmt: skip
     for serial, path in (("vmsandbox-root", GUEST_IMAGE / "root.squashfs"), *((i.stem, i) for i in images)):
         command += [
             "-drive", f"if=none,id=disk-{serial},file={path},format=raw,readonly=on",

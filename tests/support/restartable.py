@@ -75,7 +75,7 @@ def again(node: Node, container: Container) -> Container:
 
 
 @contextlib.contextmanager
-def _shared_mount(directory: Path) -> Iterator[None]:
+def shared_mount(directory: Path) -> Iterator[None]:
     """Make a shared mount, like /run on a host with systemd, so that libvirtd sees the daemon's mounts."""
     subprocess.run(["mount", "--bind", directory, directory], check=True)
     try:
@@ -93,7 +93,7 @@ def restartable_node(under: Sequence[str] = (), **settings: Any) -> Iterator[Nod
     """
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(conformance._private_directory())
-        stack.enter_context(_shared_mount(directory))
+        stack.enter_context(shared_mount(directory))
         (directory / "registry").mkdir()
         (directory / "libvirtd").mkdir()
         share_findings(directory / "state")

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from tests.support import spdy_client
-from vmsandbox.model import AttachRequest, ExecRequest
+from vmsandbox.model import CommandRequest, ExecRequest
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming import client
 from vmsandbox.streaming.client import Wanted
@@ -22,7 +22,7 @@ def exec_of(*command: str, stdin: bool = False, tty: bool = False) -> ExecReques
     return ExecRequest("c", command, stdin=stdin, tty=tty, stdout=True, stderr=not tty)
 
 
-def wanted_of(request: ExecRequest | AttachRequest) -> Wanted:
+def wanted_of(request: CommandRequest) -> Wanted:
     return Wanted(request.stdin, request.stdout, request.stderr, request.tty)
 
 

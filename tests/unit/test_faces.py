@@ -7,11 +7,11 @@ import inspect
 import pytest
 
 from vmsandbox import model, typed_yaml
-from vmsandbox.cri import convert
+from vmsandbox.cri import client, convert
 from vmsandbox.protocol import messages
 from vmsandbox.protocol.faces import face
 
-FACES = [model, messages, convert, typed_yaml]
+FACES = [model, messages, convert, client, typed_yaml]
 
 
 @pytest.mark.parametrize("package", FACES, ids=lambda package: package.__name__)

@@ -17,13 +17,13 @@ from vmsandbox.guest.session.session import Session
 from vmsandbox.guest.transport.vhost_device import connect_hybrid
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import Containers, ListContainers
-from vmsandbox.sandbox.lifecycle import sandbox
+from vmsandbox.sandbox.lifecycle import ending
 from vmsandbox.sandbox.machines import machine
 
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_END_DEADLINE", 0.3)
+    monkeypatch.setattr(ending, "_END_DEADLINE", 0.3)
     monkeypatch.setattr(machine, "_SHUTDOWN_DEADLINE", 0.1)
 
 

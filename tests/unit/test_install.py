@@ -59,6 +59,7 @@ def test_directories_that_there_were_keep_their_modes(installed: Path) -> None:
 
 def test_what_is_installed_runs_without_the_checkout(installed: Path) -> None:
     assert VERSION in _run(installed / "usr/bin/vmsandbox", "--version")
+    assert VERSION in _run(installed / "usr/bin/vmsandbox-oci", "--version")
     asked = "import vmsandbox.node.host as host; print(host.__file__, host.file_server.HELPERS)"
     module, helpers = _run(installed / "usr/lib/vmsandbox/bin/python3", "-I", "-c", asked).split()
     assert module.startswith(f"{installed}/usr/lib/vmsandbox/lib/python3.{sys.version_info.minor}/")

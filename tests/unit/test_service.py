@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -41,8 +42,9 @@ from vmsandbox.model import (
     SecurityProfile,
     UserNamespace,
 )
+from vmsandbox.process import usage_of
 from vmsandbox.protocol.messages import CreateContainer, MakeTmpfs, Stream, UpdateResources
-from vmsandbox.sandbox.containers import containers
+from vmsandbox.sandbox.containers import figures
 from vmsandbox.sandbox.streams import output_task
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import ContainerRecord, SandboxRecord, State
@@ -146,8 +148,24 @@ async def test_a_sandbox_is_measured_by_its_host(service, sandbox):
     assert later.machine.cpu > usage.machine.cpu
 
 
+async def test_the_helpers_of_a_machine_count_as_it_does(service, world, sandbox, monkeypatch):
+    before = await service.measure_pod_sandbox(sandbox)
+    gone, helper = 2**22, os.getpid()
+
+    async def processes(_: str) -> list[int]:
+        return [helper, gone]
+
+    monkeypatch.setattr(world.cgroups, "processes", processes)
+    after = await service.measure_pod_sandbox(sandbox)
+    own = usage_of(helper)
+    added = after.machine.working_set - before.machine.working_set
+    assert 0 < own.anonymous // 2 < added < 2 * own.anonymous
+    assert after.machine.memory - before.machine.memory > added
+    assert after.machine.page_faults > before.machine.page_faults
+
+
 async def test_a_sandbox_is_measured_though_its_guest_does_not_answer(service, world, sandbox, monkeypatch):
-    monkeypatch.setattr(containers, "_MEASURE_DEADLINE", 0.1)
+    monkeypatch.setattr(figures, "_FIRST_PATIENCE", 2.0)
     container = await running(service, sandbox)
     other = await service.run_pod_sandbox(pod("other"))
     answering = await running(service, other)
@@ -155,6 +173,21 @@ async def test_a_sandbox_is_measured_though_its_guest_does_not_answer(service, w
     assert (await service.measure_pod_sandboxes({sandbox, other})).keys() == {sandbox, other}
     measured = await service.measure_containers({sandbox, other})
     assert answering in measured and container not in measured
+
+
+async def test_the_last_figures_of_a_guest_that_does_not_answer_are_told_for_a_while(
+    service, world, sandbox, monkeypatch
+):
+    container = await running(service, sandbox)
+    before = await service.measure_containers({sandbox})
+    monkeypatch.setattr(figures, "_PATIENCE", 0.1)
+    monkeypatch.setattr(figures, "_FIRST_PATIENCE", 0.1)
+    _, agent_of(world, sandbox).before["measure_containers"] = hanging()
+    later = await running(service, sandbox, name="later")
+    assert await service.measure_containers({sandbox}) == before, "with the time at which they were measured"
+    assert before.keys() == {container} and later not in before
+    monkeypatch.setattr(figures, "_KEPT", 0.0)
+    assert await service.measure_containers({sandbox}) == {}
 
 
 async def test_only_sandboxes_that_are_ready_are_measured(service, sandbox):
@@ -368,12 +401,14 @@ async def test_a_machine_that_cannot_be_limited_does_not_stay(service, world):
 
 async def test_a_machine_that_the_kernel_killed_for_its_memory_says_so(service, world):
     sandbox_id = await service.run_pod_sandbox(pod())
+    container = await running(service, sandbox_id)
     world.cgroups.beyond_memory.add(sandbox_id)
     world.hypervisor.kill(f"vmsandbox-{sandbox_id}")
-    async with asyncio.timeout(5):
-        while (status := service.pod_sandbox_status(sandbox_id)).state is SandboxState.READY:
-            await asyncio.sleep(0)
-    assert "beyond the machine's memory limit" in status.message
+    ended = await service.wait_container(container)
+    assert (ended.state, ended.exit_code, ended.reason) == (EXITED, 137, "OOMKilled")
+    status = service.pod_sandbox_status(sandbox_id)
+    assert status.state is SandboxState.NOTREADY
+    assert "beyond the machine's memory limit" in status.message and status.message == ended.message
 
 
 async def test_the_users_of_a_sandbox_are_nobody_elses_until_all_else_is_given_back(service, world):
@@ -492,7 +527,7 @@ async def test_streams_end_with_their_machine_though_nobody_closes_their_connect
             asyncio.create_task(service.exec_sync(container, ("waits",), 0)),
             asyncio.create_task(forward()),
         ]
-        sessions = service._sandboxes[sandbox]._machine._session
+        sessions = service._sandboxes[sandbox]._machine._ways._session
         await until(lambda: len(sessions._streams) >= 5)  # of the container, of the command, of the port
         world.hypervisor.kill(f"vmsandbox-{sandbox}")
         for user in users:
@@ -685,6 +720,15 @@ async def test_a_container_that_ignores_its_stop_signal_is_killed(service, world
     assert service.container_status(container).exit_code == 137
 
 
+async def test_a_console_is_there_as_long_as_the_machine(service, sandbox):
+    assert await service.read_console(sandbox, 0) == ("", 0)
+    await service.stop_pod_sandbox(sandbox)
+    with pytest.raises(FailedPrecondition, match="has no machine any more"):
+        await service.read_console(sandbox, 0)
+    with pytest.raises(NotFound):
+        await service.read_console("nobody", 0)
+
+
 async def test_a_signal_reaches_a_containers_first_process(service, world, sandbox):
     container = await service.create_container(sandbox, app())
     with pytest.raises(FailedPrecondition, match="send a signal to"):
@@ -719,6 +763,26 @@ async def test_the_containers_of_a_pod_are_asked_to_end_together_and_none_is_sta
     assert service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY
     assert world.left() == []
     await service.end_pod(sandbox, 30)
+
+
+async def test_a_guest_that_hangs_is_waited_for_no_longer_than_its_containers_may_take(
+    service, world, sandbox, monkeypatch
+):
+    monkeypatch.setattr("vmsandbox.sandbox.lifecycle.ending._PATIENCE", 0.02)
+    await running(service, sandbox)
+    waiting = await service.create_container(sandbox, app("waiting"))
+    agent = agent_of(world, sandbox)
+    asked = []
+
+    async def hang(request: object) -> None:
+        asked.append(request.METHOD)
+        await asyncio.Event().wait()
+
+    agent.before.update(dict.fromkeys(("signal_container", "list_containers", "shutdown"), hang))
+    await service.end_pod(sandbox, 0.02)
+    assert asked == ["signal_container", "signal_container", "list_containers"]
+    assert service.container_status(waiting).reason == "SandboxDied"
+    assert (service.pod_sandbox_status(sandbox).state, world.left()) == (SandboxState.NOTREADY, [])
 
 
 async def test_a_pod_whose_end_is_given_up_goes_on(service, world, sandbox):
@@ -756,6 +820,17 @@ async def test_updating_changes_what_is_set_and_keeps_the_rest(service, world, s
     assert (wanted.cpu_shares, wanted.memory_limit) == (512, 128 * MIB)
     sent = agent_of(world, sandbox).requests[-1].resources
     assert (sent["cpu"], sent["memory"]["limit"]) == ({"shares": 512}, 128 * MIB)
+
+
+async def test_the_cpus_that_a_container_may_use_are_told_when_it_is_made_and_with_every_update(
+    service, world, sandbox
+):
+    container = await running(service, sandbox, resources=Resources(cpuset_cpus="2-3"))
+    await service.update_container_resources(container, Resources(cpu_shares=5))
+    await service.update_container_resources(container, Resources(cpuset_cpus="7"))
+    requests = agent_of(world, sandbox).requests
+    told = [each.cpus for each in requests if isinstance(each, CreateContainer | UpdateResources)]
+    assert told == ["2-3", "2-3", "7"]
 
 
 async def test_an_update_to_what_cannot_be_is_refused_and_changes_nothing(service, world, sandbox):
@@ -954,23 +1029,25 @@ async def test_the_default_seccomp_profile_is_in_the_spec(service, world, sandbo
 
 
 async def test_a_pod_of_negative_memory_makes_no_room_for_others(world, state):
-    async with RuntimeService(world.host(state, memory_budget=100 * MIB)).running() as service:
+    async with RuntimeService(world.host(state, memory_budget=165 * MIB)).running() as service:
         for memory in (-64 * MIB, -(2**63), 2**63 - 1):
             with pytest.raises(InvalidArgument, match=f"memory_limit_in_bytes {memory} is not valid"):
                 await service.run_pod_sandbox(pod(resources=Resources(memory_limit=memory)))
-        with pytest.raises(ResourceExhausted, match="may have 100 MiB"):
+        with pytest.raises(ResourceExhausted, match="may take 165 MiB"):
             await service.run_pod_sandbox(pod(resources=Resources(memory_limit=69 * MIB)))
     assert world.left() == []
 
 
 async def test_a_machine_larger_than_the_budget_is_refused_at_once(world, state):
-    async with RuntimeService(world.host(state, memory_budget=95 * MIB)).running() as service:
-        with pytest.raises(ResourceExhausted, match="has 96 MiB, and all machines of this host together may have 95"):
+    async with RuntimeService(world.host(state, memory_budget=160 * MIB)).running() as service:
+        with pytest.raises(
+            ResourceExhausted, match=r"takes 161 MiB of the host, .* all machines together may take 160"
+        ):
             await service.run_pod_sandbox(pod())
 
 
 async def test_a_sandbox_waits_until_the_memory_of_another_is_given_back(world, state):
-    async with RuntimeService(world.host(state, memory_budget=100 * MIB)).running() as service:
+    async with RuntimeService(world.host(state, memory_budget=165 * MIB)).running() as service:
         first = await service.run_pod_sandbox(pod("first"))
         second = asyncio.create_task(service.run_pod_sandbox(pod("second")))
         await until(lambda: len(service.list_pod_sandboxes()) == 2)
@@ -983,12 +1060,12 @@ async def test_sandboxes_boot_a_few_at_a_time_and_none_fails(world, state):
     booting, most = 0, 0
     create = world.hypervisor.create
 
-    async def slow(spec) -> None:
+    async def slow(spec, before) -> None:
         nonlocal booting, most
         booting += 1
         most = max(most, booting)
         await asyncio.sleep(0.01)
-        await create(spec)
+        await create(spec, before)
         booting -= 1
 
     world.hypervisor.create = slow  # type: ignore[method-assign]

@@ -5,13 +5,17 @@
 | 0 | done |
 | 1 | it failed; the error says why and what to try |
 | 2 | the command line is wrong |
-| 125 | `run`: the pod could not be run, or its machine died (1 to 255 otherwise are the pod's own) |
+| 125 | `run`, `exec`, `attach`: the pod or the command could not be run, or its machine died |
+| 126, 127 | `run`, `exec`: the command is not executable; there is no such command (as in podman and the shell) |
 | 130, 143 | interrupted by Ctrl-C, ended by SIGTERM |
+
+`run` and `exec` otherwise end with the status of the pod or the command.
 """
 
 import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -26,7 +30,17 @@ T = TypeVar("T")
 FAILED = 1
 RUN_FAILED = 125
 
+_OF_CRUN = {
+    re.compile(f"crun (create|exec|start): {said}", re.DOTALL): status
+    for said, status in {
+        "executable file `.*` not found": 127,
+        "the path `.*` (exists but it is not executable|is not a regular file)": 126,
+    }.items()
+}
+"""Words of crun about a command that it does not run, with the exit status. The CRI carries the text alone."""
+
 _TRACEBACK = "run it again with VMSANDBOX_TRACEBACK=1 in the environment, and report the output"
+_FULL = "make room on the disks of state_directory and run_directory (`vmsandbox config show` names them)"
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -91,9 +105,11 @@ async def _interruptible(work: Coroutine[Any, Any, T], received: list[int]) -> T
 
 
 def fail(error: VmsandboxError, status: int) -> NoReturn:
-    """Print the whole story of an error and end the process."""
+    """Print the whole story of an error and end the process; `RUN_FAILED` becomes 126 or 127 where these are meant."""
     terminal.error(error.report())
-    raise SystemExit(status)
+    said = str(error)
+    known = (number for pattern, number in _OF_CRUN.items() if status == RUN_FAILED and pattern.search(said))
+    raise SystemExit(next(known, status))
 
 
 def _end(error: Exception, status: int) -> NoReturn:
@@ -122,4 +138,6 @@ def _of_the_system(error: OSError) -> VmsandboxError:
     if error.errno in (errno.EACCES, errno.EPERM):
         rights = "run it as root" if os.geteuid() else ""
         return PermissionDenied(message, hint=rights)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return FailedPrecondition(message, hint=_FULL)
     return FailedPrecondition(message, hint="" if what else _TRACEBACK)

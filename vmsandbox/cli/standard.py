@@ -4,6 +4,7 @@
 written is out. A closed descriptor is filled, so that no file that is opened later is taken for standard output.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -82,7 +83,10 @@ def leave(status: int) -> NoReturn:
     lost = _flush()
     status = status or (FAILED if lost else 0)
     if "libvirt" in sys.modules:
-        sys.stdout = sys.stderr = None  # the interpreter would try once more
+        for stream in (sys.stdout, sys.stderr):  # the interpreter would try once more, and since 3.13 tell of it
+            with contextlib.suppress(FailedPrecondition, OSError):
+                stream.close()
+        sys.stdout = sys.stderr = None
         sys.exit(status)
     os._exit(status)
 

@@ -34,7 +34,9 @@ TABLE: Mapping[str, Line] = MappingProxyType(
         "config": Line("groups:config", "Check the configuration, or show it as it takes effect"),
         "config check": Line("node.config:check_", "Check the configuration, and that this host has what it names"),
         "config show": Line("node.config:show", "Print the configuration as it takes effect"),
+        "console": Line("pods.console:console", "Print the console of a pod's machine"),
         "cp": Line("pods.copying:cp", "Copy files between a container and this host"),
+        "debug": Line("pods.debug:debug", "Open a shell in the guest of a pod itself"),
         "events": Line("pods.events:events", "Print what happens to pods and containers, until Ctrl-C"),
         "exec": Line("pods.exec:exec_", "Run COMMAND in container NAME: exec -it web sh"),
         "image": Line("groups:image", "Container images, and the image that machines boot from"),
@@ -123,6 +125,20 @@ class TableGroup(click.Group):
             command = copy.copy(command)
             command.name = cmd_name
         return command
+
+    @override
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command as click does; the error names those that a mistyped one may have meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            if not (near := difflib.get_close_matches(args[0], self._lines)):
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {' or '.join(near)}?", ctx) from None
 
     @override
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vmsandbox.config import rules
-from vmsandbox.config.settings import LEAST_MEMORY, MACHINE_HANDLER, MOST_MEMORY, Config
+from vmsandbox.config.settings import LEAST_MEMORY, MACHINE_HANDLER, MOST_MEMORY, Config, MetricsConfig
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.typed_yaml import YamlNode
 
@@ -15,10 +15,13 @@ def contradictions(config: Config, place: YamlNode) -> Iterator[InvalidArgument]
     yield from _handler_names(config, place.of("handlers"))
     for handler in config.machine_handlers:
         yield from _memory(config, handler, place)
+        yield from _most(config, handler, place)
+        yield from _pool(config, handler, place)
     last = config.users.first + config.users.count - 1
     if last > _LAST_USER:
         yield place.of("users").error(f"the last user would be {last}, and the largest number is {_LAST_USER}")
     yield from _tls(config, place.of("streaming"))
+    yield from _metrics(config.metrics, place.of("metrics").of("tls"))
     yield from _delegate(config, place.of("delegate"))
 
 
@@ -43,11 +46,46 @@ def _memory(config: Config, handler: str, place: YamlNode) -> Iterator[InvalidAr
         yield place.of("limits").of("memory").error(f"{rules.quantity(limit)} is less than {takes}")
 
 
+def _most(config: Config, handler: str, place: YamlNode) -> Iterator[InvalidArgument]:
+    """Find bounds that leave no room for a machine of the default size, or for one that boots."""
+    if handler and handler not in config.handlers:
+        return  # The same as that of the empty handler.
+    own = place.of("handlers").of(handler) if handler else place.of("machine")
+    machine = config.machine_of(handler)
+    if machine.max_vcpus is not None and machine.max_vcpus < machine.vcpus:
+        yield own.of("max_vcpus").error(f"{machine.max_vcpus} is less than vcpus, which is {machine.vcpus}")
+    least = max(machine.memory + machine.overhead, machine.boot_memory)
+    if machine.max_memory is not None and machine.max_memory < least:
+        takes = f"a machine without limits takes, which is {rules.quantity(least)}"
+        yield own.of("max_memory").error(f"{rules.quantity(machine.max_memory)} is less than {takes}")
+
+
+def _pool(config: Config, handler: str, place: YamlNode) -> Iterator[InvalidArgument]:
+    """Find a pool that has not even room for one machine."""
+    if handler and (handler not in config.handlers or config.handlers[handler].pool is None):
+        return  # The same as that of the empty handler.
+    own = place.of("handlers").of(handler) if handler else place.of("machine")
+    machine = config.machine_of(handler)
+    most, least = machine.pool.memory_max, min(machine.memory + machine.overhead, machine.boot_memory)
+    if machine.pool.size and most is not None and most < least:
+        takes = f"a machine that waits takes, which is {rules.quantity(least)} at least"
+        yield own.of("pool").of("memory_max").error(f"{rules.quantity(most)} is less than {takes}")
+
+
 def _tls(config: Config, place: YamlNode) -> Iterator[InvalidArgument]:
     certificate, key = config.streaming.tls_certificate, config.streaming.tls_key
     if (certificate is None) != (key is None):
         missing = "tls_key" if key is None else "tls_certificate"
         yield place.of(missing).error("tls_certificate and tls_key go together, and this one is missing")
+
+
+def _metrics(metrics: MetricsConfig, place: YamlNode) -> Iterator[InvalidArgument]:
+    tls = metrics.tls
+    if (tls.certificate is None) != (tls.key is None):
+        missing = "key" if tls.key is None else "certificate"
+        yield place.of(missing).error("certificate and key go together, and this one is missing")
+    elif tls.client_ca is not None and tls.certificate is None:
+        yield place.of("certificate").error("client_ca needs it: clients show certificates to a server that has one")
 
 
 def _delegate(config: Config, place: YamlNode) -> Iterator[InvalidArgument]:

@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox import typed_yaml
 from vmsandbox.config.consistency import contradictions
 from vmsandbox.config.settings import Config
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, VmsandboxError, together
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
-from vmsandbox.typed_yaml import YamlNode, decode_all, read
+from vmsandbox.typed_yaml import YamlNode, decode_all
 
 DEFAULT_FILE = Path("/etc/vmsandbox/config.yaml")
 
@@ -76,7 +77,7 @@ def read_file(path: Path | None = None) -> ConfigFile:
 def read_text(text: str, source: str) -> ConfigFile:
     """Read the text of a file; `source` is its name in errors."""
     try:
-        documents = read(text, source)
+        documents = typed_yaml.read(text, source)
     except InvalidArgument as error:
         return ConfigFile(Config(), _nothing(source), (error,))
     if not documents:

@@ -80,6 +80,8 @@ def _written(value: Any, hint: Any) -> str:
         return "null"
     if isinstance(value, tuple):
         return f"[{', '.join(_written(item, None) for item in value)}]"
+    if dataclasses.is_dataclass(value):
+        return f"{{{', '.join(f'{name}: {_written(each, kind)}' for name, each, kind in _settings(value))}}}"
     if hint is Size:
         return quantity(value)
     if isinstance(value, (int, float)):

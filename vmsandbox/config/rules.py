@@ -73,6 +73,30 @@ def address(value: str) -> str:
     return ""
 
 
+def listening(value: str) -> str:
+    """Addresses to listen on, with a port."""
+    host, _, port = value.rpartition(":")
+    if address(host[1:-1] if host.startswith("[") and host.endswith("]") else host) or (
+        ":" in host and "[" not in host
+    ):
+        return f"{value[:80]!r} is not an IP address and a port, such as 127.0.0.1:9464 or [::1]:9464"
+    return _port(port)
+
+
+def endpoint(value: str) -> str:
+    """Hosts to connect to, with a port."""
+    host, _, port = value.rpartition(":")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:]+\]", host):
+        return f"{value[:80]!r} is not a host and a port, such as 127.0.0.1:4317 or collector.example:4317"
+    return _port(port)
+
+
+def _port(text: str) -> str:
+    if re.fullmatch(r"[0-9]{1,5}", text) and 0 < int(text) < 65536:
+        return ""
+    return f"{text[:80]!r} is not a port: a number from 1 to 65535"
+
+
 def subnet_v4(value: str) -> str:
     """Ranges of IPv4 addresses with room for the bridge and a pod."""
     return _subnet(value, ipaddress.IPv4Network, "10.105.0.0/16", longest=29)

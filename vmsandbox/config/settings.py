@@ -5,7 +5,7 @@ value of its type will do, and what a reload does when it has changed.
 """
 
 import enum
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from vmsandbox.config import rules
@@ -30,16 +30,18 @@ LOG_FORMATS = ("text", "json")
 
 _LARGEST_FILE = 1 << 44
 """Bytes of a file on ext4."""
-_MOST_BOOTS = 1024
+_MOST_BOOTS = _MOST_WAITING = 1024
 _MOST_IOPS = 1_000_000_000
 """The largest number of operations a second in QEMU's throttle groups."""
 
 _VCPUS = rules.between(1, MOST_VCPUS)
 _MEMORY = rules.sized(0, MOST_MEMORY)
+_BOOT_MEMORY = rules.sized(LEAST_MEMORY, MOST_MEMORY)
 _SCRATCH_SIZE = rules.sized(16 << 20, _LARGEST_FILE)
 _SCRATCH_BANDWIDTH = rules.sized(1 << 20)
 _SCRATCH_IOPS = rules.between(10, _MOST_IOPS)
 _CHOICE = "an enumeration has no other values"
+_SWITCH = "a boolean has no other values"
 
 
 class AcceleratorChoice(enum.Enum):
@@ -57,6 +59,13 @@ class Mitigations(enum.Enum):
     OFF = "off"
 
 
+class TemplateChoice(enum.Enum):
+    """Whether machines go on from a template."""
+
+    AUTO = "auto"
+    OFF = "off"
+
+
 class VsockChoice(enum.Enum):
     """The way to the agents."""
 
@@ -66,12 +75,24 @@ class VsockChoice(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """The machines of a profile that wait for pods."""
+
+    size: int = setting(0, rules.between(0, _MOST_WAITING), Effect.NEW_PODS)
+    memory_max: Size | None = setting(None, rules.sized(LEAST_MEMORY), Effect.NEW_PODS)
+    """Bytes of the host that they may take together; None: as many as pods leave."""
+
+
+@dataclass(frozen=True, slots=True)
 class MachineConfig:
     """How machines are made where the pod does not say."""
 
     vcpus: int = setting(1, _VCPUS, Effect.NEW_PODS)
     memory: Size = setting(Size(256 << 20), _MEMORY, Effect.NEW_PODS)
     overhead: Size = setting(Size(128 << 20), _MEMORY, Effect.NEW_PODS)
+    boot_memory: Size = setting(Size(384 << 20), _BOOT_MEMORY, Effect.NEW_PODS)
+    max_vcpus: int | None = setting(None, _VCPUS, Effect.NEW_PODS)
+    max_memory: Size | None = setting(None, _BOOT_MEMORY, Effect.NEW_PODS)
     scratch_size: Size = setting(Size(10 << 30), _SCRATCH_SIZE, Effect.NEW_PODS)
     scratch_bandwidth: Size | None = setting(None, _SCRATCH_BANDWIDTH, Effect.NEW_PODS)
     scratch_iops: int | None = setting(None, _SCRATCH_IOPS, Effect.NEW_PODS)
@@ -79,6 +100,9 @@ class MachineConfig:
     accelerator: AcceleratorChoice = setting(AcceleratorChoice.AUTO, _CHOICE, Effect.NEW_PODS)
     mitigations: Mitigations = setting(Mitigations.AUTO, _CHOICE, Effect.NEW_PODS)
     kernel_parameters: str = setting("", rules.kernel_parameters, Effect.NEW_PODS)
+    debug: bool = setting(False, _SWITCH, Effect.NEW_PODS)
+    template: TemplateChoice = setting(TemplateChoice.OFF, _CHOICE, Effect.NEW_PODS)
+    pool: PoolConfig = section(PoolConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +112,9 @@ class HandlerConfig:
     vcpus: int | None = setting(None, _VCPUS, Effect.NEW_PODS)
     memory: Size | None = setting(None, _MEMORY, Effect.NEW_PODS)
     overhead: Size | None = setting(None, _MEMORY, Effect.NEW_PODS)
+    boot_memory: Size | None = setting(None, _BOOT_MEMORY, Effect.NEW_PODS)
+    max_vcpus: int | None = setting(None, _VCPUS, Effect.NEW_PODS)
+    max_memory: Size | None = setting(None, _BOOT_MEMORY, Effect.NEW_PODS)
     scratch_size: Size | None = setting(None, _SCRATCH_SIZE, Effect.NEW_PODS)
     scratch_bandwidth: Size | None = setting(None, _SCRATCH_BANDWIDTH, Effect.NEW_PODS)
     scratch_iops: int | None = setting(None, _SCRATCH_IOPS, Effect.NEW_PODS)
@@ -95,6 +122,9 @@ class HandlerConfig:
     accelerator: AcceleratorChoice | None = setting(None, _CHOICE, Effect.NEW_PODS)
     mitigations: Mitigations | None = setting(None, _CHOICE, Effect.NEW_PODS)
     kernel_parameters: str | None = setting(None, rules.kernel_parameters, Effect.NEW_PODS)
+    debug: bool | None = setting(None, _SWITCH, Effect.NEW_PODS)
+    template: TemplateChoice | None = setting(None, _CHOICE, Effect.NEW_PODS)
+    pool: PoolConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +222,36 @@ class DelegateConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """PEM files of a server: its certificate with the key, and whose clients it serves; None: no TLS, all clients."""
+
+    certificate: Path | None = setting(None, rules.absolute, Effect.RESTART)
+    key: Path | None = setting(None, rules.absolute, Effect.RESTART)
+    client_ca: Path | None = setting(None, rules.absolute, Effect.RESTART)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsConfig:
+    """The server of the daemon's metrics, for Prometheus."""
+
+    address: str | None = setting(None, rules.listening, Effect.RESTART)
+    """None: there is none, and nothing is recorded."""
+    tls: TlsConfig = section(TlsConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class TracesConfig:
+    """Where the daemon sends the spans of its calls (OpenTelemetry, OTLP over gRPC)."""
+
+    endpoint: str | None = setting(None, rules.endpoint, Effect.RESTART)
+    """None: nowhere, and none are made."""
+    ca: Path | None = setting(None, rules.absolute, Effect.RESTART)
+    """The certificates (PEM) of the authority that has signed the collector's; None: the connection has no TLS."""
+    sampling: float = setting(1, rules.between(0, 1, "a part of all calls: a number"), Effect.RESTART)
+    """The part of those calls whose caller has not decided whether they are traced."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All settings."""
 
@@ -217,6 +277,8 @@ class Config:
     images: ImagesConfig = section(ImagesConfig)
     network: NetworkConfig = section(NetworkConfig)
     streaming: StreamingConfig = section(StreamingConfig)
+    metrics: MetricsConfig = section(MetricsConfig)
+    traces: TracesConfig = section(TracesConfig)
     delegate: DelegateConfig = section(DelegateConfig)
 
     @property
@@ -226,5 +288,6 @@ class Config:
 
     def machine_of(self, handler: str) -> MachineConfig:
         """How machines of a handler are made, which is one of `machine_handlers`."""
-        own = asdict(self.handlers.get(handler, HandlerConfig()))
+        handled = self.handlers.get(handler, HandlerConfig())
+        own = {setting.name: getattr(handled, setting.name) for setting in fields(handled)}
         return replace(self.machine, **{name: value for name, value in own.items() if value is not None})

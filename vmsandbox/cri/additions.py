@@ -40,6 +40,42 @@ class EndPod:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadConsole:
+    """Read what a sandbox's guest has printed on its console."""
+
+    pod_sandbox_id: str
+    position: int
+    """Bytes from the beginning of the console; 0 asks for all that is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleText:
+    """The output of the guest from there on. It is the guest's: no terminal is to obey it."""
+
+    text: str
+    position: int
+    """The end of the text, from which the next call goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Debug:
+    """Prepare the streams of a command in the guest of a sandbox itself; like the CRI's Exec."""
+
+    pod_sandbox_id: str
+    command: tuple[str, ...]
+    """Empty: a shell."""
+    tty: bool
+    stdin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamingUrl:
+    """The URL at which a client takes the streams over."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The answer of a call without a result."""
 
@@ -47,6 +83,8 @@ class Done:
 CALLS: Mapping[str, tuple[type, type]] = {
     "SignalContainer": (SignalContainer, Done),
     "EndPod": (EndPod, Done),
+    "ReadConsole": (ReadConsole, ConsoleText),
+    "Debug": (Debug, StreamingUrl),
 }
 """Each method with its request and its answer."""
 

@@ -30,8 +30,13 @@ EVIDENCE_KEPT = 1024
 
 _TRY = "; try: "
 
-_LOST = ("failed to connect to all addresses", "Socket closed", "Cancelling all calls", "recvmsg:", "sendmsg:")
+_LOST = (
+    "failed to connect to all addresses", "Socket closed", "Stream removed", "Cancelling all calls", "recvmsg:",
+    "sendmsg:",
+)  # fmt: skip
 """How gRPC's own words begin where the process at the other end is gone."""
+_LOST_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN)
+"""The codes that gRPC itself gives such calls; a stream that is removed is of an unknown one."""
 
 
 def code_of(error: VmsandboxError) -> grpc.StatusCode:
@@ -61,7 +66,7 @@ def _end_of(text: str) -> str:
 
 def error_of(code: grpc.StatusCode, details: str) -> VmsandboxError:
     """The error that a status tells; the inverse of the two above, except for parts that were cut."""
-    if code is grpc.StatusCode.UNAVAILABLE and details.startswith(_LOST):
+    if code in _LOST_CODES and details.startswith(_LOST):
         hint = "if the daemon has ended, start it again: `vmsandbox serve`; pods go on meanwhile"
         return errors.Unavailable("the connection to the runtime is lost", hint=hint, evidence={"gRPC": details})
     first, *rest = details.split("\n")

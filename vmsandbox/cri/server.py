@@ -14,6 +14,7 @@ from cri_api.v1 import api_pb2_grpc
 
 from vmsandbox.cri import CHANNEL_OPTIONS
 from vmsandbox.cri.guard import Guard
+from vmsandbox.cri.observing import Observer
 from vmsandbox.cri.servicer import AdditionsServicer, ImageServicer, NodeInfo, RuntimeServicer, StreamingUrls
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
 from vmsandbox.fs import PASSABLE, make_missing, set_mode
@@ -62,8 +63,9 @@ async def serving(
     """
     with _claimed(path) as bound:
         guard = Guard()
+        interceptors = [Observer(service), guard, *([delegation] if delegation is not None else ())]
         server = grpc.aio.server(
-            interceptors=[guard] if delegation is None else [guard, delegation],
+            interceptors=interceptors,
             options=CHANNEL_OPTIONS,
         )
         ended: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()

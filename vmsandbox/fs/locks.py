@@ -4,7 +4,6 @@ A lock is a file that is made where it is missing, mode 0600. The holder never r
 may wait for it.
 """
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -73,6 +72,8 @@ async def _acquire(fd: int, operation: int) -> None:
 
     A daemon thread, since those of asyncio's pool are waited for when the program ends.
     """
+    import asyncio  # Here, since commands that list do without it, and it takes as long as all that they do.
+
     loop = asyncio.get_running_loop()
     held: asyncio.Future[None] = loop.create_future()
 

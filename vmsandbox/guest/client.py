@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from typing import Any, cast
 
 from vmsandbox.errors import Unavailable
-from vmsandbox.guest.session import Session
+from vmsandbox.guest.session import Session, has_feature
 from vmsandbox.guest.streams import InputStream, OutputStream, PortStream, open_stream
 from vmsandbox.guest.transport import GuestConnection
+from vmsandbox.protocol.features import CPUSETS, GUEST_COMMANDS, PRESSURE_AVERAGES
 from vmsandbox.protocol.messages import (
     AdjustClock,
     AttachImage,
@@ -20,6 +22,7 @@ from vmsandbox.protocol.messages import (
     DetachImage,
     EndExecs,
     Exec,
+    FitMachine,
     ListContainers,
     MakeTmpfs,
     MeasureContainers,
@@ -27,6 +30,7 @@ from vmsandbox.protocol.messages import (
     OciState,
     OpenPort,
     OpenStream,
+    Processors,
     ProcessUser,
     ReadClock,
     ReleaseDisk,
@@ -38,6 +42,7 @@ from vmsandbox.protocol.messages import (
     StartContainer,
     Stream,
     UpdateResources,
+    UseProcessors,
     WriteVolume,
 )
 
@@ -46,6 +51,9 @@ QUICK = 30.0
 
 LONG = 120.0
 """Seconds for a request that starts programs or waits for disks."""
+
+START_CPUS = 60.0
+"""Seconds for taking CPUs into use: the guest's kernel gives each ten seconds to start."""
 
 WRITE_BACK = 60.0
 """Seconds in which a guest writes back what it holds of a disk; a kubelet gives the whole call two minutes."""
@@ -63,8 +71,8 @@ class GuestClient:
         self.session = session
 
     async def configure(self, request: ConfigureGuest, *, deadline: float = LONG) -> None:
-        """Make the booted machine the pod."""
-        await self._ask(request, deadline)
+        """Make the booted machine the pod. An agent that is older than commands in the guest is not told of them."""
+        await self._ask(replace(request, debug=request.debug and self._has(GUEST_COMMANDS)), deadline)
 
     async def read_clock(self, *, deadline: float = QUICK) -> int:
         """The guest's time, in nanoseconds since the epoch."""
@@ -73,6 +81,15 @@ class GuestClient:
     async def adjust_clock(self, nanoseconds: int, *, step: bool, deadline: float = QUICK) -> None:
         """Add to the guest's time, at once or by and by."""
         await self._ask(AdjustClock(nanoseconds, step), deadline)
+
+    async def use_processors(self, count: int = 0, *, deadline: float = START_CPUS) -> int:
+        """Have the guest use that many CPUs of its machine (0: as many as now), and return how many it uses.
+
+        Raises:
+            FailedPrecondition: the machine has fewer, or the guest's kernel refuses.
+            Unimplemented: the agent is older than this.
+        """
+        return cast(Processors, await self._ask(UseProcessors(count), deadline)).online
 
     async def make_tmpfs(self, request: MakeTmpfs, *, deadline: float = QUICK) -> None:
         """Make a memory-backed volume."""
@@ -95,7 +112,11 @@ class GuestClient:
         await self._ask(ReleaseDisk(serial), deadline)
 
     async def create_container(self, request: CreateContainer, *, deadline: float = LONG) -> ProcessUser:
-        """Make a container whose process waits for `start_container`; tells who that runs as."""
+        """Make a container whose process waits for `start_container`; tells who that runs as.
+
+        In a machine whose agent is older than cpusets, it may use all CPUs.
+        """
+        request = replace(request, cpus=self._cpus(request.cpus))
         return cast(Created, await self._ask(request, deadline)).user
 
     async def start_container(self, container_id: str, *, deadline: float = LONG) -> None:
@@ -113,10 +134,10 @@ class GuestClient:
         await self._ask(DeleteContainer(container_id), deadline)
 
     async def update_resources(
-        self, container_id: str, resources: dict[str, object], *, deadline: float = LONG
+        self, container_id: str, resources: dict[str, object], *, cpus: str = "", deadline: float = LONG
     ) -> None:
-        """Change a container's limits; `resources` as in the runtime-spec."""
-        await self._ask(UpdateResources(container_id, resources), deadline)
+        """Change a container's limits; `resources` as in the runtime-spec, `cpus` as of `create_container`."""
+        await self._ask(UpdateResources(container_id, resources, self._cpus(cpus)), deadline)
 
     async def exec(self, request: Exec, *, deadline: float = LONG) -> None:
         """Start a process in a container; its end comes as an `Exit` event."""
@@ -141,8 +162,20 @@ class GuestClient:
         return cast(Containers, await self._ask(ListContainers(), deadline)).containers
 
     async def measure_containers(self, *, deadline: float = QUICK) -> Measured:
-        """Return the usage of the containers."""
-        return cast(Measured, await self._ask(MeasureContainers(), deadline))
+        """Return the usage of the containers, with averages of pressure if the agent tells them."""
+        averages = self._has(PRESSURE_AVERAGES)
+        return cast(Measured, await self._ask(MeasureContainers(averages), deadline))
+
+    async def fit_machine(self, leaving: int = 0, *, deadline: float = QUICK) -> None:
+        """Have containers fit the machine's memory, without `leaving` bytes that are about to be taken.
+
+        An agent without this method does so when the next container comes or changes.
+
+        Raises:
+            FailedPrecondition: containers use more than would be left for them.
+        """
+        if self._has(FitMachine.METHOD):
+            await self._ask(FitMachine(leaving), deadline)
 
     async def shutdown(self, *, deadline: float = LONG) -> None:
         """Kill all containers and power off; returns when the connection ends, just before the machine does."""
@@ -174,6 +207,13 @@ class GuestClient:
             yield PortStream(f"port {port}", connection)
         finally:
             await connection.aclose()
+
+    def _has(self, feature: str) -> bool:
+        peer = self.session.peer
+        return peer is not None and has_feature(peer, feature)
+
+    def _cpus(self, cpus: str) -> str:
+        return cpus if self._has(CPUSETS) else ""
 
     async def _ask(self, request: Request, deadline: float) -> Any:
         return await self.session.request(request, deadline)

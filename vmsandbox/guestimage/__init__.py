@@ -2,7 +2,7 @@
 
 from vmsandbox.guestimage.archive import export_image, import_image
 from vmsandbox.guestimage.build import build_guest_image
-from vmsandbox.guestimage.inputs import agent_build
+from vmsandbox.guestimage.inputs import DEBIAN, SMALL, agent_build
 from vmsandbox.guestimage.leftovers import GuestImageFiles
 from vmsandbox.guestimage.leftovers import look as guest_image_files
 from vmsandbox.guestimage.leftovers import remove_old as remove_old_guest_images
@@ -10,7 +10,9 @@ from vmsandbox.guestimage.manifest import DEFAULT_DIRECTORY, BuiltImage, load_im
 from vmsandbox.guestimage.mirrors import choose_sources, sources_list
 
 __all__ = [
+    "DEBIAN",
     "DEFAULT_DIRECTORY",
+    "SMALL",
     "BuiltImage",
     "GuestImageFiles",
     "agent_build",

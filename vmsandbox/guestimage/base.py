@@ -2,18 +2,18 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import process
 from vmsandbox.errors import Internal
-from vmsandbox.guestimage.inputs import DEFINITION, Recipe, read_list
-from vmsandbox.guestimage.kernel import extract_vmlinux
+from vmsandbox.guestimage.debian_kernel import extract_vmlinux
+from vmsandbox.guestimage.inputs import DEBIAN, DEFINITION, Progress, Recipe, read_list
 from vmsandbox.guestimage.mirrors import sources_list
 from vmsandbox.guestimage.modules import install_modules
+from vmsandbox.guestimage.small_kernel import SmallKernel
 
-Progress = Callable[[str], None]
 _MMDEBSTRAP_SECONDS = 1800
 
 
@@ -54,8 +54,14 @@ class Base:
         return next((self.directory / "debs/kernel/usr/lib/modules").iterdir())
 
 
-async def build_base(recipe: Recipe, directory: Path, progress: Progress) -> Base:
+async def build_base(recipe: Recipe, kernel: SmallKernel | None, directory: Path, progress: Progress) -> Base:
     """Build the base layer in `directory`, which is empty and the caller's to remove on failure.
+
+    Args:
+        recipe: its inputs.
+        kernel: the kernel that it gets, on the same file system; None: that of Debian's package.
+        directory: where it is built.
+        progress: called before each step.
 
     Raises:
         Internal: a tool failed (no such suite, no network); what it said is the evidence.
@@ -66,7 +72,11 @@ async def build_base(recipe: Recipe, directory: Path, progress: Progress) -> Bas
     # Not as a hook: mmdebstrap runs none after the extract hooks in this variant, and copies files of the host last.
     await process.run([str(DEFINITION / "base" / "customize"), str(base.tree)], timeout=600)
     progress("Extracting the kernel")
-    await _extract_kernel(base)
+    if kernel:
+        _take_kernel(kernel, base)
+    else:
+        await _extract_kernel(base)
+    await _install_modules(base)
     progress("Compressing the root file system")
     await _make_squashfs(recipe, base)
     return base
@@ -82,17 +92,21 @@ async def _unpack_packages(recipe: Recipe, base: Base) -> None:
         "--variant=extract",
         f"--include={','.join(read_list(definition / 'packages.txt'))}",
         f"--dpkgopt={definition / 'exclude.conf'}",
-        f'--extract-hook={definition / "fetch-kernel"} "$1" {" ".join(read_list(definition / "kernel.txt"))} {debs}',
+        f'--extract-hook={definition / "fetch-kernel"} "$1" {debs} {_metapackage(recipe)}',
         recipe.suite,
         str(base.tree),
         "-",
     ]
     sources = sources_list(recipe.sources).encode()
-    await process.run(argv, stdin=sources, timeout=_MMDEBSTRAP_SECONDS, env=_environment(recipe))
+    await process.run(argv, stdin=sources, timeout=_MMDEBSTRAP_SECONDS, env=recipe.environment())
     listed = [await _name_and_version(deb) for deb in sorted(debs.glob("*.deb"))]
     base.packages.write_text("".join(listed))
     for deb in debs.glob("*.deb"):
         deb.unlink()
+
+
+def _metapackage(recipe: Recipe) -> str:
+    return " ".join(read_list(DEFINITION / "base" / "kernel.txt")) if recipe.kernel == DEBIAN else ""
 
 
 async def _name_and_version(deb: Path) -> str:
@@ -106,12 +120,20 @@ async def _extract_kernel(base: Base) -> None:
     if len(images) != 1:
         raise Internal(f"expected one kernel in its package, found {len(images)}")
     base.vmlinux.write_bytes(await extract_vmlinux(images[0].read_bytes()))
-    await process.run(["depmod", "--basedir", str(kernel / "usr"), base.modules.name])
-    await _install_modules(base)
+
+
+def _take_kernel(kernel: SmallKernel, base: Base) -> None:
+    """Give a base layer a compiled kernel by hard links: no image takes its space again."""
+    base.vmlinux.hardlink_to(kernel.vmlinux)
+    modules = base.directory / "debs/kernel/usr/lib/modules" / kernel.modules.name
+    shutil.copytree(kernel.modules, modules, copy_function=os.link)
+    with base.packages.open("a") as packages:
+        packages.write(kernel.named_packages())
 
 
 async def _install_modules(base: Base) -> None:
     """The modules that the kernel loads when they are asked for, and what loads them: busybox as modprobe."""
+    await process.run(["depmod", "--basedir", str(base.directory / "debs/kernel/usr"), base.modules.name])
     installed = base.tree / "usr/lib/modules" / base.modules.name
     install_modules(read_list(DEFINITION / "base" / "on-demand.txt"), base.modules, installed)
     await process.run(["depmod", "--basedir", str(base.tree / "usr"), base.modules.name])
@@ -123,15 +145,11 @@ async def _install_modules(base: Base) -> None:
 
 async def _make_squashfs(recipe: Recipe, base: Base) -> None:
     argv = ["mksquashfs", str(base.tree), str(base.root), "-noappend", "-no-progress", "-quiet", "-no-exports"]
-    compression = ["-comp", "lz4", "-Xhc", "-b", "128K"]
-    await process.run([*argv, *compression], timeout=600, env=_environment(recipe))
+    compression = ["-comp", "lz4", "-Xhc", "-b", "32K"]
+    await process.run([*argv, *compression], timeout=600, env=recipe.environment())
     base.root_files.write_text("".join(_checksums(base.tree)))
 
 
 def _checksums(tree: Path) -> list[str]:
     files = (path for path in sorted(tree.rglob("*")) if path.is_file() and not path.is_symlink())
     return [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}\n" for path in files]
-
-
-def _environment(recipe: Recipe) -> dict[str, str]:
-    return {**os.environ, "SOURCE_DATE_EPOCH": str(recipe.epoch), "LC_ALL": "C.UTF-8", "TZ": "UTC"}

@@ -1,18 +1,20 @@
 """Building the guest image: each layer once per key, and then the link `current` moves to it.
 
-Under the output directory: `base/KEY/` (base layers), `KEY/` (images, whose large files are hard links to their base
-layer's), `current`, `lock`. Directories are made under a name that starts with `.building-` and renamed when whole.
+Under the output directory: `kernel/KEY/` (kernels compiled here), `base/KEY/` (base layers), `KEY/` (images, whose
+large files are hard links to their base layer's), `current`, `lock`. Directories are made under a name that starts
+with `.building-` and renamed when whole.
 """
 
 import contextlib
+import dataclasses
 import os
 import tempfile
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
-from vmsandbox.guestimage.base import Base, Progress, build_base
+from vmsandbox.guestimage.base import Base, build_base
 from vmsandbox.guestimage.boot import build_initramfs, pack_agent
-from vmsandbox.guestimage.inputs import Recipe, agent_build, command_line, source_date_epoch
+from vmsandbox.guestimage.inputs import DEBIAN, SMALL, Progress, Recipe, agent_build, command_line, source_date_epoch
 from vmsandbox.guestimage.manifest import (
     DEFAULT_DIRECTORY,
     BuiltImage,
@@ -22,6 +24,7 @@ from vmsandbox.guestimage.manifest import (
     write_manifest,
 )
 from vmsandbox.guestimage.mirrors import choose_sources
+from vmsandbox.guestimage.small_kernel import SmallKernel, compile_kernel
 from vmsandbox.guestimage.store import locked, make_current, new_directory
 
 _TOO_OLD = ("bookworm", "bullseye", "buster", "oldstable", "oldoldstable")
@@ -32,6 +35,7 @@ async def build_guest_image(
     *,
     suite: str = "trixie",
     mirror: str = "",
+    kernel: str = "",
     output: Path = DEFAULT_DIRECTORY,
     refresh: bool = False,
     progress: Progress = lambda text: None,
@@ -41,6 +45,7 @@ async def build_guest_image(
     Args:
         suite: of Debian.
         mirror: its URL; without one, the host's own mirrors.
+        kernel: DEBIAN or SMALL; without one, SMALL where that is compiled already, and else DEBIAN.
         output: where images and layers are kept.
         refresh: build anew, with the mirror's present package versions.
         progress: called with what is being done, before each step.
@@ -51,14 +56,15 @@ async def build_guest_image(
         Internal: a tool failed; what it said is the evidence.
     """
     _check_suite(suite)
-    recipe = Recipe(suite, choose_sources(suite, mirror), source_date_epoch())
+    recipe = _with_kernel(kernel, Recipe(suite, choose_sources(suite, mirror), source_date_epoch()), output / "kernel")
     if not refresh:
         with contextlib.suppress(NotFound, FailedPrecondition):
             return make_current(load_image(output / recipe.key()))
     if os.geteuid() != 0:
         raise FailedPrecondition("building the guest image needs root", hint="run it with sudo")
+    small = await _kernel_layer(recipe, output, refresh, progress)
     with locked(output):
-        base = await _base_layer(recipe, output / "base", refresh, progress)
+        base = await _base_layer(recipe, small, output / "base", refresh, progress)
         return make_current(await _boot_layer(recipe, base, output, progress))
 
 
@@ -71,12 +77,26 @@ def _check_suite(suite: str) -> None:
         )
 
 
-async def _base_layer(recipe: Recipe, bases: Path, refresh: bool, progress: Progress) -> Base:
+def _with_kernel(kernel: str, recipe: Recipe, kernels: Path) -> Recipe:
+    compiled = (kernels / recipe.kernel_key()).is_dir()
+    return dataclasses.replace(recipe, kernel=kernel or (SMALL if compiled else DEBIAN))
+
+
+async def _kernel_layer(recipe: Recipe, output: Path, refresh: bool, progress: Progress) -> SmallKernel | None:
+    """Compiled without the lock of `output`: meanwhile, images with Debian's kernel can be built."""
+    if recipe.kernel == DEBIAN or ((output / "base" / recipe.base_key()).is_dir() and not refresh):
+        return None
+    return await compile_kernel(recipe, output / "kernel", refresh=refresh, progress=progress)
+
+
+async def _base_layer(
+    recipe: Recipe, kernel: SmallKernel | None, bases: Path, refresh: bool, progress: Progress
+) -> Base:
     final = bases / recipe.base_key()
     if final.is_dir() and not refresh:
         return Base(final)
     with new_directory(final) as building:
-        await build_base(recipe, building, progress)
+        await build_base(recipe, kernel, building, progress)
     return Base(final)
 
 

@@ -1,24 +1,29 @@
 """The inputs of a guest image, and the keys that change when an input changes.
 
 Two layers: the base (root file system and kernel: packages, half a minute) and the boot layer on top of it (initramfs
-with modules and agent: seconds). Package versions are not an input: a mirror's new versions do not rebuild an image by
-themselves, `refresh` asks for them; the manifest says which versions an image holds.
+with modules and agent: seconds). A kernel of our own is a third, below the base: ten minutes. Package versions are not
+an input: a mirror's new versions do not rebuild an image by themselves, `refresh` asks for them; the manifest says
+which versions an image holds.
 """
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.guestimage.mirrors import Source
 
+Progress = Callable[[str], None]
+"""Is told what is being done, before each step."""
+DEBIAN, SMALL = "debian", "small"
+"""The kernels that an image can have: a package of Debian's, or its source with a configuration of our own."""
 _BUILDER = Path(__file__).parent
 _INSTALLED = _BUILDER.parent / "sources"
 SOURCES = _INSTALLED if _INSTALLED.is_dir() else _BUILDER.parents[1]
 """The files that images are built from, besides packages: a checkout, or what a wheel holds of one (`setup.py`)."""
 DEFINITION = SOURCES / "guest-image"
-_BUILDS_BASE = ("base.py", "kernel.py", "mirrors.py", "modules.py")
+_BUILDS_BASE = ("base.py", "debian_kernel.py", "mirrors.py", "modules.py")
 _BUILDS_BOOT = ("boot.py", "build.py", "inputs.py", "manifest.py")
 _EPOCH = 1735689600  # 2025-01-01; SOURCE_DATE_EPOCH overrides it
 
@@ -31,16 +36,26 @@ class Recipe:
     sources: tuple[Source, ...]
     epoch: int
     """The time of every file in the image, seconds since 1970 (SOURCE_DATE_EPOCH of reproducible-builds.org)."""
+    kernel: str = DEBIAN
+    """DEBIAN or SMALL."""
+
+    def kernel_key(self) -> str:
+        """Names the small kernel. The code that starts its compilation is not an input: that takes ten minutes."""
+        return _digest(_files(DEFINITION / "kernel"), f"{self.suite} {self.sources} {self.epoch}")
 
     def base_key(self) -> str:
         """Names the base layer."""
         files = (*_files(DEFINITION / "base"), *(_BUILDER / name for name in _BUILDS_BASE))
-        return _digest(files, repr(self))
+        return _digest(files, repr(self) + (self.kernel_key() if self.kernel == SMALL else ""))
 
     def key(self) -> str:
         """Names the whole image."""
         files = (*_files(DEFINITION / "boot"), *(_BUILDER / name for name in _BUILDS_BOOT))
         return _digest(files, self.base_key() + agent_build())
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the tools that make files."""
+        return {**os.environ, "SOURCE_DATE_EPOCH": str(self.epoch), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
 def source_date_epoch() -> int:

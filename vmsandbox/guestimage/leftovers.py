@@ -18,6 +18,7 @@ class GuestImageFiles:
 
     images: tuple[Path, ...]
     bases: tuple[Path, ...]
+    """Base layers, and the kernels that were compiled for them."""
     old_images: tuple[Path, ...]
     """Images that are not `current`, and that no running machine has open."""
     old_bases: tuple[Path, ...]
@@ -35,7 +36,8 @@ def look(directory: Path, kept: Collection[Path] = ()) -> GuestImageFiles:
         kept: images that stay besides `current`, such as the configured one.
     """
     images = tuple(sorted(path.parent for path in directory.glob(f"*/{MANIFEST}") if not path.parent.is_symlink()))
-    bases = tuple(sorted(path for path in directory.glob("base/*") if path.is_dir() and path.name[0] != "."))
+    layers = (*directory.glob("base/*"), *directory.glob("kernel/*"))
+    bases = tuple(sorted(path for path in layers if path.is_dir() and path.name[0] != "."))
     stay = {path.resolve() for path in (directory / "current", *kept)}
     used = _open_names()
     old = tuple(path for path in images if path.resolve() not in stay and path.name not in used)

@@ -11,7 +11,8 @@ from vmsandbox.fs.durable import replace_link
 from vmsandbox.fs.locks import try_locked
 from vmsandbox.guestimage.manifest import BuiltImage
 
-_PREFIX = ".building-"
+BUILDING = ".building-"
+"""How the names of directories begin that are not whole yet."""
 
 
 def make_current(image: BuiltImage) -> BuiltImage:
@@ -19,7 +20,7 @@ def make_current(image: BuiltImage) -> BuiltImage:
     link = image.directory.parent / "current"
     if link.is_symlink() and link.resolve() == image.directory:
         return image
-    replace_link(link, image.directory.name, temporary=link.with_name(f"{_PREFIX}current-{os.getpid()}"))
+    replace_link(link, image.directory.name, temporary=link.with_name(f"{BUILDING}current-{os.getpid()}"))
     return image
 
 
@@ -36,7 +37,7 @@ def locked(output: Path) -> Iterator[None]:
             raise FailedPrecondition(
                 f"another build or import of the guest image runs in {output}", hint="wait until it has ended"
             )
-        for leftover in (*output.glob(f"{_PREFIX}*"), *output.glob(f"base/{_PREFIX}*")):
+        for leftover in (*output.glob(f"{BUILDING}*"), *output.glob(f"base/{BUILDING}*")):
             _remove(leftover)
         yield
 
@@ -44,12 +45,12 @@ def locked(output: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def new_directory(final: Path) -> Iterator[Path]:
     """A directory that becomes `final` when all went well, in place of what was there, and else is removed."""
-    building = final.with_name(_PREFIX + final.name)
+    building = final.with_name(BUILDING + final.name)
     building.mkdir(parents=True)
     try:
         yield building
         os.sync()
-        replaced = final.with_name(f"{_PREFIX}old-{final.name}")
+        replaced = final.with_name(f"{BUILDING}old-{final.name}")
         if final.exists():
             final.rename(replaced)
         building.rename(final)

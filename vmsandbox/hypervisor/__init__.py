@@ -5,8 +5,10 @@ implements it, and is imported by whoever opens a hypervisor.
 """
 
 from vmsandbox.hypervisor.base import (
+    MEMORY_BLOCK,
     TCG_CACHE,
     Accelerator,
+    Before,
     Blocks,
     Disk,
     GuestImage,
@@ -15,14 +17,17 @@ from vmsandbox.hypervisor.base import (
     MachineSpec,
     MachineState,
     NetworkDevice,
+    RestoreFailed,
     SharedDirectory,
     end_of,
 )
 from vmsandbox.hypervisor.console import ConsoleReader
 
 __all__ = [
+    "MEMORY_BLOCK",
     "TCG_CACHE",
     "Accelerator",
+    "Before",
     "Blocks",
     "ConsoleReader",
     "Disk",
@@ -32,6 +37,7 @@ __all__ = [
     "MachineSpec",
     "MachineState",
     "NetworkDevice",
+    "RestoreFailed",
     "SharedDirectory",
     "end_of",
 ]

@@ -6,18 +6,22 @@ Implementations: `libvirt.LibvirtHypervisor`, and `tests.fakes.hypervisor.FakeHy
 import asyncio
 import contextlib
 import enum
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from vmsandbox import aio
-from vmsandbox.errors import Unavailable
-from vmsandbox.model import MachineUsage, Vsock
+from vmsandbox.errors import FailedPrecondition, Unavailable
+from vmsandbox.model import MachineSize, MachineUsage, Vsock
 from vmsandbox.process import Account
 
 TCG_CACHE = 256 * 1024 * 1024
 """Bytes of translated code that an emulated machine keeps."""
+
+
+MEMORY_BLOCK = 2 * 1024 * 1024
+"""Bytes in which memory is plugged into a machine that runs."""
 
 
 class Accelerator(enum.Enum):
@@ -37,6 +41,11 @@ class GuestImage:
     command_line: str
     build: str
     """Build id of the agent in it. Hello tells both ends the other's; it decides nothing."""
+
+    @property
+    def files(self) -> tuple[Path, Path, Path]:
+        """Return all of them."""
+        return self.kernel, self.initramfs, self.root
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +107,16 @@ class MachineSpec:
     title: str
     """For people: namespace and name of the pod."""
     image: GuestImage
-    vcpus: int
-    memory: int
-    """Bytes of guest memory."""
+    size: MachineSize
+    """The vCPUs that its guest's kernel starts, and the memory with which it boots, below which it never gets."""
+    most: MachineSize
+    """The vCPUs that it has, of which its guest uses as many as its agent is told, and the memory that
+    `Hypervisor.resize` can give it: `size` or more. A machine that never grows costs less."""
     accelerator: Accelerator
     account: Account
     """QEMU's user and group, the user of no other machine. Every file that QEMU opens lets it."""
-    vsock: Vsock
+    vsock: Vsock | None
+    """The way to its agent. None: the machine belongs to nobody yet, and has places for the devices of a claim."""
     console: Path
     """Unix socket on which QEMU offers the guest's console (see `console.ConsoleReader`)."""
     secret: Path | None = None
@@ -114,6 +126,11 @@ class MachineSpec:
     network: NetworkDevice | None = None
     kernel_parameters: str = ""
     """Appended to the image's command line."""
+
+    @property
+    def unclaimed(self) -> "MachineSpec":
+        """The same machine before it is claimed: without the devices by which it is its pod's (`Hypervisor.plug`)."""
+        return replace(self, vsock=None, scratch=None, share=None, network=None)
 
 
 DESTROYED = "destroyed"
@@ -144,20 +161,91 @@ class MachineEvent:
         return self.reason != DESTROYED
 
 
+class RestoreFailed(FailedPrecondition):
+    """A saved state is of no use here: the machine that was to be made from it is gone, and others would be as well."""
+
+
+Before = Callable[[], Awaitable[None]]
+"""Work on the processes of a machine whose guest has not run yet."""
+
+
 class Hypervisor(Protocol):
     """Runs machines by name. Every call is idempotent where its docstring says so."""
 
     uri: str
     """Where it is, for people."""
 
-    async def create(self, spec: MachineSpec) -> None:
+    async def create(self, spec: MachineSpec, before: Before | None = None) -> None:
         """Start a machine; it runs when this returns, its guest still boots. On failure nothing is left.
+
+        Args:
+            spec: of the machine.
+            before: is awaited when the machine's processes are there and its guest has not run yet; what it raises is
+                the failure.
 
         Raises:
             AlreadyExists: a machine of that name runs.
             ResourceExhausted: no memory for it, or its CID or MAC is taken.
             FailedPrecondition: the host lacks something; the hint says what.
             Unavailable: libvirt cannot be reached.
+        """
+        ...
+
+    async def booted(self, name: str) -> None:
+        """Return when the guest waits for its secret (`MachineSpec.secret`): it has booted, and is unclaimed.
+
+        Raises:
+            NotFound: there is no such machine, or it has ended meanwhile.
+        """
+        ...
+
+    async def save(self, name: str, path: Path) -> None:
+        """Stop an unclaimed machine, and write its state to a new file, which only root may read; then end it.
+
+        Raises:
+            NotFound: there is no such machine.
+            FailedPrecondition: QEMU cannot save it.
+            DeadlineExceeded: it takes too long.
+        """
+        ...
+
+    async def restore(self, spec: MachineSpec, saved: Path, before: Before | None = None) -> None:
+        """Start a machine that goes on where another one was saved. It is unclaimed: `plug` is to be called next.
+
+        Args:
+            spec: of the machine, which differs from the one that was saved in its name, UUID, title, account, console
+                and secret alone; what a claim brings is not looked at.
+            saved: the file that `save` has written; only root may write it.
+            before: as for `create`.
+
+        Raises:
+            RestoreFailed: the machine does not go on from this file.
+            VmsandboxError: as `create`. In either case nothing is left.
+        """
+        ...
+
+    async def plug(self, spec: MachineSpec) -> None:
+        """Plug the devices of `spec` into an unclaimed machine: of scratch disk, vsock, network and share those it has.
+
+        By several calls the machine gets them one after the other; none has one that an earlier one had.
+
+        It returns when QEMU has them; the guest finds them a moment later. On failure the machine is to be destroyed.
+
+        Raises:
+            NotFound: there is no such machine.
+            FailedPrecondition: QEMU refuses a device.
+        """
+        ...
+
+    async def state_key(self, spec: MachineSpec) -> str:
+        """Return 32 hexadecimal digits that stand for all that the saved state of an unclaimed machine depends on.
+
+        That is the hypervisor, this boot of the host, the guest image, and what the machine is made of. Machines that
+        `restore` can make from one another's states have the same.
+
+        Raises:
+            FailedPrecondition: a file that machines are made of is not there.
+            VmsandboxError: the hypervisor does not answer.
         """
         ...
 
@@ -174,6 +262,32 @@ class Hypervisor(Protocol):
 
         Raises:
             NotFound: there is no such machine, or none whose QEMU this process can see.
+        """
+        ...
+
+    async def process(self, name: str) -> int:
+        """Return the pid of the machine's QEMU. Raises as `usage`, and asks nobody as that."""
+        ...
+
+    async def memory(self, name: str) -> int:
+        """Return the bytes that the guest has now. Raises NotFound where there is no such machine."""
+        ...
+
+    async def resize(self, name: str, memory: int) -> int:
+        """Give the guest that many bytes of memory, and return what it then has.
+
+        That is rounded up to what is plugged in one piece (`MEMORY_BLOCK`), and not less than what the machine has
+        booted with. A guest that is still booting takes it when its driver is there. When it fails, the machine is
+        given what it had again; what it has is what `memory` returns. Calls for one machine wait for each other.
+
+        The caller asks the agent first whether the guest can do without what is to be taken (`FitMachine`): a kernel
+        gives away all that is free, and then kills processes, or panics where it may kill none.
+
+        Raises:
+            NotFound: there is no such machine, or it ended meanwhile.
+            InvalidArgument: it is more than the machine's `most.memory`; nothing has changed.
+            FailedPrecondition: the guest uses memory that was to be taken from it, or the host refuses.
+            DeadlineExceeded: the guest does not answer, e.g. because it hangs or has no driver.
         """
         ...
 
@@ -199,10 +313,6 @@ class Hypervisor(Protocol):
         Raises:
             NotFound: there is no such machine, or it has no such disk.
         """
-        ...
-
-    async def most_vcpus(self, accelerator: Accelerator) -> int:
-        """The most vCPUs that a machine may have here; see `vcpus.most_vcpus`."""
         ...
 
     async def version(self) -> str:

@@ -33,6 +33,7 @@ class ConsoleReader:
         """Read the Unix socket at `path`, on which QEMU listens; nothing is opened before the context is entered."""
         self._path = path
         self._kept = bytearray()
+        self._seen = 0
         self._socket: socket.socket | None = None
         self._pause: asyncio.TimerHandle | None = None
 
@@ -66,6 +67,19 @@ class ConsoleReader:
         panics = [number for number, line in enumerate(lines) if _PANIC in line]
         return lines[: panics[-1] + 1 if panics else None][-count:]
 
+    def since(self, position: int) -> tuple[str, int]:
+        """Return what the guest has printed from a position on, and the position of its end.
+
+        Args:
+            position: bytes from the beginning; what came so early that it is not kept any more is left out.
+
+        Returns:
+            the text, with all that a guest may put into it, and the position.
+        """
+        self._read()
+        first = self._seen - len(self._kept)
+        return self._kept[max(0, position - first) :].decode(errors="replace"), self._seen
+
     def _listen(self) -> None:
         if self._socket is not None:
             asyncio.get_running_loop().add_reader(self._socket, self._on_readable)
@@ -91,6 +105,7 @@ class ConsoleReader:
         except ConnectionError:
             return False
         self._kept += data
+        self._seen += len(data)
         del self._kept[:-KEPT]
         return bool(data)
 

@@ -27,6 +27,8 @@ from vmsandbox.images.store import (
     silent,
 )
 from vmsandbox.model import Image, RegistryAuth
+from vmsandbox.telemetry import outcome
+from vmsandbox.telemetry.declared import PULL_SECONDS, PULLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,10 @@ class ImageStore:
             Internal: the registry gave something else than the digests say.
         """
         name = Reference.parse(reference)
+        with outcome("pull", PULLS, PULL_SECONDS):
+            return await self._pull(name, auth, progress)
+
+    async def _pull(self, name: Reference, auth: RegistryAuth | None, progress: Report) -> Image:
         async with self._transaction.adding(f"pulling {name}") as staging:
             skopeo = Skopeo(self._layout.settings, staging, secrets_of(auth))
             await self._paths.call(self._configured, lambda: skopeo.prepare(name.registry, auth))

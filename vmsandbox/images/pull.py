@@ -5,6 +5,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmsandbox import aio
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.fs.locks import locked_async
 from vmsandbox.images.oci import (
@@ -28,8 +29,10 @@ from vmsandbox.images.store import (
     PullProgress,
     Report,
     StoreLayout,
+    check_layers_fit,
     watching_progress,
 )
+from vmsandbox.telemetry.declared import PULL_BYTES
 
 _NESTED = 3
 """Indexes within indexes that are followed."""
@@ -46,8 +49,11 @@ class Resolved:
     raw: bytes
 
 
-async def resolve(skopeo: Skopeo, name: Reference, platform: Platform) -> Resolved:
+async def resolve(skopeo: Skopeo, name: Reference, platform: Platform, held: Blobs) -> Resolved:
     """Ask the registry what it has under a name.
+
+    A manifest that an index names by its digest is read from the store where `held` has it: that is one run of skopeo
+    less for an image that is there.
 
     Raises:
         NotFound: it has nothing, or nothing for this platform.
@@ -60,9 +66,14 @@ async def resolve(skopeo: Skopeo, name: Reference, platform: Platform) -> Resolv
     for _ in range(_NESTED):
         if not is_index(raw):
             return Resolved(top, name.with_digest(digest), raw)
-        digest = choose_manifest(parse_index(raw), platform, str(name)).digest
-        raw = check_digest(await skopeo.manifest(name.with_digest(digest)), digest, f"a manifest of {name}")
+        chosen = choose_manifest(parse_index(raw), platform, str(name))
+        digest = chosen.digest
+        raw = held.read(digest) if held.holds(chosen) else await _manifest(skopeo, name, digest)
     raise Malformed(f"{name} is an index of indexes, more than {_NESTED} deep")
+
+
+async def _manifest(skopeo: Skopeo, name: Reference, digest: str) -> bytes:
+    return check_digest(await skopeo.manifest(name.with_digest(digest)), digest, f"a manifest of {name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +95,29 @@ class Pull:
             VmsandboxError: the store is as before, except for layers that were fetched completely.
         """
         self.report(PullProgress(PullPhase.RESOLVING))
-        resolved = await resolve(self.skopeo, name, Platform.of_host())
+        resolved = await resolve(self.skopeo, name, Platform.of_host(), self.layout.blobs)
         self.report(PullProgress(PullPhase.WAITING))
         async with locked_async(self.layout.locks / resolved.manifest.digest.removeprefix("sha256:")):
             return await self._fetch(resolved, name)
 
     async def _fetch(self, resolved: Resolved, name: Reference) -> ImageRecord:
+        """Fetch the configuration and the layers at the same time; one that is refused ends the fetching of layers."""
         manifest = parse_manifest(resolved.raw)
-        config = await self._config(resolved.manifest, manifest.config)
-        candidate = Candidate.read(resolved.raw, config, Platform.of_host(), self.layout.settings.max_root_size)
-        await self._layers(resolved.manifest, manifest.layers)
+        check_layers_fit(manifest, self.layout.settings.max_root_size)
+        layers = asyncio.create_task(self._layers(resolved.manifest, manifest.layers))
+        try:
+            candidate = await self._candidate(resolved, manifest.config)
+            await layers
+        finally:
+            await aio.cancel(layers)
         return await self.layout.admit(candidate, name, resolved.digest, self.staging, self.report)
 
-    async def _config(self, manifest: Reference, config: Descriptor) -> bytes:
+    async def _candidate(self, resolved: Resolved, config: Descriptor) -> Candidate:
         if self.layout.blobs.holds(config):
-            return self.layout.blobs.read(config.digest)
-        return await self.skopeo.config(manifest)
+            raw = self.layout.blobs.read(config.digest)
+        else:
+            raw = await self.skopeo.config(resolved.manifest)
+        return Candidate.read(resolved.raw, raw, Platform.of_host(), self.layout.settings.max_root_size)
 
     async def _layers(self, manifest: Reference, layers: tuple[Descriptor, ...]) -> None:
         missing = {layer.digest: layer for layer in layers if not self.layout.blobs.holds(layer)}
@@ -119,6 +137,7 @@ class Pull:
             await asyncio.to_thread(self._keep_whole, work.blobs, missing)
             raise
         await asyncio.to_thread(self._adopt, work.blobs, missing)
+        PULL_BYTES.add(amount=sum(layer.size for layer in missing))
 
     def _adopt(self, fetched: Blobs, layers: tuple[Descriptor, ...]) -> None:
         for layer in layers:

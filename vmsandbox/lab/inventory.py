@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from vmsandbox import typed_yaml
-from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
+from vmsandbox.errors import Collected, FailedPrecondition, InvalidArgument, NotFound, together
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.lab.host import Hop, HostKeys, LabHost, Reach
 from vmsandbox.typed_yaml import YamlNode
@@ -93,7 +93,7 @@ def load(path: Path) -> Inventory:
 
     Raises:
         NotFound, FailedPrecondition: the file is not there, or cannot be read.
-        InvalidArgument: it is not valid; the error names file, line and field.
+        InvalidArgument: it is not valid; the error names file, line and field of every mistake.
     """
     try:
         text = read_regular(path, MEBIBYTE, follow=True).decode()
@@ -118,15 +118,18 @@ def parse(text: str, source: str, directory: Path) -> Inventory:
     documents = typed_yaml.read(text, source)
     if len(documents) != 1:
         raise InvalidArgument(f"{source}: an inventory is a single document with `hosts`")
-    place = documents[0]
-    read = typed_yaml.decode(_Document, place)
-    if not read.hosts:
-        raise place.of("hosts").error("there is no host")
+    place, collected = documents[0], Collected()
+    read, mistakes = typed_yaml.decode_all(_Document, place)
+    if read is None or mistakes:  # What has one is left out, so that others seem to miss it.
+        raise together(mistakes)
+    collected.when(not read.hosts, place.of("hosts").error("there is no host"))
     for name in ("connect_timeout", "silence_timeout"):
-        if not 0 < getattr(read, name) < math.inf:
-            raise place.of(name).error("this must be a number of seconds above 0")
+        wrong = not 0 < getattr(read, name) < math.inf
+        collected.when(wrong, place.of(name).error("this must be a number of seconds above 0"))
     reach = Reach(_path(read.known_hosts, directory), read.host_keys, read.connect_timeout, read.silence_timeout)
-    return Inventory(tuple(_host(name, read, place, directory) for name in read.hosts), reach)
+    hosts = [collected.of(_host, name, read, place, directory) for name in read.hosts]
+    collected.check()
+    return Inventory(tuple(host for host in hosts if host is not None), reach)
 
 
 def _host(name: str, read: _Document, place: YamlNode, directory: Path) -> LabHost:

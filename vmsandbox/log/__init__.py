@@ -1,7 +1,8 @@
 """Logging: one logger per module under `vmsandbox`, set up once by the CLI.
 
 Messages name the pod or container by id. Credentials never reach a logger (`images.skopeo.credentials` holds them).
-`about` says which pod and container the messages of a piece of work are about; `of_error` adds an error's evidence.
+`about` says which pod and container the messages of a piece of work are about, `within` which call they come from;
+`of_error` adds an error's evidence.
 
 Where standard error is the journal, lines have the priorities of sd-daemon(3) and no time, since the journal has its
 own. Text that a guest chose cannot begin a line, nor reach a terminal with its control characters.
@@ -17,9 +18,25 @@ from typing_extensions import override
 
 from vmsandbox.log.flood import Flood
 from vmsandbox.log.formats import FORMATS, Line
+from vmsandbox.log.request import Request, current_request, in_request, within
 from vmsandbox.log.subject import Subject, about
+from vmsandbox.log.subject import current as current_subject
 
-__all__ = ["FORMATS", "Subject", "about", "configure", "get", "of_error", "to_journal"]
+__all__ = [
+    "FORMATS",
+    "Request",
+    "Subject",
+    "about",
+    "adopt",
+    "configure",
+    "current_request",
+    "current_subject",
+    "get",
+    "in_request",
+    "of_error",
+    "to_journal",
+    "within",
+]
 
 
 def configure(level: str = "info", form: str = "text") -> None:
@@ -39,6 +56,14 @@ def configure(level: str = "info", form: str = "text") -> None:
 def get(name: str) -> logging.Logger:
     """The logger of a module: `log = get(__name__)`."""
     return logging.getLogger(name)
+
+
+def adopt(name: str) -> None:
+    """Write the warnings of a library, whose loggers have this name, as our own."""
+    library = logging.getLogger(name)
+    library.handlers[:] = logging.getLogger("vmsandbox").handlers
+    library.setLevel(logging.WARNING)
+    library.propagate = False
 
 
 def of_error(error: BaseException) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
+from vmsandbox.log.request import Request, current_request
 from vmsandbox.log.subject import Subject, current
 
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
@@ -72,7 +73,7 @@ class Json(Line):
             "logger": record.name,
             "message": _said(record),
         }
-        said |= _subject(current())
+        said |= _subject(current()) | _request(current_request())
         if error := _told(record):
             said["error"] = error
         yield json.dumps(said)
@@ -117,6 +118,13 @@ def _told(record: logging.LogRecord) -> dict[str, Any]:
         told |= {"hint": hint} if (hint := getattr(error, "hint", "")) else {}
     evidence = _evidence(record)
     return told | ({"evidence": evidence} if evidence else {})
+
+
+def _request(request: Request | None) -> dict[str, Any]:
+    if request is None:
+        return {}
+    told = {"id": request.id, "method": request.method, "trace": request.trace}
+    return {"request": {key: value for key, value in told.items() if value}}
 
 
 def _subject(subject: Subject | None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         SecurityProfile,
         SupplementalGroupsPolicy,
     )
+    from vmsandbox.model.details import HostCgroup, MachineDetails, MachineProcess
     from vmsandbox.model.image import Image, ImageConfig, RegistryAuth
     from vmsandbox.model.namespaces import IdMapping, NamespaceMode, Namespaces, UserNamespace
     from vmsandbox.model.network import PodNetwork
@@ -30,18 +31,28 @@ if TYPE_CHECKING:
         PodSandboxMetadata,
         PortMapping,
     )
-    from vmsandbox.model.resources import Resources
+    from vmsandbox.model.resources import MachineSize, Resources, SizeRules
     from vmsandbox.model.status import (
         BootTimings,
         ContainerEvent,
         ContainerEventKind,
         ContainerState,
         ContainerStatus,
+        ContainerTimings,
         ContainerUser,
         SandboxState,
         SandboxStatus,
+        StartTimings,
     )
-    from vmsandbox.model.streams import AttachRequest, ExecRequest, ExecResult, Output, PortForwardRequest
+    from vmsandbox.model.streams import (
+        AttachRequest,
+        CommandRequest,
+        DebugRequest,
+        ExecRequest,
+        ExecResult,
+        Output,
+        PortForwardRequest,
+    )
     from vmsandbox.model.usage import ContainerUsage, InterfaceUsage, MachineUsage, SandboxUsage
 
 __all__ = [
@@ -49,6 +60,7 @@ __all__ = [
     "NO_NETWORK",
     "AttachRequest",
     "BootTimings",
+    "CommandRequest",
     "ContainerConfig",
     "ContainerEvent",
     "ContainerEventKind",
@@ -56,16 +68,22 @@ __all__ = [
     "ContainerSecurity",
     "ContainerState",
     "ContainerStatus",
+    "ContainerTimings",
     "ContainerUsage",
     "ContainerUser",
+    "DebugRequest",
     "Device",
     "ExecRequest",
     "ExecResult",
     "Finding",
+    "HostCgroup",
     "IdMapping",
     "Image",
     "ImageConfig",
     "InterfaceUsage",
+    "MachineDetails",
+    "MachineProcess",
+    "MachineSize",
     "MachineUsage",
     "Mount",
     "NamespaceMode",
@@ -83,6 +101,8 @@ __all__ = [
     "SandboxStatus",
     "SandboxUsage",
     "SecurityProfile",
+    "SizeRules",
+    "StartTimings",
     "SupplementalGroupsPolicy",
     "UserNamespace",
     "Vsock",
@@ -94,16 +114,17 @@ __getattr__ = face(
         "ContainerConfig ContainerMetadata ContainerSecurity Device Mount PropagationMode SecurityProfile "
         "SupplementalGroupsPolicy"
     ),
+    details="HostCgroup MachineDetails MachineProcess",
     image="Image ImageConfig RegistryAuth",
     namespaces="IdMapping NamespaceMode Namespaces UserNamespace",
     network="PodNetwork",
     node="Finding Vsock",
     pod="NETWORK_ANNOTATION NO_NETWORK PodSandboxConfig PodSandboxMetadata PortMapping",
-    resources="Resources",
+    resources="MachineSize Resources SizeRules",
     status=(
-        "BootTimings ContainerEvent ContainerEventKind ContainerState ContainerStatus ContainerUser SandboxState "
-        "SandboxStatus"
+        "BootTimings ContainerEvent ContainerEventKind ContainerState ContainerStatus ContainerTimings ContainerUser "
+        "SandboxState SandboxStatus StartTimings"
     ),
-    streams="AttachRequest ExecRequest ExecResult Output PortForwardRequest",
+    streams="AttachRequest CommandRequest DebugRequest ExecRequest ExecResult Output PortForwardRequest",
     usage="ContainerUsage InterfaceUsage MachineUsage SandboxUsage",
 )

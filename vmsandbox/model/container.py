@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from vmsandbox.model.namespaces import IdMapping, Namespaces
 from vmsandbox.model.resources import Resources
 from vmsandbox.protocol.bounds import Int64, UInt32
+from vmsandbox.protocol.codec import JSON
 
 
 class PropagationMode(enum.Enum):
@@ -97,7 +98,7 @@ class ContainerConfig:
 
     metadata: ContainerMetadata
     image: str
-    """Name, digest or id of an image that the store holds."""
+    """Name, digest or id of an image that the store holds; empty with a `root`."""
     user_specified_image: str = ""
     """The name that the pod's author gave, where `image` is an id; told in the status, used for nothing."""
     command: tuple[str, ...] = ()
@@ -118,3 +119,13 @@ class ContainerConfig:
     resources: Resources = field(default_factory=Resources)
     security: ContainerSecurity = field(default_factory=ContainerSecurity)
     stop_signal: str = ""
+    root: str = ""
+    """A directory of the host that is the root, in place of an image; the container writes to it."""
+    spec: JSON = None
+    """The runtime-spec that a caller has made itself (`oci`), for the guest. The command, the user and the limits here
+    only repeat what it says. A bind without a source shows the next of `mounts`. None: it is built."""
+
+    @property
+    def holds_output(self) -> bool:
+        """Whether output waits in the guest for a client that reads it: a caller with a spec of its own is one."""
+        return self.spec is not None

@@ -54,6 +54,8 @@ class PodSandboxConfig:
     overhead: Resources = field(default_factory=Resources)
     runtime_handler: str = ""
     """The handler of RunPodSandboxRequest: a profile in config.yaml. Empty means the default profile."""
+    network_namespace: str = ""
+    """The path of a network namespace that is ready: the pod is given what it has, and CNI is not asked (`oci`)."""
 
     @property
     def networkless(self) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from vmsandbox.model.container import ContainerConfig
 from vmsandbox.model.pod import PodSandboxConfig
+from vmsandbox.model.resources import MachineSize
 
 
 class SandboxState(enum.Enum):
@@ -41,6 +42,25 @@ class BootTimings:
 
 
 @dataclass(frozen=True, slots=True)
+class StartTimings:
+    """When each step of a sandbox's start was done, in seconds after it was asked for.
+
+    None: the step was not reached, is not needed, or belongs to a version that did not measure it.
+    """
+
+    admitted: float | None = None
+    """There was memory, and its turn had come."""
+    network: float | None = None
+    machine: float | None = None
+    """libvirt had created its machine."""
+    agent: float | None = None
+    """The agent had answered."""
+    configured: float | None = None
+    """The guest was the pod, and had its size."""
+    ready: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxStatus:
     """CRI PodSandboxStatus, and what a person wants to know of the machine."""
 
@@ -52,12 +72,19 @@ class SandboxStatus:
     memory: int = 0
     """Bytes of its machine."""
     vcpus: int = 0
-    """vCPUs of the machine; fewer than the pod declares if `hypervisor.vcpus` limits them."""
+    """vCPUs that its guest uses."""
+    booted: MachineSize | None = None
+    """The size with which its machine has booted. None: an earlier version has made it."""
+    most: MachineSize | None = None
+    """The size that its machine can grow to. None: an earlier version has made it, and it keeps its size."""
     boots: int = 1
     """How often its machine was started until its agent answered; 2 where the guest died in its first boot."""
     kernel: str = ""
     """Release of the guest's kernel."""
+    accelerator: str = ""
+    """kvm or tcg; empty: an earlier version has made the machine."""
     timings: BootTimings = field(default_factory=BootTimings)
+    start: StartTimings = field(default_factory=StartTimings)
     message: str = ""
     """Why it is not ready, where it ended by itself: the report of the machine's death."""
     ending: bool = False
@@ -71,6 +98,16 @@ class ContainerUser:
     uid: int
     gid: int
     supplemental_groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerTimings:
+    """How long the steps of a container's start took, in seconds; None: one was not done, or not measured."""
+
+    created: float | None = None
+    """From CreateContainer to the container in the guest."""
+    started: float | None = None
+    """From StartContainer to its process that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +132,7 @@ class ContainerStatus:
     """Absolute path of the log; empty where there is none."""
     user: ContainerUser | None = None
     """None until it is known."""
+    timings: ContainerTimings = field(default_factory=ContainerTimings)
 
 
 class ContainerEventKind(enum.Enum):

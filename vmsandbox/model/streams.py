@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import Stream
 
 
@@ -32,6 +33,21 @@ class ExecRequest:
     stdin: bool = False
     stdout: bool = False
     stderr: bool = False
+    process: JSON = None
+    """The runtime-spec's process of a caller that has made its own (`oci`), with its user; None: it is built."""
+
+
+@dataclass(frozen=True, slots=True)
+class DebugRequest:
+    """A command in the guest of a sandbox itself, whose streams a client takes over at a URL."""
+
+    sandbox_id: str
+    command: tuple[str, ...] = ()
+    """Empty: a shell."""
+    tty: bool = False
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +59,10 @@ class AttachRequest:
     stdin: bool = False
     stdout: bool = False
     stderr: bool = False
+
+
+CommandRequest = ExecRequest | AttachRequest | DebugRequest
+"""A process with the streams of a client."""
 
 
 @dataclass(frozen=True, slots=True)

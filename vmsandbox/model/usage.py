@@ -30,7 +30,7 @@ class MachineUsage:
     """The usage of a machine: CPU time in nanoseconds since its start, memory in bytes.
 
     It is what the host's kernel has counted of the machine's QEMU: the guest's memory as far as it was touched and not
-    given back, and QEMU's own. Helpers that have processes of their own (virtiofsd, the vsock daemon) are not in it.
+    given back, and QEMU's own. That of a sandbox includes the machine's helpers (virtiofsd, the vsock daemon).
     """
 
     at: int

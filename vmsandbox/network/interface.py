@@ -13,10 +13,11 @@ from typing import Any
 
 from pyroute2 import IPRoute
 
-from vmsandbox.errors import FailedPrecondition, NotFound
+from vmsandbox.errors import FailedPrecondition, NotFound, Unimplemented
 from vmsandbox.protocol.messages import Interface, Route
 
 _PERMANENT = 0x80
+_UP, _LOOPBACK = 0x1, 0x8
 _MAIN_TABLE = 254
 _UNICAST = 1
 _ROUTE_OF_ADVERTISEMENT = 9
@@ -54,6 +55,23 @@ def read(ipr: IPRoute, name: str, preferred: Sequence[str] = ()) -> Interface:
     seen = guest_view(in_order(addresses, preferred), _routes(ipr, found[0]))
     mac, mtu = link.get_attr("IFLA_ADDRESS"), link.get_attr("IFLA_MTU")
     return Interface(name, mac, mtu, seen.addresses, seen.routes)
+
+
+def only(ipr: IPRoute) -> str:
+    """Return the name of the one interface in the connection's namespace, beside its loopback; empty: there is none.
+
+    One that is down does not count: with some modules the kernel gives each namespace tunnels that nobody uses.
+
+    Raises:
+        Unimplemented: there are several.
+    """
+    names = [link.get_attr("IFLA_IFNAME") for link in ipr.get_links() if link["flags"] & (_UP | _LOOPBACK) == _UP]
+    if len(names) > 1:
+        raise Unimplemented(
+            f"the network namespace has {len(names)} interfaces ({', '.join(names)}), and a machine takes one",
+            hint="attach the container to one network",
+        )
+    return names[0] if names else ""
 
 
 def in_order(addresses: Iterable[Address], preferred: Sequence[str]) -> tuple[Address, ...]:

@@ -38,6 +38,17 @@ async def create(path: Path) -> None:
     await _in_own_thread(f"make the network namespace {path}", lambda: _create(path))
 
 
+async def adopt(source: Path, path: Path) -> None:
+    """Give somebody else's namespace a name of ours, which `remove` takes away again.
+
+    Raises:
+        NotFound: there is no namespace at `source`.
+        AlreadyExists: `path` exists.
+        PermissionDenied: the caller is not root.
+    """
+    await _in_own_thread(f"join the network namespace {source}", lambda: _adopt(source, path))
+
+
 def exists(path: Path) -> bool:
     """Whether there is a namespace at the path. A plain file there is what a crash inside `create` leaves."""
     try:
@@ -80,6 +91,16 @@ def _enter_and_work(work: Callable[[IPRoute], T], path: Path | None) -> T:
 
 def _create(path: Path) -> None:
     unshare(NETWORK)
+    _name(path)
+
+
+def _adopt(source: Path, path: Path) -> None:
+    enter(source, NETWORK)
+    _name(path)
+
+
+def _name(path: Path) -> None:
+    """Give a name to the namespace of this thread."""
     with _directory_lock:
         # "The namespace of process thread-self" is this thread's; /proc/self is that of the process.
         netns.attach(str(path), "thread-self")

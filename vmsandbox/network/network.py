@@ -82,6 +82,34 @@ class Network:
                 error.at("network")
             raise
 
+    async def join(self, sandbox_id: str, source: Path) -> PodNetwork | None:
+        """Take over a namespace that is ready: its one interface, addresses and routes. Otherwise as `set_up`.
+
+        The namespace gets a name of ours, so that it is there until `tear_down`.
+
+        Args:
+            sandbox_id: whose network it is.
+            source: of the namespace, which stays the caller's.
+
+        Returns:
+            None if the namespace has no interface: then nothing is kept of it.
+
+        Raises:
+            NotFound: there is no such namespace.
+            Unimplemented: it has several interfaces.
+            FailedPrecondition: its interface has no address.
+        """
+        try:
+            joined = await self._join(sandbox_id, source)
+            if joined is None:
+                await self.tear_down(sandbox_id)
+            return joined
+        except BaseException as error:
+            await aio.to_its_end(self._give_back(sandbox_id))
+            if isinstance(error, VmsandboxError):
+                error.at("network")
+            raise
+
     async def connect_tap(self, network: PodNetwork) -> None:
         """Move the tap, which the hypervisor has opened by now, into the pod's namespace and join it to the pod's end.
 
@@ -155,14 +183,27 @@ class Network:
         await self._save(attachment)
         await namespace.create(path)
         added = await self._cni.add(attachment)
-        await self._save(dataclasses.replace(attachment, result=added))
         told = result.parse(added)
+        async with aio.background(self._save(dataclasses.replace(attachment, result=added))) as saving:
+            network = await self._with_tap(sandbox_id, INTERFACE, told)
+            await saving
+        return network
+
+    async def _join(self, sandbox_id: str, source: Path) -> PodNetwork | None:
+        path = netns_of(sandbox_id)
+        await namespace.adopt(source, path)
+        name = await namespace.run(f"list the interfaces in {source}", interface.only, path)
+        return await self._with_tap(sandbox_id, name, result.Result()) if name else None
+
+    async def _with_tap(self, sandbox_id: str, name: str, told: result.Result) -> PodNetwork:
+        """Read the interface that is in the sandbox's namespace, and make the tap that is to be joined to it."""
+        path = netns_of(sandbox_id)
         taken_over = await namespace.run(
-            f"read {INTERFACE} in {path}", lambda ipr: interface.read(ipr, INTERFACE, told.addresses), path
+            f"read {name} in {path}", lambda ipr: interface.read(ipr, name, told.addresses), path
         )
         where = path if self._tap_in_pod else None
         made = await namespace.run("make the tap", lambda ipr: tap.create(ipr, sandbox_id, taken_over.mtu), where)
-        return PodNetwork(attachment.netns, made, taken_over, told.dns)
+        return PodNetwork(str(path), made, taken_over, told.dns)
 
     async def _save(self, attachment: CniAttachment) -> None:
         # To its end: a save that is abandoned half-way would come after the record's deletion.

@@ -3,13 +3,14 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition
+from vmsandbox.fs.locks import try_locked
 from vmsandbox.guestimage import DEFAULT_DIRECTORY, GuestImageFiles, guest_image_files, remove_old_guest_images
 from vmsandbox.images import ImageStore
 from vmsandbox.model import Image
@@ -45,13 +46,21 @@ def unused_images(config: Config, store: ImageStore, *, everything: bool) -> tup
     Raises:
         FailedPrecondition: a state database cannot be read.
     """
-    words = _recorded_words(config.state_directory)
+    used = used_images(config, store)
     return tuple(
         image
         for image in store.list()
-        if not image.pinned
-        and (everything or not image.repo_tags)
-        and words.isdisjoint((image.id, image.id.removeprefix("sha256:"), *image.repo_tags, *image.repo_digests))
+        if not image.pinned and (everything or not image.repo_tags) and image.id not in used
+    )
+
+
+def used_images(config: Config, store: ImageStore) -> frozenset[str]:
+    """Return the ids of the images that a pod of a process of this host uses. Arguments and errors as above."""
+    words = _recorded_words(config.state_directory)
+    return frozenset(
+        image.id
+        for image in store.list()
+        if not words.isdisjoint((image.id, image.id.removeprefix("sha256:"), *image.repo_tags, *image.repo_digests))
     )
 
 
@@ -66,14 +75,15 @@ async def disk_usage(config: Config, store: ImageStore) -> tuple[DiskUsage, ...]
     processes = [state / "serve", *sorted((state / "run").glob("*"))]
     scratch = [path for process in processes for path in process.glob("sandboxes/*/scratch.img")]
     volumes = sorted(path.parent for path in state.glob("volumes/*/volume.json"))
+    words = await asyncio.to_thread(_recorded_words, state)
     used = len(images) - len(unused)
     return (
         DiskUsage("images", len(images), used, blobs, free_blobs),
         DiskUsage("root images", len(images), used, roots, free_roots),
         DiskUsage("scratch disks", len(scratch), len(scratch), sum(map(_occupied, scratch))),
-        await _counted("volumes", volumes),
-        await _counted("volumes of pods", [path for process in processes for path in process.glob("pod")]),
-        await _counted("logs", [path for process in processes for path in process.glob("logs")]),
+        await _counted("volumes", volumes, lambda volume: _has_volume(words, volume) or _is_held(volume / "used")),
+        await _counted("volumes of pods", _of(processes, "pod"), _is_of_a_process),
+        await _counted("logs", _of(processes, "logs"), _is_of_a_process),
         DiskUsage(
             "guest images",
             len(guest.images) + len(guest.bases),
@@ -140,9 +150,32 @@ def _occupied(path: Path) -> int:
         return 0
 
 
-async def _counted(kind: str, directories: Iterable[Path]) -> DiskUsage:
-    found = list(directories)
-    return DiskUsage(kind, len(found), len(found), sum([await _du(path) for path in found]))
+def _of(processes: Iterable[Path], name: str) -> list[Path]:
+    return [path for process in processes for path in process.glob(name)]
+
+
+def _has_volume(words: Iterable[str], volume: Path) -> bool:
+    """Whether a record, such as that of a container's mounts, names a directory of a volume."""
+    data = str(volume / "data")
+    return any(word == data or word.startswith(f"{data}/") for word in words)
+
+
+def _is_of_a_process(path: Path) -> bool:
+    """Whether somebody needs a process's directory: the daemon's always, since pods outlive it."""
+    return path.parent.name == "serve" or _is_held(path.parent / "lock")
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a process holds a lock; without its file nobody does."""
+    if not lock.exists():
+        return False
+    with try_locked(lock) as free:
+        return not free
+
+
+async def _counted(kind: str, directories: Sequence[Path], is_used: Callable[[Path], bool]) -> DiskUsage:
+    active = sum(map(is_used, directories))
+    return DiskUsage(kind, len(directories), active, sum([await _du(path) for path in directories]))
 
 
 async def _du(directory: Path) -> int:

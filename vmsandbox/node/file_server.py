@@ -4,9 +4,11 @@ There are two programs of that name. The one written in Rust takes the groups of
 extended attributes and ACLs; QEMU's in C, which ended with QEMU 7.2, does not.
 """
 
+import os
 import re
 import shlex
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,8 @@ OPTIONS = (
     "--no-announce-submounts",
     "--xattrmap=" + " ".join(rule for rule, _ in ATTRIBUTES),
     "--posix-acl",
+    # Else the guest asks for security.capability before each write, to see whether it is to be taken from the file.
+    "--killpriv-v2",
     # A file system that hangs below one volume holds up the others only when this many calls wait for it.
     "--thread-pool-size=64",
 )
@@ -77,14 +81,17 @@ async def find(config: Config) -> FileServer:
     """
     if config.virtiofsd is not None:
         return await _look_at(config.virtiofsd)
+    failures: dict[Path, VmsandboxError] = {}
     for place in PLACES:
         try:
             return await _look_at(place)
-        except VmsandboxError:  # The next one is as good as none to a host that has not this one.
-            continue
+        except VmsandboxError as error:  # The next one may do.
+            failures[place] = error
     raise FailedPrecondition(
         f"there is no virtiofsd: not {', nor '.join(map(str, PLACES))}",
         hint="apt-get install virtiofsd (Debian 13), or `make setup` (Debian 12)",
+        # One that is not installed has nothing to say.
+        evidence={str(place): failure.report() for place, failure in failures.items() if place.exists()},
     )
 
 
@@ -98,6 +105,23 @@ def launcher(server: FileServer, directory: Path) -> Path:
     script = directory / "virtiofsd"
     replace_whole(script, script_text(server.program).encode(), 0o700)
     return script
+
+
+def may_serve(directory: Path) -> bool:
+    """Whether a virtiofsd that this process starts may do all that one of libvirt's may.
+
+    Under the systemd unit alone this process and its children make no set-user-id files and no device nodes
+    (RestrictSUIDSGID=, DevicePolicy=); its drop-in for an embedded libvirt lets them do both.
+
+    Args:
+        directory: a file is made in it, and removed.
+    """
+    with tempfile.NamedTemporaryFile(dir=directory) as file:
+        try:
+            os.fchmod(file.fileno(), 0o4700)
+        except PermissionError:
+            return False
+    return True
 
 
 def script_text(program: Path) -> str:

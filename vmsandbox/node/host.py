@@ -5,21 +5,24 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from vmsandbox import log
 from vmsandbox.claims import UserRange
-from vmsandbox.config import Config, MachineConfig
+from vmsandbox.config import Config, MachineConfig, TemplateChoice
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest import VHOST_DEVICE_VSOCK, Transports, use_kernel
 from vmsandbox.guestimage import BuiltImage, load_image
-from vmsandbox.hypervisor import GuestImage, Hypervisor
+from vmsandbox.hypervisor import GuestImage
 from vmsandbox.network import Network
 from vmsandbox.node import file_server, modes
 from vmsandbox.node.accelerators import Prober
 from vmsandbox.node.images import open_images, qemu_group
 from vmsandbox.node.instance import Instance
 from vmsandbox.node.libvirt import opened, own_libvirt
-from vmsandbox.sandbox.machines import Host, MachineCgroups
+from vmsandbox.sandbox.machines import Host, MachineCgroups, Templates
 from vmsandbox.sandbox.spec import MachineProfile
 from vmsandbox.state import State
+
+_log = log.get(__name__)
 
 
 @contextlib.asynccontextmanager
@@ -42,7 +45,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
     image = boot_image(load_image(config.guest_image))
     async with contextlib.AsyncExitStack() as stack:
         state = stack.enter_context(State(instance.database))
-        hypervisor = await stack.enter_async_context(opened(libvirt, own_libvirt(config)))
+        hypervisor = await stack.enter_async_context(opened(libvirt, own_libvirt(config), programs=instance.persistent))
         transports = open_transports(config)
         users = open_users(config)
         prober = Prober(hypervisor, transports, image, instance.runtime, config.state_directory, users=users)
@@ -53,15 +56,31 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
             transports=transports,
             images=await open_images(config),
             guest_image=image,
-            profiles=await profiles_of(config, prober, hypervisor),
+            profiles=await profiles_of(config, prober),
             runtime_directory=instance.runtime,
             persistent_directory=instance.persistent,
             users=users,
-            cgroups=MachineCgroups(config.cgroup_parent),
+            templates=Templates(_templates(config, instance), hypervisor),
+            cgroups=MachineCgroups(config.cgroup_parent, config.run_directory / "cgroups"),
             file_server=file_server.launcher(await file_server.find(config), instance.persistent),
             run_directory=config.run_directory,
+            stays=instance.stays,
             limits=config.limits,
         )
+
+
+def _templates(config: Config, instance: Instance) -> Path | None:
+    """The directory of templates; None where this process cannot use any."""
+    wanted = any(config.machine_of(name).template is TemplateChoice.AUTO for name in config.machine_handlers)
+    if instance.templates is not None and not file_server.may_serve(instance.persistent):
+        if wanted:
+            _log.warning(
+                "machines are booted, not made from templates: the virtiofsd of such a machine is this process's, "
+                "and could make no set-user-id files on volumes, as this process may make none "
+                "(the drop-in packaging/systemd/embedded-libvirt.conf lets it)"
+            )
+        return None
+    return instance.templates
 
 
 def boot_image(image: BuiltImage) -> GuestImage:
@@ -89,15 +108,15 @@ def open_network(config: Config, *, tap_in_pod: bool = False) -> Network:
     return Network(config.network, config.state_directory / "network", tap_in_pod=tap_in_pod)
 
 
-async def profiles_of(config: Config, prober: Prober, hypervisor: Hypervisor) -> dict[str, MachineProfile]:
+async def profiles_of(config: Config, prober: Prober) -> dict[str, MachineProfile]:
     """The profiles by handler. Raises FailedPrecondition where an accelerator that is asked for does not work."""
     machines = {handler: config.machine_of(handler) for handler in config.machine_handlers}
-    return {handler: await _profile(machine, prober, hypervisor) for handler, machine in machines.items()}
+    return {handler: await _profile(machine, prober) for handler, machine in machines.items()}
 
 
-async def _profile(machine: MachineConfig, prober: Prober, hypervisor: Hypervisor) -> MachineProfile:
+async def _profile(machine: MachineConfig, prober: Prober) -> MachineProfile:
     accelerator = await prober.choose(machine.accelerator.value)
-    return MachineProfile(machine, accelerator, await hypervisor.most_vcpus(accelerator))
+    return MachineProfile(machine, accelerator)
 
 
 def vhost_device_vsock(config: Config) -> Path:

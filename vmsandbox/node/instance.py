@@ -31,6 +31,13 @@ class Instance:
     """For sockets and libvirt; gone after a reboot."""
     persistent: Path
     """For disks and records."""
+    stays: bool = False
+    """Whether what is in them is of use to the next process, as for the daemon."""
+
+    @property
+    def templates(self) -> Path | None:
+        """The directory of templates; None for a process that runs one pod, and would never use what it makes."""
+        return self.persistent / "templates" if self.stays else None
 
     @property
     def database(self) -> Path:
@@ -82,7 +89,7 @@ def claim_daemon(run_directory: Path, state_directory: Path) -> Iterator[Instanc
             raise FailedPrecondition(
                 f"another `vmsandbox serve` runs with {state_directory}", hint="stop it, or set another state_directory"
             )
-        yield _made(Instance(daemon_runtime(run_directory), state_directory / _DAEMON))
+        yield _made(Instance(daemon_runtime(run_directory), state_directory / _DAEMON, stays=True))
 
 
 def daemon_runtime(run_directory: Path) -> Path:

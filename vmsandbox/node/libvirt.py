@@ -17,7 +17,8 @@ from vmsandbox.config import AUTO, Config
 from vmsandbox.errors import Unavailable
 from vmsandbox.hypervisor.libvirt import LibvirtHypervisor
 from vmsandbox.node.instance import daemon_runtime
-from vmsandbox.node.own_libvirt import OwnLibvirt, answers, has_machines
+from vmsandbox.node.libvirt_files import answers, has_machines
+from vmsandbox.node.own_libvirt import OwnLibvirt
 
 SYSTEM = "qemu:///system"
 SYSTEM_RUN = Path("/run/libvirt")
@@ -25,13 +26,16 @@ _SYSTEM_SOCKETS = ("virtqemud-sock", "libvirt-sock")
 
 
 @contextlib.asynccontextmanager
-async def opened(libvirt: str, own: OwnLibvirt, system_run: Path = SYSTEM_RUN) -> AsyncIterator[LibvirtHypervisor]:
+async def opened(
+    libvirt: str, own: OwnLibvirt, system_run: Path = SYSTEM_RUN, programs: Path | None = None
+) -> AsyncIterator[LibvirtHypervisor]:
     """The machines of a libvirt, while the context lasts.
 
     Args:
         libvirt: `libvirt` of the configuration, or the URI of an embedded one.
         own: is started for `auto`, if need be.
         system_run: the directory of the system's libvirt that has its sockets.
+        programs: as for `LibvirtHypervisor.open`.
 
     Raises:
         Unavailable: it does not answer.
@@ -39,10 +43,10 @@ async def opened(libvirt: str, own: OwnLibvirt, system_run: Path = SYSTEM_RUN) -
     """
     if libvirt != AUTO or not is_own(own, system_run):
         uri = SYSTEM if libvirt == AUTO else libvirt
-        async with LibvirtHypervisor.open(uri) as hypervisor:
+        async with LibvirtHypervisor.open(uri, programs=programs) as hypervisor:
             yield hypervisor
         return
-    async with own.used(), LibvirtHypervisor.open(own.uri, own.ensure) as hypervisor:
+    async with own.used(), LibvirtHypervisor.open(own.uri, own.ensure, programs) as hypervisor:
         yield hypervisor
 
 

@@ -1,4 +1,4 @@
-"""The libvirtd that vmsandbox starts (`own_libvirt`): its programs, its configuration, and the scripts that run it."""
+"""The libvirtd that vmsandbox starts (`own_libvirt`): its programs, configuration and scripts."""
 
 import os
 import shutil
@@ -7,9 +7,7 @@ from pathlib import Path
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.hypervisor.libvirt import QEMU_GROUP, QEMU_USER
 
-PROGRAMS = {"libvirtd": "libvirt-sock", "virtqemud": "virtqemud-sock"}
-"""The daemons that run machines, the preferred one first, and the names of their sockets."""
-
+_PROGRAMS = ("libvirtd", "virtlogd", "tini")
 _QEMU_CONF = f"""\
 # Written by vmsandbox; changes are lost.
 user = "{QEMU_USER}"
@@ -19,6 +17,8 @@ security_driver = "none"
 seccomp_sandbox = 1
 # Sizing a machine is enough here; vmsandbox moves it to a cgroup of its own.
 cgroup_controllers = [ ]
+# A core file would hold what pods keep secret. Libvirt 11 raises the limit by itself, or fails where it may not.
+max_core = 0
 """
 _DAEMON_CONF = """\
 # Written by vmsandbox; changes are lost.
@@ -37,9 +37,9 @@ log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 CONFIGURATION = {"qemu.conf": _QEMU_CONF, "libvirtd.conf": _DAEMON_CONF, "virtlogd.conf": _VIRTLOGD_CONF}
 """The files of /etc/libvirt."""
 
-START = """
+_START = """
 set -e
-directory=$1 daemon=$2 idle=$3 keep=$4
+directory=$1 idle=$2 keep=$3
 exec 9>>"$directory/alive.lock"
 flock --nonblock 9 || exit 0
 read -r stat <"/proc/$$/stat"
@@ -49,11 +49,11 @@ for place in etc:/etc/libvirt run:/run/libvirt lib:/var/lib/libvirt cache:/var/c
     mkdir -p -m 755 "${place#*:}"
     mount --bind "$directory/${place%%:*}" "${place#*:}"
 done
-exec tini -s -g -- sh -c "$keep" sh "$daemon" "$idle"
+exec tini -s -g -- sh -c "$keep" sh "$idle"
 """
 """In the new mount namespace. Every program after the first one keeps the process's id and start time."""
 
-KEEP = """
+_KEEP = """
 keep_log() {
     trap 'kill "$!" 2>/dev/null; wait; exit' TERM
     while :; do
@@ -66,7 +66,7 @@ keep_log &
 log=$!
 ending=
 trap 'ending=1' TERM
-until "$1" --timeout="$2" --config=/etc/libvirt/libvirtd.conf --pid-file=/run/libvirt/libvirtd.pid; do
+until libvirtd --timeout="$1" --config=/etc/libvirt/libvirtd.conf --pid-file=/run/libvirt/libvirtd.pid; do
     [ -z "$ending" ] || break
     sleep 1
 done
@@ -75,9 +75,25 @@ wait "$log"
 """
 
 
-def daemon() -> str | None:
-    """The installed daemon that runs machines; None if there is none."""
-    return next((name for name in PROGRAMS if found(name)), None)
+def start_command(directory: Path, idle: int) -> list[str]:
+    """Return the command that becomes the libvirtd of a directory, in namespaces of its own.
+
+    Args:
+        directory: has `etc`, `run`, `lib`, `cache` and `log`.
+        idle: seconds without a client and a machine after which it ends.
+    """
+    apart = ["unshare", "--mount", "--ipc", "--uts", "--propagation=slave"]
+    return [*apart, "sh", "-c", _START, "sh", str(directory), str(idle), _KEEP]
+
+
+def check_programs() -> None:
+    """Raise FailedPrecondition if a program is missing."""
+    missing = [name for name in _PROGRAMS if not found(name)]
+    if missing:
+        raise FailedPrecondition(
+            f"no libvirt answers at qemu:///system, and {', '.join(missing)} is not installed",
+            hint="apt-get install libvirt-daemon libvirt-daemon-driver-qemu tini; or libvirt-daemon-system",
+        )
 
 
 def found(name: str) -> str | None:

@@ -17,6 +17,7 @@ _log = log.get(__name__)
 
 _CLOSED = 0o700
 _PRIVATE = 0o600
+_PROGRAM = 0o755
 
 
 class Place(enum.Enum):
@@ -61,8 +62,10 @@ KEPT = (
     Entry(Place.RUN, "", PASSABLE, "QEMU's user, `socket_group`"),
     Entry(Place.RUN, "cids", _CLOSED),
     Entry(Place.RUN, "users", _CLOSED),
+    Entry(Place.RUN, "cgroups", _CLOSED),
     Entry(Place.RUN, "devices.lock", _PRIVATE),
     Entry(Place.RUN, "run", PASSABLE, "QEMU's user"),
+    Entry(Place.RUN, "oci.sock", _PRIVATE),
     Entry(Place.PROCESS_RUN, "", PASSABLE, "QEMU's user"),
     Entry(Place.PROCESS_RUN, "cri.sock", _PRIVATE),
     Entry(Place.PROCESS_RUN, ".cri.sock.lock", _PRIVATE),
@@ -77,7 +80,9 @@ KEPT = (
     Entry(Place.PROCESS_STATE, "", PASSABLE, "QEMU's user"),
     Entry(Place.PROCESS_STATE, "lock", _PRIVATE),
     Entry(Place.PROCESS_STATE, "state.db*", _PRIVATE),
+    Entry(Place.PROCESS_STATE, "templates", _CLOSED),
     Entry(Place.PROCESS_STATE, "virtiofsd", _CLOSED),
+    Entry(Place.PROCESS_STATE, "qemu-one-thread", _PROGRAM, "QEMU's user"),
     Entry(Place.PROCESS_STATE, "logs", _CLOSED),
     Entry(Place.PROCESS_STATE, "notes.log", _PRIVATE),
     Entry(Place.PROCESS_STATE, "pod", _CLOSED),
@@ -108,6 +113,7 @@ OF_SANDBOXES = (
     Entry(Place.PROCESS_RUN, "sandboxes/*/share", _CLOSED),
     Entry(Place.PROCESS_RUN, "sandboxes/*/served", _CLOSED),
     Entry(Place.PROCESS_RUN, "sandboxes/*/uses", _CLOSED),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/share.sock", _PRIVATE, "QEMU connects to it", FileOwner.QEMU),
     Entry(Place.PROCESS_RUN, "sandboxes/*/devices", PASSABLE, "QEMU's user"),
     Entry(Place.PROCESS_RUN, "sandboxes/*/devices/*", _PRIVATE, "QEMU opens the device", FileOwner.QEMU),
     Entry(Place.PROCESS_RUN, "sandboxes/*/vsock", PASSABLE, "QEMU's user"),

@@ -12,8 +12,6 @@ All three are flock(2), so that a process that is killed leaves nothing to be me
 import asyncio
 import contextlib
 import os
-import socket
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +19,11 @@ from pathlib import Path
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from vmsandbox import aio, fs, log, process
-from vmsandbox.errors import FailedPrecondition, Unavailable
+from vmsandbox.errors import Unavailable
 from vmsandbox.fs.durable import replace_whole
 from vmsandbox.fs.locks import locked_async, try_flock, try_locked
 from vmsandbox.node import libvirt_service as service
+from vmsandbox.node.libvirt_files import answers, has_machines, last_words, tidy_logs
 from vmsandbox.process import ProcessIdentity, stat_of
 
 _log = log.get(__name__)
@@ -33,16 +32,9 @@ IDLE = 30
 """Seconds without a client and a machine after which it ends."""
 START_DEADLINE = 20.0
 END_DEADLINE = 10.0
-LOG_LIMIT = 1024 * 1024
-"""Bytes of libvirtd's own log."""
-KEPT = 3600.0
-"""Seconds for which the log of a machine that has ended is kept."""
-MACHINE_PREFIX = "vmsandbox-"
 _LOOK_AT_LOGS = 60.0
 _POLL = 0.05
 _TOOL = 10.0
-_WORDS = 2000
-"""Characters of a log that an error repeats."""
 
 _PASSABLE = ("", "lib", "lib/qemu")
 _PRIVATE = ("etc", "cache", "log", "run")
@@ -116,7 +108,7 @@ class OwnLibvirt:
 
     @property
     def _socket(self) -> Path:
-        return self.directory / "run" / service.PROGRAMS[service.daemon() or "libvirtd"]
+        return self.directory / "run/libvirt-sock"
 
     def _make_directories(self) -> None:
         for passable in _PASSABLE:
@@ -126,20 +118,13 @@ class OwnLibvirt:
 
     async def _start(self) -> None:
         service.check_rights()
-        daemon = service.daemon()
-        missing = [name for name in ("virtlogd", "tini") if not service.found(name)]
-        if daemon is None or missing:
-            raise FailedPrecondition(
-                f"no libvirt answers at qemu:///system, and {', '.join(missing) or 'libvirtd'} is not installed",
-                hint="apt-get install libvirt-daemon libvirt-daemon-driver-qemu tini; or libvirt-daemon-system",
-            )
+        service.check_programs()
         for name, text in service.CONFIGURATION.items():
             replace_whole(self.directory / "etc" / name, text.encode(), 0o600)
         await self._share()
         _log.info("starting a libvirtd in %s, since none answers at qemu:///system", self.directory)
-        apart = ["unshare", "--mount", "--ipc", "--uts", "--propagation=slave"]
-        script = ["sh", "-c", service.START, "sh", str(self.directory), daemon, str(IDLE), service.KEEP]
-        starting = await process.start_daemon([*apart, *script], self.directory / "log/start.log")
+        command = service.start_command(self.directory, IDLE)
+        starting = await process.start_daemon(command, self.directory / "log/start.log")
         while starting.alive() and not self.is_alive():  # noqa: ASYNC110 - the lock of another process has no event
             await asyncio.sleep(_POLL)
 
@@ -168,28 +153,13 @@ class OwnLibvirt:
             raise Unavailable(
                 f"the libvirtd in {self.directory} has not answered for {START_DEADLINE:g} s",
                 hint="its log may say why; `vmsandbox serve` starts it again when it has ended",
-                evidence={"log": self._last_words()},
+                evidence={"log": last_words(self.directory / "log")},
             )
-
-    def _last_words(self) -> str:
-        logs = (self.directory / "log/start.log", self.directory / "log/libvirtd.log")
-        return "\n".join(path.read_text(errors="replace")[-_WORDS:] for path in logs if path.exists())
 
     async def _keep_logs(self) -> None:
         while True:
-            self.tidy_logs()
+            tidy_logs(self.directory)
             await asyncio.sleep(_LOOK_AT_LOGS)
-
-    def tidy_logs(self) -> None:
-        """Remove the logs of machines that have ended, and empty libvirtd's own where it is too long."""
-        running = {path.stem for path in (self.directory / "run/qemu").glob("*.xml")}
-        for path in (self.directory / "log/qemu").glob("*.log*"):
-            if not any(path.name.startswith(name) for name in running) and _age(path) > KEPT:
-                path.unlink(missing_ok=True)
-        own = self.directory / "log/libvirtd.log"
-        with contextlib.suppress(FileNotFoundError):
-            if own.stat().st_size > LOG_LIMIT:
-                os.truncate(own, 0)
 
     async def _end_if_unused(self, use: int) -> None:
         async with locked_async(self.directory / "start.lock"):
@@ -204,31 +174,6 @@ class OwnLibvirt:
         except (FileNotFoundError, ValueError):
             return None
         return ProcessIdentity(int(pid), int(start_time))
-
-
-def has_machines(run: Path) -> bool:
-    """Whether a libvirt has machines of sandboxes, by its directory for what goes with a reboot (/run/libvirt)."""
-    return any((run / "qemu").glob(f"{MACHINE_PREFIX}[0-9a-f]*.xml"))
-
-
-def answers(path: Path) -> bool:
-    """Whether a process, or an init that starts one, listens on a socket."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(_TOOL)  # A daemon that hangs is there all the same.
-        try:
-            probe.connect(os.fspath(path))
-        except TimeoutError:
-            return True
-        except OSError:
-            return False
-    return True
-
-
-def _age(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0
 
 
 def _kill_session(leader: ProcessIdentity) -> None:

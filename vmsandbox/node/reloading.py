@@ -19,7 +19,7 @@ async def reload_host(host: Host, before: Config, after: Config) -> None:
         prober = Prober(
             host.hypervisor, host.transports, host.guest_image, host.runtime_directory, directory, users=host.users
         )
-        profiles = await profiles_of(after, prober, host.hypervisor)
+        profiles = await profiles_of(after, prober)
     host.images.configure(after.images)
     host.network.configure(after.network)
     host.profiles.clear()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vmsandbox.config import Config, ConfigFile
 from vmsandbox.errors import FailedPrecondition, VmsandboxError, together
+from vmsandbox.exporters import check_address, check_certificate, check_installed, trusted
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.fs.opening import MEBIBYTE, read_regular, reason
 from vmsandbox.guest import use_kernel
@@ -20,6 +21,7 @@ from vmsandbox.guestimage import load_image
 from vmsandbox.images import Reference
 from vmsandbox.node import file_server
 from vmsandbox.node.images import qemu_group
+from vmsandbox.node.libvirt_files import answers
 from vmsandbox.process import Account
 
 Look = Callable[[Config], Awaitable[object]]
@@ -125,6 +127,17 @@ def _key(config: Config) -> None:
         _content(config.streaming.tls_key)
 
 
+def _metrics_address(config: Config) -> None:
+    """Nobody listens there, unless it is our daemon, which answers at its socket."""
+    if not answers(config.socket):
+        check_address(config.metrics)
+
+
+def _traces(config: Config) -> None:
+    if config.traces.endpoint is not None:
+        check_installed()
+
+
 def _vhost_device_vsock(config: Config) -> None:
     """One that is named is there; without the default's, the program is found in PATH."""
     path = config.vhost_device_vsock
@@ -160,5 +173,9 @@ LOOKS: dict[str, Look] = {
     "network.config_directory": _on_files(lambda config: _directory(config.network.config_directory)),
     "streaming.tls_certificate": _on_files(_certificate),
     "streaming.tls_key": _on_files(_key),
+    "metrics.address": _quick(_metrics_address),
+    "metrics.tls.certificate": _on_files(lambda config: check_certificate(config.metrics)),
+    "traces.endpoint": _quick(_traces),
+    "traces.ca": _on_files(lambda config: trusted(config.traces)),
 }
 """The part of each setting that depends on this host; but CNI's plugins and the delegate may come later."""

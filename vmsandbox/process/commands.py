@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -24,6 +24,8 @@ STDERR_KEPT = 8 * 1024
 
 _MOST_OUTPUT = 64 << 20
 """Bytes of a command's stdout, and of its stderr, that are taken into memory; the most is an image's index of 4 MiB."""
+
+_IGNORING_PIPES = ("env", "--ignore-signal=PIPE", "--")
 
 _DYING = 5.0
 """Seconds in which a killed command ends; one that the kernel has waiting for a disk may take for ever."""
@@ -202,24 +204,36 @@ async def echoing(argv: Sequence[str]) -> AsyncIterator[int]:
         await _kill_group(process)
 
 
-async def start_daemon(argv: Sequence[str], log: Path, confinement: Confinement | None = None) -> ProcessIdentity:
+async def start_daemon(
+    argv: Sequence[str],
+    log: Path,
+    confinement: Confinement | None = None,
+    descriptors: Sequence[int] = (),
+    most: int | None = None,
+) -> ProcessIdentity:
     """Start a helper in a session of its own that outlives this process; its output goes to `log`.
 
     The caller owns it: record the identity, and end it with `ProcessIdentity.kill`. A confinement keeps the helper's
-    process id, and must not have it end with this process.
+    process id, and must not have it end with this process. It inherits `descriptors`, under the same numbers.
+
+    With `most` the log has at most so many bytes, the first ones: a head(1) writes it, which ends with the helper or
+    before, and the helper has to go on without (SIGPIPE is ignored). A helper that writes no other files has a limit of
+    file sizes instead, which needs no process.
 
     Raises:
         FailedPrecondition: the program, or one that confines it, is not installed.
         Unavailable: it ended at once; what it printed is the evidence.
     """
-    with log.open("wb") as output:
+    command = _command_line(argv, confinement)
+    with _output(log, most) as output:
         try:
             process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's transport kills its child when it is collected
-                _command_line(argv, confinement),
+                [*_IGNORING_PIPES, *command] if most is not None else command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=descriptors,
             )
         except FileNotFoundError:
             raise _not_installed(argv[0]) from None
@@ -228,6 +242,22 @@ async def start_daemon(argv: Sequence[str], log: Path, confinement: Confinement 
     if identity is None:
         raise Unavailable(f"{argv[0]} ended at once", evidence={"output": _text(log)})
     return identity
+
+
+@contextlib.contextmanager
+def _output(log: Path, most: int | None) -> Iterator[IO[bytes]]:
+    """Where a helper is to write for its log; its own copy of the descriptor stays with it."""
+    with log.open("wb") as file:
+        if most is None:
+            yield file
+            return
+        reader = subprocess.Popen(
+            ["head", f"--bytes={most}"], stdin=subprocess.PIPE, stdout=file, start_new_session=True
+        )
+        assert reader.stdin is not None
+        threading.Thread(target=reader.wait, name=f"reaper of head of {log}", daemon=True).start()
+        with reader.stdin:
+            yield reader.stdin
 
 
 def _text(log: Path) -> str:

@@ -16,10 +16,42 @@ SOURCES_BY_DESCRIPTOR = "sources_by_descriptor"
 BLOCK_DEVICES = "block_devices"
 """A container is given a disk as a device (`GuestDevice.disk`)."""
 
-FEATURES = frozenset({SOURCES_BY_DESCRIPTOR, BLOCK_DEVICES})
+PRESSURE_AVERAGES = "pressure_averages"
+"""The agent tells the averages of pressure, if it is asked for them (`MeasureContainers.averages`)."""
+
+CPUSETS = "cpusets"
+"""The agent maps the CPUs of the host that a container may use to those of the machine (`cpus`)."""
+
+TIMED_ANSWERS = "timed_answers"
+"""The agent tells how long the parts of a request took, if it is asked (`Envelope.timed`, `Envelope.parts`)."""
+
+GUEST_COMMANDS = "guest_commands"
+"""The agent runs commands in the guest itself (`GUEST`), if the host has allowed it (`ConfigureGuest.debug`)."""
+
+CLAIMABLE = "claimable"
+"""The agent seeds the kernel's random numbers by its secret, and waits for devices that are plugged in after that."""
+
+DIRECTORY_ROOTS = "directory_roots"
+"""The root of a container can be a directory of the host, in place of an image (`CreateContainer.root`)."""
+
+FEATURES = frozenset(
+    {
+        SOURCES_BY_DESCRIPTOR,
+        BLOCK_DEVICES,
+        PRESSURE_AVERAGES,
+        CPUSETS,
+        TIMED_ANSWERS,
+        GUEST_COMMANDS,
+        CLAIMABLE,
+        DIRECTORY_ROOTS,
+    }
+)
 """The features that are not methods."""
 
-BEFORE_FEATURES: Mapping[int, frozenset[str]] = {1: frozenset(), 2: FEATURES}
+BEFORE_FEATURES: Mapping[int, frozenset[str]] = {
+    1: frozenset(),
+    2: frozenset({SOURCES_BY_DESCRIPTOR, BLOCK_DEVICES}),
+}
 """The features of agents whose version did not list them in Hello; their methods are found by trying."""
 
 

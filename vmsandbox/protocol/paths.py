@@ -25,6 +25,9 @@ HOSTNAME = f"{STATE}/etc/hostname"
 RESOLV_CONF = f"{STATE}/etc/resolv.conf"
 """Files that `ConfigureGuest` writes, for containers to mount."""
 
+POD_CGROUP = "/vmsandbox"
+"""The cgroup above those of the containers, in the hierarchy of cgroups."""
+
 BUILD_ID = "/usr/lib/vmsandbox/build-id"
 """One line, written by the guest image's build: what `HelloReply.build` says."""
 

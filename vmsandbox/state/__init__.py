@@ -6,5 +6,6 @@ read by other versions and migrated is inside.
 
 from vmsandbox.state.database import Damaged, State
 from vmsandbox.state.records import ContainerRecord, SandboxRecord
+from vmsandbox.state.waiting import WaitingRecord
 
-__all__ = ["ContainerRecord", "Damaged", "SandboxRecord", "State"]
+__all__ = ["ContainerRecord", "Damaged", "SandboxRecord", "State", "WaitingRecord"]

@@ -22,10 +22,14 @@ from vmsandbox.state.migrations import migrate
 from vmsandbox.state.reading import read
 from vmsandbox.state.records import ContainerRecord, SandboxRecord
 from vmsandbox.state.stored import StoredContainer, StoredSandbox, stored_container, stored_sandbox
+from vmsandbox.state.waiting import WaitingRecord
 
 _log = log.get(__name__)
 
-T = TypeVar("T", bound=SandboxRecord | ContainerRecord)
+Record = SandboxRecord | ContainerRecord | WaitingRecord
+Stored = StoredSandbox | StoredContainer | WaitingRecord
+
+T = TypeVar("T", bound=Record)
 
 _ID = re.compile(rb"[0-9a-f]{32}")
 """The form of an id. An id becomes the name of a directory, so no other value is ever returned."""
@@ -52,13 +56,16 @@ class _Kind(Generic[T]):
     """How the records of a class are kept."""
 
     name: str
-    stored: type[StoredSandbox] | type[StoredContainer]
-    store: Callable[[Any], StoredSandbox | StoredContainer]
+    stored: type[Stored]
+    store: Callable[[Any], Stored]
     salvage: Callable[[str, bytes, str], T | None]
 
 
-_SANDBOX = _Kind("sandbox", StoredSandbox, stored_sandbox, salvage.sandbox)
-_CONTAINER = _Kind("container", StoredContainer, stored_container, salvage.container)
+_KINDS: dict[type, _Kind[Any]] = {
+    SandboxRecord: _Kind("sandbox", StoredSandbox, stored_sandbox, salvage.sandbox),
+    ContainerRecord: _Kind("container", StoredContainer, stored_container, salvage.container),
+    WaitingRecord: _Kind("waiting machine", WaitingRecord, lambda record: record, lambda *_: None),
+}
 
 
 class State:
@@ -91,7 +98,7 @@ class State:
         for (key,) in self._database.execute(f"SELECT hex(id) FROM record WHERE {strangers}"):  # noqa: S608
             _log.error("a record in %s has the id %s (hexadecimal), which is not an id; it is ignored", self._path, key)
 
-    def put(self, key: str, record: SandboxRecord | ContainerRecord) -> None:
+    def put(self, key: str, record: Record) -> None:
         """Write the record of that id, replacing the one before.
 
         Raises:
@@ -102,7 +109,7 @@ class State:
         with self._writing():
             self._database.execute("REPLACE INTO record VALUES (?, ?, ?)", (kind.name, key, body))
 
-    def note(self, key: str, record: SandboxRecord | ContainerRecord) -> None:
+    def note(self, key: str, record: Record) -> None:
         """Store a record of something that has happened already; log an error instead of raising it."""
         try:
             self.put(key, record)
@@ -186,7 +193,7 @@ def _hint(error: sqlite3.Error) -> str:
 
 
 def _kind(live: type[T]) -> _Kind[T]:
-    return cast(_Kind[T], _SANDBOX if live is SandboxRecord else _CONTAINER)
+    return _KINDS[live]
 
 
 def _parse(kind: _Kind[T], key: str, body: bytes) -> T | Damaged[T]:

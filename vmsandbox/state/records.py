@@ -11,12 +11,16 @@ from vmsandbox.model import (
     ContainerConfig,
     ContainerState,
     ContainerStatus,
+    ContainerTimings,
     ContainerUser,
     ImageConfig,
     PodNetwork,
     PodSandboxConfig,
+    Resources,
     SandboxState,
     SandboxStatus,
+    SizeRules,
+    StartTimings,
 )
 
 
@@ -32,6 +36,8 @@ class SandboxRecord:
     """Bytes of its machine."""
     vcpus: int = 0
     """vCPUs of the machine."""
+    sizes: SizeRules | None = None
+    """The rules for the size of its machine. None: a version that could not resize machines has made it."""
     boots: int = 1
     """How often its machine was started until the agent answered."""
     network: PodNetwork | None = None
@@ -42,6 +48,9 @@ class SandboxRecord:
     """The machine's secret in hexadecimal digits; empty if a version before secrets has started it."""
     timings: BootTimings = field(default_factory=BootTimings)
     message: str = ""
+    accelerator: str = ""
+    """How its machine runs: kvm or tcg. Empty: an earlier version has made it."""
+    start: StartTimings = field(default_factory=StartTimings)
 
     def status(self) -> SandboxStatus:
         """The status for the CRI."""
@@ -54,9 +63,13 @@ class SandboxRecord:
             ips=tuple(address.partition("/")[0] for address in addresses),
             memory=self.memory,
             vcpus=self.vcpus,
+            booted=self.sizes.booted if self.sizes is not None else None,
+            most=self.sizes.bound if self.sizes is not None else None,
             boots=self.boots,
             kernel=self.kernel,
+            accelerator=self.accelerator,
             timings=self.timings,
+            start=self.start,
             message=self.message,
         )
 
@@ -79,12 +92,15 @@ class ContainerRecord:
     """The serials of its raw block volumes, which are the names of their nodes in the sandbox's directory."""
     state: ContainerState = ContainerState.UNKNOWN
     started_at: int = 0
+    updating: Resources | None = None
+    """The limits that are being given to it: an update that was interrupted is taken back by the next process."""
     finished_at: int = 0
     """Not 0 when the process has ended, though the container is EXITED only when its output is in the log."""
     exit_code: int = 0
     reason: str = ""
     message: str = ""
     user: ContainerUser | None = None
+    timings: ContainerTimings = field(default_factory=ContainerTimings)
 
     def status(self) -> ContainerStatus:
         """Return the status for the CRI; it says how the container ended only after the end."""
@@ -104,4 +120,5 @@ class ContainerRecord:
             message=self.message,
             log_path=self.log_path,
             user=self.user,
+            timings=self.timings,
         )

@@ -1,8 +1,8 @@
 """The records as they are on disk, and what lives made from them and back (docs/on-disk.md).
 
 The classes here change when the form on disk does, and for no other reason. Configurations (`config`, `image_config`)
-are written once and never changed; they are stored in the model's own encoded form, whose every field a golden file
-pins (tests/unit/state/test_schema.py): a copy of those twenty classes would say the same twice.
+are written once, and afterwards only their limits change. They are stored in the model's own encoded form, whose every
+field a golden file pins (tests/unit/state/test_schema.py): a copy of those twenty classes would say the same twice.
 
 A field that is added has a default, which stands for what an earlier version did without it. Nothing else may change
 without a new schema (`migrations`).
@@ -14,11 +14,16 @@ from vmsandbox.model import (
     BootTimings,
     ContainerConfig,
     ContainerState,
+    ContainerTimings,
     ContainerUser,
     ImageConfig,
+    MachineSize,
     PodNetwork,
     PodSandboxConfig,
+    Resources,
     SandboxState,
+    SizeRules,
+    StartTimings,
 )
 from vmsandbox.protocol.bounds import Count, Int32, Int64
 from vmsandbox.protocol.messages import Dns, Interface, Route
@@ -82,6 +87,50 @@ class StoredTimings:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredStart:
+    """`StartTimings`, in seconds."""
+
+    admitted: float | None = None
+    network: float | None = None
+    machine: float | None = None
+    agent: float | None = None
+    configured: float | None = None
+    ready: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContainerTimings:
+    """`ContainerTimings`, in seconds."""
+
+    created: float | None = None
+    started: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSizes:
+    """`SizeRules`; memory in bytes."""
+
+    default_vcpus: int
+    default_memory: Count
+    overhead: Count
+    booted_vcpus: int
+    booted_memory: Count
+    bound_vcpus: int
+    bound_memory: Count
+    possible_vcpus: int  # noqa: V107 - older versions read it
+    """An earlier version let emulated machines have fewer than `bound_vcpus`; the same today."""
+
+    def restored(self) -> SizeRules:
+        """Return the rules."""
+        return SizeRules(
+            default=MachineSize(self.default_vcpus, self.default_memory),
+            overhead=self.overhead,
+            booted=MachineSize(self.booted_vcpus, self.booted_memory),
+            bound=MachineSize(self.bound_vcpus, self.bound_memory),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class StoredUser:
     """`ContainerUser`."""
 
@@ -100,6 +149,7 @@ class StoredSandbox:
     created_at: Count
     memory: Count = 0
     vcpus: int = 0
+    sizes: StoredSizes | None = None
     boots: int = 1
     network: StoredNetwork | None = None
     kernel: str = ""
@@ -107,10 +157,12 @@ class StoredSandbox:
     secret: str = field(default="", repr=False)
     timings: StoredTimings = field(default_factory=StoredTimings)
     message: str = ""
+    accelerator: str = ""
+    start: StoredStart = field(default_factory=StoredStart)
 
     def restored(self) -> SandboxRecord:
         """Return the record. Raises ValueError if this version does not know its state."""
-        times = self.timings
+        times, start = self.timings, self.start
         return SandboxRecord(
             id=self.id,
             config=self.config,
@@ -118,6 +170,7 @@ class StoredSandbox:
             created_at=self.created_at,
             memory=self.memory,
             vcpus=self.vcpus,
+            sizes=self.sizes.restored() if self.sizes else None,
             boots=self.boots,
             network=self.network.restored() if self.network else None,
             kernel=self.kernel,
@@ -125,6 +178,10 @@ class StoredSandbox:
             secret=bytes.fromhex(self.secret).hex(),
             timings=BootTimings(times.prepare, times.machine, times.kernel, times.agent, times.configure),
             message=self.message,
+            accelerator=self.accelerator,
+            start=StartTimings(
+                start.admitted, start.network, start.machine, start.agent, start.configured, start.ready
+            ),
         )
 
 
@@ -149,6 +206,8 @@ class StoredContainer:
     reason: str = ""
     message: str = ""
     user: StoredUser | None = None
+    updating: Resources | None = None
+    timings: StoredContainerTimings = field(default_factory=StoredContainerTimings)
 
     def restored(self) -> ContainerRecord:
         """Return the record. One whose state this version does not know is RUNNING: its guest knows better."""
@@ -171,6 +230,8 @@ class StoredContainer:
             reason=self.reason,
             message=self.message,
             user=ContainerUser(user.uid, user.gid, user.supplemental_groups) if user else None,
+            updating=self.updating,
+            timings=ContainerTimings(self.timings.created, self.timings.started),
         )
 
 
@@ -179,7 +240,7 @@ _STATES = {state.value: state for state in ContainerState}
 
 def stored_sandbox(record: SandboxRecord) -> StoredSandbox:
     """Return the form of a sandbox on disk."""
-    times = record.timings
+    times, start = record.timings, record.start
     return StoredSandbox(
         id=record.id,
         config=record.config,
@@ -187,6 +248,7 @@ def stored_sandbox(record: SandboxRecord) -> StoredSandbox:
         created_at=record.created_at,
         memory=record.memory,
         vcpus=record.vcpus,
+        sizes=_stored_sizes(record.sizes) if record.sizes else None,
         boots=record.boots,
         network=_stored_network(record.network) if record.network else None,
         kernel=record.kernel,
@@ -194,6 +256,8 @@ def stored_sandbox(record: SandboxRecord) -> StoredSandbox:
         secret=record.secret,
         timings=StoredTimings(times.prepare, times.machine, times.kernel, times.agent, times.configure),
         message=record.message,
+        accelerator=record.accelerator,
+        start=StoredStart(start.admitted, start.network, start.machine, start.agent, start.configured, start.ready),
     )
 
 
@@ -218,6 +282,22 @@ def stored_container(record: ContainerRecord) -> StoredContainer:
         reason=record.reason,
         message=record.message,
         user=StoredUser(user.uid, user.gid, user.supplemental_groups) if user else None,
+        updating=record.updating,
+        timings=StoredContainerTimings(record.timings.created, record.timings.started),
+    )
+
+
+def _stored_sizes(rules: SizeRules) -> StoredSizes:
+    default, booted, bound = rules.default, rules.booted, rules.bound
+    return StoredSizes(
+        default_vcpus=default.vcpus,
+        default_memory=default.memory,
+        overhead=rules.overhead,
+        booted_vcpus=booted.vcpus,
+        booted_memory=booted.memory,
+        bound_vcpus=bound.vcpus,
+        bound_memory=bound.memory,
+        possible_vcpus=bound.vcpus,
     )
 
 

@@ -1,8 +1,8 @@
 """YAML files into frozen dataclasses, by their annotations; every error names the file, the line and the field.
 
-`tree` reads text into values that know where they stand, `decoder` makes dataclasses of them, `writing` makes text of
-values. What a file may hold is what the dataclasses say: unknown and repeated keys are errors, and so is a value of
-another type.
+`reader` reads text into a tree of values that know where they stand, `decoder` makes dataclasses of them, `writing`
+makes text of values. What a file may hold is what the dataclasses say: unknown and repeated keys are errors, and so is
+a value of another type.
 """
 
 from typing import TYPE_CHECKING
@@ -11,7 +11,8 @@ from vmsandbox.protocol.faces import face
 
 if TYPE_CHECKING:
     from vmsandbox.typed_yaml.decoder import Check, Located, Size, decode, decode_all
-    from vmsandbox.typed_yaml.tree import NOWHERE, YamlNode, from_values, read
+    from vmsandbox.typed_yaml.reader import read
+    from vmsandbox.typed_yaml.tree import NOWHERE, YamlNode, from_values
     from vmsandbox.typed_yaml.writing import dump, plain
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
 __getattr__ = face(
     __name__,
     decoder="Check Located Size decode decode_all",
-    tree="NOWHERE YamlNode from_values read",
+    reader="read",
+    tree="NOWHERE YamlNode from_values",
     writing="dump plain",
 )

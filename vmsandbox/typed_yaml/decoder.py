@@ -120,7 +120,7 @@ class _Decoder:
         values = {}
         for key, node in items:
             with self._telling():
-                values[key] = self.value(kind, node, check)
+                values[_text(node, key) if isinstance(key, str) else key] = self.value(kind, node, check)
         return values
 
     def _dataclass(self, kind: Any, node: YamlNode) -> Any:
@@ -207,7 +207,16 @@ def _string(node: YamlNode) -> str:
     if not isinstance(node.value, str):
         quote = not isinstance(node.value, (dict, tuple))
         raise node.error(f"expected a string, not {_described(node)}", hint=f'"{node.text}"' if quote else "")
-    return node.value
+    return _text(node, node.value)
+
+
+def _text(node: YamlNode, text: str) -> str:
+    """Refuse halves of characters: what `"\\uD800"` makes, and bytes of an argument that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise node.error("it is not text in UTF-8") from None
+    return text
 
 
 def _integer(node: YamlNode) -> int:

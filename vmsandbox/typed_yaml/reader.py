@@ -1,4 +1,4 @@
-"""YAML text read into the tree. It is a module of its own since pyyaml takes long to import: no file, no pyyaml.
+"""YAML text read into the tree. pyyaml takes long to import, so that who has no text to read does not import this.
 
 Sizes are bounded: a file of aliases of aliases ends in an error, not in all the memory there is.
 """
@@ -18,7 +18,15 @@ MOST_DEPTH = 64
 
 
 def read(text: str, source: str) -> tuple[YamlNode, ...]:
-    """See `tree.read`."""
+    """The documents of a file; those that are empty are left out.
+
+    Args:
+        text: its content.
+        source: its name, for errors.
+
+    Raises:
+        InvalidArgument: it is no YAML, names a key twice, or is too large.
+    """
     if len(text) > MOST_BYTES:
         raise InvalidArgument(f"{source}: it is larger than {MOST_BYTES >> 20} MiB")
     grow = _Grower(source)

@@ -41,21 +41,6 @@ NOWHERE = YamlNode(None, "", "", 0, "")
 """For values that no file holds."""
 
 
-def read(text: str, source: str) -> tuple[YamlNode, ...]:
-    """The documents of a file; those that are empty are left out.
-
-    Args:
-        text: its content.
-        source: its name, for errors.
-
-    Raises:
-        InvalidArgument: it is no YAML, names a key twice, or is too large.
-    """
-    from vmsandbox.typed_yaml import reader
-
-    return reader.read(text, source)
-
-
 def from_values(value: Any, source_of: Callable[[str], str], path: str = "") -> YamlNode:
     """The tree of plain values: mappings with texts as keys, lists, and what YAML's scalars are.
 

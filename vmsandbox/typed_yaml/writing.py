@@ -1,4 +1,4 @@
-"""Plain values as a YAML text that `tree.read` and Kubernetes read as the same values."""
+"""Plain values as a YAML text that `reader.read` and Kubernetes read as the same values."""
 
 from typing import Any
 

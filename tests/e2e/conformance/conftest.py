@@ -5,24 +5,66 @@ their own, and nothing is changed that another test looks at.
 """
 
 import os
+import ssl
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.certificates import certificate
+from tests.support.collector import Collector, collecting
 from tests.support.conformance import Serving, serving
 from tests.support.conformance_client import Container, Cri, Pod
+from tests.support.scraping import Samples, free_port, samples, scrape
+
+
+@dataclass(frozen=True)
+class Scraped:
+    """The metrics of a daemon that asks its clients for certificates, and a client that has one."""
+
+    address: str
+    directory: Path
+
+    def settings(self) -> dict[str, Any]:
+        authority, _ = certificate(self.directory, "authority")
+        pem, key = certificate(self.directory, "daemon", "authority")
+        return {
+            "address": self.address,
+            "tls": {"certificate": str(pem), "key": str(key), "client_ca": str(authority)},
+        }
+
+    def scrape(self) -> Samples:
+        tls = ssl.create_default_context(cafile=self.directory / "authority.pem")
+        tls.load_cert_chain(*certificate(self.directory, "prometheus", "authority"))
+        return samples(scrape(f"https://{self.address}/metrics", tls))
+
 
 PRIVILEGED = {"for": "privileged containers"}
 """The labels of a pod."""
 
 
 @pytest.fixture(scope="package")
-def daemon() -> Iterator[Serving]:
+def collected() -> Iterator[tuple[Collector, str]]:
+    """A collector of the daemon's spans, and its address."""
+    with collecting() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def metrics(tmp_path_factory: pytest.TempPathFactory) -> Scraped:
+    """The address and the certificates of the daemon's metrics."""
+    return Scraped(f"127.0.0.1:{free_port()}", tmp_path_factory.mktemp("metrics"))
+
+
+@pytest.fixture(scope="package")
+def daemon(collected: tuple[Collector, str], metrics: Scraped) -> Iterator[Serving]:
     if os.geteuid() != 0:
         pytest.skip("machines and their networks need root")
-    with serving() as running:
+    # Sampling is 0, so that only calls of a test that asks for it are traced.
+    with serving({"metrics": metrics.settings(), "traces": {"endpoint": collected[1], "sampling": 0}}) as running:
         yield running
 
 
@@ -46,7 +88,7 @@ def waiting(pod: Pod) -> Container:
 
 @pytest.fixture(scope="package")
 def privileged_pod(cri: Cri) -> Iterator[Pod]:
-    with cri.pod(labels=PRIVILEGED, linux={"security_context": {"privileged": True}}) as pod:
+    with cri.pod("debugged", labels=PRIVILEGED, linux={"security_context": {"privileged": True}}) as pod:
         yield pod
 
 

@@ -223,3 +223,54 @@ def test_run_has_the_daemon_run_the_pod(daemon: Serving, vmsandbox: Run) -> None
     assert (ran.returncode, ran.stdout) == (6, "one | in a machine of the daemon\n"), ran.stderr
     assert "Linux 6." in ran.stderr
     assert "ran" not in vmsandbox("pods").stdout
+
+
+def test_inspect_tells_where_a_machine_is_and_which_limits_hold(vmsandbox: Run, pod: Pod, waiting: Container) -> None:
+    found, container = json.loads(vmsandbox("inspect", pod.id, waiting.id).stdout)
+    info = found["info"]
+    assert Path(f"/proc/{info['machine']['qemuPid']}/comm").read_text().startswith("qemu-system-")
+    names = {process["name"] for process in info["processes"]}
+    assert any(name.startswith("qemu-system-") for name in names) and "virtiofsd" in names
+    (cgroup,) = {process["cgroup"] for process in info["processes"]}
+    own = info["cgroups"][0]
+    assert own["path"] == cgroup and pod.id in cgroup
+    assert info["machine"]["memory"] < own["memoryLimit"] and 0 < own["memory"] <= own["memoryLimit"]
+    moments = [moment for moment in info["startTimings"].values() if moment is not None]
+    assert len(moments) == 6 and moments == sorted(moments)
+    assert all(container["info"]["startTimings"].values())
+
+
+def test_a_command_runs_in_the_guest_itself_where_that_is_allowed(vmsandbox: Run, privileged_pod: Pod) -> None:
+    (kernel, agent, code) = (
+        vmsandbox("debug", privileged_pod.id, "dmesg"),
+        vmsandbox("debug", privileged_pod.id, "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline; ip -o link"),
+        vmsandbox("debug", privileged_pod.id, stdin="echo $((6 * 7))\nexit 5\n"),
+    )
+    assert "Linux version" in kernel.stdout
+    assert "python3" in agent.stdout and "eth0" in agent.stdout
+    assert (code.returncode, code.stdout) == (5, "42\n")
+
+
+def test_a_shell_in_the_guest_itself_has_a_terminal(daemon: Serving, privileged_pod: Pod) -> None:
+    master, node = pty.openpty()
+    line = daemon.command_line("debug", privileged_pod.id)
+    with subprocess.Popen(line, stdin=node, stdout=node, stderr=node, start_new_session=True) as process:
+        os.close(node)
+        seen = read_until(master, b"[guest of ")
+        os.write(master, b"tty; exit 7\n")
+        seen = read_until(master, b"/dev/pts/", seen)
+        assert process.wait(60) == 7
+    os.close(master)
+
+
+def read_until(terminal: int, text: bytes, seen: bytes = b"") -> bytes:
+    """Read a terminal until it has shown a text."""
+    while text not in seen:
+        seen += os.read(terminal, 4096)
+    return seen
+
+
+def test_where_commands_in_the_guest_are_off_the_error_names_the_setting(vmsandbox: Run, pod: Pod) -> None:
+    refused = vmsandbox("debug", pod.id, "true")
+    assert (refused.returncode, refused.stdout) == (125, "")
+    assert "set machine.debug to true in config.yaml" in refused.stderr

@@ -1,5 +1,6 @@
 """Volumes of a container: from the node, from images, and devices."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from cri_api.v1 import api_pb2 as pb
 
 from tests.standins import images
 from tests.support.conformance_client import Cri, Pod, eventually
+
+_CAPABILITIES = b"\1\0\0\2" + (1 << 13).to_bytes(4, "little") + bytes(12)
+"""`cap_net_raw=ep`, as the kernel keeps it with a file (capabilities(7))."""
 
 
 @pytest.fixture
@@ -47,6 +51,25 @@ def test_a_directory_of_the_node_is_read_and_written(pod: Pod, volume: Path) -> 
     (mount,) = container.status().mounts
     assert (mount.host_path, mount.container_path, mount.readonly) == (str(volume), "/mnt", False)
     container.remove()
+
+
+def test_a_large_file_is_read_ahead_by_all_that_the_node_answers_at_once(pod: Pod, volume: Path) -> None:
+    """With the kernel's default, 128 KiB, it would be asked for in eight times as many requests."""
+    script = """cat /sys/class/bdi/$(awk '$5 == "/mnt" { print $3 }' /proc/self/mountinfo)/read_ahead_kb"""
+    assert pod.run("sh", "-c", script, mounts=[at(volume)]).stdout == "1024\n"
+
+
+def test_a_program_that_others_write_to_loses_its_rights(pod: Pod, volume: Path) -> None:
+    program = volume / "program"
+    program.write_text("exit\n")
+    program.chmod(0o6777)
+    os.setxattr(program, "security.capability", _CAPABILITIES)
+    ended = pod.run(
+        "sh", "-c", "echo exit >> /mnt/program", mounts=[at(volume)], security={"run_as_user": {"value": 7}}
+    )
+    assert ended.status.exit_code == 0, ended.log
+    assert program.read_text() == "exit\nexit\n" and program.stat().st_mode & 0o7777 == 0o777
+    assert os.listxattr(program) == []
 
 
 def test_a_link_on_the_node_is_followed(pod: Pod, volume: Path, tmp_path: Path) -> None:

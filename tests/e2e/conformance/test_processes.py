@@ -1,6 +1,7 @@
 """The rights of the processes of pods; those of one pod do not reach another."""
 
 import grp
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,11 +19,27 @@ KVM = grp.getgrnam("kvm").gr_gid
 CGROUPS = Path("/sys/fs/cgroup")
 
 
+KUBEPODS = Path(f"vmsandbox-test-{os.getpid()}/kubepods/burstable/pod1")
+
+
+def hierarchies() -> list[Path]:
+    """The mount points that a kubelet and its cAdvisor look at."""
+    if (CGROUPS / "cgroup.controllers").exists():
+        return [CGROUPS]
+    return [CGROUPS / name for name in ("memory", "cpu", "cpuacct", "pids", "blkio", "cpuset")]
+
+
 @pytest.fixture(scope="module")
 def other(cri: Cri) -> Iterator[Pod]:
-    """A pod beside the shared one."""
-    with cri.pod("small") as pod:
+    """A pod beside the shared one, with a cgroup as a kubelet makes it."""
+    for hierarchy in hierarchies():
+        (hierarchy / KUBEPODS).mkdir(parents=True)
+    with cri.pod("small", linux={"cgroup_parent": f"/{KUBEPODS}"}) as pod:
         yield pod
+    assert [left for hierarchy in hierarchies() for left in (hierarchy / KUBEPODS).glob("*/")] == []
+    for hierarchy in hierarchies():
+        for path in (KUBEPODS, *KUBEPODS.parents[:-1]):
+            (hierarchy / path).rmdir()
 
 
 def first_user(daemon: Serving, pod: Pod) -> int:
@@ -98,7 +115,21 @@ def test_machines_share_no_user_no_network_and_no_cgroup(daemon: Serving, pod: P
         assert mine.namespaces["net"] != theirs.namespaces["net"]
         assert mine.namespaces["ipc"] != theirs.namespaces["ipc"]
     (mine,), (theirs,) = one["qemu-system-x86"], two["qemu-system-x86"]
-    assert f"/vmsandbox/{pod.id}" in mine.cgroups and f"/vmsandbox/{other.id}" in theirs.cgroups
+    assert f"/vmsandbox/{pod.id}" in mine.cgroups and f"/{KUBEPODS}/vmsandbox-{other.id}" in theirs.cgroups
+
+
+def test_a_machine_is_charged_to_the_cgroup_of_its_pod(daemon: Serving, other: Pod) -> None:
+    """The kubelet and cAdvisor read the pod's, which counts what is below it."""
+    machine = KUBEPODS / f"vmsandbox-{other.id}"
+    found = processes(daemon, other)
+    pids = {process.pid for each in found.values() for process in each}
+    assert set(found) == {"qemu-system-x86", "vhost-device-vs", "virtiofsd"}
+    for hierarchy in hierarchies():
+        assert set(map(int, (hierarchy / machine / "cgroup.procs").read_text().split())) == pids
+    memory = CGROUPS if len(hierarchies()) == 1 else CGROUPS / "memory"
+    usage = "memory.current" if memory == CGROUPS else "memory.usage_in_bytes"
+    assert int((memory / KUBEPODS / usage).read_text()) > 64 << 20
+    assert {process.oom_score for each in found.values() for process in each} == {999}
 
 
 READ = "open({path!r}, 'rb').read(1)"
@@ -165,7 +196,8 @@ def test_another_virtiofs_socket_is_served_to_nobody_any_more(daemon: Serving, p
 
 
 def cgroups(pod: Pod) -> list[Path]:
-    return [path for pattern in (f"vmsandbox/{pod.id}", f"*/vmsandbox/{pod.id}") for path in CGROUPS.glob(pattern)]
+    names = (f"vmsandbox/{pod.id}", f"{KUBEPODS}/vmsandbox-{pod.id}")
+    return [path for name in names for path in (*CGROUPS.glob(name), *CGROUPS.glob(f"*/{name}"))]
 
 
 def test_a_machine_has_limits_in_its_cgroup_which_goes_with_it(daemon: Serving, cri: Cri) -> None:
@@ -176,7 +208,7 @@ def test_a_machine_has_limits_in_its_cgroup_which_goes_with_it(daemon: Serving, 
     user = first_user(daemon, pod)
     memory = int(settings.get("memory.max") or settings["memory.limit_in_bytes"])
     assert 64 << 20 < memory < 1 << 30
-    assert settings["pids.max"] == "513"
+    assert settings["pids.max"] == "752"
     assert "200000" in (settings.get("cpu.max") or settings["cpu.cfs_quota_us"])
     pod.remove()
     assert cgroups(pod) == []
@@ -218,7 +250,7 @@ def hog(script: str, pod: Pod) -> "subprocess.CompletedProcess[str]":
 
 def test_a_process_of_a_machine_takes_no_more_than_its_limits(other: Pod) -> None:
     assert hog(MEMORY, other).returncode == -9
-    assert 300 < int(hog(THREADS, other).stdout) < 513
+    assert 500 < int(hog(THREADS, other).stdout) < 752
     assert other.status().state == pb.SANDBOX_READY
 
 

@@ -151,3 +151,13 @@ def test_the_kernels_kills_are_counted(tmp_path: Path) -> None:
 def test_no_more_disks_are_told_than_the_protocol_allows(tmp_path: Path) -> None:
     io = "".join(f"4095:{minor} rbytes=1 wbytes=0 rios=1 wios=0\n" for minor in range(MAX_DISKS + 1))
     assert len(measured(tmp_path, io_stat=io).disks) == MAX_DISKS
+
+
+def test_averages_of_pressure_are_told_to_a_host_that_asks_for_them(tmp_path: Path) -> None:
+    line = "avg10=1.25 avg60=0.50 avg300=100.00 total=12"
+    measuring = cgroup(tmp_path, memory_pressure=f"some {line}\nfull {line}\n")
+    asked, not_asked = (measuring.measure("c1", os.getpid(), averages=asked) for asked in (True, False))
+    assert asked is not None and not_asked is not None
+    means = (1.25, 0.5, 100.0)
+    assert asked.pressure == {"memory": Pressure(12_000, 12_000, means, means)}
+    assert not_asked.pressure == {"memory": Pressure(12_000, 12_000)}

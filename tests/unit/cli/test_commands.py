@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import grpc
 import pytest
 from click.testing import CliRunner
 
@@ -18,7 +19,8 @@ from vmsandbox.cli.commands.pods.exec import exec_
 from vmsandbox.cli.commands.pods.port_forward import Forwarding, parse
 from vmsandbox.cli.main import main
 from vmsandbox.cli.options import duration, size
-from vmsandbox.errors import NotFound
+from vmsandbox.cri.codes import error_of
+from vmsandbox.errors import FailedPrecondition, NotFound
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +80,27 @@ def test_an_error_is_reported_whole_and_ends_with_its_status(capfd: pytest.Captu
     assert capfd.readouterr().err == "error: there is no [it]\nstderr:\n  nothing\ntry: look elsewhere\n"
 
 
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("container web: crun create: executable file `nope` not found in $PATH: No such file or directory", 127),
+        ("crun exec: executable file `/no/such` not found: No such file or directory", 127),
+        ("crun exec: the path `/etc/passwd` exists but it is not executable: Operation not permitted", 126),
+        ("crun exec: the path `/etc` is not a regular file: Operation not permitted", 126),
+        ("crun exec: open `/proc/self/fd`: No such file or directory", execution.RUN_FAILED),
+        ("image executable file `x` not found", execution.RUN_FAILED),
+    ],
+)
+def test_a_command_that_is_not_there_has_the_status_that_shells_give_it(said: str, status: int) -> None:
+    async def work() -> None:
+        raise FailedPrecondition(said)
+
+    for failed, expected in ((execution.RUN_FAILED, status), (execution.FAILED, execution.FAILED)):
+        with pytest.raises(SystemExit) as ended:
+            execution.run(work(), failed=failed)
+        assert ended.value.code == expected
+
+
 def test_a_defect_is_reported_without_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     async def work() -> None:
         raise KeyError("absent")
@@ -120,10 +143,40 @@ def test_ctrl_c_ends_a_run_that_waits_for_its_manifest(monkeypatch: pytest.Monke
         main(["run", "-"], standalone_mode=False)
 
 
+def test_a_run_whose_daemon_is_lost_says_how_its_pod_ends(vmsandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vmsandbox.cli.commands.run import run_pod
+
+    async def lose(*_: object, **__: object) -> None:
+        raise error_of(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+    monkeypatch.setattr(run_pod, "run_pod", lose)
+    ran = vmsandbox("run", "--name", "web", "registry.example/app:1")
+    assert ran.status == execution.RUN_FAILED
+    assert "start it again" in ran.err and "`vmsandbox rm -f web` ends this pod then" in ran.err
+
+
 def test_a_manifest_that_is_not_there_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     ran = CliRunner().invoke(main, ["run", "/nope.yaml"])
     assert ran.exit_code == execution.RUN_FAILED
     assert "error: /nope.yaml cannot be read" in capfd.readouterr().err + ran.output
+
+
+def test_a_file_of_variables_that_is_not_there_is_told_with_its_option(capfd: pytest.CaptureFixture[str]) -> None:
+    ran = CliRunner().invoke(main, ["run", "--dry-run", "--env-file", "/nope", "alpine"])
+    assert ran.exit_code == execution.RUN_FAILED
+    assert (
+        "error: /nope cannot be read: No such file or directory\ntry: --env-file" in capfd.readouterr().err + ran.output
+    )
+
+
+def test_a_full_disk_is_told_as_that(capfd: pytest.CaptureFixture[str]) -> None:
+    async def work() -> None:
+        with open("/dev/full", "wb", buffering=0) as file:
+            file.write(b"x")
+
+    with pytest.raises(SystemExit):
+        execution.run(work())
+    assert capfd.readouterr().err.startswith("error: No space left on device\ntry: make room on the disks of")
 
 
 def test_ctrl_c_after_the_work_changes_nothing() -> None:

@@ -1,11 +1,15 @@
 """cp and top: how places are read, and what is said where an image has not what they need."""
 
+import contextlib
+import tarfile
+
 import click
 import pytest
 
-from vmsandbox.cli.commands.pods.copying import Place, _destination, _split, place
+from vmsandbox.cli.commands.pods.copying import Place, _Copy, _destination, _split, place
 from vmsandbox.errors import InvalidArgument, NotFound
-from vmsandbox.model import ExecResult
+from vmsandbox.model import ExecResult, Output
+from vmsandbox.protocol.messages import Stream
 
 
 @pytest.mark.parametrize(
@@ -60,6 +64,27 @@ def test_one_end_is_a_container_and_the_other_is_not(vmsandbox, words):
     refused = vmsandbox("cp", *words)
     assert refused.status == 2
     assert "one of SOURCE and DESTINATION is in a container" in " ".join(refused.err.split())
+
+
+@pytest.mark.parametrize(("kind", "target"), [(tarfile.FIFOTYPE, ""), (tarfile.SYMTYPE, "/etc/passwd")])
+def test_a_copy_of_which_all_is_left_out_has_failed(vmsandbox, monkeypatch, tmp_path, kind, target):
+    class Tar:
+        exit_code = 0
+
+        async def output(self):
+            member = tarfile.TarInfo("odd")
+            member.type, member.linkname = kind, target
+            yield Output(Stream.STDOUT, member.tobuf() + bytes(10240))
+
+    @contextlib.asynccontextmanager
+    async def run(copy, command, *, stdin):
+        yield Tar()
+
+    monkeypatch.setattr(_Copy, "_run", run)
+    vmsandbox.container(vmsandbox.pod("web"), "server")
+    ran = vmsandbox("cp", "web:/odd", str(tmp_path / "here"))
+    assert (ran.status, (tmp_path / "here").exists()) == (1, False)
+    assert "is left out" in ran.err and "error: nothing of /odd was copied" in ran.err
 
 
 @pytest.fixture

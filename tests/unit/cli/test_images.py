@@ -35,6 +35,16 @@ def test_removing_what_is_not_there_can_be_ignored(held):
     assert (ran.status, ran.out, ran.err) == (0, f"{NAME}\n", "")
 
 
+def test_an_image_that_a_container_uses_goes_by_force_alone(held):
+    container = held.container(held.pod("web"))
+    refused = held("rmi", NAME)
+    assert (refused.status, refused.out) == (1, "")
+    assert f"image {NAME} is used by container main" in refused.err and "--force" in refused.err
+    assert IMAGE.id in held.served.images.held
+    assert held("rmi", "--force", NAME, "registry.example/none:1").out == f"{NAME}\n"
+    assert held.served.images.held == {} and container in held("ps", "-o", "json").out
+
+
 def test_names_of_one_command_are_one_line_of_the_table():
     for first, second in (("image pull", "pull"), ("image remove", "rmi"), ("image list", "images")):
         assert TABLE[first] == TABLE[second]

@@ -1,13 +1,14 @@
 """Lists of pods, containers and images: for people, programs and scripts."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from tests.support.cri import IMAGE
 from tests.support.golden import assert_golden
-from vmsandbox.model import ContainerMetadata
+from vmsandbox.model import ContainerMetadata, ContainerTimings, MachineSize, Resources, StartTimings
 
 KUBELETS = "registry.example/shop/web:2"
 
@@ -114,6 +115,29 @@ def test_inspect_tells_states_in_words_and_times_as_rfc_3339(shop):
     assert container["status"]["exitCode"] == 3
     assert container["status"]["finishedAt"].endswith("Z")
     assert (image["kind"], image["id"]) == ("image", IMAGE.id)
+
+
+def test_what_inspect_adds_has_one_form(shop):
+    runtime = shop.served.runtime
+    web = next(each for each in runtime.sandboxes.values() if each.config.metadata.name == "web")
+    limits = Resources(cpu_quota=50_000, cpu_period=100_000, cpu_shares=204, memory_limit=256 << 20)
+    runtime.sandboxes[web.id] = replace(
+        web,
+        config=replace(web.config, resources=limits, overhead=Resources(memory_limit=128 << 20)),
+        memory=384 << 20,
+        vcpus=1,
+        booted=MachineSize(1, 384 << 20),
+        most=MachineSize(8, 4096 << 20),
+        accelerator="kvm",
+        start=StartTimings(0.001, 0.21, 0.6, 1.4, 1.5, 1.501),
+    )
+    server = next(each for each in runtime.containers.values() if each.sandbox_id == web.id)
+    runtime.change(server.id, timings=ContainerTimings(0.31, 0.05))
+    shown = [
+        {**found["info"], "config": found["info"]["config"]["metadata"]["name"]}
+        for found in json.loads(shop("inspect", "web", "web/server").out)
+    ]
+    assert_golden("tests/unit/golden/cli/inspect.json", json.dumps(shown, indent=2) + "\n")
 
 
 def test_inspect_shows_what_it_finds_and_fails_for_the_rest(shop):

@@ -43,6 +43,19 @@ def test_stop_reaches_every_name_and_fails_for_those_that_are_not_there(vmsandbo
     assert calls(vmsandbox, "end_pod") == [("end_pod", web, 42)]
 
 
+@pytest.mark.parametrize("words", [("stop",), ("kill",), ("rm", "--force"), ("logs",), ("exec",)])
+def test_an_empty_name_is_not_the_beginning_of_every_id(vmsandbox, words):
+    vmsandbox.container(vmsandbox.pod("alone"))
+    before = len(vmsandbox.served.runtime.calls)
+    ran = vmsandbox(*words, "", *(["true"] if words == ("exec",) else []))
+    if words != ("rm", "--force"):  # To which what is not there is no failure.
+        assert ran.status in (1, 125) and "there is no " in ran.err and " ''" in ran.err
+    assert not {name for name, *_ in vmsandbox.served.runtime.calls[before:]} - {
+        "list_containers",
+        "list_pod_sandboxes",
+    }
+
+
 def test_a_name_that_is_not_there_can_be_ignored(vmsandbox, web):
     ran = vmsandbox("stop", "--ignore", "nope", "web")
     assert (ran.status, ran.out, ran.err) == (0, "web\n", "")

@@ -1,11 +1,11 @@
 """The table of commands: what it says of them is so, and listing them imports none of them."""
 
-import re
 import subprocess
 import sys
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from vmsandbox.cli.main import main
 from vmsandbox.cli.table import TABLE, TableGroup
@@ -47,6 +47,16 @@ def test_a_group_takes_its_commands_from_the_table(words: str) -> None:
     assert group.list_commands(click.Context(group)) == sorted(group.list_commands(click.Context(group)))
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["rnu"], " Did you mean run?"), (["volume", "lst"], " Did you mean list or ls?"), (["no-such-command"], "")],
+)
+def test_a_mistyped_command_is_told_with_what_it_may_mean(words: list[str], meant: str) -> None:
+    ran = CliRunner().invoke(main, words)
+    assert ran.exit_code == 2
+    assert ran.output.endswith(f"No such command '{words[-1]}'.{meant}\n")
+
+
 LISTING = [
     (["--help"], "port-forward"),
     (["--version"], "version"),
@@ -62,12 +72,23 @@ COMPLETING = [
 ]
 
 
+RUN = """
+import sys
+from vmsandbox.__main__ import main
+from vmsandbox.cli import standard
+def leave(status, end=standard.leave):
+    print(*sys.modules, file=sys.__stderr__)
+    end(status)
+standard.leave, sys.argv[0] = leave, "vmsandbox"
+main()
+"""
+
+
 def imported(arguments: list[str], environment: dict[str, str]) -> tuple[str, set[str]]:
-    """Return the output of a command line, and the modules that it imports."""
-    code = "import sys\nfrom vmsandbox.__main__ import main\nsys.argv[0] = 'vmsandbox'\nmain()\n"
-    line = [sys.executable, "-X", "importtime", "-c", code, *arguments]
+    """Return the output of a command line, and the modules that it has imported at its end."""
+    line = [sys.executable, "-c", RUN, *arguments]
     ran = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
-    return ran.stdout, set(re.findall(r"^import time: .*\| +(\S+)$", ran.stderr, flags=re.MULTILINE))
+    return ran.stdout, set(ran.stderr.splitlines()[-1].split())
 
 
 def heavy(modules: set[str]) -> list[str]:
@@ -109,3 +130,21 @@ def test_asking_the_daemon_imports_its_client_alone(command: str) -> None:
     ran = imported([command], {"PATH": "/usr/bin:/bin", "VMSANDBOX_CONFIG": ""})
     assert "vmsandbox.cri.client.dialling" in ran[1]
     assert not sorted(module for module in ran[1] if _under(module, TOO_MUCH))
+
+
+@pytest.mark.parametrize("words", [["ps"], ["pods"], ["images"], ["image", "list"]])
+def test_a_list_of_one_daemon_takes_neither_grpc_nor_asyncio_nor_protobuf(vmsandbox, words: list[str]) -> None:
+    vmsandbox.container(vmsandbox.pod("web"))
+    config = str(vmsandbox.directory / "config.yaml")
+    printed, modules = imported(words, {"PATH": "/usr/bin:/bin", "VMSANDBOX_CONFIG": config})
+    assert ("registry.example/app" in printed) or ("web" in printed)
+    assert not sorted(module for module in modules if _under(module, CONTACT | {"vmsandbox.cri.client"}))
+
+
+def test_completing_a_name_takes_neither_grpc_nor_protobuf(vmsandbox) -> None:
+    vmsandbox.pod("web")
+    config = str(vmsandbox.directory / "config.yaml")
+    variables = {"COMP_WORDS": "vmsandbox stop w", "COMP_CWORD": "2", "_VMSANDBOX_COMPLETE": "bash_complete"}
+    printed, modules = imported([], {"PATH": "/usr/bin:/bin", "VMSANDBOX_CONFIG": config, **variables})
+    assert "plain,web" in printed
+    assert not sorted(module for module in modules if _under(module, CONTACT - {"asyncio"} | {"vmsandbox.cri.client"}))

@@ -78,6 +78,16 @@ def test_the_handler_vmsandbox_is_there_as_the_default_machine_or_as_it_is_confi
             "limits: {memory: 1Gi}\nhandlers: {big: {memory: 1Gi}}",
             "limits.memory: 1Gi is less than a machine of big takes, which is 1152Mi",
         ),
+        ("machine: {vcpus: 4, max_vcpus: 3}", "machine.max_vcpus: 3 is less than vcpus, which is 4"),
+        (
+            "machine: {max_memory: 256Mi}",
+            "machine.max_memory: 256Mi is less than a machine without limits takes, which is 384Mi",
+        ),
+        (
+            "machine: {max_memory: 512Mi}\nhandlers: {big: {boot_memory: 1Gi}}",
+            "handlers.big.max_memory: 512Mi is less than a machine without limits takes, which is 1Gi",
+        ),
+        ("machine: {boot_memory: 32Mi}", "machine.boot_memory: 32Mi is too small: it is at least 64Mi"),
         ("users: {count: 1}", "users.count: 1 is not a number from 2 to"),
         ("users: {first: 2147483000, count: 1000}", "users: the last user would be 2147483999, and the largest"),
         ("streaming: {tls_key: /k}", "streaming.tls_certificate: tls_certificate and tls_key go together"),

@@ -17,6 +17,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("gues
 
 FOREIGN = {
     "vhost_vsock", "cgroup_disable", "cgroup_no_v1",  # the kernel's
+    "cpuset_cpus",  # of the CRI (LinuxContainerResources)
     "host_keys",  # of the laboratory's inventory
 }  # fmt: skip
 """Words that look like settings in hints and pages, and are others' names."""

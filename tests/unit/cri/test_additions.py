@@ -1,12 +1,16 @@
 """Calls of our own on the CRI's socket: what they do, and what a runtime answers that does not have them."""
 
+from dataclasses import replace
+
 import grpc.aio
 import pytest
 
 from tests.support.cri import served
+from tests.unit.cri.test_runtime import Urls
 from vmsandbox.cri.additions import CALLS, SERVICE, SignalContainer, to_wire
 from vmsandbox.cri.client import CriClient
-from vmsandbox.errors import InvalidArgument, NotFound, Unimplemented
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Unimplemented
+from vmsandbox.model import DebugRequest
 
 
 @pytest.fixture
@@ -29,6 +33,28 @@ async def test_a_pod_is_ended(cri):
     pod = await cri.sandbox()
     await cri.client.end_pod(pod, 2.5)
     assert ("end_pod", pod, 2.5) in cri.runtime.calls
+
+
+async def test_a_console_is_read_from_a_position_on(cri):
+    pod = await cri.sandbox()
+    cri.runtime.consoles[pod] = b"Linux\x1b[6n\n\xff"
+    assert await cri.client.read_console(pod[:10], 0) == ("Linux\x1b[6n\n\ufffd", 11)
+    assert await cri.client.read_console(pod, 9) == ("\n\ufffd", 11)
+    with pytest.raises(NotFound):
+        await cri.client.read_console("nobody", 0)
+
+
+async def test_the_streams_of_a_command_in_the_guest_itself_are_at_a_url(tmp_path):
+    urls = Urls()
+    async with served(tmp_path, urls) as cri:
+        pod = await cri.sandbox()
+        wanted = DebugRequest(pod, ("dmesg", "-T"), stdin=True, stdout=True, stderr=True)
+        assert await cri.client.debug_url(replace(wanted, sandbox_id=pod[:10])) == "http://127.0.0.1:1/debug/token"
+        assert urls.requests == [wanted]
+        urls.error = FailedPrecondition("debugging is off", hint="set machine.debug to true")
+        with pytest.raises(FailedPrecondition, match="debugging is off") as refused:
+            await cri.client.debug_url(DebugRequest(pod))
+        assert refused.value.hint == "set machine.debug to true"
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"container_id": 1, "signal": "HUP"}', b'{"more": 1}', b"\xff"])

@@ -70,6 +70,7 @@ def test_a_connection_that_is_lost_is_told_in_our_words():
     said = "failed to connect to all addresses; last error: FAILED_PRECONDITION: unix:/x: Connection refused"
     error = error_of(grpc.StatusCode.UNAVAILABLE, said)
     assert str(error) == "the connection to the runtime is lost"
+    assert str(error_of(grpc.StatusCode.UNKNOWN, "Stream removed (Socket closed)")) == str(error)
     assert "vmsandbox serve" in error.hint
     assert error.evidence == {"gRPC": said}
     assert str(error_of(grpc.StatusCode.UNAVAILABLE, "the daemon ends")) == "the daemon ends"

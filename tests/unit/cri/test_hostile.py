@@ -16,13 +16,13 @@ from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from vmsandbox.cri.server import NodeInfo, serving
 from vmsandbox.errors import Unavailable
 from vmsandbox.protocol.messages import Created, ProcessUser
-from vmsandbox.sandbox.lifecycle import sandbox
+from vmsandbox.sandbox.lifecycle import ending
 from vmsandbox.sandbox.machines import machine
 
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_END_DEADLINE", 0.3)
+    monkeypatch.setattr(ending, "_END_DEADLINE", 0.3)
     monkeypatch.setattr(machine, "_SHUTDOWN_DEADLINE", 0.1)
 
 

@@ -19,6 +19,7 @@ from vmsandbox.model import (
     ContainerUser,
     PodSandboxConfig,
     PodSandboxMetadata,
+    Resources,
     SandboxState,
     SandboxStatus,
 )
@@ -43,6 +44,9 @@ class Urls:
 
     def portforward_url(self, request):
         return self._url("portforward", request)
+
+    def debug_url(self, request):
+        return self._url("debug", request)
 
     def _url(self, kind, request):
         self.requests.append(request)
@@ -149,7 +153,8 @@ async def test_the_verbose_status_of_a_sandbox_holds_its_configuration(cri):
     info = json.loads((await cri.runtime_stub.PodSandboxStatus(request)).info["info"])
     assert info["config"]["linux"]["resources"] == {"memory_limit_in_bytes": 2**33}
     assert info["kernel"] == "6.12"
-    assert info["machine"] == {"vcpus": 0, "memory": 0, "boots": 1}
+    assert info["resources"]["declared"] == {"memoryLimit": 2**33, "cpuLimit": None, "cpuShares": None}
+    assert (info["machine"]["qemuPid"], info["machine"]["most"]) == (71, None)
 
 
 async def test_the_status_of_a_sandbox_tells_its_containers(cri):
@@ -548,13 +553,27 @@ async def test_a_pod_that_cannot_be_measured_fails_no_list_of_metrics(cri):
     assert {each.pod_sandbox_id: bool(each.metrics) for each in answer.pod_metrics} == {measured: True, unknown: False}
 
 
-async def test_checkpoint_and_resize_name_what_they_cannot_do(cri):
+async def test_a_pod_is_resized_by_what_its_kubelet_sends(cri):
+    sandbox_id = await cri.sandbox()
+    request = api.UpdatePodSandboxResourcesRequest(
+        pod_sandbox_id=sandbox_id,
+        overhead=api.LinuxContainerResources(memory_limit_in_bytes=2**27, cpu_shares=256),
+        resources=api.LinuxContainerResources(memory_limit_in_bytes=2**30, cpu_quota=200_000, cpu_period=100_000),
+    )
+    assert await cri.runtime_stub.UpdatePodSandboxResources(request) == api.UpdatePodSandboxResourcesResponse()
+    assert cri.runtime.calls[-1] == (
+        "update_pod_sandbox_resources",
+        sandbox_id,
+        Resources(memory_limit=2**30, cpu_quota=200_000, cpu_period=100_000),
+        Resources(memory_limit=2**27, cpu_shares=256),
+    )
+
+
+async def test_a_checkpoint_names_what_it_cannot_do(cri):
     sandbox_id = await cri.sandbox()
     container_id = await cri.container(sandbox_id)
     checkpoint = cri.runtime_stub.CheckpointContainer(api.CheckpointContainerRequest(container_id=container_id))
     assert (await failure(checkpoint))[0] is grpc.StatusCode.UNIMPLEMENTED
-    resize = cri.runtime_stub.UpdatePodSandboxResources(api.UpdatePodSandboxResourcesRequest(pod_sandbox_id=sandbox_id))
-    assert (await failure(resize))[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_streaming_calls_give_the_urls(streaming):

@@ -8,6 +8,7 @@ import pytest
 from tests.fakes.agent import FakeAgent, Refusal
 from tests.fakes.transport import UnixTransport
 from vmsandbox.errors import DeadlineExceeded, Unimplemented
+from vmsandbox.guest import GuestClient
 from vmsandbox.guest.session import RunState, Session, features
 from vmsandbox.protocol.features import BLOCK_DEVICES, FEATURES, SOURCES_BY_DESCRIPTOR
 from vmsandbox.protocol.messages import (
@@ -18,6 +19,7 @@ from vmsandbox.protocol.messages import (
     ListContainers,
     MeasureContainers,
     ReadClock,
+    UpdateResources,
 )
 
 WITH_DISK = CreateContainer("c1", "image", {"process": {"args": ["true"]}}, devices=(GuestDevice("/dev/x", disk="d1"),))
@@ -67,6 +69,29 @@ async def test_a_field_that_an_older_agent_would_refuse_is_not_sent(agent: FakeA
         assert len(agent.requests) == 1
 
 
+async def test_an_older_agent_is_not_told_of_cpus_and_not_asked_for_averages(
+    agent: FakeAgent, session: Session
+) -> None:
+    older(agent, 2)
+    async with session:
+        await session.connect(10)
+        client = GuestClient(session)
+        await client.create_container(replace(WITH_DISK, cpus="2-3"))
+        await client.update_resources("c1", {}, cpus="2-3")
+        await client.measure_containers()
+    assert agent.requests == [WITH_DISK, UpdateResources("c1", {}), MeasureContainers()]
+
+
+async def test_an_agent_of_now_is_told_of_cpus_and_asked_for_averages(agent: FakeAgent, session: Session) -> None:
+    async with session:
+        await session.connect(10)
+        client = GuestClient(session)
+        await client.create_container(replace(WITH_DISK, cpus="2-3"))
+        await client.update_resources("c1", {}, cpus="")
+        await client.measure_containers()
+    assert agent.requests == [replace(WITH_DISK, cpus="2-3"), UpdateResources("c1", {}), MeasureContainers(True)]
+
+
 async def test_a_method_that_an_agent_does_not_name_is_not_asked_of_it(agent: FakeAgent, session: Session) -> None:
     agent.reply = replace(agent.reply, features=tuple(each for each in agent.reply.features if each != "read_clock"))
     async with session:
@@ -104,5 +129,6 @@ async def test_features_beyond_their_bounds_are_not_a_hello(agent: FakeAgent, se
 def test_an_agent_has_what_it_names_or_what_its_version_had() -> None:
     reply = HelloReply(3, "build", "boot", "6.12.0", 4.0, 3.5, features=(BLOCK_DEVICES,))
     assert (features.has(reply, BLOCK_DEVICES), features.has(reply, SOURCES_BY_DESCRIPTOR)) == (True, False)
-    assert [all(features.has(replace(reply, version=each), f) for f in FEATURES) for each in (1, 2)] == [False, True]
+    older = [{each for each in FEATURES if features.has(replace(reply, version=version), each)} for version in (1, 2)]
+    assert older == [set(), {BLOCK_DEVICES, SOURCES_BY_DESCRIPTOR}]
     assert not features.has(replace(reply, version=1), BLOCK_DEVICES), "a name counts only where names were agreed on"

@@ -8,14 +8,16 @@ import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument, NotFound
 from vmsandbox.guestimage import boot, build, inputs, manifest
-from vmsandbox.guestimage.base import Base, Progress
-from vmsandbox.guestimage.inputs import Recipe
+from vmsandbox.guestimage.base import Base
+from vmsandbox.guestimage.inputs import DEBIAN, SMALL, Progress, Recipe
 from vmsandbox.guestimage.mirrors import Source
+from vmsandbox.guestimage.small_kernel import SmallKernel
 from vmsandbox.guestimage.store import locked
 
 RECIPE = Recipe("trixie", (Source("http://mirror.example/debian", "trixie", ("main",)),), 1735689600)
@@ -135,6 +137,25 @@ def test_the_agents_zip_runs_from_its_compiled_code(packer: ModuleType, tmp_path
     assert done.stdout == "part.pyc\n"
 
 
+def test_the_agents_zip_has_the_code_of_its_dataclasses(tmp_path: Path) -> None:
+    packer = [sys.executable, "-I", "-S", "-B", inputs.DEFINITION / "boot" / "pack_agent.py"]
+    first, second = (
+        subprocess.run(packer, input=boot.zip_sources(), capture_output=True, check=True).stdout for _ in range(2)
+    )
+    assert first == second
+    archive = tmp_path / "agent.pyz"
+    archive.write_bytes(first)
+    start = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from vmsandbox_agent import dataclass_code;"
+        "packed = len(dataclass_code.CODE); import vmsandbox_agent.__main__;"
+        "print(packed > 40, len(dataclass_code.CODE) - packed)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", start, archive], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True 0\n"
+
+
 def _fake_base(directory: Path) -> Base:
     """A base layer with all that the boot layer takes from it."""
     base = Base(directory)
@@ -177,10 +198,12 @@ class BaseBuilder:
 
     def __init__(self) -> None:
         self.built = 0
+        self.kernels: list[str] = []
         self.failure: Exception | None = None
 
-    async def __call__(self, recipe: Recipe, directory: Path, progress: Progress) -> Base:
+    async def __call__(self, recipe: Recipe, kernel: SmallKernel | None, directory: Path, progress: Progress) -> Base:
         self.built += 1
+        self.kernels.append(kernel.directory.name if kernel else recipe.kernel)
         base = _fake_base(directory)
         if self.failure:
             raise self.failure
@@ -200,7 +223,7 @@ def bases(monkeypatch: pytest.MonkeyPatch) -> BaseBuilder:
     return builder
 
 
-async def _build(output: Path, **options: bool) -> manifest.BuiltImage:
+async def _build(output: Path, **options: Any) -> manifest.BuiltImage:
     return await build.build_guest_image(mirror="http://mirror.example/debian", output=output, **options)
 
 
@@ -223,6 +246,21 @@ async def test_a_change_to_the_boot_layer_builds_no_base(tmp_path: Path, bases: 
     assert manifest.load_image(tmp_path / "out" / "current") == after
     assert after.directory != before.directory
     assert after.manifest.command_line == before.manifest.command_line + " panic=1"
+
+
+async def test_the_small_kernel_is_compiled_when_it_is_asked_for_and_used_where_it_is(
+    tmp_path: Path, bases: BaseBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def compile_kernel(recipe: Recipe, kernels: Path, *, refresh: bool, progress: Progress) -> SmallKernel:
+        (kernels / recipe.kernel_key()).mkdir(parents=True)
+        return SmallKernel(kernels / recipe.kernel_key())
+
+    monkeypatch.setattr(build, "compile_kernel", compile_kernel)
+    debian = await _build(tmp_path / "out")
+    small = await _build(tmp_path / "out", kernel=SMALL)
+    assert await _build(tmp_path / "out") == small
+    assert await _build(tmp_path / "out", kernel=DEBIAN) == debian
+    assert bases.kernels == [DEBIAN, next((tmp_path / "out/kernel").iterdir()).name]
 
 
 async def test_refresh_builds_anew(tmp_path: Path, bases: BaseBuilder) -> None:

@@ -53,6 +53,17 @@ def test_a_base_that_an_image_shares_stays_and_its_files_are_not_counted(directo
     assert [path.name for path in again.old_bases] == ["b1"]
 
 
+def test_a_compiled_kernel_stays_with_the_image_that_has_it(directory):
+    for name, image_of in (("used", "b2"), ("unused", "b1")):
+        kernel = directory / "kernel" / name
+        kernel.mkdir(parents=True)
+        (kernel / "vmlinux").write_bytes(os.urandom(4096))
+        (directory / "base" / image_of / "vmlinux").hardlink_to(kernel / "vmlinux")
+    (directory / "new" / "vmlinux").hardlink_to(directory / "kernel/used/vmlinux")
+    remove_old(directory)
+    assert [path.name for path in (directory / "kernel").iterdir()] == ["used"]
+
+
 def test_an_image_that_is_configured_or_open_stays(directory):
     with (directory / "old" / "initramfs.img").open("rb"):
         assert [path.name for path in look(directory).old_images] == ["older"]

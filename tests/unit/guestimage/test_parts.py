@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.guestimage import kernel, mirrors, modules
+from vmsandbox.guestimage import debian_kernel, mirrors, modules
 from vmsandbox.guestimage.mirrors import Source
 
 MAIN = Source("http://mirror.example/debian", "bookworm", ("main", "contrib"))
@@ -199,7 +199,7 @@ def _zstd(content: bytes) -> bytes:
 
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, _zstd])
 async def test_vmlinux_comes_out_of_a_bzimage(compress) -> None:  # type: ignore[no-untyped-def]
-    assert await kernel.extract_vmlinux(_bzimage(compress(VMLINUX))) == VMLINUX
+    assert await debian_kernel.extract_vmlinux(_bzimage(compress(VMLINUX))) == VMLINUX
 
 
 @pytest.mark.parametrize(
@@ -215,4 +215,4 @@ async def test_vmlinux_comes_out_of_a_bzimage(compress) -> None:  # type: ignore
 )
 async def test_a_kernel_that_cannot_be_started_directly_is_refused(image: bytes, reason: str) -> None:
     with pytest.raises(FailedPrecondition, match=reason):
-        await kernel.extract_vmlinux(image)
+        await debian_kernel.extract_vmlinux(image)

@@ -63,6 +63,25 @@ async def test_the_last_lines_are_there_at_once(console: Console) -> None:
         assert reader.last_lines(20) == ["one", "two", "three"]
 
 
+async def test_it_is_read_from_a_position_on(console: Console) -> None:
+    async with ConsoleReader(console.path) as reader:
+        console.print(b"one\r\n\x1b[6n")
+        assert reader.since(0) == ("one\r\n\x1b[6n", 9)
+        console.print(b"two")
+        assert reader.since(9) == ("two", 12)
+        assert reader.since(12) == ("", 12)
+        assert reader.since(99) == ("", 12)
+
+
+async def test_a_position_that_is_not_kept_any_more_is_left_out(console: Console) -> None:
+    async with ConsoleReader(console.path) as reader:
+        console.print(b"x" * KEPT)
+        assert reader.since(0)[1] == KEPT
+        console.print(b"end")
+        text, position = reader.since(1)
+        assert (len(text), text[-3:], position) == (KEPT, "end", KEPT + 3)
+
+
 async def test_what_was_printed_before_the_machine_died_is_there(console: Console) -> None:
     async with ConsoleReader(console.path) as reader:
         console.print(b"Kernel panic - not syncing\n")

@@ -10,12 +10,14 @@ import pytest
 from tests.support.golden import assert_golden
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.hypervisor.base import Accelerator, Blocks, Disk, GuestImage, MachineSpec, NetworkDevice, SharedDirectory
+from vmsandbox.hypervisor.xml.claims import network_xml, share_xml, vsock_xml
 from vmsandbox.hypervisor.xml.disks import PluggedDisk, disk_xml, free_target, plugged_disks
 from vmsandbox.hypervisor.xml.domain import domain_xml, security_models
-from vmsandbox.model import Vsock
+from vmsandbox.model import MachineSize, Vsock
 from vmsandbox.process import Account
 
 GOLDEN = Path("tests/unit/golden/domain")
+MIB = 1024 * 1024
 IMAGE = GuestImage(
     Path("/image/vmlinux"), Path("/image/initramfs.img"), Path("/image/root.squashfs"), "console=hvc0 quiet", "b1d"
 )
@@ -26,8 +28,8 @@ PROBE = MachineSpec(
     uuid="6cf0e3d4-6a55-4a9b-8ad0-3b5f8a1f2c01",
     title="",
     image=IMAGE,
-    vcpus=1,
-    memory=256 * 1024 * 1024,
+    size=MachineSize(1, 256 * MIB),
+    most=MachineSize(1, 256 * MIB),
     accelerator=Accelerator.KVM,
     account=Account(1900000042, 108),
     vsock=Vsock(42),
@@ -38,8 +40,8 @@ POD = replace(
     PROBE,
     name="vmsandbox-6cf0e3d4",
     title="default/web",
-    vcpus=2,
-    memory=384 * 1024 * 1024,
+    size=MachineSize(2, 384 * MIB),
+    most=MachineSize(2, 384 * MIB),
     scratch=Disk(
         "vmsandbox-scratch",
         Path("/var/lib/vmsandbox/sandboxes/6cf0e3d4/scratch.img"),
@@ -59,6 +61,8 @@ EMULATED = replace(
     share=SharedDirectory("vmsandbox", SANDBOX / "share"),
 )
 
+GROWS = replace(EMULATED, size=MachineSize(1, 255 * MIB + 1), most=MachineSize(4, 2048 * MIB))
+
 
 @pytest.mark.parametrize(
     ("name", "spec", "models"),
@@ -67,10 +71,37 @@ EMULATED = replace(
         ("pod-kvm", POD, ("apparmor", "dac")),
         ("pod-tcg-vhost-user", EMULATED, ("apparmor", "dac")),
         ("pod-session", EMULATED, ("none",)),
+        ("pod-that-grows", GROWS, ("dac",)),
+        ("pod-unclaimed", GROWS.unclaimed, ("apparmor", "dac")),
     ],
 )
 def test_domain(name: str, spec: MachineSpec, models: tuple[str, ...]) -> None:
     assert_golden(GOLDEN / f"{name}.xml", domain_xml(spec, models))
+
+
+def test_a_restored_machine_differs_in_nothing_but_that_it_waits_for_its_state() -> None:
+    booted, restored = (domain_xml(GROWS.unclaimed, restored=restored) for restored in (False, True))
+    tree, waits = ET.fromstring(restored), "{http://libvirt.org/schemas/domain/qemu/1.0}"
+    commands = tree.findall(f"{waits}commandline")
+    assert [argument.get("value") for argument in tree.iter(f"{waits}arg")] == ["-incoming", "defer"]
+    for command in commands:
+        tree.remove(command)
+    assert ET.canonicalize(ET.tostring(tree), strip_text=True) == ET.canonicalize(booted, strip_text=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("plugged-network", network_xml(EMULATED.network)),  # type: ignore[arg-type]
+        ("plugged-share", share_xml(POD.share, SANDBOX / "share.sock")),  # type: ignore[arg-type]
+        ("plugged-vsock", vsock_xml(Vsock(42))),
+    ],
+)
+def test_the_devices_of_a_claim_have_ports_of_their_own(name: str, device: str) -> None:
+    assert_golden(GOLDEN / f"{name}.xml", device)
+    ports = ET.fromstring(domain_xml(GROWS.unclaimed)).findall("devices/controller[@model='pcie-root-port']")
+    bus = ET.fromstring(device).find("address").get("bus")  # type: ignore[union-attr]
+    assert int(bus or "", 16) in {int(port.get("index", "")) for port in ports}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +118,7 @@ def test_disk(name: str, disk: Disk) -> None:
 
 
 def test_no_two_devices_share_a_slot() -> None:
-    for spec in (PROBE, POD, EMULATED):
+    for spec in (PROBE, POD, EMULATED, GROWS, GROWS.unclaimed):
         slots = [address.get("slot") for address in ET.fromstring(domain_xml(spec)).iterfind(".//address[@type='pci']")]
         assert len(slots) == len(set(slots)) and len(slots) >= 4
 
@@ -110,7 +141,7 @@ def test_hostile_text_stays_text() -> None:
 
 
 def test_memory_is_not_less_than_asked_for() -> None:
-    memory = ET.fromstring(domain_xml(replace(PROBE, memory=1024 * 1000 + 1))).findtext("memory")
+    memory = ET.fromstring(domain_xml(replace(PROBE, size=MachineSize(1, 1024 * 1000 + 1)))).findtext("memory")
     assert memory == "1001"
 
 

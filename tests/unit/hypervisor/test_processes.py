@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmsandbox.errors import NotFound
-from vmsandbox.hypervisor.libvirt.qemu_processes import QemuProcesses, machine_of, sizes_in
-from vmsandbox.process import stat_of
+from vmsandbox.hypervisor.libvirt.qemu_processes import QemuProcesses, machine_of
+from vmsandbox.process import sizes_in, stat_of
 
 MIB = 1024 * 1024
 USES = """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, Mistakes, NotFound
 from vmsandbox.lab import Hop, HostKeys, Inventory, LabHost, Reach, load, parse
 
 HOME = Path("~").expanduser()
@@ -73,6 +73,22 @@ def test_an_error_names_file_line_and_field(text: str, said: str) -> None:
     with pytest.raises(InvalidArgument) as raised:
         read(text)
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hosts:\n  a: {address: x, prt: 1}\n  b: {}", ["lab.yaml:2: hosts.a.prt", "lab.yaml:3: hosts.b.address"]),
+        (
+            "connect_timeout: 0\nhosts:\n  a: {address: x, port: 0}\n  b: {address: x, setup: []}",
+            ["lab.yaml:1: connect_timeout", "lab.yaml:3: hosts.a.port", "lab.yaml:4: hosts.b.setup"],
+        ),
+    ],
+)
+def test_all_mistakes_are_told_at_once(text: str, said: list[str]) -> None:
+    with pytest.raises(Mistakes) as raised:
+        read(text)
+    assert [str(error).rpartition(": ")[0] for error in raised.value.errors] == said
 
 
 def test_hosts_are_chosen_by_name_and_an_unknown_name_is_an_error() -> None:

@@ -1,5 +1,6 @@
 """Log lines, byte by byte."""
 
+import asyncio
 import json
 import logging
 import re
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmsandbox.errors import Unavailable
-from vmsandbox.log import FORMATS, Subject, about, of_error
+from vmsandbox.log import FORMATS, Subject, about, current_request, of_error, within
 from vmsandbox.log.formats import escaped
 
 POD = Subject("4f2a", "web", "default", "0a1b-2c3d")
@@ -125,3 +126,29 @@ def test_any_text_is_one_line_without_control_characters(text: str, form: str) -
 
 def test_ordinary_text_is_as_it_was() -> None:
     assert escaped("Grüße, 世界: C:\\n 100%") == "Grüße, 世界: C:\\n 100%"
+
+
+def test_json_names_the_call_and_its_trace_until_the_call_has_ended() -> None:
+    with within("RunPodSandbox") as call:
+        call.trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        told = json.loads(*lines("json", record("ready")))["request"]
+        assert told == {"id": call.id, "method": "RunPodSandbox", "trace": call.trace}
+        assert re.fullmatch("[0-9a-f]{8}", call.id)
+        (text,) = lines("text", record("ready"), journal=True)
+        assert text == "<6>pods: ready"
+    assert "request" not in json.loads(*lines("json", record("ready")))
+
+
+async def test_a_task_that_outlives_its_call_is_not_part_of_it_any_more() -> None:
+    ended = asyncio.Event()
+
+    async def session() -> tuple[bool, bool]:
+        before = current_request() is not None
+        await ended.wait()
+        return before, current_request() is not None
+
+    with within("RunPodSandbox"):
+        task = asyncio.create_task(session())
+        await asyncio.sleep(0)
+    ended.set()
+    assert await task == (True, False)

@@ -8,6 +8,7 @@ import pytest
 from tests.support.cri import IMAGE
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition
+from vmsandbox.fs.locks import try_locked
 from vmsandbox.model import ContainerConfig, ContainerMetadata, ImageConfig, Mount
 from vmsandbox.node.disk_space import disk_usage, unused_images
 from vmsandbox.state import ContainerRecord, State
@@ -82,6 +83,28 @@ async def test_everything_that_takes_space_is_counted(config, tmp_path):
     assert (usages["images"].size, usages["images"].reclaimable) == (2 * SIZE, SIZE)
     assert (usages["root images"].size, usages["root images"].reclaimable) == (4 * SIZE, 2 * SIZE)
     assert (usages["scratch disks"].count, usages["scratch disks"].size) == (1, 8192)
-    assert usages["volumes"].count == 1
+    assert (usages["volumes"].count, usages["volumes"].active) == (1, 0)
     assert usages["volumes"].size >= 8192
     assert (usages["guest images"].count, usages["logs"].count) == (0, 0)
+
+
+async def test_a_volume_is_active_while_a_process_or_a_container_has_it(config, tmp_path):
+    for name in ("held", "mounted", "left"):
+        (tmp_path / "volumes" / name / "data").mkdir(parents=True)
+        (tmp_path / "volumes" / name / "volume.json").write_text("{}")
+    mounted = Mount("/v", host_path=str(tmp_path / "volumes" / "mounted" / "data" / "sub"))
+    remember(tmp_path / "serve" / "state.db", record("a", image(1).id, mounts=(mounted,)))
+    with try_locked(tmp_path / "volumes" / "held" / "used"):
+        usages = {usage.kind: usage for usage in await disk_usage(config, Store())}
+    assert (usages["volumes"].count, usages["volumes"].active) == (3, 2)
+
+
+async def test_what_a_killed_run_left_is_not_active(config, tmp_path):
+    for process in ("serve", "run/0", "run/1"):
+        for kind in ("pod", "logs"):
+            (tmp_path / process / kind).mkdir(parents=True)
+        (tmp_path / process / "lock").touch()
+    with try_locked(tmp_path / "run" / "1" / "lock"):
+        usages = {usage.kind: usage for usage in await disk_usage(config, Store())}
+    for kind in ("volumes of pods", "logs"):
+        assert (usages[kind].count, usages[kind].active) == (3, 2)

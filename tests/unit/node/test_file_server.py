@@ -9,7 +9,7 @@ from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.node import file_server
 from vmsandbox.node.check import findings
-from vmsandbox.node.file_server import OPTIONS, FileServer, find, launcher
+from vmsandbox.node.file_server import OPTIONS, FileServer, find, launcher, may_serve
 
 RUST = "virtiofsd 1.13.2"
 C = "virtiofsd version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright (c) 2003-2022 Fabrice Bellard and others"
@@ -62,6 +62,28 @@ async def test_a_host_without_any_hears_what_to_install(places: tuple[Path, ...]
         await find(Config())
     assert "make setup" in caught.value.hint
     assert all(str(place) in str(caught.value) for place in places)
+    assert not caught.value.evidence
+
+
+async def test_one_that_is_there_and_of_no_use_says_why(places: tuple[Path, ...]) -> None:
+    program(places[0], RUST).write_text("#!/bin/sh\necho version GLIBC_2.39 not found >&2; exit 1\n")
+    with pytest.raises(FailedPrecondition, match="there is no virtiofsd") as caught:
+        await find(Config())
+    assert caught.value.evidence.keys() == {str(places[0])}
+    assert "GLIBC_2.39" in caught.value.report()
+
+
+def test_a_process_that_may_make_set_user_id_files_may_serve_volumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert may_serve(tmp_path)
+
+    def refuse(descriptor: int, mode: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("os.fchmod", refuse)
+    assert not may_serve(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 async def test_the_configured_one_is_taken_before_all_others(places: tuple[Path, ...], tmp_path: Path) -> None:

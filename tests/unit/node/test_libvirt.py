@@ -10,7 +10,7 @@ import pytest
 
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition, Unavailable
-from vmsandbox.node import libvirt_service, own_libvirt
+from vmsandbox.node import libvirt_files, libvirt_service
 from vmsandbox.node.libvirt import is_embedded, is_own
 from vmsandbox.node.libvirt import own_libvirt as own_of_config
 from vmsandbox.node.own_libvirt import OwnLibvirt
@@ -101,28 +101,33 @@ def test_an_embedded_libvirt_is_told_by_its_uri() -> None:
     assert not is_embedded("qemu:///system")
 
 
+def test_its_machines_write_no_core_files_as_those_of_an_embedded_libvirt() -> None:
+    """The daemon has lowered the limit, and libvirt 11 without CAP_SYS_RESOURCE does not start a machine otherwise."""
+    assert "\nmax_core = 0\n" in libvirt_service.CONFIGURATION["qemu.conf"]
+
+
 def test_logs_of_machines_that_ended_long_ago_go(libvirts: Libvirts) -> None:
     logs = libvirts.own.directory / "log/qemu"
     logs.mkdir(parents=True)
     start_machine(libvirts.own.directory / "run", "running")
-    long_ago = time.time() - own_libvirt.KEPT - 1
+    long_ago = time.time() - libvirt_files.KEPT - 1
     for name, at in (("running.log", long_ago), ("ended.log", long_ago), ("ended.log.0", long_ago), ("new.log", None)):
         (logs / name).touch()
         if at:
             os.utime(logs / name, (at, at))
-    libvirts.own.tidy_logs()
+    libvirt_files.tidy_logs(libvirts.own.directory)
     assert {path.name for path in logs.iterdir()} == {"running.log", "new.log"}
 
 
 def test_libvirtds_own_log_is_bounded(libvirts: Libvirts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_libvirt, "LOG_LIMIT", 10)
+    monkeypatch.setattr(libvirt_files, "LOG_LIMIT", 10)
     log = libvirts.own.directory / "log/libvirtd.log"
     log.parent.mkdir()
     log.write_bytes(b"x" * 10)
-    libvirts.own.tidy_logs()
+    libvirt_files.tidy_logs(libvirts.own.directory)
     assert log.stat().st_size == 10
     log.write_bytes(b"x" * 11)
-    libvirts.own.tidy_logs()
+    libvirt_files.tidy_logs(libvirts.own.directory)
     assert log.stat().st_size == 0
 
 

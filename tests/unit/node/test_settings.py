@@ -44,6 +44,15 @@ async def told(tmp_path: Path, text: str, setting: str) -> list[str]:
         ("images: {authfile: /dev/null}", "1: images.authfile: /dev/null cannot be read: it is a device"),
         ("images: {user: nobody-has-it}", "1: images.user: the user nobody-has-it does not exist"),
         ("images: {pinned: [a, UPPER]}", "1: images.pinned: 'UPPER' is not the name of an image"),
+        (
+            "metrics: {address: '192.0.2.1:9464'}",
+            "1: metrics.address: 192.0.2.1:9464 cannot be listened on: Cannot assign",
+        ),
+        (
+            "metrics: {tls: {certificate: /nowhere, key: /x}}",
+            "1: metrics.tls.certificate: /nowhere with the key /x cannot",
+        ),
+        ("traces: {ca: /nowhere}", "1: traces.ca: /nowhere cannot be read: No such file"),
         ("network: {config_directory: /etc/passwd}", "1: network.config_directory: /etc/passwd is not a directory"),
     ],
 )

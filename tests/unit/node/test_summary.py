@@ -25,6 +25,6 @@ async def test_what_cannot_be_found_out_is_said_and_ends_nothing(
     with State(world.directory / "state.db") as state:
         told = await summary(Config(), world.host(state))
     assert told == (
-        "libvirt of an unknown version (libvirt does not answer), at fake:///; accelerator TCG; "
+        "libvirt of an unknown version (libvirt does not answer), at fake:///; accelerator KVM; "
         "guest image test-build (it is broken); network: none yet: it is broken; handlers: vmsandbox"
     )

@@ -466,6 +466,7 @@ class TestChecks:
     @pytest.mark.parametrize(
         ("field", "message"),
         [
+            ("resources: {limits: {ephemeral-storage: 1Gi}}", "share a scratch disk, whose size is scratch_size in"),
             ("resources: {limits: {nvidia.com/gpu: 1}}", "limits['nvidia.com/gpu']: this resource is not supported"),
             ("resources: {limits: {memory: 1Mi}, requests: {memory: 2Mi}}", "it is larger than the limit"),
             ("resources: {limits: {memory: -1}}", "it cannot be negative"),

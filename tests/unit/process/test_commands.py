@@ -28,6 +28,15 @@ async def test_the_end_of_a_process_is_told_at_once_and_again() -> None:
             await identity.ended()
 
 
+async def test_a_log_has_no_more_than_its_first_bytes_and_its_writer_goes_on(tmp_path: Path) -> None:
+    log, done = tmp_path / "log", tmp_path / "done"
+    script = f"for each in 1 2 3 4 5; do seq 10000; done; touch {done}; exec sleep 1000"
+    daemon = await commands.start_daemon(["sh", "-c", script], log, most=3000)
+    await until(done.exists)
+    daemon.kill()
+    assert log.read_text() == "".join(f"{number}\n" for number in range(1, 10001))[:3000]
+
+
 async def test_whoever_stops_waiting_for_a_process_leaves_nothing_behind() -> None:
     with subprocess.Popen(["sleep", "1000"]) as process:
         identity = ProcessIdentity.of(process.pid)

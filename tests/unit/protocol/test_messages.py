@@ -37,9 +37,11 @@ REQUESTS: dict[str, m.Request] = {
         scratch_serial="scratch-1",
         shm_size=1048576,
         user_namespace=m.UserNamespaceMapping(65536, 65536, 131072, 65536),
+        debug=True,
     ),
     "read_clock": m.ReadClock(),
     "adjust_clock": m.AdjustClock(-1_500_000_000, step=True),
+    "use_processors": m.UseProcessors(4),
     "make_tmpfs": m.MakeTmpfs("cache", 1048576, 0o750, 1000, "a/b"),
     "write_volume": m.WriteVolume(
         "synced.0123",
@@ -69,11 +71,13 @@ REQUESTS: dict[str, m.Request] = {
             m.GuestDevice("/dev/xvda", permissions="mr", disk="0123abcd", mode=0o640, uid=1001, gid=6),
         ),
         all_devices=True,
+        cpus="2,3",
+        root="/run/vmsandbox/share/0123abcd",
     ),
     "start_container": m.StartContainer("c1"),
     "signal_container": m.SignalContainer("c1", 15, everyone=True),
     "delete_container": m.DeleteContainer("c1"),
-    "update_resources": m.UpdateResources("c1", {"memory": {"limit": 33554432}}),
+    "update_resources": m.UpdateResources("c1", {"memory": {"limit": 33554432}}, "0-3,7"),
     "exec": m.Exec("c1", "e1", {"args": ["ls"], "cwd": "/"}, m.User("0"), stdin=True, tty=True),
     "signal_exec": m.SignalExec("c1", "e1", 9),
     "end_execs": m.EndExecs(),
@@ -81,7 +85,8 @@ REQUESTS: dict[str, m.Request] = {
     "open_stream": m.OpenStream("c1", m.Stream.STDOUT, "e1", 4096),
     "open_port": m.OpenPort(8080),
     "list_containers": m.ListContainers(),
-    "measure_containers": m.MeasureContainers(),
+    "measure_containers": m.MeasureContainers(averages=True),
+    "fit_machine": m.FitMachine(268435456),
     "shutdown": m.Shutdown(),
 }
 
@@ -103,6 +108,7 @@ OTHERS = {
         m.Kind.RESPONSE, 7, body=encode(m.Measured(1_700_000_000_000_000_000, (measures("c1"),)))
     ),
     "response_clock": m.Envelope(m.Kind.RESPONSE, 4, body=encode(m.Clock(1_700_000_000_000_000_000))),
+    "response_processors": m.Envelope(m.Kind.RESPONSE, 6, body=encode(m.Processors(4))),
     "error": m.Envelope(m.Kind.ERROR, 3, "not_found", "there is no container c1"),
     "cancel": m.Envelope(m.Kind.CANCEL, 3),
     "event_exit": m.Envelope(

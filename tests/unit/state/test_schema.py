@@ -10,12 +10,17 @@ import pytest
 from tests.support.schema import Schema, assert_pinned, changed, new_fields, read, schema_of
 from vmsandbox.state.migrations import SCHEMA
 from vmsandbox.state.stored import StoredContainer, StoredSandbox
+from vmsandbox.state.waiting import WaitingRecord
 
 GOLDEN = Path(__file__).parents[1] / f"golden/state/schema-{SCHEMA}.json"
 
 
 def now() -> Schema:
-    return {**schema_of("sandbox", StoredSandbox), **schema_of("container", StoredContainer)}
+    return {
+        **schema_of("sandbox", StoredSandbox),
+        **schema_of("container", StoredContainer),
+        **schema_of("waiting", WaitingRecord),
+    }
 
 
 def faults(before: Schema, after: Schema) -> list[str]:

@@ -59,6 +59,13 @@ def test_an_item_with_a_mistake_is_left_out() -> None:
     assert decoded.inners == (Inner("a"), Inner("b"), Inner("d", 3))
 
 
+def test_half_a_character_is_not_text_in_values_and_keys() -> None:
+    decoded, mistakes = found('inner: {name: "a\\uD800"}\nby_name: {"\\uDCFF": {name: A}, b: {name: B}}')
+    assert mistakes[0] == "c:1: inner.name: it is not text in UTF-8"
+    assert [mistake.endswith(": it is not text in UTF-8") for mistake in mistakes] == [True, True]
+    assert decoded == Outer(by_name={"b": Inner("B")})
+
+
 def test_null_is_not_held_to_the_rule_of_its_field() -> None:
     assert found("limit: null") == (Outer(), [])
 

@@ -11,13 +11,14 @@ import click
 from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
-    from vmsandbox.cri.client import CriClient
+    from vmsandbox.cli.commands.lists import Lister
+    from vmsandbox.config import Config
 
 DEADLINE = 1.0
-"""Seconds that a person who has pressed TAB waits at most."""
+"""Seconds in which a runtime has to answer a person who has pressed TAB."""
 
 _Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
-_Names = Callable[["CriClient"], Awaitable[Iterable[str]]]
+_Names = Callable[["Lister"], Awaitable[Iterable[str]]]
 
 
 def completing(*kinds: str) -> _Complete:
@@ -48,35 +49,54 @@ def _used(value: Any) -> Sequence[str]:
 
 def _ask(context: click.Context, kinds: Sequence[_Names]) -> list[str]:
     """Return all names, sorted; none where no daemon answers, or this user may not ask it."""
-    import asyncio
     import logging
 
     logging.disable()  # A warning would be drawn into the line that is being typed.
     with contextlib.suppress(Exception):
-        return asyncio.run(asyncio.wait_for(_collect(context, kinds), DEADLINE))
+        return _found(context, kinds)
     return []
 
 
-async def _collect(context: click.Context, kinds: Sequence[_Names]) -> list[str]:
+def _found(context: click.Context, kinds: Sequence[_Names]) -> list[str]:
+    from vmsandbox.cli.commands.lists import list_quickly
     from vmsandbox.config import checked, read_file
+    from vmsandbox.cri.listing import Unusual
+
+    config = checked(read_file(context.find_root().params.get("config_file")))
+
+    async def collect(client: "Lister") -> list[str]:
+        return sorted({name for names in kinds for name in await names(client)})
+
+    try:
+        return list_quickly(config, collect, DEADLINE)
+    except Unusual:
+        return _found_slowly(config, collect)
+
+
+def _found_slowly(config: "Config", collect: Callable[["Lister"], Awaitable[list[str]]]) -> list[str]:
+    """Ask several runtimes, or one that gave no plain answer."""
+    import asyncio
+
     from vmsandbox.cri.client import connected_to_all
     from vmsandbox.node.instance import run_sockets
 
-    config = checked(read_file(context.find_root().params.get("config_file")))
-    async with connected_to_all(config.socket, run_sockets(config.run_directory)) as client:
-        return sorted({name for names in kinds for name in await names(client)})
+    async def ask() -> list[str]:
+        async with connected_to_all(config.socket, run_sockets(config.run_directory)) as client:
+            return await collect(client)
+
+    return asyncio.run(asyncio.wait_for(ask(), DEADLINE))
 
 
-async def _pods(client: "CriClient") -> Iterable[str]:
+async def _pods(client: "Lister") -> Iterable[str]:
     return {pod.config.metadata.name for pod in await client.list_pod_sandboxes()}
 
 
-async def _containers(client: "CriClient") -> Iterable[str]:
+async def _containers(client: "Lister") -> Iterable[str]:
     pods = {pod.id: pod.config.metadata.name for pod in await client.list_pod_sandboxes()}
     return {f"{pods.get(one.sandbox_id, '')}/{one.config.metadata.name}" for one in await client.list_containers()}
 
 
-async def _images(client: "CriClient") -> Iterable[str]:
+async def _images(client: "Lister") -> Iterable[str]:
     return {name for image in await client.images.list() for name in image.repo_tags or image.repo_digests}
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from vmsandbox.cri.convert.json_document import described, document, redescribed
     from vmsandbox.cri.convert.pod import sandbox_config_from_cri, sandbox_config_to_cri
-    from vmsandbox.cri.convert.resources import merge_resources, resources_from_cri, resources_to_cri
+    from vmsandbox.cri.convert.resources import resources_from_cri, resources_to_cri
     from vmsandbox.cri.convert.to_cri import (
         container_item_to_cri,
         container_status_to_cri,
@@ -52,7 +52,6 @@ __all__ = [
     "image_from_cri",
     "image_spec_document",
     "image_to_cri",
-    "merge_resources",
     "redescribed",
     "refuse",
     "registry_auth_from_cri",
@@ -78,7 +77,7 @@ __getattr__ = face(
     image="image_from_cri image_spec_document image_to_cri registry_auth_from_cri registry_auth_to_cri",
     json_document="described document redescribed",
     pod="sandbox_config_from_cri sandbox_config_to_cri",
-    resources="merge_resources resources_from_cri resources_to_cri",
+    resources="resources_from_cri resources_to_cri",
     to_cri="container_item_to_cri container_status_to_cri event_to_cri sandbox_item_to_cri sandbox_status_to_cri",
     usage="container_stats_to_cri sandbox_stats_to_cri",
 )

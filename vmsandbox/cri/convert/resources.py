@@ -1,7 +1,5 @@
 """LinuxContainerResources."""
 
-from dataclasses import fields, replace
-
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.model import Resources
@@ -36,16 +34,4 @@ def resources_to_cri(model: Resources) -> api.LinuxContainerResources:
         cpuset_mems=model.cpuset_mems,
         unified=model.unified,
         hugepage_limits=[api.HugepageLimit(page_size=s, limit=n) for s, n in model.hugepage_limits.items()],
-    )
-
-
-def merge_resources(old: Resources, update: Resources) -> Resources:
-    """The limits after an update (UpdateContainerResources), in which 0 and "" mean: as it is."""
-    given = {field.name: getattr(update, field.name) for field in fields(update)}
-    changes = {name: value for name, value in given.items() if value and not isinstance(value, dict)}
-    return replace(
-        old,
-        **changes,
-        unified={**old.unified, **update.unified},
-        hugepage_limits={**old.hugepage_limits, **update.hugepage_limits},
     )

@@ -54,7 +54,12 @@ def container_stats_to_cri(status: ContainerStatus, usage: ContainerUsage | None
     )
     if usage is not None:
         wire.cpu.CopyFrom(_cpu(usage))
+        if cpu := _pressure(usage, "cpu"):
+            wire.cpu.psi.CopyFrom(cpu)
         wire.memory.CopyFrom(_memory(usage))
+        wire.swap.CopyFrom(_swap(usage))
+        if io := _pressure(usage, "io"):
+            wire.io.CopyFrom(api.IoUsage(timestamp=usage.at, psi=io))
         if usage.measures.layer is not None:
             wire.writable_layer.CopyFrom(_layer(usage.measures.layer, layers))
     return wire
@@ -75,7 +80,26 @@ def _memory(usage: ContainerUsage) -> api.MemoryUsage:
         rss_bytes=_number(memory.anon),
         page_faults=_number(memory.page_faults),
         major_page_faults=_number(memory.major_page_faults),
+        psi=_pressure(usage, "memory"),
     )
+
+
+def _pressure(usage: ContainerUsage, resource: str) -> api.PsiStats | None:
+    """Convert the pressure on a resource (the CRI's averages are percent); None if it was not measured."""
+    if (told := usage.measures.pressure.get(resource)) is None:
+        return None
+    return api.PsiStats(Some=_waits(told.some, told.some_averages), Full=_waits(told.full, told.full_averages))
+
+
+def _waits(total: int, averages: tuple[float, ...]) -> api.PsiData:
+    means = zip(("Avg10", "Avg60", "Avg300"), averages, strict=False)
+    return api.PsiData(Total=total, **dict(means))
+
+
+def _swap(usage: ContainerUsage) -> api.SwapUsage:
+    """A guest has no swap, whatever a container is allowed: none is available."""
+    used = usage.measures.memory.swap or 0
+    return api.SwapUsage(timestamp=usage.at, swap_available_bytes=_number(0), swap_usage_bytes=_number(used))
 
 
 def _layer(layer: LayerMeasures, layers: Path) -> api.FilesystemUsage:

@@ -6,9 +6,20 @@ from typing import Any
 import grpc
 
 from vmsandbox.cri import additions
-from vmsandbox.cri.additions import CALLS, SERVICE, Done, EndPod, SignalContainer
+from vmsandbox.cri.additions import (
+    CALLS,
+    SERVICE,
+    ConsoleText,
+    Debug,
+    Done,
+    EndPod,
+    ReadConsole,
+    SignalContainer,
+    StreamingUrl,
+)
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer.base import Servicer
+from vmsandbox.model import DebugRequest
 
 
 class AdditionsServicer(Servicer):
@@ -23,6 +34,23 @@ class AdditionsServicer(Servicer):
         """End a sandbox's containers together, and then the sandbox."""
         await self.service.end_pod(self.sandbox_id(request.pod_sandbox_id), request.timeout)
         return Done()
+
+    async def ReadConsole(self, request: ReadConsole) -> ConsoleText:
+        """Return what a sandbox's guest has printed."""
+        sandbox = self.sandbox_id(request.pod_sandbox_id)
+        return ConsoleText(*await self.service.read_console(sandbox, request.position))
+
+    async def Debug(self, request: Debug) -> StreamingUrl:
+        """Return a URL at which a command runs in a sandbox's guest itself."""
+        wanted = DebugRequest(
+            self.sandbox_id(request.pod_sandbox_id),
+            request.command,
+            tty=request.tty,
+            stdin=request.stdin,
+            stdout=True,
+            stderr=not request.tty,
+        )
+        return StreamingUrl(self.urls.debug_url(wanted))
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return what a gRPC server is to be given."""

@@ -17,6 +17,7 @@ from vmsandbox.model import (
     AttachRequest,
     ContainerConfig,
     ContainerStatus,
+    DebugRequest,
     ExecRequest,
     Image,
     PodSandboxConfig,
@@ -61,6 +62,9 @@ class StreamingUrls(Protocol):
 
     def attach_url(self, request: AttachRequest) -> str:
         """Return the URL of a container's own process."""
+
+    def debug_url(self, request: DebugRequest) -> str:
+        """Return the URL of a command in a guest itself."""
 
     def portforward_url(self, request: PortForwardRequest) -> str:
         """Return the URL of ports of a sandbox."""

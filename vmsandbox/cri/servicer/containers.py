@@ -1,22 +1,19 @@
 """The calls on containers."""
 
-import json
-
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import (
     container_config_from_cri,
-    container_config_to_cri,
     container_item_to_cri,
-    merge_resources,
     refuse,
     resources_from_cri,
 )
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import ids
-from vmsandbox.cri.servicer.base import Servicer, config_document, told
+from vmsandbox.cri.servicer.base import Servicer, told
+from vmsandbox.cri.servicer.verbose import container_info
 from vmsandbox.errors import InvalidArgument, Unimplemented
-from vmsandbox.model import AttachRequest, ContainerStatus, ExecRequest
+from vmsandbox.model import AttachRequest, ExecRequest
 
 
 class ContainerServicer(Servicer):
@@ -52,7 +49,7 @@ class ContainerServicer(Servicer):
         """Return the status of a container."""
         container = self.service.container_status(self.container_id(request.container_id))
         return api.ContainerStatusResponse(
-            status=self.container_to_cri(container), info=_info(container) if request.verbose else {}
+            status=self.container_to_cri(container), info=container_info(container) if request.verbose else {}
         )
 
     async def UpdateContainerResources(
@@ -63,8 +60,7 @@ class ContainerServicer(Servicer):
             raise Unimplemented("a sandbox runs Linux")
         refuse(request.linux)
         container = self.service.container_status(self.container_id(request.container_id))
-        changed = merge_resources(container.config.resources, resources_from_cri(request.linux))
-        await self.service.update_container_resources(container.id, changed)
+        await self.service.update_container_resources(container.id, resources_from_cri(request.linux))
         return api.UpdateContainerResourcesResponse()
 
     async def ReopenContainerLog(
@@ -120,13 +116,3 @@ def _passes(wanted: api.ContainerFilter, item: api.Container) -> bool:
         and (not wanted.HasField("state") or item.state == wanted.state.state)
         and ids.has_labels(wanted.label_selector, item.labels)
     )
-
-
-def _info(container: ContainerStatus) -> dict[str, str]:
-    """Return the additions of the verbose status, in JSON under `info`, as in containerd."""
-    info = {
-        "sandboxID": container.sandbox_id,
-        "runtimeType": "vmsandbox",
-        "config": config_document(container_config_to_cri, container.config),
-    }
-    return {"info": json.dumps(info)}

@@ -1,21 +1,20 @@
 """The calls on sandboxes."""
 
-import json
 import time
-from dataclasses import asdict
 
 from cri_api.v1 import api_pb2 as api
 
 from vmsandbox.cri.convert import (
+    refuse,
+    resources_from_cri,
     sandbox_config_from_cri,
-    sandbox_config_to_cri,
     sandbox_item_to_cri,
     sandbox_status_to_cri,
 )
 from vmsandbox.cri.interceptor import Context
 from vmsandbox.cri.servicer import ids
-from vmsandbox.cri.servicer.base import Servicer, config_document, told
-from vmsandbox.errors import Unimplemented
+from vmsandbox.cri.servicer.base import Servicer, told
+from vmsandbox.cri.servicer.verbose import sandbox_info
 from vmsandbox.model import PortForwardRequest, SandboxState, SandboxStatus
 
 
@@ -44,8 +43,11 @@ class SandboxServicer(Servicer):
             status=sandbox_status_to_cri(sandbox),
             containers_statuses=self.statuses_in(sandbox.id),
             timestamp=time.time_ns(),
-            info=_info(sandbox) if request.verbose else {},
+            info=await self._verbose(sandbox) if request.verbose else {},
         )
+
+    async def _verbose(self, sandbox: SandboxStatus) -> dict[str, str]:
+        return sandbox_info(sandbox, await self.service.machine_details(sandbox.id))
 
     async def ListPodSandbox(self, request: api.ListPodSandboxRequest, _: Context) -> api.ListPodSandboxResponse:
         """List the sandboxes that match the filter, without those that are not READY for the first time yet."""
@@ -61,9 +63,15 @@ class SandboxServicer(Servicer):
     async def UpdatePodSandboxResources(
         self, request: api.UpdatePodSandboxResourcesRequest, _: Context
     ) -> api.UpdatePodSandboxResourcesResponse:
-        """Not yet; the kubelet takes it as best effort and goes on."""
-        sandbox = self.service.pod_sandbox_status(self.sandbox_id(request.pod_sandbox_id))
-        raise Unimplemented(f"sandbox {sandbox.id}: a machine keeps the size that it was started with")
+        """Change what the pod declares, and its machine with it; 0 leaves a limit as it is."""
+        for limits in (request.overhead, request.resources):
+            refuse(limits)
+        await self.service.update_pod_sandbox_resources(
+            self.sandbox_id(request.pod_sandbox_id),
+            resources_from_cri(request.resources),
+            resources_from_cri(request.overhead),
+        )
+        return api.UpdatePodSandboxResourcesResponse()
 
 
 def _passes(wanted: api.PodSandboxFilter, item: api.PodSandbox) -> bool:
@@ -72,18 +80,3 @@ def _passes(wanted: api.PodSandboxFilter, item: api.PodSandbox) -> bool:
         and (not wanted.HasField("state") or item.state == wanted.state.state)
         and ids.has_labels(wanted.label_selector, item.labels)
     )
-
-
-def _info(sandbox: SandboxStatus) -> dict[str, str]:
-    """Return the additions of the verbose status, in JSON under `info`, as in containerd."""
-    info = {
-        "runtimeHandler": sandbox.config.runtime_handler,
-        "runtimeType": "vmsandbox",
-        "machine": {"vcpus": sandbox.vcpus, "memory": sandbox.memory, "boots": sandbox.boots},
-        "kernel": sandbox.kernel,
-        "bootTimings": asdict(sandbox.timings),
-        "message": sandbox.message,
-        "ending": sandbox.ending,
-        "config": config_document(sandbox_config_to_cri, sandbox.config),
-    }
-    return {"info": json.dumps(info)}

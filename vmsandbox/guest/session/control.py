@@ -5,6 +5,7 @@ It lives from `Control.open` until `run` returns, and is never used again; `sess
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +17,10 @@ from vmsandbox.guest.session.requests import Requests, outcome
 from vmsandbox.guest.session.untrusted_text import first_line
 from vmsandbox.guest.transport import GuestConnection, Transport
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
+from vmsandbox.protocol.features import TIMED_ANSWERS
 from vmsandbox.protocol.framing import ProtocolError, pack_json, parse_json
 from vmsandbox.protocol.messages import AGENT_FRAME, CONTROL_PORT, Envelope, HelloReply, Kind, Request
+from vmsandbox.telemetry import guest_phases, is_traced
 
 DIAL_TIMEOUT = 10.0
 """Seconds for one dial; a guest whose kernel has no vsock driver yet leaves it unanswered."""
@@ -96,11 +99,15 @@ class Control:
             VmsandboxError: the error with which the agent answered.
         """
         features.check(self.peer, request)
-        waiting = await self._requests.add(request, deadline)
+        timed = is_traced() and features.has(self.peer, TIMED_ANSWERS)
+        waiting = await self._requests.add(request, deadline, timed=timed)
+        begin = time.monotonic()
         try:
             with contextlib.suppress(OSError):  # Then `run` knows why, and fails the answer.
                 await self._connection.send(waiting.frame)
             answer = await waiting.answer
+            if timed:
+                guest_phases({part.name: part.seconds for part in answer.parts}, time.monotonic() - begin)
         finally:
             if self._requests.leave(waiting):
                 self._tell(Envelope(Kind.CANCEL, waiting.number))

@@ -32,7 +32,7 @@ async def dial_within(deadline: float, transport: Transport, greet: Greet, share
     except TimeoutError:
         raise DeadlineExceeded(
             f"the agent of {name} did not answer within {deadline:g} s; last seen: {seen[-1]}",
-            hint="the guest's console may say why",
+            hint="the guest's console may say why; a slow or busy host needs a longer boot_deadline in config.yaml",
         ) from None
 
 

@@ -37,12 +37,13 @@ class Requests:
         self._unanswered: dict[int, PendingRequest] = {}
         self._last_id = 0
 
-    async def add(self, request: Request, deadline: float) -> PendingRequest:
+    async def add(self, request: Request, deadline: float, *, timed: bool = False) -> PendingRequest:
         """Wait until the agent takes another request, and number this one. The caller sends it, and may `leave`.
 
         Args:
             request: its dataclass names that of the result.
             deadline: `time.monotonic` at which the caller stops waiting; the agent is told what is left of it.
+            timed: whether the answer is to tell how long its parts took; only for an agent with that feature.
 
         Raises:
             InvalidArgument: the request is larger than a frame, or beyond its bounds.
@@ -52,7 +53,7 @@ class Requests:
         try:
             if self.ended is not None:
                 raise _copy(self.ended)
-            frame = _frame(self._last_id + 1, request, deadline)
+            frame = _frame(self._last_id + 1, request, deadline, timed)
         except BaseException:
             self._slots.release()
             raise
@@ -97,12 +98,12 @@ class Requests:
                 waiting.answer.set_exception(_copy(reason))
 
 
-def _frame(number: int, request: Request, deadline: float) -> bytes:
+def _frame(number: int, request: Request, deadline: float, timed: bool) -> bytes:
     left = max(deadline - time.monotonic(), 0.001)
     body = encode(request)
     try:
         decode(type(request), body, request.METHOD)  # Its bounds hold on both ends.
-        return pack_json(encode(Envelope(Kind.REQUEST, number, request.METHOD, body, left)))
+        return pack_json(encode(Envelope(Kind.REQUEST, number, request.METHOD, body, left, timed)))
     except MalformedMessage as error:
         raise InvalidArgument(str(error)) from None
     except ProtocolError as error:

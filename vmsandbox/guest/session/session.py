@@ -31,6 +31,8 @@ from vmsandbox.guest.session.handshake import exchange_hellos
 from vmsandbox.guest.transport import GuestConnection, Transport, TransportBroken
 from vmsandbox.protocol.messages import VERSIONS, Hello, HelloReply, Request
 from vmsandbox.protocol.secret import random_bytes
+from vmsandbox.telemetry import outcome
+from vmsandbox.telemetry.declared import AGENT_CONNECTIONS_LOST, AGENT_REQUESTS, AGENT_SECONDS
 
 log = logs.get(__name__)
 
@@ -168,8 +170,9 @@ class Session:
         """
         end = time.monotonic() + deadline
         try:
-            async with asyncio.timeout(deadline):
-                return await (await self.connected()).call(request, end)
+            with outcome(f"agent: {request.METHOD}", AGENT_REQUESTS, AGENT_SECONDS, request.METHOD):
+                async with asyncio.timeout(deadline):
+                    return await (await self.connected()).call(request, end)
         except TimeoutError:
             raise DeadlineExceeded(
                 f"{request.METHOD} in the guest of {self.name} did not end within {deadline:g} s{self._lately()}"
@@ -297,6 +300,7 @@ class Session:
 
     def _lose(self, control: Control, reason: VmsandboxError) -> None:
         log.info("%s: the connection is lost: %s", self.name, reason)
+        AGENT_CONNECTIONS_LOST.add()
         self._control, self._lost = None, control
         self._reason = reason
         self._set(RunState.LOST)

@@ -14,8 +14,9 @@ from vmsandbox import log
 os.environ.setdefault("LIBVIRT_LOG_OUTPUTS", "4:file:/dev/null")  # read once, when the library is loaded
 
 import libvirt
+import libvirt_qemu
 
-__all__ = ["libvirt", "start_event_loop"]
+__all__ = ["libvirt", "libvirt_qemu", "start_event_loop"]
 
 _log = log.get(__name__)
 

@@ -24,8 +24,14 @@ _STATES = {
 }
 
 
-def create(connection: "libvirt.virConnect", name: str, xml: str) -> None:
+def create(connection: "libvirt.virConnect", name: str, xml: str, *, paused: bool) -> None:
     """Start a transient domain; libvirt undoes what it had begun when it fails.
+
+    Args:
+        connection: to libvirt.
+        name: of the domain.
+        xml: of the domain.
+        paused: QEMU and its helpers start, and the guest does not run before `resume`.
 
     Raises:
         AlreadyExists: one of that name runs.
@@ -33,11 +39,19 @@ def create(connection: "libvirt.virConnect", name: str, xml: str) -> None:
         FailedPrecondition: QEMU ended at once; what it said is the evidence.
     """
     try:
-        connection.createXML(xml, 0)
+        connection.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
     except libvirt.libvirtError as error:
         if find(connection, name) is not None:
             raise AlreadyExists(f"machine {name} exists") from None
         raise _of_qemu(error, f"QEMU did not start machine {name}") from None
+
+
+def resume(connection: "libvirt.virConnect", name: str) -> None:
+    """Let the guest of a paused domain run. Succeeds where it does. Raises NotFound where there is none any more."""
+    domain = find(connection, name)
+    if domain is None:
+        raise NotFound(f"machine {name} has ended before its guest ran")
+    domain.resume()
 
 
 def destroy(connection: "libvirt.virConnect", name: str, uuid: str = "") -> None:

@@ -10,19 +10,23 @@ from typing import TypeVar
 
 from typing_extensions import override
 
-from vmsandbox import aio
-from vmsandbox.config import MOST_VCPUS
+from vmsandbox import aio, log
 from vmsandbox.errors import AlreadyExists, DeadlineExceeded, FailedPrecondition, VmsandboxError
-from vmsandbox.hypervisor.base import Accelerator, Disk, Hypervisor, MachineEvent, MachineSpec, MachineState
-from vmsandbox.hypervisor.libvirt import domains
-from vmsandbox.hypervisor.libvirt.bindings import libvirt
+from vmsandbox.hypervisor.base import Accelerator, Before, Disk, Hypervisor, MachineEvent, MachineSpec, MachineState
+from vmsandbox.hypervisor.libvirt import domains, file_server, hotplug, one_thread, plugging
 from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection, Revive
 from vmsandbox.hypervisor.libvirt.events import EventHub
+from vmsandbox.hypervisor.libvirt.holes import give_zeros_back
 from vmsandbox.hypervisor.libvirt.qemu_processes import QemuProcesses
+from vmsandbox.hypervisor.libvirt.resizing import Resizing
 from vmsandbox.hypervisor.libvirt.resync import DYING, keep_resyncing
+from vmsandbox.hypervisor.libvirt.saved_state import SavedState
+from vmsandbox.hypervisor.libvirt.state_keys import key_of, neutral
 from vmsandbox.hypervisor.xml import PluggedDisk, domain_xml, security_models
 from vmsandbox.model import MachineUsage
 from vmsandbox.process import IPC, NETWORK, UTS, enter, unshare
+
+_log = log.get(__name__)
 
 DETACH_DEADLINE = 20.0
 """Seconds in which a guest lets a disk go."""
@@ -31,61 +35,98 @@ DETACH_DEADLINE = 20.0
 class LibvirtHypervisor(Hypervisor):
     """The machines of one libvirt. `open` makes it; the machines go on when its context ends."""
 
-    def __init__(self, connection: LibvirtConnection, hub: EventHub, models: tuple[str, ...]) -> None:
+    def __init__(
+        self, connection: LibvirtConnection, hub: EventHub, models: tuple[str, ...], programs: Path | None
+    ) -> None:
         """Work on an open connection, whose callbacks feed `hub`; both stay the caller's.
 
         Args:
             connection: to libvirt.
             hub: of the connection's events.
             models: its security drivers.
+            programs: as for `open`.
         """
         self.uri = connection.uri
         self._connection = connection
         self._hub = hub
         self._models = models
+        self._programs = programs
         self.apart = connection.embedded
         """Whether QEMUs are started in namespaces of their own, that of the network given by `NetworkDevice`."""
         self._processes = QemuProcesses()
+        self._qemu = ""
+        """The path of its QEMU, once that was asked for."""
         self._plugging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._resizing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, uri: str, revive: Revive | None = None) -> AsyncIterator["LibvirtHypervisor"]:
-        """The machines of a libvirt, while the context lasts. Arguments and errors: `LibvirtConnection.opened`."""
+    async def open(
+        cls, uri: str, revive: Revive | None = None, programs: Path | None = None
+    ) -> AsyncIterator["LibvirtHypervisor"]:
+        """The machines of a libvirt, while the context lasts.
+
+        Args:
+            uri: as for `LibvirtConnection.opened`, whose errors are raised.
+            revive: as well.
+            programs: a directory that programs for QEMU's users are written to; None: no machine has several vCPUs
+                where that needs one (`one_thread`).
+        """
         hub, opened = EventHub(), asyncio.Event()
         async with LibvirtConnection.opened(uri, hub.subscribe, opened.set, revive) as connection:
             models = await connection.call(
                 "libvirt cannot report its capabilities", lambda client: security_models(client.getCapabilities())
             )
-            hypervisor = cls(connection, hub, models)
+            hypervisor = cls(connection, hub, models, programs)
             hub.found(await hypervisor.list_names())
             opened.set()
             async with aio.attendant(keep_resyncing(hub, hypervisor.list_names, opened), f"machines of {uri}"):
                 yield hypervisor
 
     @override
-    async def create(self, spec: MachineSpec) -> None:
-        xml = domain_xml(spec, self._models)
-        self._hub.expect(spec.name)
-        try:
-            await self._connection.call(
-                f"libvirt cannot start machine {spec.name}",
-                lambda opened: self._create(opened, spec, xml),
-                repeatable=False,
-            )
-        except AlreadyExists:
-            self._hub.forget(spec.name)
-            raise
-        except BaseException:
-            await aio.to_its_end(self._undo(spec))
-            raise
-        self._hub.started(spec.name)
+    async def create(self, spec: MachineSpec, before: Before | None = None) -> None:
+        await self._start(spec, before)
+
+    @override
+    async def booted(self, name: str) -> None:
+        await SavedState(self._connection, name).wait_booted()
+
+    @override
+    async def save(self, name: str, path: Path) -> None:
+        await SavedState(self._connection, name).save(path)
+        await self.destroy(name)
+
+    @override
+    async def restore(self, spec: MachineSpec, saved: Path, before: Before | None = None) -> None:
+        await self._start(spec.unclaimed, before, saved)
+
+    @override
+    async def plug(self, spec: MachineSpec) -> None:
+        network = spec.network.namespace if spec.network is not None else None
+        async with self._plugging[spec.name]:
+            share = await file_server.serve(spec)
+            try:
+                await self._connection.call(
+                    f"libvirt cannot plug its pod's devices into machine {spec.name}",
+                    lambda opened: self._where_started(lambda: plugging.plug(opened, spec, share), network),
+                    repeatable=False,
+                )
+            except VmsandboxError as error:
+                error.evidence.update(file_server.evidence(spec))
+                raise
+
+    @override
+    async def state_key(self, spec: MachineSpec) -> str:
+        self._qemu = self._qemu or await self._connection.call("libvirt cannot name its QEMU", hotplug.emulator)
+        machine = domain_xml(neutral(spec), self._models, await self._emulator(spec))
+        return await asyncio.to_thread(key_of, machine, await self.version(), (Path(self._qemu), *spec.image.files))
 
     @override
     async def destroy(self, name: str) -> None:
         await self._connection.call(f"libvirt cannot end machine {name}", lambda opened: domains.destroy(opened, name))
         await self._hub.destroyed(name, DYING)
         self._plugging.pop(name, None)
+        self._resizing.pop(name, None)
 
     @override
     async def state(self, name: str) -> MachineState:
@@ -96,6 +137,19 @@ class LibvirtHypervisor(Hypervisor):
     @override
     async def usage(self, name: str) -> MachineUsage:
         return await asyncio.to_thread(self._processes.usage, name)
+
+    @override
+    async def process(self, name: str) -> int:
+        return await asyncio.to_thread(self._processes.pid, name)
+
+    @override
+    async def memory(self, name: str) -> int:
+        return await Resizing(self._connection, name).memory()
+
+    @override
+    async def resize(self, name: str, memory: int) -> int:
+        async with self._resizing[name]:
+            return await Resizing(self._connection, name).resize(memory)
 
     @override
     async def list_names(self) -> tuple[str, ...]:
@@ -125,11 +179,6 @@ class LibvirtHypervisor(Hypervisor):
             )
 
     @override
-    async def most_vcpus(self, accelerator: Accelerator) -> int:
-        version = await self._connection.call("libvirt cannot report QEMU's version", domains.qemu_version)
-        return most_vcpus(accelerator, version)
-
-    @override
     async def version(self) -> str:
         return await self._connection.call("libvirt cannot report its version", domains.version)
 
@@ -141,12 +190,60 @@ class LibvirtHypervisor(Hypervisor):
     def resumed(self) -> AsyncIterator[str]:
         return self._hub.resumed()
 
-    def _create(self, opened: "libvirt.virConnect", spec: MachineSpec, xml: str) -> None:
-        if not self.apart:
-            domains.create(opened, spec.name, xml)
+    async def _races(self, accelerator: Accelerator) -> bool:
+        version = await self._connection.call("libvirt cannot report QEMU's version", domains.qemu_version)
+        return one_thread.races(accelerator, version)
+
+    async def _emulator(self, spec: MachineSpec) -> Path | None:
+        """The program that runs a machine, which is not QEMU itself where its vCPUs would race; None: QEMU."""
+        if spec.most.vcpus == 1 or self._programs is None or not await self._races(spec.accelerator):
+            return None
+        qemu = await self._connection.call("libvirt cannot name its QEMU", hotplug.emulator)
+        return await asyncio.to_thread(one_thread.launcher, qemu, self._programs)
+
+    async def _start(self, spec: MachineSpec, before: Before | None, saved: Path | None = None) -> None:
+        xml = domain_xml(spec, self._models, await self._emulator(spec), restored=saved is not None)
+        paused = before is not None or saved is not None
+        network = spec.network.namespace if spec.network is not None else None
+        self._hub.expect(spec.name)
+        try:
+            await self._connection.call(
+                f"libvirt cannot start machine {spec.name}",
+                lambda opened: self._where_started(
+                    lambda: domains.create(opened, spec.name, xml, paused=paused), network
+                ),
+                repeatable=False,
+            )
+            if before is not None:
+                await before()
+            if saved is not None:
+                await SavedState(self._connection, spec.name).load(saved)
+                await self._give_zeros_back(spec.name)
+            if paused:
+                await self._connection.call(
+                    f"libvirt cannot let machine {spec.name} run", lambda opened: domains.resume(opened, spec.name)
+                )
+        except AlreadyExists:
+            self._hub.forget(spec.name)
+            raise
+        except BaseException:
+            await aio.to_its_end(self._undo(spec))
+            raise
+        self._hub.started(spec.name)
+
+    async def _give_zeros_back(self, name: str) -> None:
+        """Have a machine that has just been restored take no memory for zeros; it runs as well with them."""
+        try:
+            await asyncio.to_thread(lambda: give_zeros_back(self._processes.pid(name)))
+        except (VmsandboxError, OSError) as error:
+            _log.info("machine %s keeps its zeros in the host's memory: %s", name, error)
+
+    def _where_started(self, work: Callable[[], None], network: Path | None) -> None:
+        """Do work by which libvirt starts a QEMU, or opens a tap, where that is to be done."""
+        if self.apart:
+            apart(work, network)
         else:
-            network = spec.network.namespace if spec.network is not None else None
-            apart(lambda: domains.create(opened, spec.name, xml), network)
+            work()
 
     async def _detach(self, name: str, disk: PluggedDisk) -> None:
         failure: VmsandboxError = DeadlineExceeded(f"the guest of {name} has not released disk {disk.serial}")
@@ -179,24 +276,6 @@ class LibvirtHypervisor(Hypervisor):
                 lambda opened: domains.destroy(opened, spec.name, spec.uuid),
             )
         self._hub.forget(spec.name)
-
-
-_RACE_MENDED = 8_001_000
-"""The first QEMU (8.1) whose emulated vCPUs see each other's changes to code in order, as libvirt writes versions."""
-
-
-def most_vcpus(accelerator: Accelerator, qemu: int) -> int:
-    """The most vCPUs that a machine may have without its guest crashing because of it.
-
-    QEMU before 8.1 emulates each vCPU in a thread of its own and has a race between them: a guest's kernel that patches
-    its own code runs into its own breakpoint ("Oops: int3") and panics. One vCPU has nobody to race with. All vCPUs in
-    one thread would do as well, but run no faster than one vCPU, and libvirt has no setting for it.
-
-    Args:
-        accelerator: how the machine runs.
-        qemu: QEMU's version, major * 1,000,000 + minor * 1,000 + release (virConnectGetVersion).
-    """
-    return 1 if accelerator is Accelerator.TCG and qemu < _RACE_MENDED else MOST_VCPUS
 
 
 T = TypeVar("T")

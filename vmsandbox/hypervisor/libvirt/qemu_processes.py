@@ -8,8 +8,6 @@ its own, and keeps its pid files in them.
 """
 
 import contextlib
-import os
-import re
 import threading
 import time
 from collections import defaultdict
@@ -18,12 +16,10 @@ from pathlib import Path
 
 from vmsandbox.errors import NotFound
 from vmsandbox.model import MachineUsage
-from vmsandbox.process import ProcessIdentity, name_of, stat_of
+from vmsandbox.process import ProcessIdentity, name_of, usage_of
 
 _PROGRAM = "qemu-system-"
 """How the names of QEMU's processes begin. No other's command line is read: that waits for a process that hangs."""
-
-_SIZE = re.compile(rb"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
 
 class QemuProcesses:
@@ -37,12 +33,16 @@ class QemuProcesses:
     def usage(self, name: str) -> MachineUsage:
         """Return the current usage of a machine. Raises NotFound if no process of that name exists."""
         try:
-            return _usage(self._find(name).pid)
+            return _usage(self.pid(name))
         except (KeyError, OSError):
-            raise NotFound(
-                f"there is no QEMU of machine {name}",
-                hint="if it runs, vmsandbox has to be in the host's PID namespace to see it",
-            ) from None
+            raise _none(name) from None
+
+    def pid(self, name: str) -> int:
+        """Return the pid of a machine. Raises NotFound if no process of that name exists."""
+        try:
+            return self._find(name).pid
+        except KeyError:
+            raise _none(name) from None
 
     def _find(self, name: str) -> ProcessIdentity:
         """Raises KeyError."""
@@ -53,6 +53,13 @@ class QemuProcesses:
                     alive = {name: identity for name, identity in self._known.items() if identity.alive()}
                     self._known = _qemus() | alive
         return self._known[name]
+
+
+def _none(name: str) -> NotFound:
+    return NotFound(
+        f"there is no QEMU of machine {name}",
+        hint="if it runs, vmsandbox has to be in the host's PID namespace to see it",
+    )
 
 
 def _qemus() -> dict[str, ProcessIdentity]:
@@ -76,20 +83,14 @@ def machine_of(command_line: bytes) -> str:
 
 
 def _usage(pid: int) -> MachineUsage:
-    """Raises OSError, or KeyError when it ends at this moment and has no memory any more."""
-    at, fields, sizes = time.time_ns(), stat_of(pid), sizes_in(Path(f"/proc/{pid}/status").read_bytes())
-    minor, major, user, system = (int(fields[place]) for place in (7, 9, 11, 12))
+    """Raises OSError, or KeyError when it ends at this moment."""
+    at, usage = time.time_ns(), usage_of(pid)
     return MachineUsage(
         at=at,
-        cpu=(user + system) * 1_000_000_000 // os.sysconf("SC_CLK_TCK"),
-        memory=sizes["VmRSS"],
-        # The guest's memory is RssShmem where virtiofsd maps it, too, and else RssAnon.
-        working_set=sizes["RssAnon"] + sizes["RssShmem"],
-        page_faults=minor + major,
-        major_page_faults=major,
+        cpu=usage.cpu,
+        memory=usage.anonymous + usage.shared + usage.files,
+        # The guest's memory is shared where virtiofsd maps it, too, and else anonymous.
+        working_set=usage.anonymous + usage.shared,
+        page_faults=usage.page_faults,
+        major_page_faults=usage.major_page_faults,
     )
-
-
-def sizes_in(status: bytes) -> dict[str, int]:
-    """The sizes that /proc/PID/status tells, in bytes. Its first line is what the process calls itself."""
-    return {name.decode(): int(size) * 1024 for name, size in _SIZE.findall(status)}

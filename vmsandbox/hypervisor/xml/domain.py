@@ -6,12 +6,14 @@ time and a device of the guest; disks come and go on the SCSI controller, which 
 
 import math
 from collections.abc import Collection
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, Disk, MachineSpec, NetworkDevice, SharedDirectory
+from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, Disk, MachineSpec
+from vmsandbox.hypervisor.xml.claims import PORTS, kernel_vsock, network_interface, shared_directory
 from vmsandbox.hypervisor.xml.disks import disk_element
-from vmsandbox.hypervisor.xml.elements import add, document
-from vmsandbox.model import Vsock
+from vmsandbox.hypervisor.xml.elements import add, document, pci
+from vmsandbox.hypervisor.xml.hotplug import memory_device, pluggable_memory
 from vmsandbox.protocol.secret import PORT_NAME
 
 ROOT_SERIAL = "vmsandbox-root"
@@ -20,34 +22,47 @@ METADATA = "urn:vmsandbox:machine:1"
 """Namespace of the element that marks a domain as ours."""
 
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
-_MTU_OF_ETHERNET = 1500
 _ENTROPY = 64 * 1024
 """Bytes of the host's randomness that a guest gets in a second: its kernel needs some hundred for its whole life."""
 
-_SCSI, _CONSOLE, _NETWORK, _RNG, _BALLOON, _SHARE, _VSOCK = range(2, 9)
+_SCSI, _CONSOLE, _NETWORK, _RNG, _BALLOON, _SHARE, _VSOCK, _MEMORY = range(2, 10)
 """Slots on the root bus. 0 and 0x1f are the chipset's."""
+_FIRST_PORT = 0x0F
 _VHOST_USER_VSOCK = "0x1e"
 
 for _prefix, _uri in (("qemu", _QEMU), ("vmsandbox", METADATA)):
     ET.register_namespace(_prefix, _uri)
 
 
-def domain_xml(spec: MachineSpec, security_models: Collection[str] = ("dac",)) -> str:
+def domain_xml(
+    spec: MachineSpec,
+    security_models: Collection[str] = ("dac",),
+    emulator: Path | None = None,
+    *,
+    restored: bool = False,
+) -> str:
     """The domain of a machine.
 
     Args:
         spec: what the machine has.
         security_models: libvirt's security drivers on this host (capabilities, `secmodel`).
+        emulator: the program that libvirt starts; None: its QEMU.
+        restored: its QEMU waits for the saved state that it goes on from.
     """
     domain = ET.Element("domain", type="kvm" if spec.accelerator is Accelerator.KVM else "qemu")
     _identity(domain, spec)
     _memory_and_cpu(domain, spec)
     _boot(domain, spec)
     _chipset(domain, spec.accelerator)
-    _devices(add(domain, "devices"), spec)
+    devices = add(domain, "devices")
+    if emulator is not None:
+        add(devices, "emulator", str(emulator))
+    _devices(devices, spec)
     _security(domain, spec, security_models)
-    if spec.vsock.socket is not None:
+    if spec.vsock is not None and spec.vsock.socket is not None:
         _vhost_user_vsock(domain, str(spec.vsock.socket))
+    if restored:
+        _arguments(domain, "-incoming", "defer")
     return document(domain)
 
 
@@ -63,18 +78,24 @@ def _identity(domain: ET.Element, spec: MachineSpec) -> None:
     if spec.title:
         add(domain, "title", "".join(filter(str.isprintable, spec.title)))  # no control character is XML
     add(add(domain, "metadata"), f"{{{METADATA}}}machine", build=spec.image.build)
+    if spec.vsock is None:  # tells the kernel of a restored machine that it is another one (vmgenid)
+        add(domain, "genid", spec.uuid)
 
 
 def _memory_and_cpu(domain: ET.Element, spec: MachineSpec) -> None:
-    add(domain, "memory", str(math.ceil(spec.memory / 1024)), unit="KiB", dumpCore="off")
+    booted = math.ceil(spec.size.memory / 1024)
+    if plugged := pluggable_memory(spec):
+        add(domain, "maxMemory", str(booted + plugged // 1024), unit="KiB", slots="1")
+    add(domain, "memory", str(booted), unit="KiB", dumpCore="off")
     backing = add(domain, "memoryBacking")  # shared with virtiofsd and vhost-user devices
     add(backing, "source", type="memfd")
     add(backing, "access", mode="shared")
-    add(domain, "vcpu", str(spec.vcpus), placement="static")
-    if spec.accelerator is Accelerator.KVM:
-        add(domain, "cpu", mode="host-passthrough")
-    else:
-        add(domain, "cpu", mode="maximum")
+    add(domain, "vcpu", str(spec.most.vcpus), placement="static")
+    kvm = spec.accelerator is Accelerator.KVM
+    cpu = add(domain, "cpu", mode="host-passthrough" if kvm else "maximum")
+    if plugged:  # libvirt plugs memory into NUMA nodes alone
+        cell = {"id": "0", "cpus": f"0-{spec.most.vcpus - 1}", "memory": str(booted), "unit": "KiB"}
+        add(add(cpu, "numa"), "cell", **cell, memAccess="shared")
 
 
 def _boot(domain: ET.Element, spec: MachineSpec) -> None:
@@ -82,7 +103,8 @@ def _boot(domain: ET.Element, spec: MachineSpec) -> None:
     add(boot, "type", "hvm", arch="x86_64", machine="q35")
     add(boot, "kernel", str(spec.image.kernel))
     add(boot, "initrd", str(spec.image.initramfs))
-    add(boot, "cmdline", " ".join([spec.image.command_line, spec.kernel_parameters]).strip())
+    started = f"maxcpus={spec.size.vcpus}" if spec.size.vcpus < spec.most.vcpus else ""  # the agent starts the others
+    add(boot, "cmdline", " ".join(filter(None, (spec.image.command_line, started, spec.kernel_parameters))))
 
 
 def _chipset(domain: ET.Element, accelerator: Accelerator) -> None:
@@ -104,24 +126,30 @@ def _devices(devices: ET.Element, spec: MachineSpec) -> None:
     devices.append(disk_element(Disk(ROOT_SERIAL, spec.image.root), 0))
     if spec.scratch is not None:
         devices.append(disk_element(spec.scratch, 1))
-    _pci(add(devices, "controller", type="scsi", index="0", model="virtio-scsi"), _SCSI)
-    _pci(add(devices, "controller", type="virtio-serial", index="0"), _CONSOLE)
+    pci(add(devices, "controller", type="scsi", index="0", model="virtio-scsi"), _SCSI)
+    pci(add(devices, "controller", type="virtio-serial", index="0"), _CONSOLE)
     add(devices, "controller", type="usb", model="none")
     _console(devices, str(spec.console))
     if spec.secret is not None:
         _port(devices, str(spec.secret), PORT_NAME)
     if spec.network is not None:
-        _network(devices, spec.network)
+        pci(network_interface(devices, spec.network), _NETWORK)
     if spec.share is not None:
-        _share(devices, spec.share)
-    if spec.vsock.socket is None:
-        _kernel_vsock(devices, spec.vsock)
+        pci(shared_directory(devices, spec.share), _SHARE)
+    if spec.vsock is None:
+        _ports(devices)
+    elif spec.vsock.socket is None:
+        pci(kernel_vsock(devices, spec.vsock), _VSOCK)
     rng = add(devices, "rng", model="virtio")
     add(rng, "rate", bytes=str(_ENTROPY), period="1000")
     add(rng, "backend", "/dev/urandom", model="random")
-    _pci(rng, _RNG)
-    _pci(add(devices, "memballoon", model="virtio", freePageReporting="on"), _BALLOON)
+    pci(rng, _RNG)
+    pci(add(devices, "memballoon", model="virtio", freePageReporting="on"), _BALLOON)
     add(devices, "panic", model="isa")
+    if plugged := pluggable_memory(spec):
+        memory = memory_device(plugged)
+        devices.append(memory)
+        pci(memory, _MEMORY)
 
 
 def _console(devices: ET.Element, path: str) -> None:
@@ -137,39 +165,23 @@ def _port(devices: ET.Element, path: str, name: str) -> None:
     add(channel, "target", type="virtio", name=name)
 
 
-def _network(devices: ET.Element, network: NetworkDevice) -> None:
-    interface = add(devices, "interface", type="ethernet")
-    add(interface, "mac", address=network.mac)
-    add(interface, "target", dev=network.tap, managed="no")
-    add(interface, "model", type="virtio")
-    if network.mtu != _MTU_OF_ETHERNET:
-        add(interface, "mtu", size=str(network.mtu))
-    add(interface, "rom", enabled="no")
-    _pci(interface, _NETWORK)
-
-
-def _share(devices: ET.Element, share: SharedDirectory) -> None:
-    filesystem = add(devices, "filesystem", type="mount", accessmode="passthrough")
-    add(filesystem, "driver", type="virtiofs", queue="1024")
-    if share.server is not None:
-        add(filesystem, "binary", path=str(share.server))
-    add(filesystem, "source", dir=str(share.directory))
-    add(filesystem, "target", dir=share.tag)
-    _pci(filesystem, _SHARE)
-
-
-def _kernel_vsock(devices: ET.Element, vsock: Vsock) -> None:
-    element = add(devices, "vsock", model="virtio")
-    add(element, "cid", auto="no", address=str(vsock.cid))
-    _pci(element, _VSOCK)
+def _ports(devices: ET.Element) -> None:
+    """Empty places, since devices of a running machine cannot be plugged into the root bus."""
+    for port in PORTS:
+        controller = add(devices, "controller", type="pci", model="pcie-root-port", index=str(port))
+        pci(controller, _FIRST_PORT + port)
 
 
 def _vhost_user_vsock(domain: ET.Element, socket: str) -> None:
     """Libvirt has no element for it. A comma in a path is doubled (QEMU's option syntax)."""
-    arguments = (
+    _arguments(
+        domain,
         "-chardev", f"socket,id=vsock,path={socket.replace(',', ',,')}",
         "-device", f"vhost-user-vsock-pci,chardev=vsock,bus=pcie.0,addr={_VHOST_USER_VSOCK}",
     )  # fmt: skip
+
+
+def _arguments(domain: ET.Element, *arguments: str) -> None:
     command_line = add(domain, f"{{{_QEMU}}}commandline")
     for argument in arguments:
         add(command_line, f"{{{_QEMU}}}arg", value=argument)
@@ -180,15 +192,11 @@ def _security(domain: ET.Element, spec: MachineSpec, models: Collection[str]) ->
 
     QEMU runs as the machine's own user (`dac`). The files of a machine keep their owners: libvirt shall not give
     shared, read-only images to that user, as a QEMU that its guest has taken over could then write them. The other
-    drivers know nothing of devices on QEMU's command line.
+    drivers know nothing of devices on QEMU's command line, or plugged in by its monitor.
     """
     for model in models:
         if model == "dac":
             label = add(domain, "seclabel", type="static", model=model, relabel="no")
             add(label, "label", f"+{spec.account.uid}:+{spec.account.gid}")
-        elif spec.vsock.socket is not None and model != "none":
+        elif (spec.vsock is None or spec.vsock.socket is not None) and model != "none":
             add(domain, "seclabel", type="none", model=model)
-
-
-def _pci(device: ET.Element, slot: int) -> None:
-    add(device, "address", type="pci", domain="0x0000", bus="0x00", slot=f"0x{slot:02x}", function="0x0")

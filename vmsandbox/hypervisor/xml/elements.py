@@ -14,3 +14,8 @@ def document(element: ET.Element) -> str:
     """The element as libvirt takes it."""
     ET.indent(element)
     return ET.tostring(element, encoding="unicode") + "\n"
+
+
+def pci(device: ET.Element, slot: int, bus: int = 0) -> None:
+    """Give a device its address."""
+    add(device, "address", type="pci", domain="0x0000", bus=f"0x{bus:02x}", slot=f"0x{slot:02x}", function="0x0")

@@ -12,7 +12,7 @@ from typing import IO
 
 from vmsandbox.errors import FailedPrecondition, Internal
 
-_COMPRESSION = ("--compressor", "zstd", "--comp-extra", "level=3")
+_COMPRESSION = ("--compressor", "zstd", "--comp-extra", "level=1")
 _STDERR_KEPT = 2048
 _MOST_JOBS = 8
 """Threads that compress: each takes 8 MiB of stack, which the limit of memory counts."""

@@ -6,7 +6,7 @@
 from vmsandbox.images.store.blobs import Blobs, disk_bytes, read_bounded
 from vmsandbox.images.store.catalogue import Catalogue
 from vmsandbox.images.store.index import ImageRecord
-from vmsandbox.images.store.layout import Candidate, StoreLayout
+from vmsandbox.images.store.layout import Candidate, StoreLayout, check_layers_fit
 from vmsandbox.images.store.progress import PullPhase, PullProgress, Report, silent, watching_progress
 from vmsandbox.images.store.roots import RootImage
 from vmsandbox.images.store.transaction import StoreTransaction, naming_step
@@ -22,6 +22,7 @@ __all__ = [
     "RootImage",
     "StoreLayout",
     "StoreTransaction",
+    "check_layers_fit",
     "disk_bytes",
     "naming_step",
     "read_bounded",

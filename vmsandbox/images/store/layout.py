@@ -26,6 +26,15 @@ from vmsandbox.images.store.progress import PullPhase, PullProgress, Report
 from vmsandbox.images.store.roots import RootImage, Roots
 
 
+def check_layers_fit(manifest: ImageManifest, most: int) -> None:
+    """Raise ResourceExhausted where the layers, compressed, are larger than `most` bytes, by the manifest's word."""
+    if sum(layer.size for layer in manifest.layers) > most:
+        raise ResourceExhausted(
+            f"the image's layers are larger than {most} bytes",
+            hint="raise the limit of an image's size in the configuration",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An image that may become one of the store's: its documents, read and checked against each other."""
@@ -56,11 +65,7 @@ class Candidate:
             raise Malformed(f"the image has {len(manifest.layers)} layers and {len(config.diff_ids)} diff_ids")
         if config.platform and not runs_on(config.platform, platform):
             raise NotFound(f"the image is for {str(config.platform)[:60]}, not for {platform}")
-        if sum(layer.size for layer in manifest.layers) > most:
-            raise ResourceExhausted(
-                f"the image's layers are larger than {most} bytes",
-                hint="raise the limit of an image's size in the configuration",
-            )
+        check_layers_fit(manifest, most)
         return cls(manifest_raw, config_raw, manifest, config)
 
     def record(self, name: Reference | None, digest: str) -> ImageRecord:

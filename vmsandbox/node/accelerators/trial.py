@@ -11,12 +11,13 @@ from vmsandbox.claims import UserRange
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.guest import Session, Transport, Transports, secret_offered
 from vmsandbox.hypervisor import Accelerator, ConsoleReader, GuestImage, Hypervisor, MachineSpec, end_of
+from vmsandbox.model import MachineSize
 from vmsandbox.process import Account
 from vmsandbox.protocol.messages import Event
 from vmsandbox.protocol.secret import random_bytes
 from vmsandbox.sandbox.machines import let_kill_first
 
-_MEMORY = 256 * 1024 * 1024
+_SIZE = MachineSize(vcpus=1, memory=256 * 1024 * 1024)
 _CONSOLE_LINES = 20
 
 
@@ -90,8 +91,8 @@ class Trial:
             uuid=str(uuid.UUID(self._id)),
             title="does a guest run?",
             image=self._image,
-            vcpus=1,
-            memory=_MEMORY,
+            size=_SIZE,
+            most=_SIZE,
             accelerator=accelerator,
             account=account,
             vsock=transport.device,

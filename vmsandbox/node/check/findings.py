@@ -1,17 +1,18 @@
 """The findings of `vmsandbox check`: whether this node can run pods, and how to mend it."""
 
 import contextlib
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.config import Config
+from vmsandbox.config import Config, MachineConfig
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest import program_installed, use_kernel
 from vmsandbox.guestimage import load_image
-from vmsandbox.hypervisor import Accelerator, Hypervisor
-from vmsandbox.model import Finding
+from vmsandbox.hypervisor import Accelerator
+from vmsandbox.model import Finding, MachineSize
 from vmsandbox.node import file_server
 from vmsandbox.node.accelerators import Attempt, Prober
 from vmsandbox.node.check import accounts, advice
@@ -19,9 +20,9 @@ from vmsandbox.node.host import boot_image, open_network, open_transports, open_
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
 from vmsandbox.node.libvirt import is_embedded, opened, own_libvirt
-from vmsandbox.node.own_libvirt import answers
+from vmsandbox.node.libvirt_files import answers
 from vmsandbox.process import TOOLS, Account
-from vmsandbox.sandbox.machines import MachineCgroups
+from vmsandbox.sandbox.machines import MachineCgroups, charge_of
 from vmsandbox.sandbox.spec import find_default_seccomp
 
 PROGRAMS = {
@@ -52,8 +53,8 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     """
     yield Section("programs", tuple(_program(*item) for item in PROGRAMS.items()))
     group = _attempt(lambda: f"QEMU's group {config.qemu_group} is {qemu_group(config)}")
-    limits = _attempt(MachineCgroups(config.cgroup_parent).check)
-    yield Section("qemu", (group, accounts.look(config.users), limits, _kvm()))
+    limits = _attempt(MachineCgroups(config.cgroup_parent, config.run_directory / "cgroups").check)
+    yield Section("qemu", (group, accounts.look(config.users), limits, pod_overheads(config), budget(config), _kvm()))
     yield Section("vsock", (_attempt(lambda: _vsock(config)),))
     yield Section("volumes", (await _volumes(config),))
     yield Section("images", (_attempt(lambda: _images(config)),))
@@ -64,6 +65,41 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     yield Section("socket", (_socket(config),))
     async for section in _libvirt(config):
         yield section
+
+
+def pod_overheads(config: Config) -> Finding:
+    """Say what the RuntimeClass of each handler has to add to a pod (node.k8s.io/v1, overhead.podFixed.memory).
+
+    It is for a pod of the handler's own size: page tables grow with the guest's memory.
+    """
+    needed = []
+    for handler in config.machine_handlers[1:]:
+        machine = config.machine_of(handler)
+        size = MachineSize(machine.vcpus, machine.memory + machine.overhead)
+        figures = (f"{(charge_of(size, kind) - machine.memory) >> 20}Mi with {kind.name}" for kind in _kinds(machine))
+        needed.append(f"{handler} {', '.join(figures)}")
+    return Finding(True, f"overhead.podFixed.memory of a RuntimeClass has to be at least: {'; '.join(needed)}")
+
+
+def budget(config: Config) -> Finding:
+    """Say how many machines of the default size the budget of the node has room for, as admission counts them."""
+    machine, limit = config.machine_of(""), config.limits.memory
+    if limit is None:
+        return Finding(True, "machines may take the memory that the host has available when the daemon starts")
+    size = MachineSize(machine.vcpus, machine.memory + machine.overhead)
+    room = {kind.name: limit // charge_of(size, kind) for kind in _kinds(machine)}
+    told = ", ".join(f"{number} with {name}" for name, number in room.items())
+    return Finding(
+        any(room.values()),
+        f"limits.memory has room for this many machines of the default size: {told}",
+        "raise limits.memory in config.yaml: it counts what a machine takes of the host",
+    )
+
+
+def _kinds(machine: MachineConfig) -> list[Accelerator]:
+    """The accelerators that machines may have: the one that is set, or any."""
+    kinds = [kind for kind in Accelerator if kind.value == machine.accelerator.value]
+    return kinds or list(Accelerator)
 
 
 def _program(name: str, package: str) -> Finding:
@@ -135,6 +171,8 @@ def _socket(config: Config) -> Finding:
         return Finding(True, f"a daemon serves {path}")
     if path.exists() and not path.is_socket():
         return Finding(False, f"{path} is not a socket", "remove it, or set another socket")
+    if path.exists() and not os.access(path, os.W_OK):
+        return Finding(True, f"{path} is there, and this user may not open it: a daemon may serve it")
     return Finding(True, f"{path} is free")
 
 
@@ -145,25 +183,14 @@ async def _libvirt(config: Config) -> AsyncIterator[Section]:
             instance = stack.enter_context(claim(config.run_directory, config.state_directory))
             # The embedded one of a daemon that runs is inside that process, and cannot be opened from here.
             uri = instance.embedded_libvirt if is_embedded(config.libvirt) else config.libvirt
-            hypervisor = await stack.enter_async_context(opened(uri, own_libvirt(config)))
-            yield Section("libvirt", (Finding(True, await hypervisor.version()), await _vcpus(hypervisor)))
+            hypervisor = await stack.enter_async_context(opened(uri, own_libvirt(config), programs=instance.persistent))
+            yield Section("libvirt", (Finding(True, await hypervisor.version()),))
             image = boot_image(load_image(config.guest_image))
             transports, users = open_transports(config), open_users(config)
             prober = Prober(hypervisor, transports, image, instance.runtime, config.state_directory, users=users)
             yield Section("accelerators", _judge(await prober.try_all()))
         except VmsandboxError as error:
             yield Section("libvirt", (_bad(error),))
-
-
-async def _vcpus(hypervisor: Hypervisor) -> Finding:
-    most = {each: await hypervisor.most_vcpus(each) for each in Accelerator}
-    told = ", ".join(f"{vcpus} under {each.value.upper()}" for each, vcpus in most.items())
-    why = (
-        "QEMU 8.1 or newer; an older one panics emulated guests with more, now and then"
-        if most[Accelerator.TCG] == 1
-        else ""
-    )
-    return Finding(True, f"vCPUs of a machine, at most: {told}", why)
 
 
 def _judge(attempts: tuple[Attempt, ...]) -> tuple[Finding, ...]:

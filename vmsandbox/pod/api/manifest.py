@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from vmsandbox import typed_yaml
 from vmsandbox.errors import Collected, InvalidArgument
 from vmsandbox.pod.api.claims import PersistentVolumeClaim
 from vmsandbox.pod.api.pod import ConfigMap, Pod, Secret
 from vmsandbox.pod.api.workloads import WORKLOADS, Draft, draft_of
-from vmsandbox.typed_yaml import YamlNode, decode, decode_all, read
+from vmsandbox.typed_yaml import YamlNode, decode, decode_all
 
 T = TypeVar("T", ConfigMap, Secret, PersistentVolumeClaim)
 
@@ -48,7 +49,7 @@ def read_manifest(files: Sequence[tuple[str, str]], only: str = "") -> Manifest:
             unknown, missing or malformed. All mistakes; each begins with file, line and field.
     """
     collected = Collected()
-    documents = [node for source, text in files for node in collected.of(read, text, source) or ()]
+    documents = [node for source, text in files for node in collected.of(typed_yaml.read, text, source) or ()]
     collected.check()
     return manifest_of(documents, ", ".join(source for source, _ in files), only)
 

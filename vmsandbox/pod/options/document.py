@@ -93,7 +93,7 @@ def _container(
     return _filled(
         {
             "name": name,
-            "image": options.image,
+            "image": collected.of(_image, options.image),
             "imagePullPolicy": collected.of(_chosen, "--pull", options.pull or "missing", _PULL),
             **(collected.of(_words, options) or {}),
             "workingDir": collected.of(values.absolute, "--workdir", options.workdir) if options.workdir else "",
@@ -107,6 +107,12 @@ def _container(
             "tty": options.tty,
         }
     )
+
+
+def _image(name: str) -> str:
+    if not name:
+        raise wrong("IMAGE", "the name is empty", hint="vmsandbox run IMAGE")
+    return name
 
 
 def _words(options: RunOptions) -> dict[str, list[str]]:
@@ -170,6 +176,9 @@ def _check_network(network: str) -> None:
 
 def _pod_security(options: RunOptions) -> dict[str, Any]:
     groups = [values.number("--group-add", group) for group in options.group_add]
+    for text in options.sysctl:
+        if "=" not in text:
+            raise wrong("--sysctl", f"{text[:80]!r} has no value", hint="--sysctl NAME=VALUE")
     sysctls = [{"name": name, "value": value} for name, value in values.pairs("--sysctl", options.sysctl)]
     return _filled({"supplementalGroups": groups, "sysctls": sysctls})
 

@@ -13,6 +13,10 @@ SUBDOMAIN = re.compile(rf"(?=.{{1,253}}$){LABEL.pattern}(\.{LABEL.pattern})*")
 KEY = re.compile(r"(?!\.\.?$)[-._a-zA-Z0-9]{1,253}")
 SYSCTL = re.compile(r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?([./][a-z0-9]([-_a-z0-9]*[a-z0-9])?)*")
 _KNOWN_RESOURCES = ("cpu", "memory")
+_SUPPORTED = "; supported are cpu and memory"
+_REFUSED = {
+    "ephemeral-storage": "the containers of a machine share a scratch disk, whose size is scratch_size in config.yaml",
+}
 
 
 def check_resources(resources: ResourceRequirements) -> None:
@@ -23,7 +27,7 @@ def check_resources(resources: ResourceRequirements) -> None:
             at = resources.at.of(kind).of(name)
             collected.when(quantity < ZERO, at.error("it cannot be negative"))
             known = name in _KNOWN_RESOURCES or (kind, name) == ("requests", "ephemeral-storage")
-            collected.when(not known, at.error("this resource is not supported; supported are cpu and memory"))
+            collected.when(not known, at.error(_REFUSED.get(name, "this resource is not supported") + _SUPPORTED))
     for name in _KNOWN_RESOURCES:
         limit: Quantity | None = resources.limits.get(name)
         request = resources.requests.get(name)

@@ -11,8 +11,10 @@ from vmsandbox.protocol.faces import face
 
 if TYPE_CHECKING:
     from vmsandbox.protocol.messages.containers import (
+        GUEST,
         MAX_CONTAINERS,
         MAX_GROUPS,
+        NO_IMAGE,
         POD_NAMESPACE,
         Containers,
         CreateContainer,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
         HelloProof,
         HelloReply,
         Kind,
+        TimedPart,
     )
     from vmsandbox.protocol.messages.guest import (
         AdjustClock,
@@ -48,10 +51,13 @@ if TYPE_CHECKING:
         ConfigureGuest,
         DetachImage,
         Empty,
+        FitMachine,
         MakeTmpfs,
+        Processors,
         ReadClock,
         ReleaseDisk,
         Shutdown,
+        UseProcessors,
         UserNamespaceMapping,
     )
     from vmsandbox.protocol.messages.measures import (
@@ -96,11 +102,13 @@ __all__ = [
     "ERROR_TEXT",
     "EVENTS",
     "FEATURES_NAMED",
+    "GUEST",
     "LARGE_ANSWERS",
     "MAX_CONTAINERS",
     "MAX_DISKS",
     "MAX_ENTRIES",
     "MAX_GROUPS",
+    "NO_IMAGE",
     "POD_NAMESPACE",
     "READY_PORT",
     "REQUESTS",
@@ -126,6 +134,7 @@ __all__ = [
     "Exec",
     "Exit",
     "FileSystem",
+    "FitMachine",
     "GuestDevice",
     "Hello",
     "HelloProof",
@@ -145,6 +154,7 @@ __all__ = [
     "Pressure",
     "ProcessMeasures",
     "ProcessUser",
+    "Processors",
     "ReadClock",
     "ReleaseDisk",
     "Request",
@@ -157,7 +167,9 @@ __all__ = [
     "Stream",
     "StreamToken",
     "Throttling",
+    "TimedPart",
     "UpdateResources",
+    "UseProcessors",
     "User",
     "UserNamespaceMapping",
     "VolumeEntry",
@@ -167,15 +179,16 @@ __all__ = [
 __getattr__ = face(
     __name__,
     containers=(
-        "MAX_CONTAINERS MAX_GROUPS POD_NAMESPACE Containers CreateContainer Created DeleteContainer Exit "
-        "GuestDevice ListContainers OciState ProcessUser SignalContainer StartContainer UpdateResources User"
+        "GUEST MAX_CONTAINERS MAX_GROUPS NO_IMAGE POD_NAMESPACE Containers CreateContainer Created DeleteContainer "
+        "Exit GuestDevice ListContainers OciState ProcessUser SignalContainer StartContainer UpdateResources User"
     ),
     envelope=(
-        "CONTROL_PORT FEATURES_NAMED READY_PORT STREAM_PORT VERSION VERSIONS Envelope Hello HelloProof HelloReply Kind"
+        "CONTROL_PORT FEATURES_NAMED READY_PORT STREAM_PORT VERSION VERSIONS Envelope Hello HelloProof HelloReply "
+        "Kind TimedPart"
     ),
     guest=(
-        "AdjustClock AttachImage Clock ConfigureGuest DetachImage Empty MakeTmpfs ReadClock "
-        "ReleaseDisk Shutdown UserNamespaceMapping"
+        "AdjustClock AttachImage Clock ConfigureGuest DetachImage Empty FitMachine MakeTmpfs Processors ReadClock "
+        "ReleaseDisk Shutdown UseProcessors UserNamespaceMapping"
     ),
     measures=(
         "MAX_DISKS CpuMeasures DiskMeasures FileSystem LayerMeasures MeasureContainers Measured Measures "

@@ -16,7 +16,7 @@ from vmsandbox.protocol.bounds import (
     Text,
     UserId,
 )
-from vmsandbox.protocol.features import BLOCK_DEVICES, Since
+from vmsandbox.protocol.features import BLOCK_DEVICES, CPUSETS, DIRECTORY_ROOTS, Since
 from vmsandbox.protocol.messages.guest import Empty
 
 MAX_CONTAINERS = 256
@@ -26,6 +26,9 @@ MAX_GROUPS = 4096
 """Groups of a process at most."""
 
 Groups = Annotated[tuple[UserId, ...], AtMost(MAX_GROUPS)]
+
+CpuList = Annotated[str, Matching(r"[0-9,-]{0,8192}")]
+"""Numbers of CPUs (`protocol.cpus`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +80,24 @@ POD_NAMESPACE = "pod"
 """`CreateContainer.pid_namespace` of a container that shares the pod's; no container has this id."""
 
 
+GUEST = "guest"
+"""The `container_id` of commands in the guest itself (`Exec` and what follows it); no container has this id."""
+
+
+NO_IMAGE = "none"
+"""`CreateContainer.image_serial` of a container without an image."""
+
+
 @dataclass(frozen=True, slots=True)
 class CreateContainer:
-    """Make a container: overlay root, bundle, `crun create`. Its process waits for `StartContainer`."""
+    """Make a container: root, bundle, `crun create`. Its process waits for `StartContainer`."""
 
     METHOD: ClassVar[str] = "create_container"
     RESULT: ClassVar[type] = Created
 
     container_id: Id
     image_serial: Id
-    """The attached root image that is the lower layer."""
+    """The attached root image that is the lower layer; `NO_IMAGE` with a `root`."""
     spec: OciDocument
     """config.json (OCI runtime-spec); the agent fills in root.path and what `user` resolves to."""
     user: User = field(default_factory=User)
@@ -97,6 +108,10 @@ class CreateContainer:
     devices: Annotated[tuple[GuestDevice, ...], AtMost(4096)] = ()
     all_devices: bool = False
     """Give it every device of the guest, as a privileged container has them."""
+    cpus: Annotated[CpuList, Since(CPUSETS)] = ""
+    """The CPUs of the host that it may use (CRI cpuset_cpus); empty: all."""
+    root: Annotated[Text, Since(DIRECTORY_ROOTS)] = ""
+    """The root in place of an image: a directory below the share, by its path in the guest. It is written to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +155,8 @@ class UpdateResources:
 
     container_id: Id
     resources: OciDocument
+    cpus: Annotated[CpuList, Since(CPUSETS)] = ""
+    """The CPUs of the host that it may use from now on (`CreateContainer.cpus`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from vmsandbox.protocol.bounds import JSON, AtMost, Between, Count, Framed, Matching, Printable, Seconds
+from vmsandbox.protocol.features import TIMED_ANSWERS, Since
 
 Version = Annotated[int, Between(0, 2**31 - 1)]
 
@@ -41,6 +42,14 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class TimedPart:
+    """How long a part of a request took in the guest, by the guest's word."""
+
+    name: Annotated[str, Matching(r"[a-z]{1,16}")]
+    seconds: Seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """The content of every control frame after the two hellos."""
 
@@ -53,6 +62,10 @@ class Envelope:
     """The encoded dataclass; for ERROR and GOODBYE, the message."""
     deadline: Seconds = 0
     """REQUEST: seconds that the host is going to wait."""
+    timed: Annotated[bool, Since(TIMED_ANSWERS)] = False
+    """REQUEST: the host wants to know how long the parts take."""
+    parts: Annotated[tuple[TimedPart, ...], AtMost(8), Since(TIMED_ANSWERS)] = ()
+    """RESPONSE to a request that is `timed`: its parts, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)

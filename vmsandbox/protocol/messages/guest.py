@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
+from vmsandbox.protocol import cpus
 from vmsandbox.protocol.bounds import (
     AtMost,
     Between,
@@ -15,6 +16,7 @@ from vmsandbox.protocol.bounds import (
     Text,
     UserId,
 )
+from vmsandbox.protocol.features import GUEST_COMMANDS, Since
 from vmsandbox.protocol.messages.network import Dns, Interface
 
 _Several = AtMost(1024)
@@ -61,6 +63,8 @@ class ConfigureGuest:
     """Bytes of the pod's /dev/shm, shared by its containers."""
     user_namespace: UserNamespaceMapping | None = None
     """The user namespace of the pod's containers; None: they have the guest's users."""
+    debug: Annotated[bool, Since(GUEST_COMMANDS)] = False
+    """Allow commands in the guest itself (`GUEST`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,25 @@ class AdjustClock:
 
 
 @dataclass(frozen=True, slots=True)
+class Processors:
+    """The result of `UseProcessors`."""
+
+    online: Annotated[int, Between(1, cpus.MOST)]
+    """The CPUs that the kernel uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class UseProcessors:
+    """Have the kernel use that many of the machine's CPUs, the first ones, and tell how many it uses then."""
+
+    METHOD: ClassVar[str] = "use_processors"
+    RESULT: ClassVar[type] = Processors
+
+    count: Annotated[int, Between(0, cpus.MOST)] = 0
+    """0: as many as now."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseDisk:
     """Write back what is not on the SCSI disk of that serial yet, and let it go. Succeeds where it is not."""
 
@@ -138,6 +161,17 @@ class ReleaseDisk:
     RESULT: ClassVar[type] = Empty
 
     serial: Id
+
+
+@dataclass(frozen=True, slots=True)
+class FitMachine:
+    """Have containers fit the memory of the machine, which the host has changed or is about to lower."""
+
+    METHOD: ClassVar[str] = "fit_machine"
+    RESULT: ClassVar[type] = Empty
+
+    leaving: Count = 0
+    """Bytes that the host is about to take; until the next such request containers do without them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ kernel does not tell, or not yet; nothing that is unknown is zero.
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from vmsandbox.protocol.bounds import AtMost, Count, Id, Matching
+from vmsandbox.protocol.bounds import AtMost, Between, Count, Id, Matching
+from vmsandbox.protocol.features import PRESSURE_AVERAGES, Since
 from vmsandbox.protocol.messages.containers import MAX_CONTAINERS
 
 Name = Annotated[str, Matching(r"[!-~]{1,64}")]
@@ -18,6 +19,9 @@ MAX_DISKS = 64
 """Disks of a container at most; an agent leaves out the rest."""
 
 _MAX_KINDS = 8
+
+Averages = Annotated[tuple[Annotated[float, Between(0, 100)], ...], AtMost(3), Since(PRESSURE_AVERAGES)]
+"""Percent of the last 10, 60 and 300 seconds (accounting/psi); empty if they were not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Pressure:
 
     some: Count
     full: Count
+    some_averages: Averages = ()
+    full_averages: Averages = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +168,6 @@ class MeasureContainers:
 
     METHOD: ClassVar[str] = "measure_containers"
     RESULT: ClassVar[type] = Measured
+
+    averages: Annotated[bool, Since(PRESSURE_AVERAGES)] = False
+    """Whether to tell the averages of pressure."""

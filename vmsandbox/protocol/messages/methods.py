@@ -14,10 +14,12 @@ from vmsandbox.protocol.messages.guest import (
     AttachImage,
     ConfigureGuest,
     DetachImage,
+    FitMachine,
     MakeTmpfs,
     ReadClock,
     ReleaseDisk,
     Shutdown,
+    UseProcessors,
 )
 from vmsandbox.protocol.messages.measures import MeasureContainers
 from vmsandbox.protocol.messages.streams import EndExecs, Exec, OpenPort, OpenStream, Resize, SignalExec
@@ -27,6 +29,7 @@ Request = (
     ConfigureGuest
     | ReadClock
     | AdjustClock
+    | UseProcessors
     | MakeTmpfs
     | WriteVolume
     | AttachImage
@@ -45,6 +48,7 @@ Request = (
     | OpenPort
     | ListContainers
     | MeasureContainers
+    | FitMachine
     | Shutdown
 )
 

@@ -11,7 +11,7 @@ from vmsandbox.protocol.messages.guest import Empty
 
 @dataclass(frozen=True, slots=True)
 class Exec:
-    """Start a process in a running container. Its end is an `Exit` event with `exec_id`."""
+    """Start a process in a running container, or in the guest itself. Its end is an `Exit` event with `exec_id`."""
 
     METHOD: ClassVar[str] = "exec"
     RESULT: ClassVar[type] = Empty
@@ -19,7 +19,10 @@ class Exec:
     container_id: Id
     exec_id: Id
     process: OciDocument
-    """The runtime-spec's `process` object; user as in `CreateContainer`."""
+    """The runtime-spec's `process` object; user as in `CreateContainer`.
+
+    In the guest itself `args` and `env` count; no `args` are a shell.
+    """
     user: User | None = None
     """None: as the container's own process."""
     stdin: bool = False

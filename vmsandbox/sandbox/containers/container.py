@@ -13,6 +13,7 @@ from vmsandbox.model import (
     ContainerEventKind,
     ContainerState,
     ContainerStatus,
+    ContainerTimings,
     ContainerUser,
     ExecRequest,
     ExecResult,
@@ -22,9 +23,10 @@ from vmsandbox.model import (
 from vmsandbox.sandbox.containers import container_factory, stopping
 from vmsandbox.sandbox.containers.context import ContainerContext
 from vmsandbox.sandbox.containers.record_keeper import RecordKeeper
-from vmsandbox.sandbox.spec import ContainerCall, build_resources, check_update, require_container, updated_resources
+from vmsandbox.sandbox.spec import ContainerCall, build_update, require_container
 from vmsandbox.sandbox.streams import AttachedClient, ContainerLog, ExecProcess, OutputTask, Readers, open_log
 from vmsandbox.state import ContainerRecord
+from vmsandbox.telemetry import Step, step
 
 _log = log.get(__name__)
 
@@ -88,6 +90,10 @@ class Container:
         """
         await stopping.stop(self._context, self.keeper, timeout)
 
+    async def ask_to_end(self, timeout: float) -> None:
+        """Ask its process to end; return when it has, or after `timeout` seconds. Raises VmsandboxError."""
+        await stopping.ask(self._context, self.keeper, timeout)
+
     async def signal(self, number: int) -> None:
         """Send a signal to its first process. Raises FailedPrecondition unless it runs."""
         self.require(ContainerCall.SIGNAL)
@@ -135,21 +141,35 @@ class Container:
         """Run a command in it with a client; see `Execs.open`. Raises FailedPrecondition, Unavailable."""
         self.require(ContainerCall.EXEC)
         execs, hostname = self._context.running().execs, self._context.hostname
-        return execs.open(self.record, hostname, request.command, stdin=request.stdin, tty=request.tty)
+        return execs.open(
+            self.record,
+            hostname,
+            request.command,
+            stdin=request.stdin,
+            tty=request.tty,
+            given=request.process,
+        )
 
-    async def update(self, resources: Resources) -> None:
-        """Change its limits (CRI UpdateContainerResources); those that are not set stay.
+    async def update(self, wanted: Resources) -> None:
+        """Give it other limits, all of them; where that fails, the old ones go on (CRI UpdateContainerResources).
+
+        They are recorded first: a process that is killed meanwhile has said nothing to its caller, and the next one
+        gives the old ones back.
 
         Raises:
-            FailedPrecondition: it has ended.
-            InvalidArgument: limits that are not possible.
+            FailedPrecondition: it has ended; or it uses more memory than the new limit.
+            VmsandboxError: the guest fails.
         """
         async with self._lock:
             self.require(ContainerCall.UPDATE)
-            wanted = updated_resources(self.record.config.resources, resources)
-            check_update(self.record.config, wanted)
-            await self._context.running().client.update_resources(self.record.id, build_resources(wanted))
-            self.keeper.save(config=replace(self.record.config, resources=wanted))
+            before = self.record.config.resources
+            self.keeper.save(updating=wanted)
+            try:
+                await self._limit(before, wanted)
+            except VmsandboxError:
+                await self._put_back()
+                raise
+            self.keeper.save(config=replace(self.record.config, resources=wanted), updating=None)
 
     async def reopen_log(self) -> None:
         """Go on in a new log file (CRI ReopenContainerLog).
@@ -169,8 +189,10 @@ class Container:
             VmsandboxError: as `open_log`.
         """
         if state is ContainerState.RUNNING and self.record.state is ContainerState.CREATED:
-            self.keeper.started()
+            self.keeper.started(self.record.timings)
         await self._follow()
+        if self.record.updating is not None:
+            await self._put_back()
 
     async def close(self) -> None:
         """End what this process does for it; it goes on in the guest."""
@@ -187,25 +209,44 @@ class Container:
             _log.warning("container %s is given back with its machine: %s", self.record.id, error)
         self.keeper.discard()
 
+    async def _limit(self, before: Resources, wanted: Resources) -> None:
+        change, client = build_update(before, wanted), self._context.running().client
+        await client.update_resources(self.record.id, change, cpus=wanted.cpuset_cpus)
+
+    async def _put_back(self) -> None:
+        """Give the recorded limits back after an update that failed. If that fails, it is done again with the next."""
+        assert self.record.updating is not None
+        try:
+            await self._limit(self.record.updating, self.record.config.resources)
+        except VmsandboxError as error:
+            _log.warning("the old limits of container %s are not given back: %s", self.record.id, error)
+        else:
+            self.keeper.save(updating=None)
+
     async def _create(self) -> None:
+        begun = time.monotonic()
         request = await container_factory.prepare(self._context, self.record)
         machine = self._context.running()
         self.keeper.save(disks=machine.disks.of(self.record.id), blocks=machine.blocks.of(self.record.id))
-        user = await machine.client.create_container(request)
+        with step(Step.CREATE):
+            user = await machine.client.create_container(request)
         await self._follow()
         self._context.running()  # It may have died meanwhile, when this was not a container yet.
         self.keeper.tell(
             ContainerEventKind.CREATED,
             state=ContainerState.CREATED,
             user=ContainerUser(user.uid, user.gid, user.groups),
+            timings=ContainerTimings(created=_since(begun)),
         )
 
     async def _start(self) -> None:
+        begun = time.monotonic()
         async with self._lock:
             self.require(ContainerCall.START)
             self._context.require_lasting()
             try:
-                await self._context.running().client.start_container(self.record.id)
+                with step(Step.START):
+                    await self._context.running().client.start_container(self.record.id)
             except Unavailable:
                 if not await self._runs():  # The connection was lost, perhaps after it was done.
                     raise
@@ -213,7 +254,7 @@ class Container:
                 now = time.time_ns()
                 self.keeper.end(exit_code=START_FAILED, reason="StartError", message=str(error), finished_at=now)
                 raise
-            self.keeper.started()
+            self.keeper.started(replace(self.record.timings, started=_since(begun)))
 
     async def _runs(self) -> bool:
         """Return whether the container was started, from the agent's list."""
@@ -245,3 +286,8 @@ class Container:
         await output_task.finished()
         async with self._lock:
             self.keeper.end()
+
+
+def _since(moment: float) -> float:
+    """The seconds since a moment of the monotonic clock, to the millisecond."""
+    return round(time.monotonic() - moment, 3)

@@ -4,14 +4,14 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from vmsandbox.errors import AlreadyExists, NotFound
 from vmsandbox.images import ImageStore
-from vmsandbox.model import ContainerConfig, ContainerSecurity, NamespaceMode
+from vmsandbox.model import ContainerConfig, ContainerSecurity, Image, Mount, NamespaceMode
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import POD_NAMESPACE, CreateContainer
+from vmsandbox.protocol.messages import NO_IMAGE, POD_NAMESPACE, CreateContainer
 from vmsandbox.sandbox.containers.context import ContainerContext
 from vmsandbox.sandbox.spec import (
     SpecInputs,
@@ -22,6 +22,7 @@ from vmsandbox.sandbox.spec import (
     user_namespace,
 )
 from vmsandbox.state import ContainerRecord, SandboxRecord
+from vmsandbox.telemetry import Step, step
 
 
 def new_record(
@@ -44,9 +45,7 @@ def new_record(
     check_container(config, sandbox.config)
     _check_name_is_free(config, sandbox, others)
     _check_target(config, sandbox, others)
-    image = images.find(config.image)
-    if image is None:
-        raise NotFound(f"image {config.image} is not in the store", hint=f"vmsandbox image pull {config.image}")
+    image = _find_image(config.image, images) if config.image else Image("")
     return ContainerRecord(
         id=secrets.token_hex(16),
         sandbox_id=sandbox.id,
@@ -69,10 +68,14 @@ async def prepare(context: ContainerContext, record: ContainerRecord) -> CreateC
     machine, config = context.running(), record.config
     profile = await _seccomp(context, config.security, machine.kernel)
     user = build_user(config, record.image_config)
-    serial = await machine.disks.acquire(record.image_id, record.id)
-    volumes = await machine.volumes.prepare(record.id, config.mounts)
+    with step(Step.PLUG):
+        serial = await machine.disks.acquire(record.image_id, record.id) if config.image else NO_IMAGE
+    with step(Step.MOUNT):
+        volumes = await machine.volumes.prepare(record.id, (*config.mounts, *_root(config)))
+    root = volumes.pop().path if config.root else ""
     mapped = user_namespace(context.config) is not None
-    devices = await machine.blocks.prepare(record.id, config.devices, mapped=mapped)
+    with step(Step.DEVICES):
+        devices = await machine.blocks.prepare(record.id, config.devices, mapped=mapped)
     inputs = SpecInputs(record.id, config, record.image_config, context.hostname, volumes, profile, mapped)
     return CreateContainer(
         container_id=record.id,
@@ -84,6 +87,8 @@ async def prepare(context: ContainerContext, record: ContainerRecord) -> CreateC
         pid_namespace=_pid_namespace(context, config),
         devices=devices,
         all_devices=config.security.privileged and not mapped,
+        cpus=config.resources.cpuset_cpus,
+        root=root,
     )
 
 
@@ -102,6 +107,17 @@ async def give_back(context: ContainerContext, container_id: str) -> None:
         await machine.blocks.release_all(container_id)
         await machine.disks.release_all(container_id)
     context.layout.position(container_id).unlink(missing_ok=True)
+
+
+def _find_image(name: str, images: ImageStore) -> Image:
+    if (image := images.find(name)) is None:
+        raise NotFound(f"image {name} is not in the store", hint=f"vmsandbox image pull {name}")
+    return image
+
+
+def _root(config: ContainerConfig) -> Sequence[Mount]:
+    """The root that is a directory of the host, which is shared as a volume is."""
+    return (Mount("/", config.root),) if config.root else ()
 
 
 def _check_name_is_free(config: ContainerConfig, sandbox: SandboxRecord, others: Collection[ContainerRecord]) -> None:

@@ -1,6 +1,7 @@
 """All containers of one sandbox, and what befalls them together."""
 
 import asyncio
+from collections.abc import Awaitable, Iterable
 
 from tenacity import retry, retry_if_exception_type, wait_fixed
 
@@ -12,14 +13,13 @@ from vmsandbox.protocol.messages import Exit
 from vmsandbox.sandbox.containers.container import Container
 from vmsandbox.sandbox.containers.container_factory import new_record
 from vmsandbox.sandbox.containers.context import ContainerContext
+from vmsandbox.sandbox.containers.figures import GuestFigures
 from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
 
 _DISK_PAUSE = 1.0
 """Seconds until recording an end is tried again."""
-_MEASURE_DEADLINE = 5.0
-"""Seconds for which a guest that does not answer can hold up what is told of all pods."""
 
 
 class SandboxContainers(dict[str, Container]):
@@ -30,6 +30,7 @@ class SandboxContainers(dict[str, Container]):
         super().__init__()
         self._context = context
         self._images = images
+        self._figures = GuestFigures(context.sandbox_id)
 
     async def create(self, config: ContainerConfig, sandbox: SandboxRecord) -> str:
         """Make a container, and return its id; its name is taken from now on. On failure nothing of it is left.
@@ -60,21 +61,28 @@ class SandboxContainers(dict[str, Container]):
             await _recorded(container, event)
 
     async def measure(self) -> dict[str, ContainerUsage]:
-        """Return the usage of running containers by id. Raises VmsandboxError if the guest does not answer."""
+        """Return the usage of running containers by id.
+
+        Raises:
+            VmsandboxError: the guest does not answer, and has not of late.
+        """
         if (machine := self._context.usable) is None:
             return {}
-        measured = await machine.client.measure_containers(deadline=_MEASURE_DEADLINE)
-        running = {each.record.id for each in self.values() if each.record.state is ContainerState.RUNNING}
-        return {
-            measures.container_id: ContainerUsage(measured.at, measures)
-            for measures in measured.containers
-            if measures.container_id in running
-        }
+        usage = await self._figures.latest(machine.client, self._running())
+        return {container_id: usage[container_id] for container_id in self._running() & usage.keys()}
 
-    async def stop(self, timeout: float) -> None:
-        """Ask all that live to end, at the same time; kill those that have not after `timeout` seconds (0: at once)."""
-        alive = (ContainerState.CREATED, ContainerState.RUNNING)
-        ending = (container.stop(timeout) for container in self.values() if container.record.state in alive)
+    def _running(self) -> set[str]:
+        return {each.record.id for each in self.values() if each.record.state is ContainerState.RUNNING}
+
+    async def ask_to_end(self, timeout: float) -> None:
+        """Ask all that live to end, at the same time; return when they have, or after `timeout` seconds."""
+        await self._together(container.ask_to_end(timeout) for container in self.values())
+
+    async def kill(self) -> None:
+        """Kill all that live, at the same time."""
+        await self._together(container.stop(0) for container in self.values())
+
+    async def _together(self, ending: Iterable[Awaitable[None]]) -> None:
         for error in await asyncio.gather(*ending, return_exceptions=True):
             if isinstance(error, BaseException):
                 _log.warning("sandbox %s: %s", self._context.sandbox_id, error)

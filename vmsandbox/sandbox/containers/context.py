@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from vmsandbox import log
-from vmsandbox.errors import Cancelled, Unavailable
+from vmsandbox.errors import Cancelled, Unavailable, VmsandboxError
 from vmsandbox.fs.foreign import ForeignPaths
+from vmsandbox.guest import GuestClient
 from vmsandbox.model import ContainerEvent, PodSandboxConfig
 from vmsandbox.sandbox.files import SandboxDirectories, SharedVolumes
-from vmsandbox.sandbox.machines import RunningMachine
+from vmsandbox.sandbox.machines import Host, Machine, RunningMachine
 from vmsandbox.sandbox.spec import hostname_of
 from vmsandbox.state import ContainerRecord, State
 
@@ -63,6 +64,29 @@ class ContainerContext:
     def usable(self) -> RunningMachine | None:
         """The machine, as long as it is of use."""
         return None if self.gone else self.machine
+
+    def adopt(
+        self,
+        host: Host,
+        machine: Machine,
+        client: GuestClient,
+        vcpus: int,
+        on_failure: Callable[[VmsandboxError], None],
+    ) -> RunningMachine:
+        """Have a machine, and watch it; its containers end with it. Arguments: as of `RunningMachine`."""
+        self.machine = RunningMachine(
+            host,
+            self.sandbox_id,
+            self.config,
+            machine=machine,
+            client=client,
+            shared=self.shared_volumes,
+            paths=self.paths,
+            vcpus=vcpus,
+            on_failure=on_failure,
+        )
+        self.gone = ""
+        return self.machine
 
     def running(self) -> RunningMachine:
         """Return the machine. Raises Unavailable when it is gone."""

@@ -1,22 +1,25 @@
 """The record of one container: it is stored and announced at every change."""
 
 import asyncio
+import signal
 import time
 from dataclasses import replace
 from typing import Any
 
 from vmsandbox import log
-from vmsandbox.errors import VmsandboxError
-from vmsandbox.model import ContainerEvent, ContainerEventKind, ContainerState
+from vmsandbox.errors import KilledForMemory, VmsandboxError
+from vmsandbox.model import ContainerEvent, ContainerEventKind, ContainerState, ContainerTimings
 from vmsandbox.protocol.messages import Exit
 from vmsandbox.sandbox.containers.context import ContainerContext
 from vmsandbox.state import ContainerRecord
+from vmsandbox.telemetry.declared import CONTAINER_ENDS
 
 _lives = log.get("vmsandbox.pods")
 """The journal of the lives of pods and containers."""
 
 EXIT_UNKNOWN = 255
 """Exit code of a container whose machine died, as in containerd for a task whose shim died."""
+_KILLED = 128 + signal.SIGKILL
 
 
 class RecordKeeper:
@@ -68,15 +71,22 @@ class RecordKeeper:
             self._exit_recorded = True
 
     def machine_died(self, error: BaseException) -> None:
-        """Record that the machine is gone, with output that had not arrived. A container being made fails by itself."""
-        if self.record.state is not ContainerState.UNKNOWN:
-            message = error.report() if isinstance(error, VmsandboxError) else str(error)
+        """Record that the machine is gone, with output that had not arrived. A container being made fails by itself.
+
+        A machine that the kernel killed for its memory ends its containers as the kernel would have without a machine.
+        """
+        if self.record.state is ContainerState.UNKNOWN:
+            return
+        message = error.report() if isinstance(error, VmsandboxError) else str(error)
+        if isinstance(error, KilledForMemory):
+            self.lost("OOMKilled", message, _KILLED)
+        else:
             self.lost("SandboxDied", message)
 
-    def lost(self, reason: str, message: str) -> None:
-        """Record that the container is gone. Its exit code is unknown, unless the agent reported it before."""
+    def lost(self, reason: str, message: str, exit_code: int = EXIT_UNKNOWN) -> None:
+        """Record that the container is gone, unless the agent reported its end before."""
         if not self.exit.is_set() and not self.ended.is_set():
-            self.record = replace(self.record, exit_code=EXIT_UNKNOWN, reason=reason, finished_at=time.time_ns())
+            self.record = replace(self.record, exit_code=exit_code, reason=reason, finished_at=time.time_ns())
         self.end(message=message)
 
     def end(self, **changes: Any) -> None:
@@ -84,11 +94,13 @@ class RecordKeeper:
         if not self.ended.is_set():
             self.tell(ContainerEventKind.STOPPED, state=ContainerState.EXITED, **changes)
             self.ended.set()
+            CONTAINER_ENDS.add(self.record.reason)
             self._log("has ended: exit code %d, %s", self.record.exit_code, self.record.reason)
 
-    def started(self) -> None:
-        """Record that its process runs."""
-        self.tell(ContainerEventKind.STARTED, state=ContainerState.RUNNING, started_at=time.time_ns())
+    def started(self, timings: ContainerTimings) -> None:
+        """Record that its process runs, and how long that has taken."""
+        now = time.time_ns()
+        self.tell(ContainerEventKind.STARTED, state=ContainerState.RUNNING, started_at=now, timings=timings)
         self._log("is started")
 
     def delete(self) -> None:

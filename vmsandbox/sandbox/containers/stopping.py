@@ -14,18 +14,35 @@ KILL_DEADLINE = 30.0
 """Seconds in which a killed container has to end; only a process stuck in the guest's kernel does not."""
 
 
+_LIVE = (ContainerState.CREATED, ContainerState.RUNNING)
+
+
 async def stop(context: ContainerContext, keeper: RecordKeeper, timeout: float) -> None:
     """Stop a container, see `Container.stop`. The agent reports its end, which the keeper records."""
-    record = keeper.record
-    if record.state not in (ContainerState.CREATED, ContainerState.RUNNING):
+    if keeper.record.state not in _LIVE:
         return
-    if timeout > 0 and record.state is ContainerState.RUNNING:
-        await _signal(context, keeper, stop_signal(record.config, record.image_config))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await keeper.ended.wait()
+    await ask(context, keeper, timeout)
     if not keeper.ended.is_set():
         await _kill(context, keeper)
+
+
+async def ask(context: ContainerContext, keeper: RecordKeeper, timeout: float) -> None:
+    """Send a container its signal and wait until it has ended, `timeout` seconds for both together (0: neither).
+
+    One that was only created has no program to ask, and is killed. A guest that hangs does not take the signal either.
+
+    Raises:
+        VmsandboxError: the guest refuses the signal.
+    """
+    record = keeper.record
+    if timeout <= 0 or record.state not in _LIVE:
+        return
+    created = record.state is ContainerState.CREATED
+    number = signal.SIGKILL if created else stop_signal(record.config, record.image_config)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await _signal(context, keeper, number, everyone=created)
+            await keeper.ended.wait()
 
 
 async def _signal(context: ContainerContext, keeper: RecordKeeper, number: int, *, everyone: bool = False) -> None:

@@ -90,8 +90,10 @@ class ImageDisks:
             root = await plugged.hold.enter_async_context(self._images.hold(image_id))
             plugged.serial = root.serial
             self._prepare_unplugging(plugged)
-            await self._hypervisor.attach_disk(self._domain, Disk(root.serial, root.path))
-            await self._client.attach_image(root.serial, filesystem=root.filesystem)
+            await aio.together(  # The guest waits for the disk, which comes while the request is on its way.
+                self._hypervisor.attach_disk(self._domain, Disk(root.serial, root.path)),
+                self._client.attach_image(root.serial, filesystem=root.filesystem),
+            )
         except BaseException:
             await aio.to_its_end(plugged.undo())
             raise

@@ -14,7 +14,7 @@ from typing import Any
 from vmsandbox import aio, log
 from vmsandbox.errors import DeadlineExceeded, Unavailable, explained
 from vmsandbox.hypervisor import MachineState
-from vmsandbox.model import SandboxState
+from vmsandbox.model import MachineSize, SandboxState
 from vmsandbox.sandbox.containers import Container
 from vmsandbox.sandbox.lifecycle.admission import Admission
 from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
@@ -23,6 +23,7 @@ from vmsandbox.sandbox.lifecycle.taking_back import end_unreadable, forget, reme
 from vmsandbox.sandbox.machines import Host
 from vmsandbox.sandbox.spec import domain_name
 from vmsandbox.state import ContainerRecord, SandboxRecord
+from vmsandbox.telemetry.declared import TAKEN_BACK
 
 _log = log.get(__name__)
 
@@ -78,7 +79,8 @@ class Recovery:
 
     def _know(self, record: SandboxRecord) -> None:
         self._sandboxes.add(record)
-        self._admission.adopt(record.id, record.memory)
+        size = MachineSize(record.vcpus, record.memory)
+        self._admission.adopt(record.id, self._host.charge(record.config.runtime_handler, size))
 
     def _salvaged_containers(self) -> list[ContainerRecord]:
         """Return what is left of containers whose records cannot be read. One that does not tell its name is removed.
@@ -162,6 +164,7 @@ class Recovery:
                 sandbox.fail(DeadlineExceeded(f"it was not taken back within {DEADLINE:g} s").at(_step(sandbox)))
             except Exception as error:
                 sandbox.fail(explained(error).at(_step(sandbox)))
+            TAKEN_BACK.add(sandbox.record.state.value)
 
     async def _as_it_was(self, sandbox: Sandbox) -> None:
         record = sandbox.record

@@ -1,7 +1,6 @@
 """The life of one PodSandbox: its machine, its containers, and what is left to give back."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -9,34 +8,35 @@ from dataclasses import replace
 from typing import Any
 
 from vmsandbox import aio, log
-from vmsandbox.config import MACHINE_HANDLER
-from vmsandbox.errors import Cancelled, Unavailable, VmsandboxError, explained
+from vmsandbox.errors import Cancelled, FailedPrecondition, Unavailable, explained
 from vmsandbox.guest import GuestClient, PortStream
 from vmsandbox.hypervisor import MachineEvent
 from vmsandbox.model import (
     ContainerConfig,
     ContainerEvent,
     ContainerEventKind,
+    DebugRequest,
     SandboxState,
     SandboxStatus,
 )
 from vmsandbox.protocol.messages import Event
 from vmsandbox.sandbox.containers import ContainerContext, SandboxContainers
 from vmsandbox.sandbox.lifecycle.admission import Admission
+from vmsandbox.sandbox.lifecycle.debugging import debuggable, debugging
+from vmsandbox.sandbox.lifecycle.ending import end_all, shut_down
+from vmsandbox.sandbox.lifecycle.machine_size import SandboxSize
+from vmsandbox.sandbox.lifecycle.pod_size import PodSize
+from vmsandbox.sandbox.lifecycle.start import SandboxStart, start_told
 from vmsandbox.sandbox.machines import Host, Machine, RunningMachine, give_back
-from vmsandbox.sandbox.spec import (
-    MachinePlan,
-    SandboxCall,
-    require_sandbox,
-)
+from vmsandbox.sandbox.spec import MachinePlan, SandboxCall, require_sandbox
+from vmsandbox.sandbox.streams import ExecProcess
 from vmsandbox.state import SandboxRecord
+from vmsandbox.telemetry import code_of
+from vmsandbox.telemetry.declared import SANDBOX_FAILURES
 
 _log = log.get(__name__)
 _lives = log.get("vmsandbox.pods")
 """The journal of the lives of pods: a line when one is made, ready, ended and removed."""
-
-_END_DEADLINE = 15.0
-"""Seconds that killed containers have to end; after them the machine ends, and how they ended stays unknown."""
 
 
 class Sandbox:
@@ -51,10 +51,22 @@ class Sandbox:
         self._admission = admission
         self._publish = publish
         self._lock = asyncio.Lock()
-        self.context = ContainerContext(record.id, record.config, host.layout(record.id), host.state, publish)
+        layout = host.layout(record.id)
+        self.context = ContainerContext(record.id, record.config, layout, host.state, self._publish_of_container)
         self.containers = SandboxContainers(self.context, host.images)
+        machine_size = SandboxSize(host, admission, self.context.running, lambda: self.record, self._change)
+        self.size = PodSize(machine_size, self.containers, lambda: self.record, self._change)
+        """Has the machine follow the limits of the pod and its containers."""
         self._removed = False
         self._starting: asyncio.Task[None] | None = None
+        self._start = SandboxStart(
+            host,
+            admission,
+            read=lambda: self.record,
+            change=self._change,
+            new_machine=self.new_machine,
+            on_event=self._on_event,
+        )
         self._machine: Machine | None = None
         """The machine, from its first acquired resource on; `context.machine` is set while it runs."""
 
@@ -68,9 +80,18 @@ class Sandbox:
         """Whether nothing of it is left: its boot has failed, or it was removed."""
         return self._removed or (self.record.state is SandboxState.STARTING and self._starting is None)
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether its machine is being made."""
+        return self._starting is not None
+
     def require(self, call: SandboxCall) -> None:
         """Raise FailedPrecondition unless the call is legal in the sandbox's state."""
         require_sandbox(call, self.record.id, self.record.state)
+
+    def take(self, machine: Machine) -> None:
+        """Have a machine of the pool, which `start` claims; its record has the id and the secret of the machine."""
+        self._machine = self._start.waiting = machine
 
     async def start(self, plan: MachinePlan) -> None:
         """Boot its machine, when its turn has come.
@@ -81,7 +102,7 @@ class Sandbox:
         Raises:
             Cancelled: it was stopped meanwhile.
         """
-        self._starting = asyncio.ensure_future(self._start(plan))
+        self._starting = asyncio.ensure_future(self._make(plan))
         try:
             await asyncio.shield(self._starting)
         except asyncio.CancelledError:
@@ -117,7 +138,18 @@ class Sandbox:
         """
         self.require(SandboxCall.CREATE_CONTAINER)
         self.context.require_lasting()
-        return await self.containers.create(config, self.record)
+        async with self.size.room_for(config) as possible:
+            return await self.containers.create(possible, self.record)
+
+    def check_debug(self) -> None:
+        """Raise FailedPrecondition unless it is READY, and as `debuggable`."""
+        self.require(SandboxCall.DEBUG)
+        debuggable(self._host, self.context)
+
+    def debug(self, request: DebugRequest) -> AbstractAsyncContextManager[ExecProcess]:
+        """Run a command in the guest itself; see `debugging`. Raises FailedPrecondition."""
+        self.require(SandboxCall.DEBUG)
+        return debugging(self._host, self.context, request)
 
     def port(self, port: int) -> AbstractAsyncContextManager[PortStream]:
         """Connect to a port on the pod's localhost; see `GuestClient.port`. Raises FailedPrecondition, Unavailable."""
@@ -145,7 +177,7 @@ class Sandbox:
         self.context.ending = True
         try:
             if self.context.usable is not None:
-                await self.containers.stop(timeout)
+                await self.containers.ask_to_end(timeout)
             await self.stop()
         finally:
             self.context.ending = False
@@ -158,6 +190,7 @@ class Sandbox:
 
     async def close(self) -> None:
         """Let go of what this process holds of it; the machine goes on."""
+        await self.size.close()
         running = self.context.machine
         if running is not None:
             await running.unwatch()
@@ -169,25 +202,19 @@ class Sandbox:
 
     def adopt(self, machine: Machine, client: GuestClient) -> RunningMachine:
         """From now on the machine is ours, and its death our containers'."""
-        context, record = self.context, self.record
-        context.machine = RunningMachine(
-            self._host,
-            record.id,
-            record.config,
-            machine=machine,
-            client=client,
-            shared=context.shared_volumes,
-            paths=context.paths,
-            on_failure=self.fail,
-        )
-        context.gone = ""
-        return context.machine
+        return self.context.adopt(self._host, machine, client, self.record.vcpus, self.fail)
 
     def new_machine(self) -> Machine:
         """Make the object of the machine, neither booted nor taken back yet. It hands its events to the sandbox."""
         secret = bytes.fromhex(self.record.secret)
         self._machine = Machine(self._host, self.record.id, self.record.config, secret, self._on_event)
         return self._machine
+
+    def console_since(self, position: int) -> tuple[str, int]:
+        """Return what its guest has printed (`ConsoleReader.since`). Raises FailedPrecondition: it has no machine."""
+        if self._machine is None:
+            raise FailedPrecondition(f"pod {self.context.pod} has no machine any more, and so no console")
+        return self._machine.console_since(position)
 
     def fail(self, error: BaseException) -> None:
         """Record that the machine is of no use any more; the first reason counts. `stop` gives everything back."""
@@ -197,70 +224,36 @@ class Sandbox:
             extra = log.of_error(told)
             _lives.error("%s has ended: %s", self.context.pod, told, exc_info=error.__cause__, extra=extra)
         if was_of_use:
+            reason = self._machine.ended_by if self._machine is not None else ""
+            SANDBOX_FAILURES.add("running", reason or code_of(error))
             self._change(state=SandboxState.NOTREADY, message=message)
-        self._end_all(error)
+        end_all(self.context, self.containers, error)
         if self._machine is not None:
             self._machine.hang_up(Unavailable(str(error)))
         if was_of_use:
             self._announce(ContainerEventKind.STOPPED)
 
-    async def _start(self, plan: MachinePlan) -> None:
-        pod, record = self.context.pod, self.record
-        size, handler = (record.vcpus, record.memory >> 20), record.config.runtime_handler or MACHINE_HANDLER
-        with log.about(self.context.subject()):
-            _lives.info("%s is being made: vCPUs %d, memory %d MiB, handler %s", pod, *size, handler)
+    async def _make(self, plan: MachinePlan) -> None:
+        with start_told(self.context, self.record, lambda: self._machine):
             try:
-                await self._admit_and_boot(plan)
-            except asyncio.CancelledError:
-                _lives.info("%s was given up before it was ready", pod)
-                raise
+                machine, client = await self._start.machine(plan)
             except BaseException as error:
-                _lives.error("%s is not made: %s", pod, error, extra=log.of_error(error))
+                failed, self._machine = self._machine, None
+                if failed is not None and failed.left_something:
+                    self._change(state=SandboxState.NOTREADY, message=str(error))
+                else:
+                    self._host.state.discard(SandboxRecord, self.record.id)
                 raise
-            _lives.info("%s is ready after %.1f s", pod, (time.time_ns() - self.record.created_at) / 1e9)
-
-    async def _admit_and_boot(self, plan: MachinePlan) -> None:
-        try:
-            await self._admission.admit(self.record.id, self.record.memory)
-            async with self._admission.booting():
-                await self._boot(plan)
-        except BaseException:
-            self._admission.release(self.record.id)
-            raise
-
-    async def _boot(self, plan: MachinePlan) -> None:
-        self._host.state.put(self.record.id, self.record)
-        try:
-            machine, client = await self._boot_machine(plan)
-        except BaseException as error:
-            failed, self._machine = self._machine, None
-            if failed is not None and failed.left_something:
-                self._change(state=SandboxState.NOTREADY, message=str(error))
-            else:
-                self._host.state.delete(SandboxRecord, self.record.id)
-            raise
-        self.adopt(machine, client)
-        self._change(
-            state=SandboxState.READY,
-            network=machine.network,
-            kernel=machine.peer.kernel,
-            boot_id=machine.peer.boot_id,
-            timings=machine.timings,
-        )
-        self._announce(ContainerEventKind.STARTED)
-
-    async def _boot_machine(self, plan: MachinePlan) -> tuple[Machine, GuestClient]:
-        """Boot the machine; if it dies before the agent answers, boot once more."""
-        machine = self.new_machine()
-        try:
-            return machine, await machine.boot(plan)
-        except VmsandboxError as error:
-            if not machine.died_early or machine.left_something:
-                raise
-            _log.warning("sandbox %s is booted once more: %s", self.record.id, error, extra=log.of_error(error))
-        machine = self.new_machine()
-        self._change(boots=self.record.boots + 1)
-        return machine, await machine.boot(plan)
+            self.adopt(machine, client)
+            self._change(
+                state=SandboxState.READY,
+                network=machine.network,
+                kernel=machine.peer.kernel,
+                boot_id=machine.peer.boot_id,
+                timings=machine.timings,
+                start=self._start.timings(machine),
+            )
+            self._announce(ContainerEventKind.STARTED)
 
     async def _stop(self) -> None:
         async with self._lock:
@@ -268,7 +261,9 @@ class Sandbox:
             if self.record.state is not SandboxState.NOTREADY:
                 self._change(state=SandboxState.NOTREADY)
             if self._machine is not None:
-                await self._stop_machine(self._machine)
+                await shut_down(self.context, self.containers, self._machine)
+                await self.close()
+                self._machine = self.context.machine = None
             await give_back(self._host, self.record.id)
             self._admission.release(self.record.id)
             if was_ready:
@@ -285,34 +280,17 @@ class Sandbox:
                 _lives.info("%s is removed", self.context.pod)
                 self._announce(ContainerEventKind.DELETED)
 
-    def _end_all(self, error: BaseException) -> None:
-        self.context.gone = str(error) or type(error).__name__
-        self.containers.machine_died(error)
-        if self.context.machine is not None:
-            self.context.machine.execs.fail(error)
-
-    async def _stop_machine(self, machine: Machine) -> None:
-        """Containers first, so that their ends and their output are known; then the guest itself."""
-        if self.context.machine is not None:
-            await self.context.machine.unwatch()
-        running = self.context.usable
-        if running is not None and not running.has_failed:
-            with contextlib.suppress(VmsandboxError, TimeoutError):
-                async with asyncio.timeout(_END_DEADLINE):
-                    await aio.unless(self.containers.stop(0), machine.failure)
-            await running.shut_down()
-        self._end_all(Unavailable("the sandbox was stopped"))
-        await machine.close()
-        await self.containers.settled()
-        await self.close()
-        self._machine = self.context.machine = None
-
     async def _on_event(self, event: Event) -> None:
         if event.exec_id:
             if self.context.machine is not None:
                 self.context.machine.execs.exited(event)
         else:
             await self.containers.exited(event)
+
+    def _publish_of_container(self, event: ContainerEvent) -> None:
+        self._publish(event)
+        if event.kind is ContainerEventKind.STOPPED and self.record.state is SandboxState.READY:
+            self.size.follow()
 
     def _announce(self, kind: ContainerEventKind) -> None:
         self._publish(ContainerEvent(self.record.id, self.record.id, kind, time.time_ns()))

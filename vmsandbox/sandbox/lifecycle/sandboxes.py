@@ -2,19 +2,22 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 from vmsandbox import aio, log
 from vmsandbox.errors import AlreadyExists, NotFound
 from vmsandbox.hypervisor import Hypervisor, MachineEvent
-from vmsandbox.model import ContainerEvent, ContainerUsage, PodSandboxMetadata
+from vmsandbox.model import ContainerEvent, ContainerUsage, PodSandboxMetadata, SandboxState
+from vmsandbox.protocol.secret import random_bytes
 from vmsandbox.sandbox.containers import Container
 from vmsandbox.sandbox.lifecycle.admission import Admission
 from vmsandbox.sandbox.lifecycle.clock_jumps import clock_jumps
 from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
 from vmsandbox.sandbox.lifecycle.usage import measure_each
+from vmsandbox.sandbox.lifecycle.waiting import Waiting
 from vmsandbox.sandbox.machines import Host
-from vmsandbox.sandbox.spec import domain_name
+from vmsandbox.sandbox.spec import MachinePlan, domain_name
 from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
@@ -64,6 +67,28 @@ class Sandboxes(dict[str, Sandbox]):
         """Make the sandbox of a record known."""
         sandbox = self[record.id] = Sandbox(self._host, self._admission, record, self.events.publish)
         return sandbox
+
+    def begin(self, plan: MachinePlan, waiting: Waiting | None) -> Sandbox:
+        """Make the sandbox of a new pod known; it is going to claim a machine that waits, or to get another one."""
+        record = SandboxRecord(
+            plan.sandbox_id,
+            plan.config,
+            SandboxState.STARTING,
+            time.time_ns(),
+            plan.size.memory,
+            plan.size.vcpus,
+            plan.sizes,
+            accelerator=plan.profile.accelerator.value,
+            secret=waiting.record.secret if waiting is not None else random_bytes().hex(),
+        )
+        sandbox = self.add(record)
+        if waiting is not None:
+            sandbox.take(waiting.machine)
+        return sandbox
+
+    def any_starting(self) -> bool:
+        """Tell whether one is being made."""
+        return any(sandbox.is_starting for sandbox in self.values())
 
     def find(self, sandbox_id: str) -> Sandbox:
         """The sandbox of an id. Raises NotFound."""

@@ -26,6 +26,7 @@ async def take_back(sandbox: Sandbox) -> None:
     await running.synced.take_back(mount for config in live for mount in config.mounts)
     await aio.together(*(client.delete_container(stranger) for stranger in states))
     await sandbox.context.running().blocks.drop_strangers()
+    await sandbox.size.take_back()
     _lives.info("%s is taken back; its containers: %d", sandbox.context.pod, len(sandbox.containers))
 
 

@@ -9,14 +9,15 @@ from vmsandbox.errors import InvalidArgument
 from vmsandbox.fairness import Fairness
 from vmsandbox.fs.watching import Watcher
 from vmsandbox.guest import Transports
-from vmsandbox.hypervisor import GuestImage, Hypervisor
+from vmsandbox.hypervisor import Accelerator, GuestImage, Hypervisor
 from vmsandbox.images import ImageStore
-from vmsandbox.model import PodSandboxConfig
+from vmsandbox.model import MachineSize, PodSandboxConfig
 from vmsandbox.network import Network
 from vmsandbox.sandbox.blocks import SHARE, BlockNodes
 from vmsandbox.sandbox.files import SandboxDirectories
-from vmsandbox.sandbox.machines.cgroup import MachineCgroups
-from vmsandbox.sandbox.spec import MachinePlan, MachineProfile, machine_size
+from vmsandbox.sandbox.machines.cgroups import MachineCgroups, charge_of
+from vmsandbox.sandbox.machines.templates import Templates
+from vmsandbox.sandbox.spec import MachinePlan, MachineProfile, given_size, size_rules, wanted_size
 from vmsandbox.state import State
 
 
@@ -39,8 +40,12 @@ class Host:
     """The users of the sandboxes' processes."""
     cgroups: MachineCgroups
     """Their cgroups."""
+    templates: Templates
+    """The templates that machines go on from."""
     run_directory: Path
     """The directory above `runtime_directory` that all processes of this node have in common."""
+    stays: bool = False
+    """Whether machines may wait for pods in this process: another one takes back what it leaves."""
     file_server: Path | None = None
     """The virtiofsd that serves their volumes; None: the one that libvirt finds."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
@@ -60,12 +65,41 @@ class Host:
                 f"there is no runtime handler {handler!r}", hint=f"handlers are profiles in config.yaml: {known}"
             ) from None
 
-    def plan(self, sandbox_id: str, config: PodSandboxConfig) -> MachinePlan:
-        """Return how a pod's machine is going to be made. Raises InvalidArgument as `profile` and `machine_size`."""
+    def accelerator(self, handler: str) -> Accelerator:
+        """How a machine of a handler runs; one whose handler is not configured any more, as the default does."""
+        return self.profiles.get(handler, self.profiles[""]).accelerator
+
+    def charge(self, handler: str, size: MachineSize) -> int:
+        """Bytes of this host's memory that a machine of a handler takes, in the budget of all (`charge_of`)."""
+        return charge_of(size, self.accelerator(handler))
+
+    def plan(self, sandbox_id: str, config: PodSandboxConfig, bound: int) -> MachinePlan:
+        """Return how a pod's machine is going to be made.
+
+        Args:
+            sandbox_id: names all that is going to be acquired.
+            config: of the pod; its limits are valid.
+            bound: bytes that the machine may grow to, where its profile does not say.
+
+        Raises:
+            InvalidArgument: there is no such runtime handler, or the pod needs more than its profile lets a machine
+                have.
+        """
         profile = self.profile(config.runtime_handler)
-        size = machine_size(config, profile.machine, profile.most_vcpus)
+        sizes = size_rules(
+            profile.machine,
+            config.resources,
+            budget=bound,
+        )
         return MachinePlan(
-            sandbox_id, config, profile, size, self.layout(sandbox_id), self.guest_image, self.file_server
+            sandbox_id=sandbox_id,
+            config=config,
+            profile=profile,
+            size=given_size(sizes, wanted_size(sizes, config.resources)),
+            sizes=sizes,
+            layout=self.layout(sandbox_id),
+            image=self.guest_image,
+            file_server=self.file_server,
         )
 
     def device_directories(self) -> list[Path]:

@@ -4,18 +4,21 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from vmsandbox import aio
-from vmsandbox.errors import VmsandboxError
+from vmsandbox import aio, log
+from vmsandbox.errors import DeadlineExceeded, Unavailable, VmsandboxError
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.guest import GuestClient, has_feature
 from vmsandbox.model import PodSandboxConfig
 from vmsandbox.protocol.features import SOURCES_BY_DESCRIPTOR
 from vmsandbox.sandbox.blocks import BlockDisks
 from vmsandbox.sandbox.files import ImageDisks, SharedVolumes, SyncedVolumes, Volumes
+from vmsandbox.sandbox.machines.guest_size import GuestSize
 from vmsandbox.sandbox.machines.host import Host
 from vmsandbox.sandbox.machines.machine import Machine
 from vmsandbox.sandbox.spec import domain_name
 from vmsandbox.sandbox.streams import Execs
+
+_log = log.get(__name__)
 
 
 class RunningMachine:
@@ -31,6 +34,7 @@ class RunningMachine:
         client: GuestClient,
         shared: SharedVolumes,
         paths: ForeignPaths,
+        vcpus: int,
         on_failure: Callable[[VmsandboxError], None],
     ) -> None:
         """Take over a machine that was booted or found again, and watch it.
@@ -43,11 +47,13 @@ class RunningMachine:
             client: of its agent.
             shared: the sandbox's volumes of the host; stay the caller's.
             paths: the calls on paths that are not ours; stay the caller's.
+            vcpus: that its guest uses, as its record says.
             on_failure: is called with the reason when the machine is of no use any more, until `unwatch`.
         """
         name, hypervisor = domain_name(sandbox_id), host.hypervisor
         self.machine = machine
         self.client = client
+        self.size = GuestSize(hypervisor, name, client, vcpus)
         self.execs = Execs(client)
         self.disks = ImageDisks(host.images, hypervisor, name, client)
         self.synced = SyncedVolumes(sandbox_id, client, paths, host.watcher)
@@ -66,6 +72,17 @@ class RunningMachine:
     def has_failed(self) -> bool:
         """Tell whether its end, or that of the session with its agent, is known."""
         return self.machine.failure.done()
+
+    async def answers(self, patience: float) -> bool:
+        """Tell whether the guest answers within `patience` seconds. A guest that hangs is logged."""
+        try:
+            await aio.unless(self.client.list_containers(deadline=patience), self.machine.failure)
+        except (DeadlineExceeded, Unavailable) as error:
+            _log.warning("the machine is ended without its guest: %s", error)
+            return False
+        except VmsandboxError:
+            pass  # An error is an answer.
+        return True
 
     async def shut_down(self) -> None:
         """Have the guest write its disks back and end by itself, while it answers. What goes wrong is logged."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from vmsandbox import log
 from vmsandbox.errors import DeadlineExceeded, Internal, VmsandboxError
+from vmsandbox.sandbox.machines.cgroups import end_file_server
 from vmsandbox.sandbox.machines.host import Host
 from vmsandbox.sandbox.spec import domain_name
 
@@ -29,10 +30,11 @@ async def give_back(host: Host, sandbox_id: str) -> None:
 
     steps: dict[str, Callable[[], Awaitable[None]]] = {
         "ending its machine": lambda: host.hypervisor.destroy(domain_name(sandbox_id)),
+        "ending the virtiofsd of its share": lambda: asyncio.to_thread(end_file_server, layout.served),
         "closing the connection to the agent": lambda: asyncio.to_thread(
             host.transports.stop, sandbox_id, layout.vsock
         ),
-        "ending the processes in its cgroup": lambda: asyncio.to_thread(host.cgroups.remove, sandbox_id),
+        "ending the processes in its cgroup": lambda: host.cgroups.remove(sandbox_id),
         "giving its network back": lambda: host.network.tear_down(sandbox_id),
         "removing its files": layout.remove,
     }

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import ContainerConfig, ImageConfig, NamespaceMode
-from vmsandbox.protocol import messages
+from vmsandbox.protocol import messages, paths
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.sandbox.spec.capabilities import build_capabilities
 from vmsandbox.sandbox.spec.container_mounts import MountSource, build_mounts, root_propagation
+from vmsandbox.sandbox.spec.given_spec import complete_given_spec
 from vmsandbox.sandbox.spec.resources import build_resources
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -39,15 +40,17 @@ class SpecInputs:
 
 
 def build_spec(inputs: SpecInputs) -> JSON:
-    """config.json, as OCI runtime-spec 1.0.2 has it.
+    """config.json, as OCI runtime-spec 1.0.2 has it; the caller's, where that has made one.
 
     Raises:
         InvalidArgument: neither the image nor the configuration names a command; a capability is unknown; the image
             declares too many volumes.
     """
+    if isinstance(given := inputs.config.spec, dict):
+        return complete_given_spec(given, inputs.container_id, inputs.volumes)
     security = inputs.config.security
     linux: dict[str, JSON] = {
-        "cgroupsPath": f"/vmsandbox/{inputs.container_id}",
+        "cgroupsPath": f"{paths.POD_CGROUP}/{inputs.container_id}",
         "namespaces": _namespaces(inputs.config),
         "resources": {
             **build_resources(inputs.config.resources),

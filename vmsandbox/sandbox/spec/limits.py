@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from vmsandbox.config import MOST_MEMORY
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.model import Resources
+from vmsandbox.protocol.cpus import parse_cpus
+from vmsandbox.sandbox.spec.unified import check_unified
 
 UNLIMITED = -1
 """The quota or swap that means no limit in Kubernetes and the runtime-spec; 0 means not set."""
@@ -45,13 +47,25 @@ _BOUNDS = {
 
 
 def check_resources(resources: Resources, field: str = "resources") -> None:
-    """Raise InvalidArgument, naming the field and its bounds, for limits that are not possible.
+    """Raise an error, naming the field and its bounds, for limits that are not possible.
 
     A limit that is larger than the machine, or the host, can be: it limits nothing.
 
     Args:
         resources: of a container, a pod or its overhead.
         field: where the model has them, for the error.
+
+    Raises:
+        InvalidArgument: a value is not valid.
+        Unimplemented: as `check_unified`.
     """
     for name, bounds in _BOUNDS.items():
         bounds.check(getattr(resources, name), f"{field}.{name}")
+    for name in ("cpuset_cpus", "cpuset_mems"):
+        try:
+            parse_cpus(getattr(resources, name))
+        except ValueError as error:
+            raise InvalidArgument(
+                f"{name} is not valid: {error}", hint="for example 0-3,7", field=f"{field}.{name}"
+            ) from None
+    check_unified(resources.unified, f"{field}.unified")

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.config import MOST_VCPUS, MachineConfig
+from vmsandbox.config import MachineConfig
 from vmsandbox.hypervisor import Accelerator, GuestImage
-from vmsandbox.model import PodSandboxConfig
+from vmsandbox.model import MachineSize, PodSandboxConfig, SizeRules
 from vmsandbox.sandbox.spec.layout import SandboxLayout
-from vmsandbox.sandbox.spec.sizing import MachineSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +16,6 @@ class MachineProfile:
     machine: MachineConfig
     accelerator: Accelerator
     """The accelerator that the settings choose here."""
-    most_vcpus: int = MOST_VCPUS
-    """The vCPUs that a machine may have; a pod that declares more gets this many."""
 
     @property
     def kernel_parameters(self) -> str:
@@ -35,6 +32,9 @@ class MachinePlan:
     profile: MachineProfile
     """The profile of the pod's runtime handler."""
     size: MachineSize
+    """The size that the pod needs as it is made. The machine has it before the pod is READY."""
+    sizes: SizeRules
+    """The rules for its size, for as long as it lives."""
     layout: SandboxLayout
     image: GuestImage
     file_server: Path | None

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox.guest import Transport
@@ -27,43 +28,71 @@ def domain_name(sandbox_id: str) -> str:
     return f"vmsandbox-{sandbox_id}"
 
 
+def domain_uuid(sandbox_id: str) -> str:
+    """The UUID of a sandbox's domain."""
+    return str(uuid.UUID(sandbox_id))
+
+
 def hostname_of(config: PodSandboxConfig) -> str:
     """The pod's hostname; where none is given its name, cut to what Kubernetes lets a hostname have."""
     return config.hostname or config.metadata.name[:LONGEST_HOSTNAME].rstrip("-.")
+
+
+def bare_machine_spec(plan: MachinePlan, account: Account) -> MachineSpec:
+    """Return the machine of a pod as it is before it has a way to its agent, a network and disks of its own."""
+    pod, layout = plan.config.metadata, plan.layout
+    return MachineSpec(
+        name=domain_name(plan.sandbox_id),
+        uuid=domain_uuid(plan.sandbox_id),
+        title=f"{pod.namespace}/{pod.name}",
+        image=plan.image,
+        size=plan.sizes.booted,
+        most=plan.sizes.bound,
+        accelerator=plan.profile.accelerator,
+        account=account,
+        vsock=None,
+        console=layout.console,
+        secret=layout.secret,
+        kernel_parameters=plan.profile.kernel_parameters,
+    )
 
 
 def build_machine_spec(
     plan: MachinePlan, *, account: Account, transport: Transport, network: PodNetwork | None
 ) -> MachineSpec:
     """Return the machine of a pod, whose QEMU runs as `account`; without a network it has no network device."""
-    machine, pod, layout = plan.profile.machine, plan.config.metadata, plan.layout
-    return MachineSpec(
-        name=domain_name(plan.sandbox_id),
-        uuid=str(uuid.UUID(plan.sandbox_id)),
-        title=f"{pod.namespace}/{pod.name}",
-        image=plan.image,
-        vcpus=plan.size.vcpus,
-        memory=plan.size.memory,
-        accelerator=plan.profile.accelerator,
-        account=account,
+    machine, layout = plan.profile.machine, plan.layout
+    scratch = Disk(
+        SCRATCH_SERIAL,
+        layout.scratch,
+        readonly=False,
+        bandwidth=machine.scratch_bandwidth or 0,
+        iops=machine.scratch_iops or 0,
+    )
+    return replace(
+        bare_machine_spec(plan, account),
         vsock=transport.device,
-        console=layout.console,
-        secret=layout.secret,
-        scratch=Disk(
-            SCRATCH_SERIAL,
-            layout.scratch,
-            readonly=False,
-            bandwidth=machine.scratch_bandwidth or 0,
-            iops=machine.scratch_iops or 0,
-        ),
+        scratch=scratch,
         share=SharedDirectory(SHARE_TAG, layout.served, plan.file_server),
         network=_network_device(network) if network is not None else None,
-        kernel_parameters=plan.profile.kernel_parameters,
     )
 
 
-def guest_configuration(config: PodSandboxConfig, network: PodNetwork | None) -> ConfigureGuest:
-    """Build the request that turns the booted machine into the pod; without a network the guest has `lo` alone."""
+def network_alone(spec: MachineSpec) -> MachineSpec:
+    """Return a machine of which the network is to be plugged in, and nothing else (`Hypervisor.plug`)."""
+    return replace(spec, vsock=None, scratch=None, share=None)
+
+
+def waiting_configuration() -> ConfigureGuest:
+    """Build the request that does for a machine that waits what is the same for every pod: its file systems."""
+    return ConfigureGuest("waiting", time.time_ns(), share_tag=SHARE_TAG, scratch_serial=SCRATCH_SERIAL)
+
+
+def guest_configuration(config: PodSandboxConfig, network: PodNetwork | None, *, debug: bool) -> ConfigureGuest:
+    """Build the request that turns the booted machine into the pod; without a network the guest has `lo` alone.
+
+    With `debug` it takes commands in the guest itself.
+    """
     interfaces, dns = ((network.interface,), network.dns) if network is not None else ((), Dns())
     return ConfigureGuest(
         hostname=hostname_of(config),
@@ -74,6 +103,7 @@ def guest_configuration(config: PodSandboxConfig, network: PodNetwork | None) ->
         share_tag=SHARE_TAG,
         scratch_serial=SCRATCH_SERIAL,
         user_namespace=user_namespace(config),
+        debug=debug,
     )
 
 

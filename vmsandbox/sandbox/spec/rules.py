@@ -34,9 +34,7 @@ def check_pod(config: PodSandboxConfig) -> None:
     with _named(f"pod {metadata.namespace}/{metadata.name}"):
         if not (metadata.name and metadata.namespace and metadata.uid):
             raise InvalidArgument("the metadata lacks the name, namespace or uid", field="metadata")
-        check_resources(config.resources)
-        with _named("overhead"):
-            check_resources(config.overhead, "overhead")
+        _check_declaration(config)
         _check_network(config)
         if len(config.hostname) > LONGEST_HOSTNAME:
             raise InvalidArgument(
@@ -46,6 +44,12 @@ def check_pod(config: PodSandboxConfig) -> None:
             raise InvalidArgument(
                 "a pod with a user namespace cannot share the processes or the IPC of its node", field="namespaces.user"
             )
+
+
+def check_declaration(config: PodSandboxConfig) -> None:
+    """Raise InvalidArgument for resources or an overhead that a pod cannot declare."""
+    with _named(f"pod {config.metadata.namespace}/{config.metadata.name}"):
+        _check_declaration(config)
 
 
 def check_container(config: ContainerConfig, pod: PodSandboxConfig) -> None:
@@ -102,6 +106,12 @@ def _named(whose: str) -> Iterator[None]:
         raise
 
 
+def _check_declaration(config: PodSandboxConfig) -> None:
+    check_resources(config.resources)
+    with _named("overhead"):
+        check_resources(config.overhead, "overhead")
+
+
 def _check_network(config: PodSandboxConfig) -> None:
     if config.namespaces.network is NamespaceMode.NODE:
         raise InvalidArgument(
@@ -127,8 +137,10 @@ def _check_network(config: PodSandboxConfig) -> None:
 def _check_names(config: ContainerConfig) -> None:
     if not config.metadata.name:
         raise InvalidArgument("the metadata lacks the name", field="metadata.name")
-    if not config.image:
+    if not (config.image or config.root):
         raise InvalidArgument("the request names no image", field="image")
+    if config.image and config.root:
+        raise InvalidArgument("the request names both an image and a root directory", field="root")
     log_path = PurePosixPath(config.log_path)
     if log_path.is_absolute() or ".." in log_path.parts:
         raise InvalidArgument(f"log_path {config.log_path!r} leads out of log_directory", field="log_path")

@@ -12,6 +12,8 @@ class SandboxCall(enum.Enum):
     CREATE_CONTAINER = "create a container in"
     PORT_FORWARD = "reach a port of"
     MEASURE = "measure"
+    UPDATE = "resize"
+    DEBUG = "run a command in the guest of"
 
 
 class ContainerCall(enum.Enum):
@@ -29,6 +31,8 @@ _SANDBOX: dict[SandboxCall, frozenset[SandboxState]] = {
     SandboxCall.CREATE_CONTAINER: frozenset({SandboxState.READY}),
     SandboxCall.PORT_FORWARD: frozenset({SandboxState.READY}),
     SandboxCall.MEASURE: frozenset({SandboxState.READY}),
+    SandboxCall.UPDATE: frozenset({SandboxState.READY}),
+    SandboxCall.DEBUG: frozenset({SandboxState.READY}),
 }
 
 _CONTAINER: dict[ContainerCall, frozenset[ContainerState]] = {

@@ -69,6 +69,10 @@ class ExecProcess:
         request = self._request
         await self._client.resize(request.container_id, columns, rows, exec_id=request.exec_id)
 
+    async def signal(self, number: int) -> None:
+        """Send it a signal; nothing happens when it has ended. Raises Unavailable."""
+        await self._client.signal_exec(self._request.container_id, self._request.exec_id, number)
+
     async def wait(self) -> int:
         """Wait for the end and return the exit code. Raises Unavailable if the machine ends first."""
         return (await asyncio.shield(self._ended)).exit_code

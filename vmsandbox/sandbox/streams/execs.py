@@ -17,8 +17,8 @@ from vmsandbox.errors import DeadlineExceeded, ResourceExhausted
 from vmsandbox.guest import GuestClient
 from vmsandbox.model import ExecResult
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import Exec, Exit, Stream
-from vmsandbox.sandbox.spec import SpecInputs, build_process
+from vmsandbox.protocol.messages import GUEST, Exec, Exit, Stream
+from vmsandbox.sandbox.spec import SpecInputs, build_process, given_user
 from vmsandbox.sandbox.streams.exec_process import ExecProcess
 from vmsandbox.state import ContainerRecord
 
@@ -35,6 +35,9 @@ CLOSE_GRACE = 2.0
 
 CLEAR_DEADLINE = 60.0
 """Seconds for a killed command to end and its output to be taken; only one stuck in the guest's kernel needs them."""
+
+_GUEST_VARIABLES = ("TERM=xterm", "HOME=/root", "PS1=[guest of \\h] \\w # ")
+"""The variables of a command in the guest itself. Its prompt tells the guest's shell from those of containers."""
 
 
 class Execs:
@@ -55,6 +58,7 @@ class Execs:
         *,
         stdin: bool = False,
         tty: bool = False,
+        given: JSON = None,
         grace: float = HANGUP_GRACE,
     ) -> AsyncIterator[ExecProcess]:
         """Run a command while the context lasts.
@@ -65,13 +69,36 @@ class Execs:
             command: the program and its arguments.
             stdin: whether it is given input; without, it reads an empty file.
             tty: whether it gets a terminal.
+            given: the runtime-spec's process, where the caller has made it.
             grace: seconds that it has after SIGHUP when the context is left before it has ended; 0: none.
 
         Raises:
             VmsandboxError: it could not be started.
         """
-        process = _build_process(record, hostname, command, tty=tty)
-        request = Exec(record.id, secrets.token_hex(8), process, stdin=stdin, tty=tty)
+        process = _build_process(record, hostname, command, tty=tty) if given is None else given
+        user = None if given is None else given_user(given)
+        request = Exec(record.id, secrets.token_hex(8), process, user, stdin=stdin, tty=tty)
+        async with self._open(request, grace) as running:
+            yield running
+
+    @contextlib.asynccontextmanager
+    async def open_in_guest(
+        self, command: tuple[str, ...], *, stdin: bool = False, tty: bool = False
+    ) -> AsyncIterator[ExecProcess]:
+        """Run a command in the guest itself while the context lasts, as `open` does in a container.
+
+        Args:
+            command: the program and its arguments; none are a shell.
+            stdin: whether it is given input.
+            tty: whether it gets a terminal.
+        """
+        process: dict[str, JSON] = {"args": list(command), "env": list(_GUEST_VARIABLES)}
+        request = Exec(GUEST, secrets.token_hex(8), process, stdin=stdin, tty=tty)
+        async with self._open(request, HANGUP_GRACE) as running:
+            yield running
+
+    @contextlib.asynccontextmanager
+    async def _open(self, request: Exec, grace: float) -> AsyncIterator[ExecProcess]:
         ended = self._running[request.exec_id] = asyncio.get_running_loop().create_future()
         started = False
         running = ExecProcess(self._client, request, ended, None)
@@ -79,8 +106,8 @@ class Execs:
             await self._client.exec(request)
             started = True
             async with contextlib.AsyncExitStack() as stack:
-                source = self._client.input(record.id, exec_id=request.exec_id)
-                input_ = await stack.enter_async_context(source) if stdin else None
+                source = self._client.input(request.container_id, exec_id=request.exec_id)
+                input_ = await stack.enter_async_context(source) if request.stdin else None
                 running = ExecProcess(self._client, request, ended, input_)
                 yield running
         finally:

@@ -92,10 +92,13 @@ class Reader:
 class Readers:
     """The clients that read a container's output, each at its own pace; the slowest holds the container back."""
 
-    def __init__(self, *, ended: bool = False) -> None:
-        """Nobody reads yet; `ended`: there is nothing to read any more."""
+    def __init__(self, *, ended: bool = False, held: bool = False) -> None:
+        """Nobody reads yet; `ended`: there is nothing to read any more; `held`: output waits for the first reader."""
         self._readers: set[Reader] = set()
         self._ended = ended
+        self._released = asyncio.Event()
+        if not held:
+            self._released.set()
 
     def join(self, stream: Stream | None = None, patience: float | None = None) -> Reader:
         """One who reads what is published from now on.
@@ -109,6 +112,7 @@ class Readers:
         if self._ended:
             reader.leave()
         self._readers.add(reader)
+        self._released.set()
         return reader
 
     def drop(self, reader: Reader) -> None:
@@ -121,6 +125,7 @@ class Readers:
 
     async def publish(self, output: Output) -> None:
         """Hand a piece to every reader, waiting for those who are behind."""
+        await self._released.wait()
         readers = tuple(self._readers)
         for reader, stays in zip(readers, await asyncio.gather(*(r.hand(output) for r in readers)), strict=True):
             if not stays:
@@ -144,9 +149,11 @@ class Readers:
 class OutputPump:
     """Moves the output of one container; `run` ends at the end of its streams, or is cancelled."""
 
-    def __init__(self, log: LogWriter, streams: Sequence[Stream], open_source: OpenSource) -> None:
-        """Own `log`: it is closed when `run` ends."""
-        self.readers = Readers()
+    def __init__(
+        self, log: LogWriter, streams: Sequence[Stream], open_source: OpenSource, *, held: bool = False
+    ) -> None:
+        """Own `log`: it is closed when `run` ends. `held`: see `Readers`."""
+        self.readers = Readers(held=held)
         self.log = log
         self._streams = streams
         self._open_source = open_source

@@ -48,7 +48,8 @@ class OutputTask:
         self._id = record.id
         self._client = client
         streams = [Stream.STDOUT] if record.config.tty else [Stream.STDOUT, Stream.STDERR]
-        self.pump = OutputPump(LogWriter(log, client.session.log_share), streams, self._open)
+        writer, held = LogWriter(log, client.session.log_share), record.config.holds_output
+        self.pump = OutputPump(writer, streams, self._open, held=held)
         self._task = asyncio.create_task(self.pump.run(), name=f"output of {record.id}")
         self._task.add_done_callback(self._log_cut)
         self.attachments = AttachedClients(client, record.id, record.config, self.pump.readers, self.drained)

@@ -10,6 +10,8 @@ STATUS_LIMIT = 64 * 1024
 
 _REASON_EXIT_CODE = "NonZeroExitCode"
 _CAUSE_EXIT_CODE = "ExitCode"
+_INTERNAL = "Internal error occurred: "
+"""The words that Kubernetes puts before the message of each InternalError (apimachinery, NewInternalError)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class CommandStatus:
         if self.exit_code == 0:
             return _json({"status": "Success"}) if as_json else b""
         if self.exit_code is None:
-            text = f"Internal error occurred: {self.message}"
+            text = f"{_INTERNAL}{self.message}"
             body = {"status": "Failure", "reason": "InternalError", "message": text, "code": 500}
             return _json(body) if as_json else text.encode()
         text = f"command terminated with non-zero exit code: exit code {self.exit_code}"
@@ -49,7 +51,8 @@ class CommandStatus:
             if body["status"] == "Success":
                 return cls()
             if body.get("reason") != _REASON_EXIT_CODE:
-                return cls(None, str(body.get("message") or "the server does not say why"))
+                message = str(body.get("message") or "the server does not say why")
+                return cls(None, message.removeprefix(_INTERNAL))
             causes = body["details"]["causes"]
             code = next(int(cause["message"]) for cause in causes if cause["reason"] == _CAUSE_EXIT_CODE)
             return cls(code, str(body.get("message", "")))

@@ -7,7 +7,7 @@ needs: for commands channels with an exit status, for ports SPDY in a WebSocket,
 from collections.abc import Sequence
 
 from vmsandbox.errors import Internal
-from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
+from vmsandbox.model import CommandRequest, PortForwardRequest
 from vmsandbox.streaming.protocol import remote_command, stream_pairs
 from vmsandbox.streaming.protocol.channels import WebSocketChannels
 from vmsandbox.streaming.protocol.multiplexer import Multiplexer
@@ -32,7 +32,7 @@ PORTS_OFFERED = ("SPDY/3.1+portforward.k8s.io",)
 """The versions that our client offers for port-forward."""
 
 
-def agree_on_command(asked: UpgradeRequest, request: ExecRequest | AttachRequest) -> tuple[str, RemoteCommand]:
+def agree_on_command(asked: UpgradeRequest, request: CommandRequest) -> tuple[str, RemoteCommand]:
     """Return the version that both ends speak, and the protocol for it. Raises Refusal without such a version."""
     version = _choose(asked, WEBSOCKET_COMMANDS if asked.websocket else SPDY_COMMANDS)
     wanted = Wanted(request.stdin, request.stdout, request.stderr, request.tty)

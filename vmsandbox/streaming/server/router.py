@@ -5,7 +5,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
-from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
+from vmsandbox.model import AttachRequest, CommandRequest, DebugRequest, ExecRequest, PortForwardRequest
 from vmsandbox.streaming.io import LINGER, Wire, farewell
 from vmsandbox.streaming.protocol import Handshake, Refusal, UpgradeRequest, agree_on_command, agree_on_ports
 from vmsandbox.streaming.server.commands import serve_command
@@ -16,9 +16,14 @@ from vmsandbox.streaming.server.tokens import Tokens
 HEAD_TIMEOUT = 10.0
 """Seconds that a client has for its request, and before that for the handshake of TLS."""
 
-Request = ExecRequest | AttachRequest | PortForwardRequest
+Request = CommandRequest | PortForwardRequest
 
-PATHS: dict[type[Request], str] = {ExecRequest: "exec", AttachRequest: "attach", PortForwardRequest: "portforward"}
+PATHS: dict[type[Request], str] = {
+    ExecRequest: "exec",
+    AttachRequest: "attach",
+    DebugRequest: "debug",
+    PortForwardRequest: "portforward",
+}
 """Where in its URL a request says what it is; the token follows."""
 
 _Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
@@ -65,7 +70,7 @@ class RequestRouter:
         self._tokens.take(token)
         return agreed
 
-    def _command(self, asked: UpgradeRequest, request: ExecRequest | AttachRequest) -> tuple[str, _Serve]:
+    def _command(self, asked: UpgradeRequest, request: CommandRequest) -> tuple[str, _Serve]:
         version, protocol = agree_on_command(asked, request)
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, early: bytes) -> None:
@@ -83,5 +88,11 @@ class RequestRouter:
 
         return version, serve
 
-    def _open(self, request: ExecRequest | AttachRequest) -> AbstractAsyncContextManager[ClientProcess]:
-        return self._targets.exec(request) if isinstance(request, ExecRequest) else self._targets.attach(request)
+    def _open(self, request: CommandRequest) -> AbstractAsyncContextManager[ClientProcess]:
+        match request:
+            case ExecRequest():
+                return self._targets.exec(request)
+            case AttachRequest():
+                return self._targets.attach(request)
+            case DebugRequest():
+                return self._targets.debug(request)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from vmsandbox import log
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
-from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
+from vmsandbox.model import AttachRequest, CommandRequest, DebugRequest, ExecRequest, PortForwardRequest
 from vmsandbox.streaming.io import IDLE_TIMEOUT, ClientGone, keep_alive
 from vmsandbox.streaming.server.listener import Connections, load_certificate, server_tls, url_of
 from vmsandbox.streaming.server.router import HEAD_TIMEOUT, PATHS, Request, RequestRouter
@@ -102,6 +102,19 @@ class StreamingServer:
         self._targets.check_attach(request)
         return self._url(request)
 
+    def debug_url(self, request: DebugRequest) -> str:
+        """Return the URL of a command in the guest of a sandbox itself.
+
+        Raises:
+            NotFound: there is no such sandbox.
+            FailedPrecondition: it is not READY, or no commands are allowed there.
+            InvalidArgument: no stream, or a terminal with stderr was asked for.
+            ResourceExhausted: too many URLs wait to be used.
+        """
+        _check_streams(request)
+        self._targets.check_debug(request)
+        return self._url(request)
+
     def portforward_url(self, request: PortForwardRequest) -> str:
         """Return the URL of a sandbox's ports (CRI PortForward).
 
@@ -136,7 +149,7 @@ class StreamingServer:
             _log.debug("a streaming client is sent away")
 
 
-def _check_streams(request: ExecRequest | AttachRequest) -> None:
+def _check_streams(request: CommandRequest) -> None:
     """Raise InvalidArgument for a combination of streams that the CRI forbids."""
     if not (request.stdin or request.stdout or request.stderr):
         raise InvalidArgument("at least one of stdin, stdout and stderr has to be asked for")

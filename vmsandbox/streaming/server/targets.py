@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
+from vmsandbox.model import AttachRequest, DebugRequest, ExecRequest, PortForwardRequest
 from vmsandbox.protocol.messages import Stream
 
 
@@ -64,6 +64,10 @@ class Targets(Protocol):
         """Raise NotFound or FailedPrecondition where `attach` would at once."""
         ...
 
+    def check_debug(self, request: DebugRequest) -> None:
+        """Raise NotFound, FailedPrecondition or Unimplemented where `debug` would at once."""
+        ...
+
     def check_port_forward(self, request: PortForwardRequest) -> None:
         """Raise NotFound or FailedPrecondition where `port` would at once."""
         ...
@@ -74,6 +78,10 @@ class Targets(Protocol):
 
     def attach(self, request: AttachRequest) -> AbstractAsyncContextManager[ClientProcess]:
         """Join a container's streams. Leaving the context does not touch the container."""
+        ...
+
+    def debug(self, request: DebugRequest) -> AbstractAsyncContextManager[ClientProcess]:
+        """Start a command in the guest itself. Leaving the context before its end kills it."""
         ...
 
     def port(self, sandbox_id: str, port: int) -> AbstractAsyncContextManager[Port]:

@@ -167,6 +167,7 @@ def test_read_only_leaves_memory_where_programs_write_unless_something_is_mounte
         ({"workdir": "here"}, "--workdir: 'here' is not an absolute path"),
         ({"add_host": ("db",)}, "NAME:ADDRESS"),
         ({"group_add": ("users",)}, "--group-add: 'users' is not a whole number"),
+        ({"sysctl": ("net.core.somaxconn",)}, "--sysctl: 'net.core.somaxconn' has no value\ntry: --sysctl NAME=VALUE"),
     ],
 )
 def test_what_a_pod_cannot_say_is_refused(options: dict[str, Any], said: str) -> None:
@@ -183,6 +184,19 @@ def test_an_error_of_the_plan_names_the_option() -> None:
     made = document(publish=("80:80", "80:81"))
     with pytest.raises(InvalidArgument, match=r"^--publish: there are two of this hostPort"):
         plan_pod(manifest_of([from_values(made, option_of)]), SETTINGS)
+
+
+def test_an_image_without_a_name_is_told_as_that() -> None:
+    with pytest.raises(InvalidArgument, match=r"^IMAGE: the name is empty"):
+        pod_document(RunOptions(image=""), CONTEXT)
+
+
+def test_bytes_of_an_argument_that_are_not_utf_8_are_refused() -> None:
+    made = document(env=("A=\udcff",), volume=("/a\udcff:/b",))
+    with pytest.raises(InvalidArgument) as raised:
+        manifest_of([from_values(made, option_of)])
+    assert "--env: it is not text in UTF-8" in str(raised.value)
+    assert "--volume: it is not text in UTF-8" in str(raised.value)
 
 
 def test_no_network_is_an_annotation_which_is_the_pods_and_not_the_users() -> None:

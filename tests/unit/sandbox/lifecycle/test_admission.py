@@ -75,8 +75,39 @@ async def test_releasing_twice_or_what_was_never_admitted_succeeds(admission):
 
 
 async def test_what_is_larger_than_the_budget_never_waits(admission):
-    with pytest.raises(ResourceExhausted, match="all machines of this host together"):
+    with pytest.raises(ResourceExhausted, match="all machines together"):
         await admission.admit("a", 101)
+
+
+async def test_a_machine_that_grows_has_what_is_free_and_does_not_wait(admission):
+    await admission.admit("a", 40)
+    await admission.admit("b", 30)
+    admission.change("a", 70)
+    with pytest.raises(ResourceExhausted, match="all machines together may take"):
+        admission.change("a", 71)
+    admission.change("a", 60)
+    await admission.admit("c", 10)
+
+
+async def test_what_a_machine_gives_back_is_for_the_next(admission):
+    await admission.admit("a", 90)
+    waiting = asyncio.create_task(admission.admit("b", 50))
+    await settle()
+    admission.change("a", 50)
+    await waiting
+
+
+async def test_a_machine_beyond_a_budget_that_was_lowered_may_shrink_and_keep_its_size(admission):
+    admission.adopt("a", 150)
+    admission.change("a", 150)
+    admission.change("a", 120)
+    with pytest.raises(ResourceExhausted):
+        admission.change("a", 121)
+
+
+async def test_the_change_of_a_machine_that_has_ended_commits_nothing(admission):
+    admission.change("a", 60)
+    await admission.admit("b", 100)
 
 
 async def test_what_runs_already_counts_even_beyond_the_budget(admission):
@@ -118,7 +149,7 @@ async def test_other_limits_hold_for_those_that_wait() -> None:
     admission.limit(LimitsConfig(Size(110), 1))
     await small
     admission.limit(LimitsConfig(Size(90), 1))
-    with pytest.raises(ResourceExhausted, match="all machines of this host together"):
+    with pytest.raises(ResourceExhausted, match="all machines together"):
         await large
     with pytest.raises(ResourceExhausted):
         await admission.admit("other", 91)

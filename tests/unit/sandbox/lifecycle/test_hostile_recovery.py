@@ -17,7 +17,7 @@ from tests.unit.test_service import running
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import DeleteContainer
-from vmsandbox.sandbox.lifecycle import recovery, sandbox
+from vmsandbox.sandbox.lifecycle import ending, recovery
 from vmsandbox.sandbox.machines import machine
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import ContainerRecord, SandboxRecord, State
@@ -28,7 +28,7 @@ EXITED = ContainerState.EXITED
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox, "_END_DEADLINE", 0.3)
+    monkeypatch.setattr(ending, "_END_DEADLINE", 0.3)
     monkeypatch.setattr(machine, "_SHUTDOWN_DEADLINE", 0.1)
     monkeypatch.setattr(recovery, "STOP_PATIENCE", 0.1)
 

@@ -253,16 +253,19 @@ async def test_an_image_removed_meanwhile_is_still_unplugged_with_its_last_conta
         assert world.hypervisor.disks[f"vmsandbox-{sandbox}"] == {}
 
 
-async def test_a_machine_that_ended_meanwhile_makes_its_sandbox_not_ready(world):
+@pytest.mark.parametrize("reason", ["SandboxDied", "OOMKilled"])
+async def test_a_machine_that_ended_meanwhile_makes_its_sandbox_not_ready(world, reason):
     async with daemon(world) as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
+    if reason == "OOMKilled":
+        world.cgroups.beyond_memory.add(sandbox)
     world.hypervisor.kill(f"vmsandbox-{sandbox}")
     async with daemon(world) as service:
         status = service.pod_sandbox_status(sandbox)
         assert status.state is SandboxState.NOTREADY
         assert "ended while the daemon was away: it is gone" in status.message
-        assert service.container_status(container).reason == "SandboxDied"
+        assert service.container_status(container).reason == reason
         await service.remove_pod_sandbox(sandbox)
         assert (world.left(), service.list_pod_sandboxes()) == ([], ())
 
@@ -360,7 +363,7 @@ async def test_a_stopped_sandbox_is_remembered_with_its_containers_until_it_is_r
 async def test_the_memory_of_a_sandbox_taken_back_is_committed(world):
     async with daemon(world) as service:
         sandbox = await service.run_pod_sandbox(pod())
-    async with daemon(world, memory_budget=100 * MIB) as service:
+    async with daemon(world, memory_budget=165 * MIB) as service:
         waiting = asyncio.create_task(service.run_pod_sandbox(pod("other")))
         await until(lambda: len(service.list_pod_sandboxes()) == 2)
         assert len(world.hypervisor.machines) == 1

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmsandbox.config import MOST_MEMORY
-from vmsandbox.errors import InvalidArgument
+from vmsandbox.errors import InvalidArgument, Unimplemented
 from vmsandbox.model import Resources
 from vmsandbox.sandbox.spec.limits import check_resources
 
@@ -48,6 +48,31 @@ def test_what_cannot_be_is_named_with_its_bounds(resources, said):
 )
 def test_what_kubernetes_says_is_valid(resources):
     check_resources(resources)
+
+
+@pytest.mark.parametrize(
+    ("resources", "error", "said"),
+    [
+        (Resources(unified={"cgroup.kill": "1"}), InvalidArgument, "'cgroup.kill' is not a setting"),
+        (Resources(unified={"../memory.max": "1"}), InvalidArgument, "'../memory.max' is not a setting"),
+        (Resources(unified={"memory": "1"}), InvalidArgument, "'memory' is not a setting"),
+        (Resources(unified={"cpuset.cpus": "1"}), Unimplemented, "cpuset.cpus names CPUs of the host"),
+        (Resources(unified={"io.max": "8:0 rbps=1"}), Unimplemented, "io.max names a device of the host"),
+        (Resources(unified={"io.weight": "default 50\n8:16 5"}), Unimplemented, "io.weight names a device of the host"),
+        (Resources(unified={"hugetlb.2MB.max": "2097152"}), Unimplemented, "no huge pages"),
+        (Resources(cpuset_cpus="3-1"), InvalidArgument, "cpuset_cpus is not valid"),
+        (Resources(cpuset_mems="all"), InvalidArgument, "cpuset_mems is not valid"),
+    ],
+)
+def test_what_the_guest_cannot_give_is_refused_and_named(resources, error, said):
+    with pytest.raises(error, match=said) as raised:
+        check_resources(resources, "resources")
+    assert raised.value.field.startswith("resources.")
+
+
+def test_settings_that_the_guests_kernel_decides_about_are_passed_on():
+    settings = {"memory.high": "max", "memory.oom.group": "1", "pids.max": "100", "io.weight": "default 50"}
+    check_resources(Resources(unified={**settings, "hugetlb.2MB.max": "0"}, cpuset_cpus="0-3,7", cpuset_mems="0"))
 
 
 @given(st.builds(Resources, *[st.integers(-(2**63), MOST)] * 6))

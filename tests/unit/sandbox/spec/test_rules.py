@@ -142,6 +142,13 @@ def test_a_privileged_container_needs_no_profile_of_its_machine() -> None:
     check_container(container(security=security), pod(privileged=True))
 
 
+def test_a_container_has_an_image_or_a_root_directory() -> None:
+    check_container(container(image="", root="/srv/root"), pod())
+    for root, image in (("", ""), ("/srv/root", "i")):
+        with pytest.raises(InvalidArgument, match="image"):
+            check_container(container(image=image, root=root), pod())
+
+
 def test_an_update_is_held_to_the_same_limits() -> None:
     with pytest.raises(InvalidArgument, match="container c: memory_limit_in_bytes -1 is not valid"):
         check_update(container(), Resources(memory_limit=-1))

@@ -15,7 +15,8 @@ from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, ResourceExhau
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.session.session import Session
 from vmsandbox.model import ContainerConfig, ContainerMetadata, ImageConfig
-from vmsandbox.protocol.messages import CreateContainer, Event, Exec, Exit, Stream
+from vmsandbox.protocol.messages import CreateContainer, Event, Exec, Exit, Stream, User
+from vmsandbox.sandbox.spec import given_user
 from vmsandbox.sandbox.streams import execs
 from vmsandbox.sandbox.streams.exec_process import ExecProcess
 from vmsandbox.sandbox.streams.execs import Execs
@@ -255,3 +256,30 @@ async def test_many_commands_at_once(agent: FakeAgent, running: Execs) -> None:
 
     results = await asyncio.gather(*(running.run(RECORD, "pod", ("hello",), 30) for _ in range(50)))
     assert [result.stdout for result in results] == [b"hello"] * 50
+
+
+async def test_a_process_that_the_caller_has_made_is_run_as_it_is(agent: FakeAgent, running: Execs) -> None:
+    @program(agent, "given")
+    async def given(process: FakeProcess) -> int:
+        await process.write(b"done")
+        return 0
+
+    process = {"args": ["given"], "user": {"uid": 7, "gid": 8, "additionalGids": [9]}, "cwd": "/srv"}
+    async with running.open(RECORD, "pod", ("given",), given=process) as command:
+        assert await read(command) == b"done"
+        assert await read(command, Stream.STDERR) == b""
+        assert await command.wait() == 0
+    assert given_user(process) == User("7:8", "", (9,), merge_image_groups=False)
+
+
+async def test_a_command_is_sent_a_signal(agent: FakeAgent, running: Execs) -> None:
+    @program(agent, "waits")
+    async def waits(process: FakeProcess) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    async with running.open(RECORD, "pod", ("waits",)) as command:
+        await command.signal(9)
+        for stream in command.outputs:
+            await read(command, stream)
+        assert await command.wait() == 128 + 9

@@ -37,15 +37,19 @@ def sources():
     return {Stream.STDOUT: Source([b"one\n", b"two"]), Stream.STDERR: Source([b"oops\n"])}
 
 
-@pytest.fixture
-def pump(tmp_path, sources):
+def pump_of(tmp_path, sources, **more):
     @asynccontextmanager
     async def open_source(stream, offset):
         assert offset == 0
         yield sources[stream]
 
     log = LogWriter(ContainerLog(tmp_path / "log", tmp_path / "position"), TimeShare())
-    return OutputPump(log, list(sources), open_source)
+    return OutputPump(log, list(sources), open_source, **more)
+
+
+@pytest.fixture
+def pump(tmp_path, sources):
+    return pump_of(tmp_path, sources)
 
 
 async def test_what_the_log_holds_is_acknowledged(pump, sources, tmp_path):
@@ -94,3 +98,13 @@ async def test_a_reader_for_whom_both_streams_wait_holds_none_of_them_back_when_
 async def test_a_reader_who_comes_after_the_end_gets_nothing_and_ends(pump):
     await pump.run()
     assert [piece async for piece in pump.readers.read()] == []
+
+
+async def test_output_that_is_held_waits_for_its_first_reader(tmp_path, sources):
+    pump = pump_of(tmp_path, sources, held=True)
+    pumping = asyncio.create_task(pump.run())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert [source.acknowledged for source in sources.values()] == [[], []]
+    assert {piece.data async for piece in pump.readers.read()} == {b"one\n", b"two", b"oops\n"}
+    await pumping

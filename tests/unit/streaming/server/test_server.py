@@ -18,7 +18,7 @@ from tests.support.streaming import exec_of, run, sent_away, wanted_of
 from tests.support.waiting import until
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
-from vmsandbox.model import AttachRequest, ExecRequest, PortForwardRequest
+from vmsandbox.model import AttachRequest, DebugRequest, ExecRequest, PortForwardRequest
 from vmsandbox.streaming import client
 from vmsandbox.streaming.server import StreamingServer, listener
 
@@ -42,8 +42,20 @@ async def test_requests_that_can_never_be_served_are_refused_when_the_url_is_ask
         running.exec_url(ExecRequest("none", ("true",), stdout=True))
     with pytest.raises(FailedPrecondition):
         running.attach_url(AttachRequest("c", stdout=True))
+    with pytest.raises(NotFound):
+        running.debug_url(DebugRequest("none", stdout=True))
+    with pytest.raises(InvalidArgument):
+        running.debug_url(DebugRequest("s"))
     with pytest.raises(InvalidArgument):
         running.portforward_url(PortForwardRequest("s", (0,)))
+
+
+async def test_a_command_in_a_guest_itself_is_served_like_one_in_a_container(running: StreamingServer) -> None:
+    request = DebugRequest("s", ("sh", "-c", "exit 7"), stdout=True, stderr=True)
+    async with client.command(running.debug_url(request), wanted_of(request)) as command:
+        async for _ in command.output():
+            pass
+        assert command.exit_code == 7
 
 
 async def test_a_url_serves_once_and_not_under_another_path(running: StreamingServer) -> None:

@@ -7,12 +7,18 @@ import click
 
 from vmsandbox.cli import execution, terminal
 from vmsandbox.fs import USUAL
-from vmsandbox.guestimage import DEFAULT_DIRECTORY, BuiltImage, build_guest_image
+from vmsandbox.guestimage import DEBIAN, DEFAULT_DIRECTORY, SMALL, BuiltImage, build_guest_image
 
 
 @click.command("build-guest")
 @click.option("--suite", default="trixie", show_default=True, help="Debian suite of the guest.")
 @click.option("--mirror", default="", help="URL of a Debian mirror; without it, the mirrors of this host.")
+@click.option(
+    "--kernel",
+    type=click.Choice([DEBIAN, SMALL]),
+    help="Debian's kernel, or a small one, compiled from Debian's source in ten minutes on two CPUs. Without it, "
+    "the small one where it is compiled already.",
+)
 @click.option(
     "--output",
     "directory",
@@ -22,7 +28,7 @@ from vmsandbox.guestimage import DEFAULT_DIRECTORY, BuiltImage, build_guest_imag
     help="Directory of guest images.",
 )
 @click.option("--refresh", is_flag=True, help="Build again, with the current versions of the mirror.")
-def build_guest(suite: str, mirror: str, directory: Path, refresh: bool) -> None:
+def build_guest(suite: str, mirror: str, kernel: str | None, directory: Path, refresh: bool) -> None:
     """Build the guest image from Debian packages.
 
     If an input has changed since it was built. Prints its directory. `guest-image/README.md` says what is in it.
@@ -34,6 +40,7 @@ def build_guest(suite: str, mirror: str, directory: Path, refresh: bool) -> None
             return await build_guest_image(
                 suite=suite,
                 mirror=mirror,
+                kernel=kernel or "",
                 output=directory,
                 refresh=refresh,
                 progress=lambda what: update(what, 0, 0),

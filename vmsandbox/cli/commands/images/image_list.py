@@ -5,12 +5,12 @@ from fnmatch import fnmatchcase
 
 import click
 
-from vmsandbox.cli.commands.daemon import ask_if_served
+from vmsandbox.cli.commands.daemon import ask_for_lists_if_served
 from vmsandbox.cli.commands.entries import Entry, image_entry, short, split_name
 from vmsandbox.cli.commands.filters import Filters, Test, begins, filter_option, passes
 from vmsandbox.cli.commands.formats import Column, list_options, show
+from vmsandbox.cli.commands.lists import Lister
 from vmsandbox.cli.options import Global, size
-from vmsandbox.cri.client import CriClient
 from vmsandbox.model import Image
 
 _UNNAMED = "<none>:<none>"
@@ -43,10 +43,10 @@ def list_images(options: Global, filters: Filters, output: str, quiet: bool) -> 
     Also those of the daemon's delegate. Example: vmsandbox images --filter "name=*busybox*" -o json
     """
 
-    async def work(client: CriClient | None) -> tuple[Image, ...]:
+    async def work(client: Lister | None) -> tuple[Image, ...]:
         return await client.images.list() if client is not None else await _held(options)
 
-    show_images(ask_if_served(options, work), filters, output, quiet=quiet)
+    show_images(ask_for_lists_if_served(options, work), filters, output, quiet=quiet)
 
 
 async def _held(options: Global) -> tuple[Image, ...]:

@@ -17,14 +17,16 @@ from vmsandbox.cli.commands.formats import form_option, show_document, show_line
 from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.options import Global
 from vmsandbox.cri.client import CriClient
-from vmsandbox.errors import InvalidArgument, NotFound
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
 from vmsandbox.images import ImageStore, PullProgress, Report
 from vmsandbox.model import Image, RegistryAuth
+from vmsandbox.node.disk_space import used_images
 from vmsandbox.node.images import open_images
 
 T = TypeVar("T")
 
 _FORMS = ("text", "json", "yaml")
+_IN_USE = "`vmsandbox rm` it first, or --force: a container that runs keeps the files of its image"
 
 
 @click.command()
@@ -74,31 +76,48 @@ def load(options: Global, archive: Path, name: str, output: str) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=completing("image"))
-@click.option("--ignore", "-f", "--force", is_flag=True, help="A name that no image has is not an error.")
+@click.option("-f", "--force", is_flag=True, help="Also images that containers use; and --ignore.")
+@click.option("-i", "--ignore", is_flag=True, help="A name that no image has is not an error.")
 @click.pass_obj
-def remove(options: Global, names: tuple[str, ...], ignore: bool) -> None:
+def remove(options: Global, names: tuple[str, ...], force: bool, ignore: bool) -> None:
     """Remove images by name, digest or id.
 
-    An image goes with all its names. What runs goes on, and keeps the files of its image until it ends.
+    An image goes with all its names. One that a container uses, also one that has ended, is refused without --force;
+    with it the container goes on, and keeps the files of its image until it is removed.
 
     Example: vmsandbox rmi docker.io/library/busybox:1.36
     """
+    config = options.config("warning")
 
     async def work(client: CriClient | None) -> Outcome[str]:
-        store = await open_images(options.config("warning")) if client is None else None
+        store = await open_images(config) if client is None else None
+        users: dict[str, str] = {}
+        if not force:
+            users = await _users(client) if store is None else dict.fromkeys(used_images(config, store), "a pod")
 
         async def remove_one(name: str) -> str:
             found = store.find(name) if store is not None else await _served(client).images.find(name)
             if found is None:
                 raise NotFound(f"there is no image {name}", hint="`vmsandbox images` lists those that are here")
+            if found.id in users:
+                raise FailedPrecondition(f"image {name} is used by {users[found.id]}", hint=_IN_USE)
             await (_served(client).images.remove(name) if store is None else store.remove(name))
             return name
 
-        return await for_each(names, remove_one, ignore_missing=ignore)
+        return await for_each(names, remove_one, ignore_missing=ignore or force)
 
     outcome = ask_if_served(options, work)
     show_lines(outcome.results)
     outcome.end()
+
+
+async def _users(client: CriClient | None) -> dict[str, str]:
+    """Name the containers of each image, by its id."""
+    users: dict[str, list[str]] = {}
+    for container in await _served(client).list_containers():
+        for image in {container.image_id, container.image_ref}:
+            users.setdefault(image, []).append(container.config.metadata.name)
+    return {image: f"container {', '.join(names)}" for image, names in users.items()}
 
 
 @click.command()

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from vmsandbox.cli import terminal
-from vmsandbox.cli.commands.daemon import ask_if_served
+from vmsandbox.cli import execution, terminal
+from vmsandbox.cli.commands.daemon import ask_daemon
 from vmsandbox.cli.commands.entries import Entry
 from vmsandbox.cli.commands.formats import form_option, show_document
 from vmsandbox.cli.options import Global, size
 from vmsandbox.cri.client import CriClient
+from vmsandbox.errors import VmsandboxError
 from vmsandbox.version import VERSION
 
 _FORMS = ("text", "json", "yaml")
@@ -28,22 +29,20 @@ _NOT_SERVED = "no daemon serves; start it: `vmsandbox serve`"
 def version(options: Global, output: str) -> None:
     """Print the versions of vmsandbox, its daemon, libvirt, QEMU.
 
-    Without a daemon, only the version of this command is known. Example: vmsandbox version -o json
+    Without a daemon that answers, only the version of this command is known; a `vmsandbox run` has its own libvirt.
+
+    Example: vmsandbox version -o json
     """
 
-    async def work(client: CriClient | None) -> Entry:
-        if client is None:
-            return {"daemon": None, "libvirt": None, "qemu": None}
-        return await _versions(client)
+    async def work(client: CriClient | None) -> Entry | None:
+        return None if client is None else await _versions(client)
 
-    shown: Entry = {"client": VERSION, **ask_if_served(options, work)}
-    if output != "text":
-        show_document(shown, output)
-        return
+    found, error = ask_daemon(options, work)
+    shown: Entry = {"client": VERSION, **(found or {"daemon": None, "libvirt": None, "qemu": None})}
     names = {"client": "Client", "daemon": "Daemon", "libvirt": "libvirt", "qemu": "QEMU"}
-    _print((name, shown[key] or "unknown") for key, name in names.items())
-    if shown["daemon"] is None:
-        terminal.note(_NOT_SERVED)
+    unknown = "unknown" if found or error else "not known without a daemon"
+    words = shown if found or error else {**shown, "daemon": "none serves"}
+    _show(shown, output, ((name, words[key] or unknown) for key, name in names.items()), error)
 
 
 @click.command()
@@ -59,12 +58,20 @@ def info(options: Global, output: str) -> None:
         return None if client is None else await _daemon(client)
 
     client: Entry = {"version": VERSION, "python": platform.python_version()}
-    shown: Entry = {"client": client, "host": _host(), "daemon": ask_if_served(options, work)}
+    found, error = ask_daemon(options, work)
+    shown: Entry = {"client": client, "host": _host(), "daemon": found}
+    _show(shown, output, _lines(shown), error)
+
+
+def _show(shown: Entry, output: str, lines: Iterable[tuple[str, object]], error: VmsandboxError | None) -> None:
+    """Print what is known; then say that no daemon serves, or end with the error of asking it."""
     if output != "text":
         show_document(shown, output)
-        return
-    _print(_lines(shown))
-    if shown["daemon"] is None:
+    else:
+        _print(lines)
+    if error is not None:
+        execution.fail(error, execution.FAILED)
+    if shown["daemon"] is None and output == "text":
         terminal.note(_NOT_SERVED)
 
 
@@ -94,6 +101,7 @@ async def _daemon(client: CriClient) -> Entry:
         "handlers": [handler["name"] for handler in status["runtimeHandlers"]],
         "ready": _condition(conditions.get("RuntimeReady", {})),
         "network": _condition(conditions.get("NetworkReady", {})),
+        "pools": facts.get("pools", []),
         **await _counts(client),
     }
 
@@ -151,9 +159,18 @@ def _daemon_lines(daemon: Entry) -> Iterator[tuple[str, str]]:
     yield "Handlers", ", ".join(name or "(default)" for name in daemon["handlers"])
     yield "Network", _ready(daemon["network"])
     yield "Guest image", daemon["guestImage"] or "unknown"
+    for pool in daemon["pools"]:
+        yield f"Pool of {', '.join(name or '(default)' for name in pool['handlers'])}", _pool(pool)
     yield "Pods", _number(daemon["pods"])
     yield "Containers", _number(daemon["containers"])
     yield "Images", f"{daemon['images']['count']}, {size(daemon['images']['size'])} in {daemon['imageDirectory']}"
+
+
+def _pool(pool: Entry) -> str:
+    oldest = f", the oldest for {pool['oldestSeconds']} s" if pool["waiting"] else ""
+    return (
+        f"{pool['waiting']} of {pool['size']} wait{oldest}; pods that found one: {pool['hits']}, none: {pool['misses']}"
+    )
 
 
 def _ready(condition: Entry) -> str:

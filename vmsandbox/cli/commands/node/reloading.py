@@ -12,6 +12,7 @@ from vmsandbox.cli.commands.node.service_manager import notify, notify_reloading
 from vmsandbox.config import Config, ConfigFile, Effect, changes, in_order, read_file, reloaded
 from vmsandbox.cri.server import NodeInfo
 from vmsandbox.errors import VmsandboxError, together
+from vmsandbox.exporters import Exporters
 from vmsandbox.node.reloading import reload_host
 from vmsandbox.node.settings import mistakes_of_host
 from vmsandbox.sandbox.machines import Host
@@ -31,6 +32,7 @@ class Reloading:
     host: Host
     service: RuntimeService
     streaming: StreamingServer
+    exporters: Exporters
     node: NodeInfo
     configure_log: Callable[[Config], None]
 
@@ -70,6 +72,7 @@ class Reloading:
         if mistakes := await _mistakes(file):
             raise together(mistakes)
         self.streaming.renew_certificate()
+        self.exporters.renew_certificate()
         before, after = self.config, reloaded(self.config, file.config)
         await reload_host(self.host, before, after)
         if before.limits != after.limits:

@@ -16,11 +16,14 @@ from vmsandbox.cli.options import Global, duration
 from vmsandbox.config import ConfigFile
 from vmsandbox.cri.delegation import delegating
 from vmsandbox.cri.server import NodeInfo, serving
+from vmsandbox.exporters import exporting
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.node.host import open_host
 from vmsandbox.node.instance import claim_daemon
 from vmsandbox.node.settings import check_host, group_number
 from vmsandbox.node.summary import summary
+from vmsandbox.oci import serving_oci
+from vmsandbox.oci_command.wire import SOCKET
 from vmsandbox.service import RuntimeService
 from vmsandbox.streaming.server import StreamingServer
 from vmsandbox.version import VERSION
@@ -50,6 +53,7 @@ async def _serve(options: Global, file: ConfigFile) -> None:
         host = await stack.enter_async_context(open_host(config, instance, config.libvirt))
         service = RuntimeService(host)
         service.recover()
+        exporters = await stack.enter_async_context(exporting(config, service))
         await stack.enter_async_context(service.running())
         node = NodeInfo(
             handlers=config.machine_handlers,
@@ -61,7 +65,10 @@ async def _serve(options: Global, file: ConfigFile) -> None:
         delegation = await stack.enter_async_context(delegating(config.delegate, service))
         cri = serving(service, config.socket, node, streaming, delegation, group=group_number(config.socket_group))
         await stack.enter_async_context(cri)
-        reload = Reloading(options.config_file, config, host, service, streaming, node, options.configure_log)
+        await stack.enter_async_context(serving_oci(service, config.run_directory / SOCKET))
+        reload = Reloading(
+            options.config_file, config, host, service, streaming, exporters, node, options.configure_log
+        )
         await stack.enter_async_context(reload.on_signal())
         known = f"pods of an earlier daemon: {len(service.list_pod_sandboxes())}"
         _log.info("vmsandbox %s serves unix://%s: %s; %s", VERSION, config.socket, await summary(config, host), known)

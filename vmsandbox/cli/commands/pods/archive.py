@@ -67,7 +67,7 @@ def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def unpack(file: BinaryIO, destination: Destination, warn: Callable[[str], None]) -> int:
-    """Unpack an archive of one tree; return how many entries it had.
+    """Unpack an archive of one tree; return how many of its entries there are now.
 
     Files belong to the caller, without set-user-id bits. Devices, FIFOs, and links that lead out of the tree are left
     out, with a warning.
@@ -76,18 +76,24 @@ def unpack(file: BinaryIO, destination: Destination, warn: Callable[[str], None]
         InvalidArgument: it is not an archive, or has a name that leads elsewhere.
         OSError: a file cannot be written.
     """
-    count = 0
+    count = left_out = 0
+
+    def leave_out(text: str) -> None:
+        nonlocal left_out
+        left_out += 1
+        warn(text)
+
     try:
         with tarfile.open(fileobj=file, mode="r|", tarinfo=_BoundedMember) as tar:
             for member in tar:
                 count += 1
                 tar.members = []  # type: ignore[attr-defined]  # Else it remembers each.
-                _Entry(tar, member, destination, _path(member.name, destination)).write(warn)
+                _Entry(tar, member, destination, _path(member.name, destination)).write(leave_out)
     except (tarfile.TarError, ValueError, EOFError) as error:
         if count == 0 and isinstance(error, tarfile.ReadError) and "empty" in str(error):
             return 0
         raise InvalidArgument(f"what came from the container is not a proper tar archive: {error}") from None
-    return count
+    return count - left_out
 
 
 def _path(name: str, destination: Destination) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import queue
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 import click
 
@@ -17,12 +17,16 @@ from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.commands.pods.archive import Destination, pack, unpack
 from vmsandbox.cli.control import visible
 from vmsandbox.cli.options import Global
-from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
 from vmsandbox.model import ContainerStatus, ExecRequest
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.streaming.client import CommandClient, Wanted, client_tls
 from vmsandbox.streaming.client import command as connect
+
+if TYPE_CHECKING:
+    from vmsandbox.cri.client import CriClient
+
+T = TypeVar("T")
 
 _CHUNK = 16 * 1024
 _AHEAD = 64
@@ -120,7 +124,7 @@ def cp(options: Global, source: Place, destination: Place) -> None:
     if bool(source.container) == bool(destination.container):
         raise click.UsageError("one of SOURCE and DESTINATION is in a container: NAME:PATH")
 
-    async def work(client: CriClient) -> None:
+    async def work(client: "CriClient") -> None:
         container = await find_container(client, source.container or destination.container)
         copy = _Copy(options, client, container)
         if source.container:
@@ -134,7 +138,7 @@ def cp(options: Global, source: Place, destination: Place) -> None:
 @dataclass(frozen=True, slots=True)
 class _Copy:
     options: Global
-    client: CriClient
+    client: "CriClient"
     container: ContainerStatus
 
     async def to_host(self, source: str, target: Path) -> None:
@@ -156,7 +160,8 @@ class _Copy:
                     self._check(process, bytes(said), f"copy {source}")
             finally:
                 await pieces.feed(b"", unpacking)
-        await _finished(unpacking)
+        if not await _finished(unpacking):
+            raise FailedPrecondition(f"nothing of {source} was copied")
 
     async def to_container(self, source: Path, target: str) -> None:
         own_name = _name_of(source)
@@ -222,10 +227,10 @@ async def _send(process: CommandClient, pieces: _Pieces, packing: "asyncio.Futur
         await process.close_stdin()
 
 
-async def _finished(work: "asyncio.Future[Any]") -> None:
-    """Await the thread. Raises FailedPrecondition for a file that it cannot read or write."""
+async def _finished(work: "asyncio.Future[T]") -> T:
+    """Return what the thread returns. Raises FailedPrecondition for a file that it cannot read or write."""
     try:
-        await work
+        return await work
     except OSError as error:
         raise FailedPrecondition(f"{error.filename or 'a file'}: {error.strerror or error}") from None
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,15 +11,17 @@ from vmsandbox.cli.commands.daemon import ask
 from vmsandbox.cli.commands.entries import event_entry, short
 from vmsandbox.cli.commands.formats import form_option
 from vmsandbox.cli.options import Global
-from vmsandbox.cri.client import CriClient
 from vmsandbox.model import ContainerEvent, ContainerEventKind, ContainerStatus, SandboxStatus
+
+if TYPE_CHECKING:
+    from vmsandbox.cri.client import CriClient
 
 
 @dataclass(slots=True)
 class Known:
     """The pods and containers that events were seen of: a removed one has its name from here."""
 
-    client: CriClient
+    client: "CriClient"
     pods: dict[str, SandboxStatus] = field(default_factory=dict)
     containers: dict[str, ContainerStatus] = field(default_factory=dict)
 
@@ -52,7 +55,7 @@ def events(options: Global, output: str) -> None:
     As JSON, each event is an object on a line of its own. Example: vmsandbox events -o json
     """
 
-    async def work(client: CriClient) -> None:
+    async def work(client: "CriClient") -> None:
         known = Known(client)
         await known.look()
         async for event in client.events():

@@ -1,6 +1,7 @@
 """vmsandbox exec and attach: a person and a container."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,10 +11,12 @@ from vmsandbox.cli.commands.detach_keys import DEFAULT, DetachKeys, parse_keys
 from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.commands.tty import converse, talk
 from vmsandbox.cli.options import Global
-from vmsandbox.cri.client import CriClient
 from vmsandbox.model import AttachRequest, ExecRequest
 from vmsandbox.streaming.client import Wanted, client_tls
 from vmsandbox.streaming.client import command as connect
+
+if TYPE_CHECKING:
+    from vmsandbox.cri.client import CriClient
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
@@ -26,10 +29,11 @@ def exec_(options: Global, stdin: bool, tty: bool, name: str, command: tuple[str
     """Run COMMAND in container NAME: exec -it web sh.
 
     Options come before NAME; all words after it are the command's.
-    Exit status: the command's; 125 when it could not be run.
+    Exit status: the command's; 127 when the container has no such command, 126 when it is not executable, 125 when it
+    could not be run for another reason.
     """
 
-    async def work(client: CriClient) -> int:
+    async def work(client: "CriClient") -> int:
         container = await find_container(client, name)
         wanted = Wanted(stdin=stdin, stdout=True, stderr=not tty, tty=tty)
         request = ExecRequest(container.id, command, tty=tty, stdin=stdin, stdout=True, stderr=not tty)
@@ -57,7 +61,7 @@ def attach(options: Global, stdin: bool, tty: bool, detach_keys: str, name: str)
     which runs on.
     """
 
-    async def work(client: CriClient) -> int:
+    async def work(client: "CriClient") -> int:
         keys = DetachKeys(parse_keys(detach_keys) if stdin and tty else b"")
         container = await find_container(client, name)
         wanted = Wanted(stdin=stdin, stdout=True, stderr=not tty, tty=tty)

@@ -1,7 +1,7 @@
 """vmsandbox inspect: all that the daemon tells of pods, containers and images."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,10 +11,12 @@ from vmsandbox.cli.commands.entries import Entry, image_entry
 from vmsandbox.cli.commands.formats import form_option, show_document
 from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.options import Global
-from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import NotFound
 
-_Look = Callable[[CriClient, str], Awaitable[Entry]]
+if TYPE_CHECKING:
+    from vmsandbox.cri.client import CriClient
+
+_Look = Callable[["CriClient", str], Awaitable[Entry]]
 
 
 @click.command()
@@ -32,7 +34,7 @@ def inspect(options: Global, names: tuple[str, ...], kind: str | None, output: s
     """
     looks = _LOOKS if kind is None else {kind: _LOOKS[kind]}
 
-    async def work(client: CriClient) -> Outcome[Entry]:
+    async def work(client: "CriClient") -> Outcome[Entry]:
         return await for_each(names, lambda name: _inspect(client, name, looks))
 
     outcome = ask(options, work)
@@ -40,7 +42,7 @@ def inspect(options: Global, names: tuple[str, ...], kind: str | None, output: s
     outcome.end()
 
 
-async def _inspect(client: CriClient, name: str, looks: dict[str, _Look]) -> Entry:
+async def _inspect(client: "CriClient", name: str, looks: dict[str, _Look]) -> Entry:
     for kind, look in looks.items():
         try:
             return {"kind": kind, **await look(client, name)}
@@ -50,15 +52,15 @@ async def _inspect(client: CriClient, name: str, looks: dict[str, _Look]) -> Ent
     raise NotFound(f"there is no {kinds} {name}", hint="`vmsandbox pods`, `ps --all` and `images` list what there is")
 
 
-async def _pod(client: CriClient, name: str) -> Entry:
+async def _pod(client: "CriClient", name: str) -> Entry:
     return _flat(await client.inspect_pod_sandbox((await find_pod(client, name)).id))
 
 
-async def _container(client: CriClient, name: str) -> Entry:
+async def _container(client: "CriClient", name: str) -> Entry:
     return _flat(await client.inspect_container((await find_container(client, name)).id))
 
 
-async def _image(client: CriClient, name: str) -> Entry:
+async def _image(client: "CriClient", name: str) -> Entry:
     found = await client.images.find(name)
     if found is None:
         raise NotFound(f"there is no image {name}")

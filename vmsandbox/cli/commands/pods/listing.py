@@ -1,11 +1,10 @@
 """vmsandbox pods and ps: what the daemon has."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 import click
 
-from vmsandbox.cli.commands.daemon import ask
+from vmsandbox.cli.commands.daemon import ask_for_lists
 from vmsandbox.cli.commands.entries import (
     Entry,
     age,
@@ -18,8 +17,8 @@ from vmsandbox.cli.commands.entries import (
 )
 from vmsandbox.cli.commands.filters import Filters, Test, begins, filter_option, has_label, has_state, like, passes
 from vmsandbox.cli.commands.formats import Column, field, list_options, pairs, show
+from vmsandbox.cli.commands.lists import Lister
 from vmsandbox.cli.options import Global
-from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.model import SandboxState, SandboxStatus
 
@@ -78,7 +77,7 @@ def pods(options: Global, filters: Filters, output: str, quiet: bool) -> None:
 
     Example: vmsandbox pods --filter status=ready -o wide
     """
-    found = [entry for entry in ask(options, pod_entries) if passes(entry, filters, _POD_TESTS)]
+    found = [entry for entry in ask_for_lists(options, pod_entries) if passes(entry, filters, _POD_TESTS)]
     show(_newest_first(found), _POD_COLUMNS, lambda pod: f"{pod['namespace']}/{pod['name']}", output, quiet=quiet)
 
 
@@ -95,18 +94,17 @@ def ps(options: Global, everything: bool, filters: Filters, output: str, quiet: 
     Example: vmsandbox ps --all --filter pod=web --filter label=app
     """
     wanted = filters if everything or "status" in filters else {**filters, "status": ["running"]}
-    found = [entry for entry in ask(options, container_entries) if passes(entry, wanted, _CONTAINER_TESTS)]
+    found = [entry for entry in ask_for_lists(options, container_entries) if passes(entry, wanted, _CONTAINER_TESTS)]
     show(_newest_first(found), _CONTAINER_COLUMNS, lambda one: f"{one['pod']}/{one['name']}", output, quiet=quiet)
 
 
-async def pod_entries(client: CriClient) -> list[Entry]:
+async def pod_entries(client: Lister) -> list[Entry]:
     """Describe all pods of the daemon."""
     listed = await client.list_pod_sandboxes()
-    addresses = await asyncio.gather(*(_addresses(client, pod) for pod in listed))
-    return [pod_entry(pod, found) for pod, found in zip(listed, addresses, strict=True)]
+    return [pod_entry(pod, await _addresses(client, pod)) for pod in listed]
 
 
-async def _addresses(client: CriClient, pod: SandboxStatus) -> Sequence[str]:
+async def _addresses(client: Lister, pod: SandboxStatus) -> Sequence[str]:
     """Return the addresses of a pod; none, where it has ended in the meantime."""
     if pod.state is not SandboxState.READY:
         return ()
@@ -116,10 +114,10 @@ async def _addresses(client: CriClient, pod: SandboxStatus) -> Sequence[str]:
         return ()
 
 
-async def container_entries(client: CriClient) -> list[Entry]:
+async def container_entries(client: Lister) -> list[Entry]:
     """Describe all containers of the daemon."""
-    listed, pods = await asyncio.gather(client.list_containers(), client.list_pod_sandboxes())
-    by_id = {pod.id: pod for pod in pods}
+    listed = await client.list_containers()
+    by_id = {pod.id: pod for pod in await client.list_pod_sandboxes()}
     names = image_names(await client.images.list()) if any(map(names_no_image, listed)) else {}
     return [container_entry(one, by_id.get(one.sandbox_id), names) for one in listed]
 

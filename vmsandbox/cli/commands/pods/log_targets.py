@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vmsandbox.cli.commands.daemon import find_container, find_pod
-from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import InvalidArgument, NotFound
 from vmsandbox.model import ContainerStatus
+
+if TYPE_CHECKING:
+    from vmsandbox.cri.client import CriClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class LogTarget:
     """The log of an attempt that is not known any more; None: the daemon tells that of the container."""
 
 
-async def targets(client: CriClient, name: str) -> list[LogTarget]:
+async def targets(client: "CriClient", name: str) -> list[LogTarget]:
     """Return the container of a name, or all containers of a pod. Raises NotFound, InvalidArgument."""
     pods = {pod.id: pod.config.metadata.name for pod in await client.list_pod_sandboxes()}
     try:
@@ -34,7 +37,7 @@ async def targets(client: CriClient, name: str) -> list[LogTarget]:
     return [LogTarget(one, f"{pods.get(one.sandbox_id, '')}/{one.config.metadata.name}") for one in found]
 
 
-async def previous(client: CriClient, target: LogTarget) -> LogTarget:
+async def previous(client: "CriClient", target: LogTarget) -> LogTarget:
     """Return the attempt before; where its container was removed, its log beside that of the container.
 
     Raises:

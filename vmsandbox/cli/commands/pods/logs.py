@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import time_ns
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,10 +19,12 @@ from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.commands.pods.log_output import LogOutput
 from vmsandbox.cli.commands.pods.log_targets import LogTarget, previous, targets
 from vmsandbox.cli.options import Global
-from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.moments import rfc3339
 from vmsandbox.sandbox.streams import LogEntry, follow_log
+
+if TYPE_CHECKING:
+    from vmsandbox.cri.client import CriClient
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[dhms])+")
@@ -84,7 +87,7 @@ def logs(
     Example: vmsandbox logs --since 10m -f web
     """
 
-    async def work(client: CriClient) -> Outcome[None]:
+    async def work(client: "CriClient") -> Outcome[None]:
         found = await for_each(names, lambda name: targets(client, name))
         chosen = {target.container.id: target for group in found.results for target in group}
         failed = found.failed
@@ -101,7 +104,7 @@ def logs(
     ask(options, work).end()
 
 
-async def _show(client: CriClient, target: LogTarget, *, choice: Choice, output: LogOutput, following: bool) -> None:
+async def _show(client: "CriClient", target: LogTarget, *, choice: Choice, output: LogOutput, following: bool) -> None:
     path = target.path or Path((await client.container_status(target.container.id)).log_path)
     if path == Path():
         raise FailedPrecondition(f"container {target.name} has no log: it was created without a log path")
@@ -130,7 +133,7 @@ async def _count(path: Path, choice: Choice) -> int:
     return count + (not complete)
 
 
-def _ending(client: CriClient, target: LogTarget, following: bool) -> AbstractAsyncContextManager[Callable[[], bool]]:
+def _ending(client: "CriClient", target: LogTarget, following: bool) -> AbstractAsyncContextManager[Callable[[], bool]]:
     """Whether nothing comes to the log any more: at once where nobody follows, else when the container has ended."""
     return _until_end(client, target) if following and target.path is None else _at_once()
 
@@ -141,7 +144,7 @@ async def _at_once() -> AsyncIterator[Callable[[], bool]]:
 
 
 @asynccontextmanager
-async def _until_end(client: CriClient, target: LogTarget) -> AsyncIterator[Callable[[], bool]]:
+async def _until_end(client: "CriClient", target: LogTarget) -> AsyncIterator[Callable[[], bool]]:
     async with aio.background(client.wait_container(target.container.id)) as waiting:
         yield waiting.done
 

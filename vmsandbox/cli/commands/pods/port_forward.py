@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +13,12 @@ from vmsandbox.cli import terminal
 from vmsandbox.cli.commands.daemon import ask, find_pod
 from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.options import Global
-from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.model import PortForwardRequest
 from vmsandbox.streaming.client import PortConnection, PortForwardClient, client_tls, port_forward
+
+if TYPE_CHECKING:
+    from vmsandbox.cri.client import CriClient
 
 _CHUNK = 16 * 1024
 
@@ -56,7 +59,7 @@ def port_forward_(options: Global, pod: str, ports: tuple[Forwarding, ...], addr
     Servers that listen only on the pod's localhost are reached, too. Ctrl-C ends the forwarding.
     """
 
-    async def work(client: CriClient) -> None:
+    async def work(client: "CriClient") -> None:
         sandbox = await find_pod(client, pod)
         request = PortForwardRequest(sandbox.id, tuple(port.remote for port in ports))
         tls = client_tls(options.config("warning").streaming)

@@ -1,8 +1,7 @@
 """vmsandbox stats: what containers use, once or again and again."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import click
 
@@ -10,9 +9,9 @@ from vmsandbox.cli import terminal
 from vmsandbox.cli.commands.daemon import ask
 from vmsandbox.cli.commands.entries import Entry, short
 from vmsandbox.cli.commands.formats import Column, show
+from vmsandbox.cli.commands.live import live_table
 from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.commands.pods.log_targets import targets
-from vmsandbox.cli.control import visible
 from vmsandbox.cli.options import Global, size
 from vmsandbox.cri.client import CriClient, Reading
 from vmsandbox.moments import rfc3339
@@ -44,6 +43,9 @@ _COLUMNS = (
     Column("PIDS", lambda entry: _UNKNOWN if entry["processes"] is None else str(entry["processes"])),
 )
 
+_ORDERS = {"n": "name", "c": "CPU", "m": "memory", "p": "processes"}
+_LARGEST_FIRST: Mapping[str, str] = {"c": "cpuPercent", "m": "memory", "p": "processes"}
+
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing("pod", "container"))
@@ -53,28 +55,47 @@ _COLUMNS = (
 def stats(options: Global, names: tuple[str, ...], no_stream: bool, output: str) -> None:
     """Show what containers use: CPU, memory, network, disks.
 
-    On a terminal until Ctrl-C, else once. NAME is a container, or a pod for all its containers. 100 % of CPU is one
-    vCPU; the network's figures are those of the whole pod.
+    On a terminal until q or Ctrl-C, else once; c, m, p and n sort by CPU, memory, processes and name. NAME is a
+    container, or a pod for all its containers. 100 % of CPU is one vCPU; the network's figures are those of the whole
+    pod.
 
     Example: vmsandbox stats --no-stream web
     """
 
     async def work(client: CriClient) -> None:
         watched = {target.container.id for name in names for target in await targets(client, name)}
+
+        async def entries(before: Sequence[Reading], after: Sequence[Reading]) -> list[Entry]:
+            return [entry for entry in await _entries(client, before, after) if not names or entry["id"] in watched]
+
+        if _lives(no_stream, output):
+            await _live(client, entries)
+            return
         before = await client.readings()
-        with _drawing() if _lives(no_stream, output) else contextlib.nullcontext(None) as draw:
-            while True:
-                await asyncio.sleep(INTERVAL)
-                after = await client.readings()
-                entries = await _entries(client, before, after)
-                shown = [entry for entry in entries if not names or entry["id"] in watched]
-                if draw is None:
-                    show(shown, _COLUMNS, lambda entry: str(entry["id"]), output, quiet=False)
-                    return
-                draw(shown)
-                before = after
+        await asyncio.sleep(INTERVAL)
+        shown = await entries(before, await client.readings())
+        show(shown, _COLUMNS, lambda entry: str(entry["id"]), output, quiet=False)
 
     ask(options, work)
+
+
+async def _live(
+    client: CriClient, entries: Callable[[Sequence[Reading], Sequence[Reading]], Awaitable[list[Entry]]]
+) -> None:
+    before = await client.readings()
+    async with live_table([column.heading for column in _COLUMNS], _ORDERS) as table:
+        while not table.ended:
+            await table.pause(INTERVAL)
+            after = await client.readings()
+            shown = await entries(before, after)
+            table.draw(lambda order, shown=shown: _rows(shown, order))  # type: ignore[misc]
+            before = after
+
+
+def _rows(entries: Sequence[Entry], order: str) -> list[list[str]]:
+    if key := _LARGEST_FIRST.get(order):
+        entries = sorted(entries, key=lambda entry: -(entry[key] or 0))
+    return [[column.cell(entry) for column in _COLUMNS] for entry in entries]
 
 
 def _lives(no_stream: bool, output: str) -> bool:
@@ -121,22 +142,3 @@ def _cpu_percent(before: Reading | None, after: Reading) -> float | None:
     if before is None or before.cpu is None or after.cpu is None or after.at <= before.at:
         return None
     return max(0.0, 100 * (after.cpu - before.cpu) / (after.at - before.at))
-
-
-@contextlib.contextmanager
-def _drawing() -> Iterator[Callable[[Sequence[Entry]], None]]:
-    """Give the function that draws entries in the place of the ones before."""
-    from rich.console import Console
-    from rich.live import Live
-    from rich.table import Table
-    from rich.text import Text
-
-    with Live(console=Console(highlight=False), auto_refresh=False) as live:
-
-        def draw(entries: Sequence[Entry]) -> None:
-            table = Table(*(column.heading for column in _COLUMNS), box=None, pad_edge=False, header_style="bold")
-            for entry in entries:
-                table.add_row(*(Text(visible(column.cell(entry)), no_wrap=True) for column in _COLUMNS))
-            live.update(table, refresh=True)
-
-        yield draw

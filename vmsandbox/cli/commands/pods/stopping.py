@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,9 +11,11 @@ from vmsandbox.cli.commands.each import Outcome, for_each
 from vmsandbox.cli.commands.formats import show_lines
 from vmsandbox.cli.commands.names import completing
 from vmsandbox.cli.options import Global
-from vmsandbox.cri.client import CriClient
 from vmsandbox.errors import FailedPrecondition, NotFound, Unimplemented
 from vmsandbox.model import ContainerState, ContainerStatus, SandboxState, SandboxStatus
+
+if TYPE_CHECKING:
+    from vmsandbox.cri.client import CriClient
 
 GRACE = 10.0
 """Seconds that a container without a known grace period has, as in podman stop."""
@@ -43,7 +46,7 @@ def stop(options: Global, names: tuple[str, ...], timeout: float | None, everyth
     """
     _check_names(names, everything)
 
-    async def end(client: CriClient, found: _Target) -> None:
+    async def end(client: "CriClient", found: _Target) -> None:
         await _stop(client, found, timeout)
 
     _act(options, names, end, _ready if everything else None, ignore=ignore)
@@ -64,7 +67,7 @@ def rm(options: Global, names: tuple[str, ...], force: bool, everything: bool, i
     """
     _check_names(names, everything)
 
-    async def remove(client: CriClient, found: _Target) -> None:
+    async def remove(client: "CriClient", found: _Target) -> None:
         if not force and found.state in (ContainerState.RUNNING, SandboxState.READY):
             name = found.config.metadata.name
             raise FailedPrecondition(f"{name} runs", hint=f"`vmsandbox stop {name}` first, or --force")
@@ -92,7 +95,7 @@ def kill(options: Global, names: tuple[str, ...], signal_name: str, everything: 
     """
     _check_names(names, everything)
 
-    async def send(client: CriClient, found: _Target) -> None:
+    async def send(client: "CriClient", found: _Target) -> None:
         containers = [found] if isinstance(found, ContainerStatus) else await _running_in(client, found)
         await asyncio.gather(*(_signal(client, one, signal_name) for one in containers))
 
@@ -107,14 +110,14 @@ def _check_names(names: tuple[str, ...], everything: bool) -> None:
 def _act(
     options: Global,
     names: tuple[str, ...],
-    act: Callable[[CriClient, _Target], Awaitable[None]],
+    act: Callable[["CriClient", _Target], Awaitable[None]],
     chosen: Callable[[SandboxStatus], bool] | None,
     *,
     ignore: bool,
 ) -> None:
     """Act on what the names mean at the same time, and print the names; or on all pods that `chosen` lets through."""
 
-    async def work(client: CriClient) -> Outcome[str]:
+    async def work(client: "CriClient") -> Outcome[str]:
         pods = () if chosen is None else filter(chosen, await client.list_pod_sandboxes())
         every = {pod.id: pod for pod in pods}
 
@@ -129,7 +132,7 @@ def _act(
     outcome.end()
 
 
-async def _find(client: CriClient, name: str) -> _Target:
+async def _find(client: "CriClient", name: str) -> _Target:
     """Return the pod of that name, else the container."""
     try:
         return await find_pod(client, name)
@@ -138,10 +141,10 @@ async def _find(client: CriClient, name: str) -> _Target:
     try:
         return await find_container(client, name)
     except NotFound as error:
-        raise NotFound(f"there is no pod or container {name}", hint=error.hint) from None
+        raise NotFound(f"there is no pod or container {name or repr(name)}", hint=error.hint) from None
 
 
-async def _stop(client: CriClient, found: _Target, timeout: float | None) -> None:
+async def _stop(client: "CriClient", found: _Target, timeout: float | None) -> None:
     if isinstance(found, ContainerStatus):
         await client.stop_container(found.id, _grace([found]) if timeout is None else timeout)
         return
@@ -154,7 +157,7 @@ async def _stop(client: CriClient, found: _Target, timeout: float | None) -> Non
         await client.stop_pod_sandbox(found.id)
 
 
-async def _signal(client: CriClient, container: ContainerStatus, name: str) -> None:
+async def _signal(client: "CriClient", container: ContainerStatus, name: str) -> None:
     if name.upper() in ("KILL", "SIGKILL", "9"):
         await client.stop_container(container.id, 0)
         return
@@ -168,7 +171,7 @@ async def _signal(client: CriClient, container: ContainerStatus, name: str) -> N
         ) from None
 
 
-async def _running_in(client: CriClient, pod: SandboxStatus) -> list[ContainerStatus]:
+async def _running_in(client: "CriClient", pod: SandboxStatus) -> list[ContainerStatus]:
     containers = await client.list_containers()
     return [one for one in containers if one.sandbox_id == pod.id and one.state is ContainerState.RUNNING]
 

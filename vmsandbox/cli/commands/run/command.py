@@ -44,8 +44,9 @@ def run(context: click.Context, /, words: tuple[str, ...], files: tuple[str, ...
     runs; and the ConfigMaps, Secrets and PersistentVolumeClaims that it uses. A field that is not supported is an error
     before anything starts. Other kinds, as Services, are left out with a note.
 
-    Exit status: the pod's (0, or that of the container that failed first); 125 when it could not be run; 143 when it
-    was stopped from outside, as by `vmsandbox stop`. Ctrl-C asks the containers to end, as long as
+    Exit status: the pod's (0, or that of the container that failed first); 127 when there is no such command, 126 when
+    it is not executable, 125 when the pod could not be run for another reason; 143 when it was stopped from outside, as
+    by `vmsandbox stop`. Ctrl-C asks the containers to end, as long as
     terminationGracePeriodSeconds; Ctrl-C again ends them at once.
     """
     options: Global = context.obj

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from typing_extensions import override
 
@@ -84,13 +84,14 @@ class PodView(PodObserver):
     bare: bool = False
     """Whether to print the one container's output without a prefix, like podman, and no notes of what goes well."""
     on_started: Callable[[], None] = lambda: None
-    """Is called when a container runs."""
+    """Is called when all containers have been started, or ended without it: then a pod can go to the background."""
     silent: Callable[[], bool] = lambda: False
     """Whether the containers' output is left out."""
     _step: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _update: terminal.Update | None = None
     _parts: dict[str, float] = field(default_factory=dict)
     _ready: float = 0
+    _begun: set[str] = field(default_factory=set)
     _writers: dict[Stream, LineWriter] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -102,9 +103,9 @@ class PodView(PodObserver):
         }
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        """Clear away what is drawn, and end the last lines."""
-        self._end_step()
+    def __exit__(self, *exc: Any) -> None:
+        """Clear away what is drawn, and end the last lines. A step that has failed is not called done."""
+        self._step.__exit__(*exc)
         with contextlib.suppress(OSError):  # their reader has left
             for writer in self._writers.values() if not self.bare else ():
                 writer.close()
@@ -142,7 +143,7 @@ class PodView(PodObserver):
     @override
     def container_started(self, name: str, status: ContainerStatus) -> None:
         """The first one ends the cold start; the output of the others shows that they run."""
-        self.on_started()
+        self._note_begun(name)
         if self.timings and self._parts:
             self._parts["first container"] = time.monotonic() - self._ready
             terminal.note(f"cold start {sum(self._parts.values()):.2f} s: " + ", ".join(self._lines()))
@@ -151,6 +152,7 @@ class PodView(PodObserver):
     @override
     def container_ended(self, name: str, status: ContainerStatus) -> None:
         """A line, where it did not simply succeed."""
+        self._note_begun(name)
         for writer in self._writers.values():
             writer.ended(name)
         expected = ("Completed", "Error", "") if self.bare and not status.message else ("Completed", "")
@@ -181,6 +183,11 @@ class PodView(PodObserver):
             return
         output = terminal.ERR if lines[0].stream is Stream.STDERR else terminal.OUT
         await self._writers[lines[0].stream].write(self._prefix(lines[0].container, output), lines)
+
+    def _note_begun(self, name: str) -> None:
+        self._begun.add(name)
+        if self._begun.issuperset(self.names):
+            self.on_started()
 
     def _end_step(self) -> None:
         self._step.close()

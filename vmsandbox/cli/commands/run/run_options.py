@@ -90,7 +90,7 @@ _OPTIONS = (
         show_default=True,
         help="The form in which --dry-run prints.",
     ),
-    _flag(_BOTH, "-d", "--detach", help="Go to the background when it runs, and print the pod's name."),
+    _flag(_BOTH, "-d", "--detach", help="Go to the background when its containers run, and print the pod's name."),
     _flag(_BOTH, "--rm", help="Let nothing stay of the pod when it has ended; so it is with files."),
     _one(
         _BOTH,

@@ -8,8 +8,8 @@ import secrets
 import shutil
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -91,7 +91,7 @@ def run_image(options: Global, words: Sequence[str], given: Mapping[str, Any], b
         error = InvalidArgument("-t with -i wants a terminal, and our input is not one", hint="-i alone pipes it")
         execution.fail(error, execution.RUN_FAILED)
     chosen = {one.name: given[one.name] for one in fields(RunOptions) if one.name in given}
-    chosen["env_file"] = tuple(_read(file) for file in given["env_file"])
+    chosen["env_file"] = tuple(_read(file, "--env-file") for file in given["env_file"])
     asked = RunOptions(image=image, command=tuple(command), **chosen)
     context = OptionContext(os.environ, str(Path.cwd()), secrets.token_hex(_SUFFIX))
 
@@ -125,8 +125,6 @@ async def _run(config: Config, wanted: Wanted) -> PodResult | None:
         manifest = wanted.manifest()
         for note in manifest.notes:
             terminal.note(note)
-        for note in manifest.notes:
-            terminal.note(note)
         settings = _settings(config)
         plan = plan_pod(manifest, settings)  # what is wrong with it is said before anything is done
         if wanted.dry_run:
@@ -156,7 +154,19 @@ async def _run_here(
             async with opened as runtime:
                 with _view(plan, wanted, instance) as view:
                     console = _console(plan, wanted, instance)
-                    return await run_pod(plan, runtime, view, directories, console=console, keep=keep)
+                    with _told_what_runs_on(plan, daemon=client is not None):
+                        return await run_pod(plan, runtime, view, directories, console=console, keep=keep)
+
+
+@contextmanager
+def _told_what_runs_on(plan: PodPlan, *, daemon: bool) -> Iterator[None]:
+    """Say how the pod is ended that this process has to leave behind, where the body loses its daemon."""
+    try:
+        yield
+    except Unavailable as error:
+        if daemon and "gRPC" in error.evidence:
+            error.hint += f"; `vmsandbox rm -f {plan.sandbox.metadata.name}` ends this pod then"
+        raise
 
 
 def _view(plan: PodPlan, wanted: Wanted, instance: Instance) -> PodView:
@@ -234,8 +244,11 @@ async def _daemon(client: CriClient, instance: Instance, config: Config) -> Asyn
         shutil.rmtree(instance.logs, ignore_errors=True)
 
 
-def _read(file: str) -> tuple[str, str]:
-    """Return a document's name for messages, and its text. End the process if it cannot be read."""
+def _read(file: str, option: str = "") -> tuple[str, str]:
+    """Return a document's name for messages, and its text. End the process if it cannot be read.
+
+    `option` names the document where it is not one of manifests.
+    """
     path = Path(file)
     try:
         if file == "-":
@@ -243,7 +256,9 @@ def _read(file: str) -> tuple[str, str]:
         return file, read_regular(path, _MOST, follow=True).decode()
     except (OSError, UnicodeDecodeError) as error:
         hint = "" if path.is_file() else _meant(file) or "`vmsandbox run -` reads standard input"
-        if isinstance(error, UnicodeDecodeError):
+        if option:
+            hint = f"{option} names a text file of UTF-8"
+        elif isinstance(error, UnicodeDecodeError):
             hint = f"if {file} is meant as an image, name its registry: docker.io/library/{path.name}"
         execution.fail(NotFound(f"{file} cannot be read: {reason(error)}", hint=hint), execution.RUN_FAILED)
 

@@ -20,6 +20,7 @@ from vmsandbox.cli.commands.node.reloading import Reloading
 from vmsandbox.config import Config, ConfigFile, ImagesConfig, NetworkConfig
 from vmsandbox.cri.server import NodeInfo
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, VmsandboxError
+from vmsandbox.exporters import Exporters
 from vmsandbox.hypervisor import Accelerator
 from vmsandbox.images import ImageStore
 from vmsandbox.network import Network
@@ -71,7 +72,9 @@ async def daemon(world: FakeWorld, tmp_path: Path, caplog: pytest.LogCaptureFixt
         service = RuntimeService(replace(world.host(state), limits=before.limits))
         async with service.running(), StreamingServer(service, made).running() as streaming:
             node = NodeInfo(before.machine_handlers, network.ready, tmp_path)
-            yield Daemon(Reloading(file, before, host, service, streaming, node, lambda _: None), caplog)
+            yield Daemon(
+                Reloading(file, before, host, service, streaming, Exporters(None), node, lambda _: None), caplog
+            )
 
 
 async def test_a_file_without_changes_says_so(daemon: Daemon) -> None:
@@ -105,7 +108,7 @@ async def test_new_pods_are_made_as_the_file_says_now(daemon: Daemon) -> None:
 async def test_limits_take_effect_at_once(daemon: Daemon) -> None:
     service = daemon.reload.service
     await daemon.reads("limits: {memory: 64Mi}\nmachine: {accelerator: tcg, memory: 0, overhead: 64Mi}")
-    with pytest.raises(ResourceExhausted, match="may have 64 MiB"):
+    with pytest.raises(ResourceExhausted, match="may take 64 MiB"):
         await service.run_pod_sandbox(pod())
     await daemon.reads("limits: {memory: 1Gi}\nmachine: {accelerator: tcg}")
     await service.remove_pod_sandbox(await service.run_pod_sandbox(pod()))

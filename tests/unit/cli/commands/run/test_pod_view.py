@@ -1,9 +1,15 @@
 """The output of `run`: long lines in one piece, and each line with its container's name."""
 
+import contextlib
 import io
+from dataclasses import replace
+
+import pytest
 
 from vmsandbox.cli import terminal
-from vmsandbox.cli.commands.run.pod_view import LineWriter
+from vmsandbox.cli.commands.run.pod_view import LineWriter, PodView
+from vmsandbox.errors import NotFound
+from vmsandbox.model import ContainerConfig, ContainerMetadata, ContainerState, ContainerStatus
 from vmsandbox.pod.run.observer import OutputLine
 from vmsandbox.protocol.messages import Stream
 
@@ -77,5 +83,28 @@ async def test_a_line_cannot_overwrite_its_prefix() -> None:
     assert await shown_on(Screen("stdout"), line("a", b"x\rb | y\r")) == b"a | x^Mb | y\n"
 
 
+@pytest.mark.parametrize(("failed", "told"), [(False, ["Starting the virtual machine: done, 0 s"]), (True, [])])
+def test_a_step_that_has_failed_is_not_called_done(monkeypatch, capfd, failed, told) -> None:
+    monkeypatch.setattr(terminal, "_QUIET", 0.0)
+    with contextlib.suppress(NotFound), PodView(("a",), timings=False) as view:
+        view.sandbox_starting()
+        if failed:
+            raise NotFound("the machine is gone")
+    assert [line for line in capfd.readouterr().err.splitlines() if "done" in line] == told
+
+
 async def test_what_is_not_a_terminal_gets_the_bytes() -> None:
     assert await shown_on(terminal.Output("stdout"), line("a", b"\x1b[6n\xff")) == b"a | \x1b[6n\xff\n"
+
+
+async def test_a_pod_goes_to_the_background_when_each_container_has_begun() -> None:
+    left: list[str] = []
+    config = ContainerConfig(ContainerMetadata("any"), "image")
+    status = ContainerStatus("id", "pod", config, ContainerState.RUNNING, 1, "image", "image")
+    view = PodView(("init", "a", "b"), timings=False, bare=True, on_started=lambda: left.append("left"))
+    view.container_started("init", status)
+    view.container_ended("init", replace(status, reason="Completed"))
+    view.container_started("a", status)
+    assert left == []
+    view.container_ended("b", replace(status, reason="Completed"))
+    assert left == ["left"]
