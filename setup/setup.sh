@@ -7,7 +7,9 @@ cd "$(dirname "$0")/.."
 . setup/distributions.sh
 
 readonly VSOCK_VERSION=0.3.0
-readonly VSOCK_ROOT=$CACHE/vhost-device-vsock-$VSOCK_VERSION
+readonly VSOCK_BUILD=setup/build-vhost-device-vsock.sh
+VSOCK_ROOT=$CACHE/vhost-device-vsock-$VSOCK_VERSION-$(sha256sum <"$VSOCK_BUILD" | cut -c1-8)
+readonly VSOCK_ROOT
 
 main() {
     local image
@@ -80,7 +82,7 @@ make_venv() {
 install_vhost_device_vsock() {
     at_least "$CARGO_AT_LEAST" "$(cargo --version 2>/dev/null | cut -d' ' -f2)" || install_cargo
     step vhost-device-vsock "Building vhost-device-vsock $VSOCK_VERSION" \
-        cargo install --locked --version "$VSOCK_VERSION" --root "$VSOCK_ROOT" vhost-device-vsock
+        "$VSOCK_BUILD" "$VSOCK_VERSION" "$VSOCK_ROOT"
     mkdir -p "$CACHE/bin"
     ln -sfn "$VSOCK_ROOT/bin/vhost-device-vsock" "$CACHE/bin/vhost-device-vsock"
 }

@@ -27,8 +27,9 @@ from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
 from vmsandbox.guest.session.session import Session
 from vmsandbox.guest.transport.connection import TransportBroken
+from vmsandbox.guest.transport.vhost_daemon import dial_socket
 from vmsandbox.guest.transport.vhost_device import VhostDevice
-from vmsandbox.protocol.messages import ConfigureGuest, CreateContainer, Event, Exec, Stream
+from vmsandbox.protocol.messages import CONTROL_PORT, ConfigureGuest, CreateContainer, Event, Exec, Stream
 
 BOOT_DEADLINE = 120
 
@@ -211,6 +212,28 @@ async def test_a_clock_that_is_set_is_seen_and_the_keeper_sets_it_right(shared: 
         told = await keeper.check()
         assert told is not None and told.step and told.nanoseconds / 1e9 == pytest.approx(3600, abs=60)
         assert abs((await keeper.compare()).behind) < 100_000_000
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.005], ids=["at once", "in 1 ms", "in 5 ms"])
+async def test_hosts_that_hang_up_before_the_guest_has_answered_cost_no_one_else(shared: Machine, pause: float) -> None:
+    """Hang up as a killed daemon does: vhost-device-vsock is about to write to it that the guest has answered."""
+    for _ in range(50):
+        _, writer = await asyncio.open_unix_connection(dial_socket(shared.device.device.socket.parent))
+        writer.write(f"CONNECT {CONTROL_PORT}\n".encode())
+        await asyncio.sleep(pause)
+        writer.transport.abort()
+    async with Session(shared.way, "pod", _ignore) as session:
+        await session.connect(30)
+        await GuestClient(session).read_clock()
+    before = _cpu_seconds(shared.device.identity.pid)
+    await asyncio.sleep(1)
+    assert _cpu_seconds(shared.device.identity.pid) - before < 0.5
+
+
+def _cpu_seconds(pid: int) -> float:
+    """The CPU time that a process has taken (proc_pid_stat(5), utime and stime)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class TestAgentInGuest(AgentContract):
