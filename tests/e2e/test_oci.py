@@ -12,7 +12,7 @@ import pytest
 from tests.standins.images import BUSYBOX
 from tests.support.conformance import Serving, serving
 from tests.support.conformance_client import eventually
-from tests.support.podman import Podman, podman_with_image
+from tests.support.podman import Podman, cgroups_of_containers, podman_of
 
 HOST_KERNEL = os.uname().release
 _NUMBER = os.getpid() % 250
@@ -35,23 +35,15 @@ def daemon() -> Iterator[Serving]:
         yield running
 
 
-def _cgroups() -> set[Path]:
-    """Return the cgroups of containers of podman."""
-    return set(Path("/sys/fs/cgroup").glob("*/libpod_parent/libpod-[0-9a-f]*"))
-
-
 @pytest.fixture(scope="module", autouse=True)
 def cgroups() -> set[Path]:
     """The cgroups that there were before."""
-    return _cgroups()
+    return cgroups_of_containers()
 
 
 @pytest.fixture(scope="module")
 def podman(daemon: Serving) -> Iterator[Podman]:
-    directory = daemon.directory / "podman"
-    directory.mkdir()
-    registries = daemon.directory / "registries.conf"
-    with podman_with_image(directory, daemon.directory / "run/oci.sock", registries) as made:
+    with podman_of(daemon) as made:
         yield made
 
 
@@ -171,4 +163,4 @@ def test_nothing_is_left(cgroups: set[Path], podman: Podman, daemon: Serving) ->
     podman.output("rm", "--all", "--force", "--time", "0")
     eventually(lambda: podman.processes() == [])
     assert list((daemon.directory / "run").rglob("sandboxes/*")) == []
-    assert _cgroups() - cgroups == set()
+    assert cgroups_of_containers() - cgroups == set()

@@ -49,6 +49,10 @@ class OciRuntime(FakeRuntime):
             async with self.started:
                 self.started.notify_all()
 
+    async def remove_container(self, container_id: str) -> None:
+        await self.stop_container(container_id, 0)
+        await super().remove_container(container_id)
+
     async def remove_pod_sandbox(self, sandbox_id: str) -> None:
         for container in [each for each in self.containers.values() if each.sandbox_id == sandbox_id]:
             await self.stop_container(container.id, 0)

@@ -33,6 +33,20 @@ conf_dir = "{directory}/cni"
 config_path = "{directory}/registries"
 """
 
+RUNTIME = """
+[plugins."io.containerd.grpc.v1.cri".containerd]
+default_runtime_name = "{default}"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.vmsandbox]
+runtime_type = "io.containerd.runc.v2"
+pod_annotations = ["vmsandbox/*"]
+privileged_without_host_devices = true
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.vmsandbox.options]
+BinaryName = "{command}"
+"""
+"""The part of the configuration that docs/oci.md gives for `vmsandbox-oci` beside runc."""
+
 HOSTS = """
 server = "http://{registry}/v2/{name}"
 [host."http://{registry}/v2/{name}"]
@@ -92,10 +106,16 @@ class Containerd:
 
 
 @contextlib.contextmanager
-def running_containerd(directory: Path, registry: Registry | None = None) -> Iterator[Containerd]:
-    """Run containerd, with the images of a registry if there is one. Its pods are the caller's to remove."""
+def running_containerd(
+    directory: Path, registry: Registry | None = None, runtime: Path | None = None, default: str = "runc"
+) -> Iterator[Containerd]:
+    """Run containerd, with the images of a registry if there is one. Its pods are the caller's to remove.
+
+    `runtime` is the OCI runtime of a handler `vmsandbox` beside runc; `default`: of pods without a handler.
+    """
     directory.mkdir()
-    (directory / "config.toml").write_text(CONFIG.format(directory=directory))
+    handlers = RUNTIME.format(command=runtime, default=default) if runtime else ""
+    (directory / "config.toml").write_text(CONFIG.format(directory=directory) + handlers)
     if registry:
         _write_hosts(directory / "registries", registry)
     (directory / "cni").mkdir()

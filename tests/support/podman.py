@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.standins.images import BUSYBOX
+from tests.support.conformance import Serving
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -124,6 +125,26 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
+def write_command(directory: Path, socket: Path) -> Path:
+    """Write the command for a daemon's socket into a directory; return its path."""
+    runtime = directory / "vmsandbox-oci"
+    runtime.write_text(RUNTIME.format(python=os.path.realpath(sys.executable), checkout=CHECKOUT, socket=socket))
+    runtime.chmod(0o755)
+    return runtime
+
+
+def cgroups_of_containers() -> set[Path]:
+    """Return the cgroups of containers of podman, whichever podman has made them."""
+    return set(Path("/sys/fs/cgroup").glob("*/libpod_parent/libpod-[0-9a-f]*"))
+
+
+def podman_of(daemon: Serving) -> contextlib.AbstractContextManager[Podman]:
+    """A podman whose containers are in machines of a daemon, with the image of busybox."""
+    directory = daemon.directory / "podman"
+    directory.mkdir()
+    return podman_with_image(directory, daemon.directory / "run/oci.sock", daemon.directory / "registries.conf")
+
+
 @contextlib.contextmanager
 def podman_with_image(directory: Path, socket: Path, registries: Path) -> Iterator[Podman]:
     """A podman that holds the image of busybox; its containers are removed in the end.
@@ -133,9 +154,7 @@ def podman_with_image(directory: Path, socket: Path, registries: Path) -> Iterat
         socket: of the daemon's OCI door.
         registries: registries.conf with the registry of the stand-in images.
     """
-    runtime = directory / "vmsandbox-oci"
-    runtime.write_text(RUNTIME.format(python=os.path.realpath(sys.executable), checkout=CHECKOUT, socket=socket))
-    runtime.chmod(0o755)
+    runtime = write_command(directory, socket)
     (directory / "containers.conf").write_text(CONTAINERS_CONF.format(runtime=runtime))
     podman = Podman(directory, registries)
     try:

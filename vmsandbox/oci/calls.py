@@ -1,13 +1,14 @@
 """The calls of `vmsandbox-oci` that have one answer. The command keeps which container is which; the daemon has ids."""
 
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
 from vmsandbox.model import ContainerState
-from vmsandbox.oci.from_oci import from_oci
+from vmsandbox.oci.from_oci import OciContainer, from_oci
+from vmsandbox.oci.membership import HANDLER
+from vmsandbox.oci.pods import Pods
 from vmsandbox.service import RuntimeService
 
 Call = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -26,9 +27,10 @@ _ENDING_SIGNALS = frozenset({"KILL", "SIGKILL", "9", "TERM", "SIGTERM", "15"})
 class Calls:
     """The calls; the service is the caller's."""
 
-    def __init__(self, service: RuntimeService) -> None:
-        """Begin with nothing: all that is known is the service's."""
+    def __init__(self, service: RuntimeService, pods: Pods) -> None:
+        """Begin with nothing: all that is known is the service's, and of `pods`."""
         self._service = service
+        self._pods = pods
         self.by_name: Mapping[str, Call] = {
             "create": self.create,
             "start": self.start,
@@ -38,18 +40,24 @@ class Calls:
         }
 
     async def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Make a machine and the container in it; return its id. On failure nothing is left.
+        """Make a container, in the machine of its pod or in a new one; return its id. On failure nothing is left.
 
         Raises:
-            VmsandboxError: as `from_oci`, or as the service.
+            VmsandboxError: as `Pods.place` and `from_oci`, or as the service.
         """
-        config = request.get("config")
-        if not isinstance(config, dict):
-            raise InvalidArgument("the request has no config.json")
-        wanted = from_oci(text(request, "id"), text(request, "root"), text(request, "bundle"), config)
+        container_id, config = text(request, "id"), _config(request)
+        pod = await self._pods.pod_of(container_id, text(request, "root"), config)
+        async with self._pods.lock(pod):
+            place = await self._pods.place(pod, container_id, config)
+            wanted = from_oci(place, container_id, text(request, "bundle"), config)
+            if place.sandbox is not None:
+                return {"container": await self._service.create_container(place.sandbox.id, wanted.container)}
+            return {"container": await self._create_alone(wanted)}
+
+    async def _create_alone(self, wanted: OciContainer) -> str:
         sandbox_id = await self._service.run_pod_sandbox(wanted.pod)
         try:
-            return {"container": await self._service.create_container(sandbox_id, wanted.container)}
+            return await self._service.create_container(sandbox_id, wanted.container)
         except BaseException:
             await aio.to_its_end(self._service.remove_pod_sandbox(sandbox_id))
             raise
@@ -84,11 +92,40 @@ class Calls:
         return {}
 
     async def delete(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """End the container's machine and forget both. Succeeds where that was done before."""
-        with contextlib.suppress(NotFound):
+        """Forget a container, and end its machine with the last one. Succeeds where that was done before.
+
+        Returns:
+            `cgroup`: of the machine that has ended. It may be that of a container that was deleted before.
+        """
+        try:
             status = self._service.container_status(text(request, "container"))
-            await self._service.remove_pod_sandbox(status.sandbox_id)
+            pod = self._service.pod_sandbox_status(status.sandbox_id).config
+        except NotFound:
+            return {}
+        async with self._pods.lock(pod.metadata):
+            if self._pods.ends_machine(status):
+                await self._service.remove_pod_sandbox(status.sandbox_id)
+                return {"cgroup": pod.cgroup_parent}
+            await self._service.remove_container(status.id)
         return {}
+
+
+def _config(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return config.json; the profile that the command was told counts where its annotations name none."""
+    config = request.get("config")
+    if not isinstance(config, dict):
+        raise InvalidArgument("the request has no config.json")
+    linux, annotations = config.get("linux") or {}, config.get("annotations") or {}
+    namespaces = (linux.get("namespaces") if isinstance(linux, dict) else 0) or []
+    if not (isinstance(annotations, dict) and isinstance(namespaces, list) and all(map(_is_object, namespaces))):
+        raise InvalidArgument("config.json is malformed: annotations and linux.namespaces are objects")
+    if profile := request.get("profile"):
+        return {**config, "annotations": {HANDLER: profile, **annotations}}
+    return config
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
 
 
 def text(request: Mapping[str, Any], name: str) -> str:

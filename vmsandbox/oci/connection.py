@@ -1,9 +1,14 @@
 """One connection of `vmsandbox-oci`: frames in, frames out (`oci_command.wire`)."""
 
 import asyncio
+import socket
+import struct
 from typing import Any
 
 from vmsandbox.oci_command import wire
+
+_CREDENTIALS = struct.Struct("3i")
+"""A process, a user, a group (unix(7), SO_PEERCRED)."""
 
 
 class Disconnected(Exception):
@@ -18,6 +23,15 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._sending = asyncio.Lock()
+
+    @property
+    def peer(self) -> int:
+        """The process at the other end, by its id in this process's PID namespace."""
+        credentials = self._writer.get_extra_info("socket").getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
+        )
+        pid: int = _CREDENTIALS.unpack(credentials)[0]
+        return pid
 
     async def receive(self) -> tuple[bytes, bytes]:
         """Return the next frame: its kind, and its payload. Raises Disconnected, WireError."""

@@ -12,6 +12,7 @@ from vmsandbox import aio, log
 from vmsandbox.errors import InvalidArgument, VmsandboxError, advised, explained
 from vmsandbox.oci.calls import Call, Calls
 from vmsandbox.oci.connection import Connection, Disconnected
+from vmsandbox.oci.pods import Pods
 from vmsandbox.oci.streams import Streams
 from vmsandbox.oci_command import wire
 from vmsandbox.service import RuntimeService
@@ -61,8 +62,9 @@ class _Door:
     """Serves connections, each in a task of its own."""
 
     def __init__(self, service: RuntimeService) -> None:
-        self._calls = Calls(service)
-        self._streams = Streams(service)
+        pods = Pods(service)
+        self._calls = Calls(service, pods)
+        self._streams = Streams(service, pods)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

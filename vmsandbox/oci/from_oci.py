@@ -17,41 +17,42 @@ from vmsandbox.model import (
     ContainerMetadata,
     ContainerSecurity,
     Mount,
+    NamespaceMode,
+    Namespaces,
     PodSandboxConfig,
-    PodSandboxMetadata,
     PropagationMode,
     Resources,
     SupplementalGroupsPolicy,
 )
 from vmsandbox.oci.fields import check_fields, guest_part
+from vmsandbox.oci.pods import Place
 from vmsandbox.protocol import paths
-
-NAMESPACE = "oci"
-"""The Kubernetes namespace that the pods of this door have in lists."""
 
 _GUEST_MOUNTS = frozenset({"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"})
 _FOLLOWING = frozenset({"shared", "rshared", "slave", "rslave"})
 _PROPAGATIONS = _FOLLOWING | {"private", "rprivate", "unbindable", "runbindable"}
 _DEVICES = frozenset({"null", "zero", "full", "random", "urandom", "tty", "fuse", "net/tun"})
 """Devices below /dev without hardware, which have the same numbers in every kernel."""
-_OWN_NAMESPACES = ("pid", "mount", "ipc", "uts", "network")
+_SHM_OPTIONS = ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]
 _NEEDED = ("pid", "ipc", "uts", "network")
+_KNOWN = frozenset({*_NEEDED, "mount", "cgroup"})
 
 
 @dataclass(frozen=True, slots=True)
 class OciContainer:
-    """A container that a caller asks for, and the pod of its machine."""
+    """A container that a caller asks for."""
 
     pod: PodSandboxConfig
+    """The pod of its machine, where that is to be made."""
     container: ContainerConfig
 
 
-def from_oci(container_id: str, root: str, bundle: str, config: Mapping[str, Any]) -> OciContainer:
+def from_oci(place: Place, container_id: str, bundle: str, config: Mapping[str, Any]) -> OciContainer:
     """Convert a config.json.
 
     Args:
-        container_id: the caller's; unique below `root`.
-        root: the directory of its containers (`--root`).
+        place: where the container is to be.
+        container_id: the caller's.
         bundle: the directory of config.json, to which paths in it are relative.
         config: the document.
 
@@ -60,52 +61,70 @@ def from_oci(container_id: str, root: str, bundle: str, config: Mapping[str, Any
         Unimplemented: it asks for what a machine cannot give, or not yet.
     """
     try:
-        return _converted(container_id, root, bundle, config)
+        return _converted(place, container_id, bundle, config)
     except (TypeError, AttributeError, KeyError, ValueError) as error:
         raise InvalidArgument(f"config.json is malformed: {error!r}") from None
 
 
-def _converted(container_id: str, root: str, bundle: str, config: Mapping[str, Any]) -> OciContainer:
+def _converted(place: Place, container_id: str, bundle: str, config: Mapping[str, Any]) -> OciContainer:
     if not str(config.get("ociVersion", "")).startswith("1."):
         raise InvalidArgument(f"ociVersion {config.get('ociVersion')!r} is not a version 1")
     check_fields(config)
     linux = config.get("linux") or {}
-    namespaces = _namespaces(linux.get("namespaces") or [])
+    namespaces = _namespaces(linux.get("namespaces") or [], place)
     _check_devices(linux.get("devices") or [])
-    mounts, binds = _mounts(config.get("mounts") or [], bundle)
+    _check_sysctls(linux.get("sysctl") or {}, place)
+    own = _own_namespaces(namespaces, place)
+    mounts, binds = _mounts(config.get("mounts") or [], bundle, own_ipc="ipc" in own)
     resources = _resources(config)
-    network = namespaces["network"]
-    pod = PodSandboxConfig(
-        PodSandboxMetadata(container_id, root, NAMESPACE),
-        hostname=str(config.get("hostname") or container_id[:12]),
-        annotations={} if network else {NETWORK_ANNOTATION: NO_NETWORK},
-        cgroup_parent=str(linux.get("cgroupsPath") or ""),
-        sysctls=dict(linux.get("sysctl") or {}),
-        resources=resources,
-        network_namespace=network,
-    )
-    process = config["process"]
-    user = process.get("user") or {}
     container = ContainerConfig(
         ContainerMetadata(container_id),
         image="",
-        command=tuple(process.get("args") or ()),
+        command=tuple(config["process"].get("args") or ()),
         mounts=tuple(binds),
         annotations=dict(config.get("annotations") or {}),
         stdin=True,
         stdin_once=True,
-        tty=bool(process.get("terminal")),
+        tty=bool(config["process"].get("terminal")),
         resources=resources,
-        security=ContainerSecurity(
-            run_as_user=int(user.get("uid", 0)),
-            run_as_group=int(user.get("gid", 0)),
-            supplemental_groups=tuple(user.get("additionalGids") or ()),
-            supplemental_groups_policy=SupplementalGroupsPolicy.STRICT,
-        ),
+        security=_security(config["process"].get("user") or {}, place),
         root=posixpath.join(bundle, config["root"]["path"]),
-        spec=_guest_spec(config, mounts),
+        spec=_guest_spec(config, mounts, own),
     )
-    return OciContainer(pod, container)
+    return OciContainer(_pod(place, container_id, config, namespaces["network"], resources), container)
+
+
+def _pod(
+    place: Place, container_id: str, config: Mapping[str, Any], network: str, resources: Resources
+) -> PodSandboxConfig:
+    declared, linux = place.membership.declared, config.get("linux") or {}
+    return PodSandboxConfig(
+        place.pod,
+        hostname=str(config.get("hostname") or container_id[:12]),
+        annotations={} if network else {NETWORK_ANNOTATION: NO_NETWORK},
+        cgroup_parent=_cgroup_parent(place, str(linux.get("cgroupsPath") or "")),
+        sysctls=dict(linux.get("sysctl") or {}),
+        resources=resources if declared is None else declared,
+        runtime_handler=place.membership.handler,
+        network_namespace=network,
+    )
+
+
+def _cgroup_parent(place: Place, path: str) -> str:
+    """Return where the machine is charged: with the container that it is made for, else with all those of its pod."""
+    without_sandbox = place.membership.pod and not place.membership.is_sandbox
+    return posixpath.dirname(path) if without_sandbox else path
+
+
+def _security(user: Mapping[str, Any], place: Place) -> ContainerSecurity:
+    joins = Namespaces(pid=NamespaceMode.TARGET, target_id=place.processes_of) if place.processes_of else Namespaces()
+    return ContainerSecurity(
+        namespaces=joins,
+        run_as_user=int(user.get("uid", 0)),
+        run_as_group=int(user.get("gid", 0)),
+        supplemental_groups=tuple(user.get("additionalGids") or ()),
+        supplemental_groups_policy=SupplementalGroupsPolicy.STRICT,
+    )
 
 
 def process_from_oci(process: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,14 +136,17 @@ def process_from_oci(process: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _guest_spec(config: Mapping[str, Any], mounts: list[dict[str, Any]]) -> dict[str, Any]:
+def _guest_spec(config: Mapping[str, Any], mounts: list[dict[str, Any]], own: frozenset[str]) -> dict[str, Any]:
     spec: dict[str, Any] = guest_part(config)
-    linux = {**spec.get("linux", {}), "namespaces": [{"type": kind} for kind in ("pid", "mount", "cgroup")]}
+    kinds = ("pid", "mount", "cgroup", *sorted(own))
+    linux = {**spec.get("linux", {}), "namespaces": [{"type": kind} for kind in kinds]}
+    if "uts" in own and config.get("hostname"):
+        spec["hostname"] = str(config["hostname"])
     return {**spec, "ociVersion": "1.0.2", "mounts": mounts, "linux": linux}
 
 
-def _namespaces(wanted: list[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the path of each namespace, by its type. Raises Unimplemented for those of the host, or of others."""
+def _namespaces(wanted: list[Mapping[str, Any]], place: Place) -> dict[str, str]:
+    """Return the path of each namespace, by its type. Raises Unimplemented for those that its machine does not have."""
     found = {str(each["type"]): str(each.get("path") or "") for each in wanted}
     for kind in _NEEDED:
         if kind not in found:
@@ -132,16 +154,45 @@ def _namespaces(wanted: list[Mapping[str, Any]]) -> dict[str, str]:
                 f"the container asks for the host's {kind} namespace, which a virtual machine cannot have",
                 field="linux.namespaces",
             )
-    for kind in found.keys() - {*_OWN_NAMESPACES, "cgroup"}:
+    for kind in found.keys() - _KNOWN:
         raise Unimplemented(f"namespaces of type {kind} are not supported yet", field="linux.namespaces")
-    for kind in found.keys() - {"network"}:
-        if found[kind]:
+    if place.sandbox is not None and "network" not in place.shared:
+        raise Unimplemented(
+            "the container has a network of its own: containers that share a machine share its network",
+            field="linux.namespaces",
+        )
+    for kind, path in found.items():
+        if path and not _is_the_machines(kind, place):
             raise Unimplemented(
-                f"the container asks for the {kind} namespace {found[kind]} of another one: containers that share a "
-                "machine are not supported yet",
+                f"the container asks for the {kind} namespace {path}, which its machine does not have: it is of "
+                "a process in another machine, or in none",
                 field="linux.namespaces",
             )
     return found
+
+
+def _is_the_machines(kind: str, place: Place) -> bool:
+    """Whether the machine has, or is given, a namespace of the host."""
+    if kind == "pid":
+        return bool(place.processes_of)
+    return kind in place.shared or (kind == "network" and place.sandbox is None)
+
+
+def _own_namespaces(namespaces: Mapping[str, str], place: Place) -> frozenset[str]:
+    """Return the types of namespaces that the container does not share with the others in its machine."""
+    if place.sandbox is None:
+        return frozenset()
+    return frozenset(kind for kind in ("ipc", "uts") if not namespaces[kind])
+
+
+def _check_sysctls(wanted: Mapping[str, Any], place: Place) -> None:
+    has = place.sandbox.config.sysctls if place.sandbox is not None else wanted
+    for name, value in wanted.items():
+        if has.get(name) != value:
+            raise Unimplemented(
+                f"{name} is {value} in config.json: it is the machine's, which other containers have too",
+                field="linux.sysctl",
+            )
 
 
 def _check_devices(devices: list[Mapping[str, Any]]) -> None:
@@ -151,7 +202,7 @@ def _check_devices(devices: list[Mapping[str, Any]]) -> None:
             raise Unimplemented(f"{path} is a device of the host, which a machine cannot have", field="linux.devices")
 
 
-def _mounts(wanted: list[Mapping[str, Any]], bundle: str) -> tuple[list[dict[str, Any]], list[Mount]]:
+def _mounts(wanted: list[Mapping[str, Any]], bundle: str, *, own_ipc: bool) -> tuple[list[dict[str, Any]], list[Mount]]:
     """Return the mounts for the guest, where binds of the host have no source, and those binds."""
     mounts, binds = [], []
     for each in wanted:
@@ -164,7 +215,7 @@ def _mounts(wanted: list[Mapping[str, Any]], bundle: str) -> tuple[list[dict[str
                 )
             mounts.append({**each, "destination": destination})
         elif destination == "/dev/shm":
-            mounts.append(_mount(destination, paths.SHM, options))
+            mounts.append(_shm() if own_ipc else _mount(destination, paths.SHM, options))
         else:
             binds.append(_bind(destination, posixpath.join(bundle, str(each["source"])), options))
             mounts.append(_mount(destination, "", options))
@@ -173,6 +224,10 @@ def _mounts(wanted: list[Mapping[str, Any]], bundle: str) -> tuple[list[dict[str
 
 def _is_bind(mount: Mapping[str, Any], options: list[str]) -> bool:
     return mount.get("type") in ("bind", "none") or "bind" in options or "rbind" in options
+
+
+def _shm() -> dict[str, Any]:
+    return {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": _SHM_OPTIONS}
 
 
 def _mount(destination: str, source: str, options: list[str]) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from typing import Any, NoReturn, Protocol
 
 from vmsandbox import aio, log
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.model import AttachRequest, ExecRequest, Output
+from vmsandbox.model import AttachRequest, ContainerState, ExecRequest, Output
 from vmsandbox.oci.calls import text
 from vmsandbox.oci.connection import Connection, Disconnected
 from vmsandbox.oci.from_oci import process_from_oci
+from vmsandbox.oci.pods import Pods
 from vmsandbox.oci_command import wire
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.streams import AttachedClient, ExecProcess
@@ -44,9 +45,10 @@ class _Process(Protocol):
 class Streams:
     """The two calls that have streams; the service is the caller's."""
 
-    def __init__(self, service: RuntimeService) -> None:
-        """Serve the containers of the service."""
+    def __init__(self, service: RuntimeService, pods: Pods) -> None:
+        """Serve the containers of the service, and tell `pods` of the processes that stand for them."""
         self._service = service
+        self._pods = pods
 
     async def attach(self, connection: Connection, request: Mapping[str, Any]) -> None:
         """Carry the streams of a container's own process, to its end.
@@ -56,6 +58,13 @@ class Streams:
             Disconnected: the other end has gone; the container was killed.
         """
         container = text(request, "container")
+        try:
+            with self._pods.process(container, connection.peer):
+                await self._attach(connection, container)
+        finally:
+            await self._end_pod(container)
+
+    async def _attach(self, connection: Connection, container: str) -> None:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 attached = await stack.enter_async_context(self._service.attach(AttachRequest(container)))
@@ -91,6 +100,15 @@ class Streams:
         async with self._service.exec(wanted) as running:
             await connection.answer()
             await _together(_carry_exec(connection, running), connection, running)
+
+    async def _end_pod(self, container: str) -> None:
+        """End the other containers of a pod whose sandbox has ended."""
+        try:
+            ended = self._service.container_status(container).state is ContainerState.EXITED
+        except NotFound:
+            return
+        for other in self._pods.ending_with(container) if ended else ():
+            await self._service.stop_container(other, 0)
 
     async def _carry(self, connection: Connection, container: str, output: AsyncGenerator[Output, None]) -> None:
         async for piece in output:

@@ -10,7 +10,7 @@ from vmsandbox.oci_command.daemon import Daemon, socket_of
 from vmsandbox.oci_command.errors import CommandError
 from vmsandbox.version import VERSION
 
-_USAGE = """vmsandbox-oci [--root DIR] [--log FILE] [--log-format text|json] [--socket PATH] COMMAND
+_USAGE = """vmsandbox-oci [--root DIR] [--log FILE] [--log-format text|json] [--socket PATH] [--profile HANDLER] COMMAND
 
 An OCI runtime whose containers are in virtual machines of `vmsandbox serve` (docs/oci.md).
 

@@ -15,6 +15,7 @@ GLOBAL: Mapping[str, bool] = {
     "debug": False,
     "systemd-cgroup": False,
     "socket": True,
+    "profile": True,
     "rootless": True,
     "help": False,
     "version": False,

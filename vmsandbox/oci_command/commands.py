@@ -47,7 +47,10 @@ class Commands:
         cgroups.check(forking.cgroup_of(config), "systemd-cgroup" in self._arguments.options)
         entry = self._store.claim(self._arguments.container_id)
         try:
-            answer = self._daemon.call("create", id=entry.id, root=self._store.root, bundle=bundle, config=config)
+            profile = self._arguments.options.get("profile")
+            answer = self._daemon.call(
+                "create", id=entry.id, root=self._store.root, bundle=bundle, config=config, profile=profile
+            )
             entry.save(
                 id=entry.id,
                 bundle=bundle,
@@ -192,10 +195,10 @@ class Commands:
             self._remove(entry)
 
     def _remove(self, entry: Entry) -> None:
-        if entry.container:
-            self._daemon.call("delete", container=entry.container)
+        answer = self._daemon.call("delete", container=entry.container) if entry.container else {}
         _end(entry)
-        cgroups.remove(str(entry.values.get("cgroup", "")))
+        for path in {str(entry.values.get("cgroup", "")), str(answer.get("cgroup", ""))}:
+            cgroups.remove(path)
         entry.remove()
 
 

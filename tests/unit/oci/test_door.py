@@ -20,6 +20,8 @@ from vmsandbox.oci_command import wire
 from vmsandbox.oci_command.daemon import Connection, Daemon
 from vmsandbox.oci_command.errors import CommandError, ConnectionLost
 
+pytestmark = pytest.mark.usefixtures("host")
+
 
 @pytest.fixture
 async def runtime() -> AsyncIterator[OciRuntime]:
@@ -194,7 +196,11 @@ async def test_a_defect_is_an_error_of_one_line(daemon: Daemon, runtime: OciRunt
         (wire.pack_message({"version": 1, "call": "dance"}), "there is no call 'dance'"),
         (wire.pack_message({"version": 1, "call": "start"}), "no container"),
         (wire.pack_message({"version": 1, "call": "create", "config": {}}), "no id"),
-        (wire.pack_message({"version": 1, "call": "create"}), "no config.json"),
+        (wire.pack_message({"version": 1, "call": "create", "id": "c"}), "no config.json"),
+        (
+            wire.pack_message({"version": 1, "call": "create", "id": "c", "config": {"linux": {"namespaces": [1]}}}),
+            "malformed",
+        ),
         (wire.pack(wire.STDIN, b"x"), "not a request"),
         (wire.pack(wire.MESSAGE, b"{"), "not JSON"),
         (wire.HEADER.pack(wire.MESSAGE, 1 << 30), "longer than"),

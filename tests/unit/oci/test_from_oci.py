@@ -4,15 +4,37 @@ import pytest
 
 from tests.unit.oci.configs import config, namespaces
 from vmsandbox.errors import InvalidArgument, Unimplemented
-from vmsandbox.model import ContainerConfig, ImageConfig, Mount, PodSandboxConfig, PropagationMode
+from vmsandbox.model import (
+    ContainerConfig,
+    ImageConfig,
+    Mount,
+    NamespaceMode,
+    PodSandboxConfig,
+    PodSandboxMetadata,
+    PropagationMode,
+    Resources,
+    SandboxState,
+    SandboxStatus,
+)
 from vmsandbox.oci.from_oci import OciContainer, from_oci, process_from_oci
+from vmsandbox.oci.membership import Membership
+from vmsandbox.oci.pods import Place
 from vmsandbox.protocol import paths
 from vmsandbox.protocol.codec import decode, encode
 from vmsandbox.sandbox.spec import MountSource, SpecInputs, build_spec, check_container, check_pod
 
+ALONE = Place(PodSandboxMetadata("c1", "/run/root", "oci"))
 
-def converted(**changes) -> OciContainer:
-    return from_oci("c1", "/run/root", "/bundle", config(**changes))
+
+def converted(place: Place = ALONE, **changes) -> OciContainer:
+    return from_oci(place, "c1", "/bundle", config(**changes))
+
+
+def beside(*shared: str, processes_of: str = "", **settings) -> Place:
+    """A place in a machine that is there."""
+    pod = PodSandboxConfig(ALONE.pod, **settings)
+    machine = SandboxStatus("a" * 32, pod, SandboxState.READY, 1)
+    return Place(ALONE.pod, machine, frozenset(shared), processes_of)
 
 
 def linux(**changes) -> dict:
@@ -79,9 +101,58 @@ def test_a_namespace_of_the_host_is_refused(kind: str) -> None:
         converted(linux=linux(namespaces=namespaces(*kinds)))
 
 
-def test_a_namespace_of_another_container_is_refused() -> None:
-    with pytest.raises(Unimplemented, match="not supported yet"):
-        converted(linux=linux(namespaces=namespaces("pid", "network", "uts", "mount", ipc="/proc/7/ns/ipc")))
+def test_a_namespace_of_another_machine_is_refused() -> None:
+    for kind in ("ipc", "uts", "pid"):
+        kinds = [each for each in ("pid", "network", "ipc", "uts", "mount") if each != kind]
+        with pytest.raises(Unimplemented, match=f"the {kind} namespace /proc/7/ns/x, which its machine does not have"):
+            converted(linux=linux(namespaces=namespaces(*kinds, **{kind: "/proc/7/ns/x"})))
+
+
+PODS = namespaces("pid", "mount", network="/proc/7/ns/net", ipc="/proc/7/ns/ipc", uts="/proc/7/ns/uts")
+
+
+def test_a_container_of_a_pod_has_what_its_machine_has() -> None:
+    pod = beside("network", "ipc", "uts", sysctls=config()["linux"]["sysctl"])
+    spec = converted(pod, linux=linux(namespaces=PODS)).container.spec
+    assert isinstance(spec, dict) and spec["linux"]["namespaces"] == namespaces("pid", "mount", "cgroup")
+    assert "hostname" not in spec and paths.SHM in [mount["source"] for mount in spec["mounts"]]
+
+
+def test_a_container_that_shares_the_network_alone_has_a_name_and_memory_of_its_own() -> None:
+    pod = beside("network", sysctls=config()["linux"]["sysctl"])
+    wanted = namespaces("pid", "mount", "ipc", "uts", network="/proc/7/ns/net")
+    spec = converted(pod, linux=linux(namespaces=wanted)).container.spec
+    assert isinstance(spec, dict) and spec["hostname"] == "web"
+    assert spec["linux"]["namespaces"] == namespaces("pid", "mount", "cgroup", "ipc", "uts")
+    [shm] = [mount for mount in spec["mounts"] if mount["destination"] == "/dev/shm"]
+    assert (shm["type"], shm["source"]) == ("tmpfs", "shm")
+
+
+def test_a_container_that_shares_processes_names_whose() -> None:
+    pod = beside("network", "ipc", "uts", processes_of="c" * 32, sysctls=config()["linux"]["sysctl"])
+    wanted = [*PODS[1:], {"type": "pid", "path": "/proc/7/ns/pid"}]
+    shared = converted(pod, linux=linux(namespaces=wanted)).container.security.namespaces
+    assert (shared.pid, shared.target_id) == (NamespaceMode.TARGET, "c" * 32)
+
+
+def test_a_container_in_a_machine_that_is_there_cannot_have_another_network_or_other_sysctls() -> None:
+    with pytest.raises(Unimplemented, match="share its network"):
+        converted(beside("ipc"))
+    with pytest.raises(Unimplemented, match="it is the machine's"):
+        converted(beside("network", "ipc", "uts"), linux=linux(namespaces=PODS))
+
+
+def test_the_pod_is_as_large_and_of_the_handler_that_its_sandbox_says() -> None:
+    declared = Resources(memory_limit=1 << 30)
+    says = Membership("c1", is_sandbox=True, declared=declared, handler="small")
+    pod = converted(Place(ALONE.pod, membership=says)).pod
+    assert (pod.resources, pod.runtime_handler, pod.cgroup_parent) == (declared, "small", "/libpod_parent/libpod-1")
+
+
+def test_the_machine_of_a_pod_without_a_sandbox_is_charged_to_the_pod() -> None:
+    says = Membership("pod1", declared=Resources())
+    wanted = linux(cgroupsPath="/kubepods/pod1/crio-c1")
+    assert converted(Place(ALONE.pod, membership=says), linux=wanted).pod.cgroup_parent == "/kubepods/pod1"
 
 
 def test_a_namespace_of_users_is_refused() -> None:

@@ -1,0 +1,157 @@
+"""Containers that share a machine, over the door's socket; the processes on the host are this test's."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.oci_runtime import OciRuntime
+from tests.support.waiting import until
+from tests.unit.oci.configs import config, namespaces
+from vmsandbox.model import ContainerState, NamespaceMode
+from vmsandbox.oci import serving_oci
+from vmsandbox.oci.host_namespaces import Identity
+from vmsandbox.oci_command.daemon import Connection, Daemon
+from vmsandbox.oci_command.errors import CommandError
+
+OF_ANOTHER = namespaces("mount", pid="/of/pid", network="/of/net", ipc="/of/ipc", uts="/of/uts")
+SANDBOX = {"io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": "s1"}
+MEMBER = SANDBOX | {"io.kubernetes.cri.container-type": "container"}
+CRI_O = {"io.kubernetes.cri-o.ContainerType": "container", "io.kubernetes.cri-o.SandboxID": "s1"}
+
+
+pytestmark = pytest.mark.usefixtures("host")
+
+
+@pytest.fixture
+async def runtime() -> AsyncIterator[OciRuntime]:
+    made = OciRuntime()
+    yield made
+    await made.end_all()
+
+
+@pytest.fixture
+async def daemon(runtime: OciRuntime, tmp_path: Path) -> AsyncIterator[Daemon]:
+    async with serving_oci(runtime, tmp_path / "oci.sock"):
+        yield Daemon(str(tmp_path / "oci.sock"))
+
+
+async def call(daemon: Daemon, name: str, **arguments: Any) -> dict[str, Any]:
+    return await asyncio.to_thread(daemon.call, name, **arguments)
+
+
+async def create(daemon: Daemon, name: str, kinds: Any = None, **annotations: str) -> str:
+    linux = config()["linux"] | ({"namespaces": kinds} if kinds else {})
+    process = config()["process"] | {"args": ["sleep", "1000"]}
+    wanted = config(linux=linux, annotations=annotations, process=process)
+    made = await call(daemon, "create", id=name, root="/run/root", bundle="/b", config=wanted)
+    return str(made["container"])
+
+
+@contextlib.asynccontextmanager
+async def attached(daemon: Daemon, container: str) -> AsyncIterator[Connection]:
+    connection = await asyncio.to_thread(lambda: daemon.open("attach", container=container))
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def machine(runtime: OciRuntime, container: str) -> str:
+    return runtime.containers[container].sandbox_id
+
+
+async def pod(daemon: Daemon, **changes: str) -> tuple[str, str]:
+    """A sandbox and a container of a pod of containerd."""
+    sandbox = await create(daemon, "s1", **SANDBOX)
+    kinds = namespaces("pid", "mount", network="/of/net", ipc="/of/ipc", uts="/of/uts")
+    return sandbox, await create(daemon, "c1", kinds, **MEMBER | changes)
+
+
+async def test_containers_of_a_pod_share_a_machine_that_ends_with_their_sandbox(
+    daemon: Daemon, runtime: OciRuntime
+) -> None:
+    sandbox, member = await pod(daemon)
+    assert machine(runtime, sandbox) == machine(runtime, member)
+    await call(daemon, "delete", container=member)
+    assert list(runtime.containers) == [sandbox] and len(runtime.sandboxes) == 1
+    again = await create(
+        daemon, "c2", OF_ANOTHER[:1] + namespaces("pid", network="/of/net", ipc="/of/ipc", uts="/of/uts"), **MEMBER
+    )
+    assert await call(daemon, "delete", container=sandbox) == {"cgroup": "/libpod_parent/libpod-1"}
+    assert runtime.sandboxes == {}
+    assert await call(daemon, "state", container=again) == {"status": "stopped"}
+
+
+async def test_the_containers_of_a_pod_end_when_its_sandbox_has_ended(daemon: Daemon, runtime: OciRuntime) -> None:
+    sandbox, member = await pod(daemon)
+    await call(daemon, "start", container=member)
+    async with attached(daemon, sandbox), attached(daemon, member):
+        await call(daemon, "start", container=sandbox)
+        await call(daemon, "kill", container=sandbox, signal="9")
+        await asyncio.wait_for(runtime.processes[member].wait(), 30)
+
+
+async def test_a_container_of_a_pod_whose_sandbox_is_nowhere_is_refused(daemon: Daemon) -> None:
+    with pytest.raises(CommandError, match="the sandbox s1 of the pod is not in a machine"):
+        await create(daemon, "c1", **MEMBER)
+    with pytest.raises(CommandError, match="the sandbox s1 of the pod is not in a machine"):
+        await create(daemon, "c1", namespaces("pid", "ipc", "uts", network="/proc/7/ns/net"), **CRI_O)
+
+
+async def test_a_pod_of_cri_o_has_a_machine_without_a_sandbox_and_it_ends_with_the_last_container(
+    daemon: Daemon, runtime: OciRuntime
+) -> None:
+    kinds = namespaces("pid", "mount", network="/run/netns/s1", ipc="/run/ipcns/s1", uts="/run/utsns/s1")
+    first, second = await asyncio.gather(*(create(daemon, name, kinds, **CRI_O) for name in ("c1", "c2")))
+    assert machine(runtime, first) == machine(runtime, second)
+    await call(daemon, "delete", container=first)
+    assert list(runtime.containers) == [second]
+    await call(daemon, "delete", container=second)
+    assert runtime.sandboxes == {}
+
+
+async def test_a_container_that_joins_namespaces_of_another_is_in_its_machine_and_outlives_it(
+    daemon: Daemon, runtime: OciRuntime
+) -> None:
+    first = await create(daemon, "c1")
+    async with attached(daemon, first):
+        second = await create(daemon, "c2", OF_ANOTHER)
+    shared = runtime.containers[second].config.security.namespaces
+    assert (shared.pid, shared.target_id) == (NamespaceMode.TARGET, first)
+    assert machine(runtime, first) == machine(runtime, second)
+    await call(daemon, "delete", container=first)
+    assert list(runtime.containers) == [second]
+    third = await create(daemon, "c1")
+    assert machine(runtime, third) != machine(runtime, second)
+
+
+async def test_the_infra_container_of_podman_is_known_by_those_that_name_it(
+    daemon: Daemon, runtime: OciRuntime
+) -> None:
+    infra = await create(daemon, "s1")
+    kinds = namespaces("pid", "mount", network="/of/net", ipc="/of/ipc", uts="/of/uts")
+    async with attached(daemon, infra):
+        member = await create(daemon, "c1", kinds, **CRI_O)
+        await call(daemon, "kill", container=infra, signal="KILL")
+    await until(lambda: runtime.containers[member].state is ContainerState.EXITED)
+    await call(daemon, "delete", container=infra)
+    assert runtime.sandboxes == {}
+
+
+async def test_a_namespace_of_the_host_cannot_be_joined(daemon: Daemon, host: dict[str, Identity]) -> None:
+    host["/proc/1/ns/net"] = host["/proc/self/ns/net"]
+    with pytest.raises(CommandError, match="/proc/1/ns/net is the host's network namespace"):
+        await create(daemon, "c1", namespaces("pid", "ipc", "uts", network="/proc/1/ns/net"))
+
+
+async def test_the_profile_of_the_command_is_the_handler_unless_an_annotation_names_one(
+    daemon: Daemon, runtime: OciRuntime
+) -> None:
+    for name, said, handler in (("c1", {}, "small"), ("c2", {"vmsandbox/handler": "large"}, "large")):
+        wanted = config(annotations=said)
+        await call(daemon, "create", id=name, root="/r", bundle="/b", config=wanted, profile="small")
+        assert [each.config.runtime_handler for each in runtime.sandboxes.values()][-1] == handler
