@@ -121,8 +121,7 @@ def node() -> Iterator[Node]:
         node.start()
         keep_findings(directory / "state")
         yield node
-        node.cri.remove_everything()
-        node.end(signal.SIGTERM)
+        node.close()
         assert not OwnLibvirt(directory / "run/libvirtd", directory / "run/serve").is_alive()
         assert mounts_below(directory) == []
 

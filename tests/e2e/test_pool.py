@@ -89,6 +89,7 @@ def test_a_pod_has_a_machine_that_waited_while_the_daemon_was_killed(node: Node,
     wait_until_full(node.cri)
     waiting = {path.name for path in node.sandboxes()}
     node.restart()
+    wait_until_full(node.cri)  # A pod waits two seconds for them, which a busy host may exceed.
     container = start(node.cri, tmp_path)
     assert container.pod.id in waiting and pool(node.cri)["hits"] == 1
     assert container.output("hostname") == container.pod.config.metadata.name + "\n"

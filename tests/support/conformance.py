@@ -70,7 +70,7 @@ def serving(settings: Mapping[str, Any] | None = None, under: Sequence[str] = ()
         cri = stack.enter_context(Cri.connect(directory / "cri.sock", directory / "logs"))
         _wait_ready(cri, process, directory)
         keep_findings(directory / "state")
-        stack.callback(_end_pools, directory, process)
+        stack.callback(end_pools, directory, process)
         stack.callback(cri.remove_everything)
         yield Serving(directory, registry, process, cri)
 
@@ -139,7 +139,7 @@ def _wait_ready(cri: Cri, process: subprocess.Popen[bytes], directory: Path) -> 
     raise AssertionError(f"vmsandbox serve does not answer:\n{(directory / 'serve.log').read_text()}")
 
 
-def _end_pools(directory: Path, process: subprocess.Popen[bytes]) -> None:
+def end_pools(directory: Path, process: subprocess.Popen[bytes]) -> None:
     """End the machines that wait, which would outlive the daemon."""
     file = directory / "config.yaml"
     settings = yaml.safe_load(file.read_text())

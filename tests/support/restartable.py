@@ -60,6 +60,17 @@ class Node:
         self.process.wait(60)
         self.process = None
 
+    def close(self) -> None:
+        """Remove every pod, and the machines that wait for one; then end the daemon, which may not run just now."""
+        if self.process is None:
+            self.start()
+        assert self.process is not None
+        try:
+            self.cri.remove_everything()
+            conformance.end_pools(self.directory, self.process)
+        finally:
+            self.end(signal.SIGTERM)
+
     def restart(self, number: int = signal.SIGKILL) -> None:
         self.end(number)
         self.start()
@@ -106,8 +117,7 @@ def restartable_node(under: Sequence[str] = (), **settings: Any) -> Iterator[Nod
         node.configure(**{**conformance.configuration(directory), "libvirt": libvirtd.uri, **settings})
         stack.callback(subprocess.run, ["ip", "link", "delete", conformance.BRIDGE], check=False)
         eventually((directory / "libvirtd/run/libvirt-sock").exists)
+        stack.callback(node.close)
         node.start()
         keep_findings(directory / "state")
         yield node
-        node.cri.remove_everything()
-        node.end(signal.SIGTERM)
