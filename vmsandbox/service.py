@@ -33,6 +33,7 @@ from vmsandbox.model import (
     SandboxUsage,
 )
 from vmsandbox.protocol.codec import JSON
+from vmsandbox.protocol.messages import ListedProcess
 from vmsandbox.sandbox.containers import Container
 from vmsandbox.sandbox.lifecycle import (
     Admission,
@@ -186,8 +187,8 @@ class RuntimeService:
         with contextlib.suppress(NotFound):
             await (await self._container(container_id)).stop(timeout)
 
-    async def signal_container(self, container_id: str, signal: str) -> None:
-        """Send a signal (see `spec.signal_number`) to a container's first process.
+    async def signal_container(self, container_id: str, signal: str, *, everyone: bool = False) -> None:
+        """Send a signal (see `spec.signal_number`) to a container's first process, or to all of them.
 
         Raises:
             NotFound: there is no such container.
@@ -195,7 +196,15 @@ class RuntimeService:
             FailedPrecondition: the container does not run.
         """
         number = signal_number(signal)
-        await (await self._container(container_id)).signal(number)
+        await (await self._container(container_id)).signal(number, everyone=everyone)
+
+    async def freeze_container(self, container_id: str, *, frozen: bool) -> None:
+        """Keep all processes of a container from running, or let them go on. Raises NotFound, FailedPrecondition."""
+        await (await self._container(container_id)).freeze(frozen=frozen)
+
+    async def list_processes(self, container_id: str) -> tuple[ListedProcess, ...]:
+        """Return the processes of a container. Raises as `freeze_container`."""
+        return await (await self._container(container_id)).processes()
 
     async def remove_container(self, container_id: str) -> None:
         """End a container if it runs, and forget it. Succeeds for an unknown one."""
@@ -299,9 +308,7 @@ class RuntimeService:
     async def update_container_resources(self, container_id: str, resources: Resources) -> None:
         """Change a container's limits (CRI UpdateContainerResources); one that is not set, 0 or "", stays as it is.
 
-        Raises:
-            NotFound: there is no such container.
-            VmsandboxError: as `PodSize.update_container`.
+        Raises NotFound, and as `PodSize.update_container`.
         """
         container = await self._container(container_id)
         await self._sandboxes.find(container.record.sandbox_id).size.update_container(container, resources)
@@ -309,9 +316,7 @@ class RuntimeService:
     async def update_pod_sandbox_resources(self, sandbox_id: str, resources: Resources, overhead: Resources) -> None:
         """Change what a pod declares (CRI UpdatePodSandboxResources); a limit that is not set stays as it is.
 
-        Raises:
-            NotFound: there is no such sandbox.
-            VmsandboxError: as `PodSize.update_pod`.
+        Raises NotFound, and as `PodSize.update_pod`.
         """
         await (await self._sandbox(sandbox_id)).size.update_pod(resources, overhead)
 

@@ -136,6 +136,35 @@ def test_what_a_container_has_written_is_in_the_directory_of_the_host(podman: Po
     assert (tmp_path / "copy").read_text() == "written\n"
 
 
+def test_a_container_is_paused_and_its_processes_do_nothing_meanwhile(podman: Podman, web: str) -> None:
+    ticks = "cut -d' ' -f14,15 /proc/1/stat"
+    podman.output("pause", web)
+    assert podman.output("inspect", web, "--format", "{{.State.Status}}") == "paused\n"
+    assert podman.run("exec", web, "true").returncode != 0
+    podman.output("unpause", web)
+    before = podman.output("exec", web, "sh", "-c", ticks)
+    eventually(lambda: podman.output("exec", web, "sh", "-c", ticks) != before)
+    podman.output("commit", "--pause", web, "paused")
+    podman.output("rmi", "paused")
+
+
+def test_limits_are_changed_in_the_guest(podman: Podman, web: str) -> None:
+    podman.output("update", "--memory", "96m", "--cpus", "0.5", web)
+    podman.oci("update", "--pids-limit", "99", podman.output("inspect", web, "--format", "{{.Id}}").strip())
+    limits = podman.output("exec", web, "cat", *(f"/sys/fs/cgroup/{name}.max" for name in ("memory", "cpu", "pids")))
+    assert limits.splitlines() == [str(96 << 20), "50000 100000", "99"]
+
+
+def test_the_processes_and_the_usage_of_a_container_are_told(podman: Podman, web: str) -> None:
+    container = podman.output("inspect", web, "--format", "{{.Id}}").strip()
+    pid = int(podman.output("inspect", web, "--format", "{{.State.Pid}}"))
+    assert pid in json.loads(podman.oci("ps", "--format", "json", container))
+    header, first, *_ = podman.oci("ps", container).splitlines()
+    assert header.split()[:3] == ["UID", "PID", "PPID"] and first.split()[:3] == ["0", "1", "0"]
+    told = json.loads(podman.oci("events", "--stats", container))
+    assert 0 < told["data"]["memory"]["usage"]["usage"] < 96 << 20 and told["data"]["cpu"]["usage"]["total"] > 0
+
+
 def test_the_machine_is_counted_where_the_caller_looks(podman: Podman, web: str) -> None:
     [measured] = json.loads(podman.output("stats", "--no-stream", "--format", "json", web))
     assert measured["mem_usage"].startswith(("1", "2", "3", "4")) and "MB" in measured["mem_usage"], measured

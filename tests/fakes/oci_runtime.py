@@ -58,8 +58,8 @@ class OciRuntime(FakeRuntime):
             await self.stop_container(container.id, 0)
         await super().remove_pod_sandbox(sandbox_id)
 
-    async def signal_container(self, container_id: str, signal: str) -> None:
-        await super().signal_container(container_id, signal)
+    async def signal_container(self, container_id: str, signal: str, *, everyone: bool = False) -> None:
+        await super().signal_container(container_id, signal, everyone=everyone)
         await self.processes[container_id].signal(int(signal))
 
     async def wait_container(self, container_id: str) -> ContainerStatus:

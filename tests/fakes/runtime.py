@@ -35,6 +35,7 @@ from vmsandbox.model import (
     SandboxStatus,
     SandboxUsage,
 )
+from vmsandbox.protocol.messages import ListedProcess
 from vmsandbox.sandbox.spec.resources import updated_resources
 from vmsandbox.telemetry import outcome
 from vmsandbox.telemetry.declared import PULL_SECONDS, PULLS
@@ -194,12 +195,25 @@ class FakeRuntime:
         console = self.consoles.get(sandbox_id, b"")
         return console[position:].decode(errors="replace"), len(console)
 
-    async def signal_container(self, container_id: str, signal: str) -> None:
-        await self._enter("signal_container", container_id, signal)
+    async def signal_container(self, container_id: str, signal: str, *, everyone: bool = False) -> None:
+        await self._enter("signal_container", container_id, signal, *(["everyone"] if everyone else []))
         if signal == "NOPE":
             raise InvalidArgument("there is no signal 'NOPE'")
         if self.container_status(container_id).state is not ContainerState.RUNNING:
             raise FailedPrecondition(f"cannot send a signal to container {container_id}: it has ended")
+
+    async def freeze_container(self, container_id: str, *, frozen: bool) -> None:
+        await self._enter("freeze_container", container_id, frozen)
+        if self.container_status(container_id).state is ContainerState.EXITED:
+            raise FailedPrecondition(f"cannot pause or resume container {container_id}: it has ended")
+
+    async def list_processes(self, container_id: str) -> tuple[ListedProcess, ...]:
+        await self._enter("list_processes", container_id)
+        self.container_status(container_id)
+        return (
+            ListedProcess(1, 0, 0, 1_700_000_000_000_000_000, 3_661_000_000_000, "sh -c sleep 9"),
+            ListedProcess(7, 1, 33, 1_700_000_000_000_000_000, 0, "sleep 9"),
+        )
 
     async def remove_container(self, container_id: str) -> None:
         await self._enter("remove_container", container_id)

@@ -77,6 +77,12 @@ class Podman:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def oci(self, *arguments: str) -> str:
+        """Return what the runtime's command prints, which has to succeed."""
+        return subprocess.run(
+            [self.directory / "vmsandbox-oci", *arguments], check=True, capture_output=True, text=True, timeout=240
+        ).stdout
+
     @contextlib.contextmanager
     def at_terminal(self, *arguments: str) -> Iterator["Terminal"]:
         """Run a command at a terminal; it is killed at the end of the context if it runs."""

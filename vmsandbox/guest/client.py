@@ -23,7 +23,11 @@ from vmsandbox.protocol.messages import (
     EndExecs,
     Exec,
     FitMachine,
+    FreezeContainer,
     ListContainers,
+    ListedProcess,
+    ListedProcesses,
+    ListProcesses,
     MakeTmpfs,
     MeasureContainers,
     Measured,
@@ -138,6 +142,14 @@ class GuestClient:
     ) -> None:
         """Change a container's limits; `resources` as in the runtime-spec, `cpus` as of `create_container`."""
         await self._ask(UpdateResources(container_id, resources, self._cpus(cpus)), deadline)
+
+    async def freeze_container(self, container_id: str, *, frozen: bool, deadline: float = LONG) -> None:
+        """Keep all processes of a container from running, or let them go on. Raises Unimplemented: an older agent."""
+        await self._ask(FreezeContainer(container_id, frozen), deadline)
+
+    async def list_processes(self, container_id: str, *, deadline: float = QUICK) -> tuple[ListedProcess, ...]:
+        """Return the processes of a container. Raises Unimplemented: the agent is older than this."""
+        return cast(ListedProcesses, await self._ask(ListProcesses(container_id), deadline)).processes
 
     async def exec(self, request: Exec, *, deadline: float = LONG) -> None:
         """Start a process in a container; its end comes as an `Exit` event."""

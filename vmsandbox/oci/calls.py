@@ -1,17 +1,16 @@
 """The calls of `vmsandbox-oci` that have one answer. The command keeps which container is which; the daemon has ids."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
 from vmsandbox.model import ContainerState
+from vmsandbox.oci.control_calls import Call, ControlCalls, text
 from vmsandbox.oci.from_oci import OciContainer, from_oci
 from vmsandbox.oci.membership import HANDLER
 from vmsandbox.oci.pods import Pods
 from vmsandbox.service import RuntimeService
-
-Call = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 _STATUS = {
     ContainerState.UNKNOWN: "creating",
@@ -37,6 +36,7 @@ class Calls:
             "state": self.state,
             "kill": self.kill,
             "delete": self.delete,
+            **ControlCalls(service).by_name,
         }
 
     async def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Calls:
         return {"status": _STATUS[state]}
 
     async def kill(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Send a signal. One that ends a process also ends a container that was not started.
+        """Send a signal, with `all` to every process. One that ends a process also ends a container not started yet.
 
         Raises:
             FailedPrecondition: the container has ended; "not running" is what callers look for.
@@ -88,7 +88,7 @@ class Calls:
         if status["status"] == "created" and signal.upper() in _ENDING_SIGNALS:
             await self._service.stop_container(container, 0)
         else:
-            await self._service.signal_container(container, signal)
+            await self._service.signal_container(container, signal, everyone=request.get("all") is True)
         return {}
 
     async def delete(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,11 +126,3 @@ def _config(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_object(value: object) -> bool:
     return isinstance(value, dict)
-
-
-def text(request: Mapping[str, Any], name: str) -> str:
-    """Return a field of a request. Raises InvalidArgument: it is missing."""
-    value = request.get(name)
-    if not isinstance(value, str) or not value:
-        raise InvalidArgument(f"the request has no {name}")
-    return value

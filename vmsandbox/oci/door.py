@@ -10,8 +10,9 @@ from typing import Any
 
 from vmsandbox import aio, log
 from vmsandbox.errors import InvalidArgument, VmsandboxError, advised, explained
-from vmsandbox.oci.calls import Call, Calls
+from vmsandbox.oci.calls import Calls
 from vmsandbox.oci.connection import Connection, Disconnected
+from vmsandbox.oci.control_calls import Call
 from vmsandbox.oci.pods import Pods
 from vmsandbox.oci.streams import Streams
 from vmsandbox.oci_command import wire

@@ -37,14 +37,19 @@ class Field:
 
 _NO_PROFILES = "the guest has no profiles: the machine confines the container"
 _KERNEL = "the guest's kernel has cgroup v2, which lacks it"
-_HOOK = "programs of the host cannot act on a container in a machine (yet)"
+_HOOK = "a program of the host, which the command runs with the state as its input"
 
 FIELDS = (
     Field("ociVersion", Fate.HOST, "any 1.x"),
     Field("annotations", Fate.HOST, "told by `state`"),
     Field("hostname", Fate.HOST, "the machine's"),
     Field("domainname", Fate.REFUSED, "a machine's domain name cannot be set"),
-    Field("hooks", Fate.REFUSED, _HOOK),
+    Field("hooks.prestart", Fate.HOST, _HOOK),
+    Field("hooks.createRuntime", Fate.HOST, _HOOK),
+    Field("hooks.createContainer", Fate.REFUSED, "a program of the host cannot act on mounts in a machine"),
+    Field("hooks.startContainer", Fate.GUEST, "a program of the container's root"),
+    Field("hooks.poststart", Fate.HOST, _HOOK),
+    Field("hooks.poststop", Fate.HOST, _HOOK),
     Field("root.path", Fate.HOST, "a directory, shared with the machine, read and write"),
     Field("root.readonly", Fate.GUEST),
     Field("mounts.destination", Fate.GUEST),

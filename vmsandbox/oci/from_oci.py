@@ -25,6 +25,7 @@ from vmsandbox.model import (
     SupplementalGroupsPolicy,
 )
 from vmsandbox.oci.fields import check_fields, guest_part
+from vmsandbox.oci.limits import resources_from_oci
 from vmsandbox.oci.pods import Place
 from vmsandbox.protocol import paths
 
@@ -76,7 +77,8 @@ def _converted(place: Place, container_id: str, bundle: str, config: Mapping[str
     _check_sysctls(linux.get("sysctl") or {}, place)
     own = _own_namespaces(namespaces, place)
     mounts, binds = _mounts(config.get("mounts") or [], bundle, own_ipc="ipc" in own)
-    resources = _resources(config)
+    adjusted = int(config["process"].get("oomScoreAdj") or 0)
+    resources = resources_from_oci(linux.get("resources") or {}, adjusted)
     container = ContainerConfig(
         ContainerMetadata(container_id),
         image="",
@@ -240,17 +242,3 @@ def _bind(destination: str, source: str, options: list[str]) -> Mount:
     follows = bool(_FOLLOWING & set(options))
     propagation = PropagationMode.HOST_TO_CONTAINER if follows else PropagationMode.PRIVATE
     return Mount(destination, source, readonly="ro" in options, propagation=propagation)
-
-
-def _resources(config: Mapping[str, Any]) -> Resources:
-    resources = (config.get("linux") or {}).get("resources") or {}
-    memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
-    return Resources(
-        cpu_period=int(cpu.get("period") or 0),
-        cpu_quota=int(cpu.get("quota") or 0),
-        cpu_shares=int(cpu.get("shares") or 0),
-        memory_limit=int(memory.get("limit") or 0),
-        memory_swap_limit=int(memory.get("swap") or 0),
-        oom_score_adj=int(config["process"].get("oomScoreAdj") or 0),
-        cpuset_cpus=str(cpu.get("cpus") or ""),
-    )

@@ -10,8 +10,8 @@ from typing import Any, NoReturn, Protocol
 from vmsandbox import aio, log
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.model import AttachRequest, ContainerState, ExecRequest, Output
-from vmsandbox.oci.calls import text
 from vmsandbox.oci.connection import Connection, Disconnected
+from vmsandbox.oci.control_calls import text
 from vmsandbox.oci.from_oci import process_from_oci
 from vmsandbox.oci.pods import Pods
 from vmsandbox.oci_command import wire

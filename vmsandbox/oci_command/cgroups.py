@@ -5,6 +5,8 @@ The daemon puts the machine below it, so that its limits and its figures are tho
 
 import contextlib
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from vmsandbox.oci_command.errors import CommandError
 
@@ -13,15 +15,25 @@ _UNIFIED_CHILD = "vmsandbox-process"
 """The cgroup of the process in version 2, where one that has others below it, as the machine's, has no processes."""
 
 
-def check(path: str, systemd: bool) -> None:
-    """Raise CommandError for a cgroup that this command does not make."""
+def resolved(config: Mapping[str, Any], container_id: str, *, systemd: bool) -> dict[str, Any]:
+    """Return a config.json whose `linux.cgroupsPath` is a path below the hierarchies' roots, or empty.
+
+    Raises:
+        CommandError: it is not the path of a cgroup, or systemd is to make it and does not run.
+    """
+    path = cgroup_of(config)
     if systemd:
-        raise CommandError(
-            "--systemd-cgroup is not supported yet: have the caller use cgroupfs "
-            '(cgroup_manager = "cgroupfs" in podman\'s containers.conf)'
-        )
-    if ".." in path.split("/"):
+        from vmsandbox.oci_command.systemd import path_of
+
+        path = path_of(path, container_id)
+    elif ".." in path.split("/") or path.count(":") == 2:
         raise CommandError(f"linux.cgroupsPath {path!r} is not the path of a cgroup")
+    return {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
+
+
+def cgroup_of(config: Mapping[str, Any]) -> str:
+    """Return `linux.cgroupsPath`."""
+    return str((config.get("linux") or {}).get("cgroupsPath") or "")
 
 
 def join(path: str) -> None:
@@ -31,6 +43,14 @@ def join(path: str) -> None:
         _copy_cpuset(directory)
         with open(os.path.join(directory, "cgroup.procs"), "w", encoding="ascii") as file:
             file.write("0")
+
+
+def pids(path: str) -> list[int]:
+    """Return the processes that stand for a container's on the host: those in its cgroup, without the machine's."""
+    for directory in _directories(path, joined=True):
+        with contextlib.suppress(OSError), open(f"{directory}/cgroup.procs", encoding="ascii") as file:
+            return sorted(map(int, file.read().split()))
+    return []
 
 
 def remove(path: str) -> None:

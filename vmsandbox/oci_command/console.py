@@ -13,23 +13,37 @@ import termios
 _WINDOW = struct.Struct("HHHH")
 
 
-def give(path: str) -> int:
-    """Make a terminal, send its other end to the caller's socket (`--console-socket`), and return ours.
+def give(to: str | socket.socket) -> int:
+    """Make a terminal, send its other end to the caller, and return ours.
 
     It becomes the terminal of this process, which leads a session: so it is told of changes of the window's size.
+
+    Args:
+        to: the path of the caller's socket (`--console-socket`), or one that is connected.
 
     Raises:
         OSError: the caller does not listen.
     """
     theirs, ours = os.openpty()
     _make_raw(ours)
-    with socket.socket(socket.AF_UNIX) as caller:
-        caller.connect(path)
+    with _connected(to) as caller:
         rights = array.array("i", [theirs])
         caller.sendmsg([os.ttyname(ours).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
     os.close(theirs)
     fcntl.ioctl(ours, termios.TIOCSCTTY, 0)
     return ours
+
+
+def _connected(to: str | socket.socket) -> socket.socket:
+    if not isinstance(to, str):
+        return to
+    caller = socket.socket(socket.AF_UNIX)
+    try:
+        caller.connect(to)
+    except BaseException:
+        caller.close()
+        raise
+    return caller
 
 
 def window(fd: int) -> tuple[int, int]:

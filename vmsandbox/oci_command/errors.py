@@ -4,6 +4,15 @@
 class CommandError(Exception):
     """A line for a person. Callers look for some phrases of runc in it, such as "container does not exist"."""
 
+    status = 1
+    """The exit status."""
+
+
+class UnknownCommand(CommandError):
+    """There is no such command."""
+
+    status = 3
+
 
 class ContainerMissing(CommandError):
     """There is no container of this id."""

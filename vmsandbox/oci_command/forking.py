@@ -6,6 +6,7 @@ from then on.
 
 import contextlib
 import os
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,27 +21,30 @@ _FD_LIMIT = 1024
 class StandIn:
     """The process that is to be forked."""
 
-    def __init__(self, daemon: Daemon, request: Mapping[str, Any], process: Mapping[str, Any], console: str) -> None:
+    def __init__(
+        self, daemon: Daemon, request: Mapping[str, Any], process: Mapping[str, Any], console: str | socket.socket
+    ) -> None:
         """Name it; `start` forks it.
 
         Args:
             daemon: is asked for the streams.
             request: the call that is made for them, with its arguments.
             process: the runtime-spec's process, for the size of its window.
-            console: the socket that is given the terminal; empty: there is none.
+            console: the socket that is given the terminal, or its path; empty: there is none.
         """
         self._daemon = daemon
         self._request = request
         self._process = process
         self._console = console
 
-    def start(self, config: Mapping[str, Any], bundle: str = "") -> int:
+    def start(self, config: Mapping[str, Any], bundle: str = "", *, systemd: bool = False) -> int:
         """Fork it, and return its pid when it is connected.
 
         Args:
             config: the container's config.json; its cgroup is the process's.
             bundle: the directory of config.json, for the process that stands for the container itself: it has
                 namespaces of its own, outlives a restart of the daemon, and is orphaned at once. Empty: it is a child.
+            systemd: have systemd make the cgroup.
 
         Raises:
             CommandError: the reason why it does not run.
@@ -49,7 +53,7 @@ class StandIn:
         child = os.fork()
         if child == 0:
             os.close(reading)
-            os._exit(self._run(writing, config, bundle))
+            os._exit(self._run(writing, config, bundle, systemd=systemd))
         os.close(writing)
         with open(reading, "rb") as pipe:
             said = dict(line.partition(b" ")[::2] for line in pipe.read().splitlines())
@@ -60,9 +64,9 @@ class StandIn:
             raise CommandError(reason.decode(errors="replace"))
         return int(said.get(b"pid", child))
 
-    def _run(self, ready: int, config: Mapping[str, Any], bundle: str) -> int:
+    def _run(self, ready: int, config: Mapping[str, Any], bundle: str, *, systemd: bool) -> int:
         try:
-            cgroups.join(cgroup_of(config))
+            _join_cgroup(cgroups.cgroup_of(config), systemd=systemd)
             if bundle:
                 namespaces.enter(config)
                 if pid := os.fork():
@@ -102,9 +106,12 @@ class StandIn:
         return terminal
 
 
-def cgroup_of(config: Mapping[str, Any]) -> str:
-    """Return `linux.cgroupsPath`."""
-    return str((config.get("linux") or {}).get("cgroupsPath") or "")
+def _join_cgroup(path: str, *, systemd: bool) -> None:
+    if systemd:
+        from vmsandbox.oci_command.systemd import enter_scope
+
+        enter_scope(path)
+    cgroups.join(path)
 
 
 def _let_go_of_streams() -> None:

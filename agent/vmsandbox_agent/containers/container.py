@@ -11,6 +11,7 @@ from vmsandbox.protocol.messages import (
     POD_NAMESPACE,
     CreateContainer,
     Exec,
+    ListedProcess,
     Measures,
     OciState,
     ProcessUser,
@@ -156,6 +157,16 @@ class CrunContainer:
             return None
         scratch = file_system(self._context.settings.scratch)
         return replace(measures, file_system=scratch, layer=await self._layer.latest())
+
+    async def freeze(self, *, frozen: bool) -> None:
+        """Keep its processes from running, or let them go on. Raises AgentError unless it has some."""
+        if not self.process.running:
+            raise AgentError("failed_precondition", f"container {self.id} has ended")
+        await asyncio.to_thread(self._cgroup.freeze, frozen=frozen)
+
+    async def processes(self) -> tuple[ListedProcess, ...]:
+        """Return its processes; none after its end."""
+        return await asyncio.to_thread(self._cgroup.processes)
 
     async def update(self, request: UpdateResources) -> None:
         """Change its limits. Raises AgentError where it uses more memory than it shall have."""

@@ -18,7 +18,10 @@ from vmsandbox.protocol.messages import (
     EndExecs,
     Exec,
     FitMachine,
+    FreezeContainer,
     ListContainers,
+    ListedProcesses,
+    ListProcesses,
     MakeTmpfs,
     MeasureContainers,
     Measured,
@@ -91,6 +94,8 @@ class GuestRequests:
             SignalContainer.METHOD: self._signal,
             DeleteContainer.METHOD: self._delete,
             UpdateResources.METHOD: self._update,
+            FreezeContainer.METHOD: self._freeze,
+            ListProcesses.METHOD: self._list_processes,
             Exec.METHOD: self._exec,
             SignalExec.METHOD: self._signal_exec,
             EndExecs.METHOD: self._end_execs,
@@ -166,6 +171,15 @@ class GuestRequests:
     async def _update(self, request: UpdateResources) -> Empty:
         await self._containers.update(request)
         return _DONE
+
+    async def _freeze(self, request: FreezeContainer) -> Empty:
+        container = self._containers.get(request.container_id)
+        async with container.lock:
+            await container.freeze(frozen=request.frozen)
+        return _DONE
+
+    async def _list_processes(self, request: ListProcesses) -> ListedProcesses:
+        return ListedProcesses(await self._containers.get(request.container_id).processes())
 
     async def _exec(self, request: Exec) -> Empty:
         await self._containers.exec(request)

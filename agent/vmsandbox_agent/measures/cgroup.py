@@ -2,13 +2,19 @@
 
 import contextlib
 import os
+import select
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.protocol.messages import Measures
-from vmsandbox_agent.measures import measuring, processes
+from vmsandbox.protocol.messages import ListedProcess, Measures
+from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.measures import listing, measuring, processes
 from vmsandbox_agent.measures.cgroup_files import counters, limit, number
+
+_FREEZING = 10.0
+"""Seconds in which the kernel stops all processes of a cgroup; one that waits for a disk does not stop."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -93,6 +99,23 @@ class Cgroup:
             )
         except OSError:
             return None
+
+    def processes(self) -> tuple[ListedProcess, ...]:
+        """Return the processes in it, for people."""
+        return listing.listed(self._path)
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Keep all in it from running, or let them go on; return when they do. Raises OSError, AgentError."""
+        (self._path / "cgroup.freeze").write_text(str(int(frozen)))
+        deadline = time.monotonic() + _FREEZING
+        with (self._path / "cgroup.events").open() as events:
+            poll = select.poll()
+            poll.register(events, select.POLLPRI)
+            while f"frozen {int(frozen)}" not in events.read().splitlines():
+                if (left := deadline - time.monotonic()) <= 0:
+                    raise AgentError("deadline_exceeded", f"a process in {self._path} cannot be stopped")
+                poll.poll(left * 1000)
+                events.seek(0)
 
     def signal_all(self, number: int) -> bool:
         """Send a signal to every process in it and below; False where there is no such cgroup."""

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from vmsandbox.protocol.messages import (
     Pressure,
     Throttling,
 )
+from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.measures import processes
 from vmsandbox_agent.measures.cgroup import Cgroup
 
@@ -161,3 +164,31 @@ def test_averages_of_pressure_are_told_to_a_host_that_asks_for_them(tmp_path: Pa
     means = (1.25, 0.5, 100.0)
     assert asked.pressure == {"memory": Pressure(12_000, 12_000, means, means)}
     assert not_asked.pressure == {"memory": Pressure(12_000, 12_000)}
+
+
+def test_all_in_a_cgroup_are_frozen_and_let_go(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 1\n")
+    Cgroup(tmp_path).freeze(frozen=True)
+    assert (tmp_path / "cgroup.freeze").read_text() == "1"
+    (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    Cgroup(tmp_path).freeze(frozen=False)
+    assert (tmp_path / "cgroup.freeze").read_text() == "0"
+
+
+def test_processes_that_do_not_stop_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmsandbox_agent.measures.cgroup._FREEZING", 0.05)
+    (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    with pytest.raises(AgentError, match="cannot be stopped"):
+        Cgroup(tmp_path).freeze(frozen=True)
+
+
+def test_the_processes_of_a_cgroup_are_listed_with_their_parents_among_them(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        cgroup(tmp_path, cgroup_procs=f"{os.getpid()}\n{child.pid}\n{2**22}\n")
+        listed = {process.pid: process for process in Cgroup(tmp_path).processes()}
+        child.kill()
+    assert set(listed) == {os.getpid(), child.pid}
+    assert (listed[os.getpid()].parent, listed[child.pid].parent) == (0, os.getpid())
+    assert listed[child.pid].command in ("sleep 1000", "")
+    assert listed[child.pid].uid == os.getuid() and listed[child.pid].cpu < listed[os.getpid()].cpu
+    assert abs(listed[child.pid].started - time.time_ns()) < 60 * 1_000_000_000

@@ -5,120 +5,26 @@ It makes namespaces, so that most of it needs root.
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.fakes.oci_runtime import OciRuntime
 from tests.support.waiting import until
-from tests.unit.oci.configs import config, namespaces
+from tests.unit.oci.configs import config
+from tests.unit.oci_command.caller import CHECKOUT, Caller, exit_status, needs_root
 from vmsandbox.model import ContainerState
 from vmsandbox.oci import serving_oci
-
-CHECKOUT = Path(__file__).parents[3]
-HERE = f"import sys; sys.path.insert(0, {str(CHECKOUT)!r})"
-PROGRAM = f"{HERE}; from vmsandbox.oci_command.__main__ import main; sys.exit(main())"
-_SUBREAPER = 36
-"""PR_SET_CHILD_SUBREAPER (prctl(2))."""
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="it makes namespaces")
-
-
-@dataclass
-class Caller:
-    """Runs the command; it is the parent of what a command leaves."""
-
-    directory: Path
-
-    async def run(self, *words: str, stdin: int = subprocess.DEVNULL, **more: Any) -> tuple[int, str, str]:
-        """Return exit status, output and errors."""
-        paths = ("--root", str(self.directory / "root"), "--socket", str(self.directory / "oci.sock"))
-        line = [
-            sys.executable,
-            "-ISc",
-            PROGRAM,
-            "--log",
-            str(self.directory / "log"),
-            "--log-format=json",
-            *paths,
-            *words,
-        ]
-        with (self.directory / "out").open("wb") as out, (self.directory / "err").open("wb") as err:
-            process = await asyncio.create_subprocess_exec(*line, stdin=stdin, stdout=out, stderr=err, env={}, **more)
-            code = await process.wait()
-        return code, self.printed("out"), self.printed("err")
-
-    def printed(self, name: str) -> str:
-        """Return what was printed, by the process that a command has left, too."""
-        return (self.directory / name).read_text()
-
-    def bundle(self, *command: str, **process: Any) -> str:
-        """Make a bundle."""
-        linux = {"namespaces": namespaces("pid", "network", "ipc", "uts", "mount")}
-        (self.directory / "rootfs/proc").mkdir(parents=True, exist_ok=True)
-        (self.directory / "rootfs/v").mkdir(exist_ok=True)
-        mounts = [{"destination": "/v", "type": "bind", "source": ".", "options": ["rbind"]}]
-        document = config(
-            linux=linux,
-            process=config()["process"] | {"args": list(command)} | process,
-            root={"path": "rootfs"},
-            mounts=[*config()["mounts"], *mounts],
-        )
-        (self.directory / "config.json").write_text(json.dumps(document))
-        return str(self.directory)
-
-    async def create(self, *command: str, options: tuple[str, ...] = (), **process: Any) -> int:
-        """Make the container c1; return the pid that stands for it."""
-        pid_file = self.directory / "pid"
-        options = ("--bundle", self.bundle(*command, **process), "--pid-file", str(pid_file), *options)
-        assert await self.run("create", *options, "c1") == (0, "", "")
-        return int(pid_file.read_text())
-
-    async def state(self) -> dict[str, Any]:
-        """Return the state of c1."""
-        code, printed, errors = await self.run("state", "c1")
-        assert code == 0, errors
-        found: dict[str, Any] = json.loads(printed)
-        return found
-
-
-async def exit_status(pid: int) -> int:
-    """Return the exit status of a process that is our child since its parent has ended."""
-    return os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, pid, 0))[1])
-
-
-@pytest.fixture(autouse=True)
-def subreaper() -> Iterator[None]:
-    libc = ctypes.CDLL(None)
-    libc.prctl(_SUBREAPER, 1, 0, 0, 0)
-    yield
-    libc.prctl(_SUBREAPER, 0, 0, 0, 0)
-
-
-@pytest.fixture
-async def runtime() -> AsyncIterator[OciRuntime]:
-    made = OciRuntime()
-    yield made
-    await made.end_all()
-
-
-@pytest.fixture
-async def caller(runtime: OciRuntime, tmp_path: Path) -> AsyncIterator[Caller]:
-    async with serving_oci(runtime, tmp_path / "oci.sock"):
-        yield Caller(tmp_path)
 
 
 @needs_root
@@ -230,7 +136,7 @@ async def test_a_command_runs_in_a_container(caller: Caller) -> None:
     assert started == (0, "", "")
     assert await exit_status(int(pid_file.read_text())) == 4
     code, _, errors = await caller.run("exec", "c1", "missing")
-    assert code == 1 and "executable file `missing` not found" in errors
+    assert code == 255 and "executable file `missing` not found" in errors
     assert (await caller.run("delete", "--force", "c1"))[0] == 0
 
 
@@ -287,13 +193,17 @@ async def test_a_container_that_cannot_be_made_leaves_nothing(caller: Caller, ru
     [
         (("state", "c1"), "container does not exist: c1"),
         (("state", "../c1"), "invalid id format: '../c1'"),
-        (("start",), "vmsandbox-oci start needs ID"),
-        (("delete", "--force"), "vmsandbox-oci delete needs ID"),
+        (("start",), 'vmsandbox-oci: "start" requires exactly 1 argument(s)'),
+        (("delete", "--force"), 'vmsandbox-oci: "delete" requires exactly 1 argument(s)'),
         (("delete", "--force", "../c1"), "invalid id format: '../c1'"),
         (("state", "a" * 256), "invalid id format: 'aaa"),
         (("create", "--bundle", "/nowhere", "c1"), "open /nowhere/config.json: No such file or directory"),
         (("create", "--preserve-fds", "1", "c1"), "--preserve-fds"),
-        (("pause", "c1"), "does not have the command 'pause'"),
+        (("checkpoint", "c1"), "does not have the command 'checkpoint'"),
+        (("pause", "c1"), "container does not exist: c1"),
+        (("events", "--interval", "0", "c1"), "duration interval must be greater than 0"),
+        (("events", "--interval", "soon", "c1"), 'invalid value "soon" for flag -interval: parse error'),
+        (("spec", "--bundle", "/nowhere"), "chdir /nowhere: No such file or directory"),
     ],
 )
 async def test_an_error_is_a_line_and_is_in_the_log(caller: Caller, words: tuple[str, ...], said: str) -> None:
@@ -319,17 +229,33 @@ async def test_a_daemon_that_is_not_there_is_not_taken_for_a_command_that_is_not
     assert "No such file" not in errors and "start it" in errors
 
 
-async def test_cgroups_of_systemd_are_refused(caller: Caller) -> None:
+async def test_cgroups_of_systemd_need_one_that_runs(caller: Caller) -> None:
     code, _, errors = await caller.run("--systemd-cgroup", "create", "--bundle", caller.bundle("true"), "c1")
-    assert code == 1 and "cgroupfs" in errors
+    assert (code, errors) == (1, "systemd not running on this host, cannot use systemd cgroups manager\n")
+
+
+async def test_a_command_that_there_is_not_ends_with_3(caller: Caller) -> None:
+    code, _, errors = await caller.run("dance")
+    assert code == 3 and errors.startswith("No help topic for 'dance'")
+
+
+async def test_a_log_of_another_form_is_refused(caller: Caller) -> None:
+    assert await caller.run("--log-format", "xml", "list") == (1, "", "invalid log-format: xml\n")
+
+
+async def test_a_log_of_text_has_the_form_of_runc(caller: Caller) -> None:
+    await caller.run("--log-format=text", "state", "c1")
+    logged = (caller.directory / "log").read_text()
+    assert re.fullmatch(r'time="[^"]+Z" level=error msg="container does not exist: c1"\n', logged)
 
 
 async def test_features_and_version_need_no_daemon(tmp_path: Path) -> None:
     caller = Caller(tmp_path)
     code, printed, _ = await caller.run("features")
-    assert code == 0 and json.loads(printed)["linux"]["cgroup"]["systemd"] is False
+    assert code == 0 and json.loads(printed)["hooks"][:2] == ["prestart", "createRuntime"]
     assert (await caller.run("--version"))[1].startswith("vmsandbox-oci version ")
     assert "exec" in (await caller.run("--help"))[1]
+    assert "--console-socket" in (await caller.run("create", "--help"))[1]
 
 
 async def test_little_is_imported(tmp_path: Path) -> None:

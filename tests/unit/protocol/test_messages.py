@@ -78,6 +78,8 @@ REQUESTS: dict[str, m.Request] = {
     "signal_container": m.SignalContainer("c1", 15, everyone=True),
     "delete_container": m.DeleteContainer("c1"),
     "update_resources": m.UpdateResources("c1", {"memory": {"limit": 33554432}}, "0-3,7"),
+    "freeze_container": m.FreezeContainer("c1", frozen=False),
+    "list_processes": m.ListProcesses("c1"),
     "exec": m.Exec("c1", "e1", {"args": ["ls"], "cwd": "/"}, m.User("0"), stdin=True, tty=True),
     "signal_exec": m.SignalExec("c1", "e1", 9),
     "end_execs": m.EndExecs(),
@@ -106,6 +108,9 @@ OTHERS = {
     ),
     "response_measured": m.Envelope(
         m.Kind.RESPONSE, 7, body=encode(m.Measured(1_700_000_000_000_000_000, (measures("c1"),)))
+    ),
+    "response_listed_processes": m.Envelope(
+        m.Kind.RESPONSE, 8, body=encode(m.ListedProcesses((m.ListedProcess(7, 1, 33, 1_700, 20_000, "sleep 9"),)))
     ),
     "response_clock": m.Envelope(m.Kind.RESPONSE, 4, body=encode(m.Clock(1_700_000_000_000_000_000))),
     "response_processors": m.Envelope(m.Kind.RESPONSE, 6, body=encode(m.Processors(4))),

@@ -84,6 +84,14 @@ if TYPE_CHECKING:
         Request,
     )
     from vmsandbox.protocol.messages.network import Dns, Interface, Route
+    from vmsandbox.protocol.messages.processes import (
+        MAX_COMMAND,
+        MAX_LISTED,
+        FreezeContainer,
+        ListedProcess,
+        ListedProcesses,
+        ListProcesses,
+    )
     from vmsandbox.protocol.messages.streams import (
         EndExecs,
         Exec,
@@ -104,10 +112,12 @@ __all__ = [
     "FEATURES_NAMED",
     "GUEST",
     "LARGE_ANSWERS",
+    "MAX_COMMAND",
     "MAX_CONTAINERS",
     "MAX_DISKS",
     "MAX_ENTRIES",
     "MAX_GROUPS",
+    "MAX_LISTED",
     "NO_IMAGE",
     "POD_NAMESPACE",
     "READY_PORT",
@@ -135,6 +145,7 @@ __all__ = [
     "Exit",
     "FileSystem",
     "FitMachine",
+    "FreezeContainer",
     "GuestDevice",
     "Hello",
     "HelloProof",
@@ -143,6 +154,9 @@ __all__ = [
     "Kind",
     "LayerMeasures",
     "ListContainers",
+    "ListProcesses",
+    "ListedProcess",
+    "ListedProcesses",
     "MakeTmpfs",
     "MeasureContainers",
     "Measured",
@@ -196,6 +210,7 @@ __getattr__ = face(
     ),
     methods="AGENT_FRAME ERROR_TEXT EVENTS LARGE_ANSWERS REQUESTS Event Request",
     network="Dns Interface Route",
+    processes="MAX_COMMAND MAX_LISTED FreezeContainer ListedProcess ListedProcesses ListProcesses",
     streams="EndExecs Exec OpenPort OpenStream Resize SignalExec Stream StreamToken",
     volumes="MAX_ENTRIES VolumeEntry WriteVolume",
 )

@@ -22,6 +22,7 @@ from vmsandbox.protocol.messages.guest import (
     UseProcessors,
 )
 from vmsandbox.protocol.messages.measures import MeasureContainers
+from vmsandbox.protocol.messages.processes import FreezeContainer, ListProcesses
 from vmsandbox.protocol.messages.streams import EndExecs, Exec, OpenPort, OpenStream, Resize, SignalExec
 from vmsandbox.protocol.messages.volumes import WriteVolume
 
@@ -40,6 +41,7 @@ Request = (
     | SignalContainer
     | DeleteContainer
     | UpdateResources
+    | FreezeContainer
     | Exec
     | SignalExec
     | EndExecs
@@ -48,6 +50,7 @@ Request = (
     | OpenPort
     | ListContainers
     | MeasureContainers
+    | ListProcesses
     | FitMachine
     | Shutdown
 )
@@ -58,7 +61,7 @@ REQUESTS: dict[str, type[Request]] = {kind.METHOD: kind for kind in Request.__ar
 AGENT_FRAME = 64 * 1024
 """Bytes in a control frame of the agent, its length field not counted, unless it answers one of `LARGE_ANSWERS`."""
 
-LARGE_ANSWERS: dict[str, int] = {MeasureContainers.METHOD: 512 * 1024}
+LARGE_ANSWERS: dict[str, int] = {MeasureContainers.METHOD: 512 * 1024, ListProcesses.METHOD: 512 * 1024}
 """Bytes of the answers that may be larger, by the method."""
 
 ERROR_TEXT = 4 * 1024

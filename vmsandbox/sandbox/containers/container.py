@@ -20,6 +20,7 @@ from vmsandbox.model import (
     Output,
     Resources,
 )
+from vmsandbox.protocol.messages import ListedProcess
 from vmsandbox.sandbox.containers import container_factory, stopping
 from vmsandbox.sandbox.containers.context import ContainerContext
 from vmsandbox.sandbox.containers.record_keeper import RecordKeeper
@@ -94,10 +95,20 @@ class Container:
         """Ask its process to end; return when it has, or after `timeout` seconds. Raises VmsandboxError."""
         await stopping.ask(self._context, self.keeper, timeout)
 
-    async def signal(self, number: int) -> None:
-        """Send a signal to its first process. Raises FailedPrecondition unless it runs."""
+    async def signal(self, number: int, *, everyone: bool = False) -> None:
+        """Send a signal to its first process, or to all. Raises FailedPrecondition unless it runs."""
         self.require(ContainerCall.SIGNAL)
-        await self._context.running().client.signal_container(self.record.id, number, everyone=False)
+        await self._context.running().client.signal_container(self.record.id, number, everyone=everyone)
+
+    async def freeze(self, *, frozen: bool) -> None:
+        """Keep all its processes from running, or let them go on. Raises FailedPrecondition: it has ended."""
+        self.require(ContainerCall.FREEZE)
+        await self._context.running().client.freeze_container(self.record.id, frozen=frozen)
+
+    async def processes(self) -> tuple[ListedProcess, ...]:
+        """Return its processes. Raises FailedPrecondition: it has ended."""
+        self.require(ContainerCall.LIST_PROCESSES)
+        return await self._context.running().client.list_processes(self.record.id)
 
     async def remove(self) -> None:
         """End it if it runs, and remove all of it but its log. Succeeds when that was done before.

@@ -25,6 +25,8 @@ class ContainerCall(enum.Enum):
     ATTACH = "attach to"
     UPDATE = "update"
     REOPEN_LOG = "reopen the log of"
+    FREEZE = "pause or resume"
+    LIST_PROCESSES = "list the processes of"
 
 
 _SANDBOX: dict[SandboxCall, frozenset[SandboxState]] = {
@@ -42,6 +44,8 @@ _CONTAINER: dict[ContainerCall, frozenset[ContainerState]] = {
     ContainerCall.ATTACH: frozenset({ContainerState.CREATED, ContainerState.RUNNING}),  # So nothing printed is missed.
     ContainerCall.UPDATE: frozenset({ContainerState.CREATED, ContainerState.RUNNING}),
     ContainerCall.REOPEN_LOG: frozenset({ContainerState.RUNNING}),
+    ContainerCall.FREEZE: frozenset({ContainerState.CREATED, ContainerState.RUNNING}),
+    ContainerCall.LIST_PROCESSES: frozenset({ContainerState.CREATED, ContainerState.RUNNING}),
 }
 
 
