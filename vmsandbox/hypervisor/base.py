@@ -202,6 +202,8 @@ class Hypervisor(Protocol):
     async def save(self, name: str, path: Path) -> None:
         """Stop an unclaimed machine, and write its state to a new file, which only root may read; then end it.
 
+        Beside that file may be others, whose names begin with its name and belong to it.
+
         Raises:
             NotFound: there is no such machine.
             FailedPrecondition: QEMU cannot save it.

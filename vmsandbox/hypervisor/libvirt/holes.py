@@ -26,14 +26,18 @@ def give_zeros_back(pid: int) -> None:
     Raises:
         OSError: its memory cannot be opened or changed.
     """
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        if _leads_to(link).startswith(_MEMORY):
-            memory = os.open(link, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                for begin, length in zeros(memory):
-                    _punch(memory, begin, length)
-            finally:
-                os.close(memory)
+    for path in memories_of(pid):
+        memory = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            for begin, length in zeros(memory):
+                _punch(memory, begin, length)
+        finally:
+            os.close(memory)
+
+
+def memories_of(pid: int) -> list[Path]:
+    """Return the files, to be opened, of the memories of QEMU's machine: what it has booted with, and what grows."""
+    return [link for link in Path(f"/proc/{pid}/fd").iterdir() if _leads_to(link).startswith(_MEMORY)]
 
 
 def _leads_to(link: Path) -> str:
@@ -45,14 +49,24 @@ def _leads_to(link: Path) -> str:
 
 def zeros(file: int) -> Iterator[tuple[int, int]]:
     """Yield where a file has whole pages of zeros that are not holes, and how long they are, in bytes."""
+    return ((begin, length) for is_zero, begin, length in _runs(file) if is_zero)
+
+
+def content(file: int) -> Iterator[tuple[int, int]]:
+    """Yield where a file has pages that are not zeros, and how long they are, in bytes."""
+    return ((begin, length) for is_zero, begin, length in _runs(file) if not is_zero)
+
+
+def _runs(file: int) -> Iterator[tuple[bool, int, int]]:
+    """Yield pieces of a file that are not holes: whether they are zeros, where they begin and how long they are."""
     buffer = bytearray(_PIECE)
     for begin, end in _extents(file):
         for offset in range(begin, end, _PIECE):
             count = os.preadv(file, [memoryview(buffer)[: end - offset]], offset)
             if count == _PIECE and buffer == _ZEROS:
-                yield offset, _PIECE
+                yield True, offset, _PIECE
             else:
-                yield from ((offset + at, length) for at, length in _within(buffer[:count]))
+                yield from ((is_zero, offset + at, length) for is_zero, at, length in _within(buffer[:count]))
 
 
 def _extents(file: int) -> Iterator[tuple[int, int]]:
@@ -65,13 +79,12 @@ def _extents(file: int) -> Iterator[tuple[int, int]]:
             yield begin, end
 
 
-def _within(piece: bytearray) -> Iterator[tuple[int, int]]:
-    """Zeros of single pages; those that follow each other come together."""
-    pages = range(0, len(piece) - _PAGE + 1, _PAGE)
+def _within(piece: bytearray) -> Iterator[tuple[bool, int, int]]:
+    """Runs of pages, all of which are zeros, or none."""
+    pages = range(0, len(piece), _PAGE)
     for is_zero, run in groupby(pages, key=lambda at: piece.startswith(_ONE_PAGE, at)):
-        if is_zero:
-            found = list(run)
-            yield found[0], len(found) * _PAGE
+        found = list(run)
+        yield is_zero, found[0], min(len(found) * _PAGE, len(piece) - found[0])
 
 
 def _punch(file: int, begin: int, length: int) -> None:

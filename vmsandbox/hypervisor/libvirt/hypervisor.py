@@ -11,9 +11,18 @@ from typing import TypeVar
 from typing_extensions import override
 
 from vmsandbox import aio, log
-from vmsandbox.errors import AlreadyExists, DeadlineExceeded, FailedPrecondition, VmsandboxError
-from vmsandbox.hypervisor.base import Accelerator, Before, Disk, Hypervisor, MachineEvent, MachineSpec, MachineState
-from vmsandbox.hypervisor.libvirt import domains, file_server, hotplug, one_thread, plugging
+from vmsandbox.errors import AlreadyExists, DeadlineExceeded, FailedPrecondition, NotFound, VmsandboxError
+from vmsandbox.hypervisor.base import (
+    Accelerator,
+    Before,
+    Disk,
+    Hypervisor,
+    MachineEvent,
+    MachineSpec,
+    MachineState,
+    RestoreFailed,
+)
+from vmsandbox.hypervisor.libvirt import domains, file_server, guest_memory, hotplug, one_thread, plugging
 from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection, Revive
 from vmsandbox.hypervisor.libvirt.events import EventHub
 from vmsandbox.hypervisor.libvirt.holes import give_zeros_back
@@ -93,7 +102,10 @@ class LibvirtHypervisor(Hypervisor):
 
     @override
     async def save(self, name: str, path: Path) -> None:
-        await SavedState(self._connection, name).save(path)
+        copied = await self._can_copy_memory(name)
+        await SavedState(self._connection, name).save(path, memory=not copied)
+        if copied:
+            await asyncio.to_thread(lambda: guest_memory.write(self._processes.pid(name), _memory_of(path)))
         await self.destroy(name)
 
     @override
@@ -104,10 +116,14 @@ class LibvirtHypervisor(Hypervisor):
     async def plug(self, spec: MachineSpec) -> None:
         network = spec.network.namespace if spec.network is not None else None
         async with self._plugging[spec.name]:
-            share = await file_server.serve(spec)
+            action = f"libvirt cannot plug its pod's devices into machine {spec.name}"
+            _, share = await aio.together(
+                self._connection.call(action, lambda opened: plugging.plug_way(opened, spec), repeatable=False),
+                file_server.serve(spec),
+            )
             try:
                 await self._connection.call(
-                    f"libvirt cannot plug its pod's devices into machine {spec.name}",
+                    action,
                     lambda opened: self._where_started(lambda: plugging.plug(opened, spec, share), network),
                     repeatable=False,
                 )
@@ -191,8 +207,10 @@ class LibvirtHypervisor(Hypervisor):
         return self._hub.resumed()
 
     async def _races(self, accelerator: Accelerator) -> bool:
-        version = await self._connection.call("libvirt cannot report QEMU's version", domains.qemu_version)
-        return one_thread.races(accelerator, version)
+        return one_thread.races(accelerator, await self._qemu_version())
+
+    async def _qemu_version(self) -> int:
+        return await self._connection.call("libvirt cannot report QEMU's version", domains.qemu_version)
 
     async def _emulator(self, spec: MachineSpec) -> Path | None:
         """The program that runs a machine, which is not QEMU itself where its vCPUs would race; None: QEMU."""
@@ -217,8 +235,7 @@ class LibvirtHypervisor(Hypervisor):
             if before is not None:
                 await before()
             if saved is not None:
-                await SavedState(self._connection, spec.name).load(saved)
-                await self._give_zeros_back(spec.name)
+                await self._load(spec.name, saved)
             if paused:
                 await self._connection.call(
                     f"libvirt cannot let machine {spec.name} run", lambda opened: domains.resume(opened, spec.name)
@@ -230,6 +247,26 @@ class LibvirtHypervisor(Hypervisor):
             await aio.to_its_end(self._undo(spec))
             raise
         self._hub.started(spec.name)
+
+    async def _can_copy_memory(self, name: str) -> bool:
+        version = await self._qemu_version()
+        try:
+            return await asyncio.to_thread(lambda: guest_memory.is_possible(self._processes.pid(name), version))
+        except (NotFound, OSError):  # its QEMU is in another PID namespace, say
+            return False
+
+    async def _load(self, name: str, saved: Path) -> None:
+        """Have a machine that waits for its state read it. Raises RestoreFailed."""
+        state, memory = SavedState(self._connection, name), _memory_of(saved)
+        if not memory.exists():
+            await state.load(saved)
+            await self._give_zeros_back(name)
+            return
+        try:
+            await asyncio.to_thread(lambda: guest_memory.read(memory, self._processes.pid(name)))
+        except (VmsandboxError, OSError, ValueError, KeyError, TypeError) as error:
+            raise RestoreFailed(f"machine {name} does not take the memory {memory}: {error}") from None
+        await state.load(saved, memory=False)
 
     async def _give_zeros_back(self, name: str) -> None:
         """Have a machine that has just been restored take no memory for zeros; it runs as well with them."""
@@ -276,6 +313,11 @@ class LibvirtHypervisor(Hypervisor):
                 lambda opened: domains.destroy(opened, spec.name, spec.uuid),
             )
         self._hub.forget(spec.name)
+
+
+def _memory_of(saved: Path) -> Path:
+    """The memory of a machine beside the file of its state, which has it where this one is not there."""
+    return saved.with_name(f"{saved.name}.memory")
 
 
 T = TypeVar("T")

@@ -11,36 +11,40 @@ from vmsandbox.hypervisor.xml import VSOCK_PORT, network_xml, share_xml, vsock_x
 from vmsandbox.model import Vsock
 
 
-def plug(connection: "libvirt.virConnect", spec: MachineSpec, share: Path | None) -> None:
-    """Plug in the devices that `spec` has. Errors: as `Hypervisor.plug`, and libvirt's.
+def plug_way(connection: "libvirt.virConnect", spec: MachineSpec) -> None:
+    """Plug in the vsock device of `spec`, where it has one. It comes first, since the guest has most to do with it.
 
-    The vsock device comes first, as the guest takes longest to be reached by it.
+    Errors: as `Hypervisor.plug`, and libvirt's.
+    """
+    domain = _find(connection, spec)
+    if spec.vsock is not None and spec.vsock.socket is not None:
+        _plug_vhost_user_vsock(domain, str(spec.vsock.socket))
+    elif spec.vsock is not None:
+        domain.attachDeviceFlags(vsock_xml(Vsock(spec.vsock.cid)), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+def plug(connection: "libvirt.virConnect", spec: MachineSpec, share: Path | None) -> None:
+    """Plug in the other devices that `spec` has. Errors: as `Hypervisor.plug`, and libvirt's.
 
     Args:
         connection: to libvirt.
         spec: of the claimed machine.
         share: the socket of the share's virtiofsd, where there is a share.
     """
-    domain = domains.find(connection, spec.name)
-    if domain is None:
-        raise NotFound(f"there is no machine {spec.name}")
-    if spec.vsock is not None and spec.vsock.socket is not None:
-        _plug_vhost_user_vsock(domain, str(spec.vsock.socket))
-    for xml in _devices(spec, share):
-        domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    domain = _find(connection, spec)
+    if spec.network is not None:
+        domain.attachDeviceFlags(network_xml(spec.network), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    if spec.share is not None and share is not None:
+        domain.attachDeviceFlags(share_xml(spec.share, share), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     if spec.scratch is not None:
         domains.attach(connection, spec.name, spec.scratch)
 
 
-def _devices(spec: MachineSpec, share: Path | None) -> list[str]:
-    devices = []
-    if spec.vsock is not None and spec.vsock.socket is None:
-        devices.append(vsock_xml(Vsock(spec.vsock.cid)))
-    if spec.network is not None:
-        devices.append(network_xml(spec.network))
-    if spec.share is not None and share is not None:
-        devices.append(share_xml(spec.share, share))
-    return devices
+def _find(connection: "libvirt.virConnect", spec: MachineSpec) -> "libvirt.virDomain":
+    domain = domains.find(connection, spec.name)
+    if domain is None:
+        raise NotFound(f"there is no machine {spec.name}")
+    return domain
 
 
 def _plug_vhost_user_vsock(domain: "libvirt.virDomain", socket: str) -> None:

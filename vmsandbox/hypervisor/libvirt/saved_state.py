@@ -40,24 +40,24 @@ class SavedState:
         while not await self._ask("whether its guest has booted", _has_opened_port):  # noqa: ASYNC110 - as for _PAUSE
             await asyncio.sleep(_BOOT_PAUSE)
 
-    async def save(self, path: Path) -> None:
-        """Stop the machine and write its state. Raises as `Hypervisor.save`."""
+    async def save(self, path: Path, *, memory: bool = True) -> None:
+        """Stop the machine and write its state, with its memory or without. Raises as `Hypervisor.save`."""
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            await self._ask("for its state", lambda domain: _begin_saving(domain, file))
+            await self._ask("for its state", lambda domain: _begin_saving(domain, file, memory=memory))
             if (status := await self._migrated()) != "completed":
                 raise FailedPrecondition(f"QEMU has not saved machine {self._name}: {status}")
         finally:
             os.close(file)
 
-    async def load(self, path: Path) -> None:
-        """Have a machine that waits for its state read it. Raises RestoreFailed."""
+    async def load(self, path: Path, *, memory: bool = True) -> None:
+        """Have a machine that waits for its state read it, with its memory or without. Raises RestoreFailed."""
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise RestoreFailed(f"{path} cannot be read: {error.strerror}") from None
         try:
-            await self._ask("to read its state", lambda domain: _begin_loading(domain, file))
+            await self._ask("to read its state", lambda domain: _begin_loading(domain, file, memory=memory))
             if (status := await self._migrated()) != "completed":
                 raise RestoreFailed(f"QEMU does not take {path} for machine {self._name}: {status}")
         except RestoreFailed:
@@ -92,13 +92,19 @@ def _has_opened_port(domain: "libvirt.virDomain") -> bool:
     return any(device["label"] == _CHANNEL and device["frontend-open"] for device in ask(domain, "query-chardev"))
 
 
-def _begin_saving(domain: "libvirt.virDomain", file: int) -> None:
+def _begin_saving(domain: "libvirt.virDomain", file: int, *, memory: bool) -> None:
     domain.suspend()
+    _leave_memory_out(domain, not memory)
     ask(domain, "migrate-set-parameters", max_bandwidth=_BANDWIDTH)
     ask(domain, "getfd", [file], fdname="state")
     ask(domain, "migrate", uri="fd:state")
 
 
-def _begin_loading(domain: "libvirt.virDomain", file: int) -> None:
+def _begin_loading(domain: "libvirt.virDomain", file: int, *, memory: bool) -> None:
+    _leave_memory_out(domain, not memory)
     ask(domain, "getfd", [file], fdname="state")
     ask(domain, "migrate-incoming", uri="fd:state")
+
+
+def _leave_memory_out(domain: "libvirt.virDomain", out: bool) -> None:
+    ask(domain, "migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": out}])

@@ -55,18 +55,21 @@ class Getting:
         self._stopwatch = stopwatch
 
     async def for_pod(self, set_up_network: SetUpNetwork) -> Got:
-        """Get the machine of a pod, with everything that it is going to have. Its guest may still boot."""
+        """Get the machine of a pod. Its guest may still boot, or lack what `finish` plugs in."""
         with self._stopwatch.measure("prepare"):
             users = await self._begin()
             transport, network = await self._acquire(users, self._restored(users), set_up_network)
         spec = self._spec(users, transport, network)
-        with self._stopwatch.measure("machine"):
-            if self.template is None:
-                with step(Step.DOMAIN):
-                    await self._host.hypervisor.create(spec, self._confinement(spec, users))
-            else:
-                await self._plug(spec, users)
+        if self.template is None:
+            with self._stopwatch.measure("machine"), step(Step.DOMAIN):
+                await self._host.hypervisor.create(spec, self._confinement(spec, users))
         return Got(spec, users, transport)
+
+    async def finish(self, got: Got) -> None:
+        """Plug in what a machine lacks that goes on from a template: everything. Its agent listens meanwhile."""
+        if self.template is not None:
+            with self._stopwatch.measure("machine"):
+                await self._plug(got.spec, got.users)
 
     async def for_pool(self) -> Got:
         """Get a machine that belongs to nobody yet. It has everything except a network, and a place for that."""

@@ -198,17 +198,23 @@ class Machine:
         self.network = claim.network
         if self._getting.template is not None:
             self.source = Source.TEMPLATE
-        self._stopwatch.reach("machine")
         return await self._ways.unless_ended(self._make_pod(plan, claim, got))
 
     async def _make_pod(self, plan: MachinePlan, claim: Claim, got: Got) -> GuestClient:
         """Wait for the guest of the machine that has just been got, and make that the pod."""
-        await claim.connect_tap()
-        await self._greet(plan, got.transport, claimable=self.source is Source.TEMPLATE)
+        greeting = self._greet(plan, got.transport, claimable=self.source is Source.TEMPLATE)
+        await aio.together(self._finish(claim, got), greeting)
         await claim.configure(self._ways.client, got.spec)
         await self._ways.watch()
         await self._ways.keep_clock()
         return self._ways.client
+
+    async def _finish(self, claim: Claim, got: Got) -> None:
+        """Have the machine be whole, and its network joined to the pod's."""
+        assert self._getting is not None
+        await self._getting.finish(got)
+        self._stopwatch.reach("machine")
+        await claim.connect_tap()
 
     async def _prepare(self, plan: MachinePlan, got: Got) -> None:
         """Do in the guest of a machine that is to wait what is the same for every pod."""

@@ -27,6 +27,7 @@ KEPT = 8
 """Templates that are kept: those that were used last. Each takes about as much of the disk as a booted guest uses."""
 
 _STATE, _SEAL, _MADE = "state", "template.json", "template"
+_DIGESTS = "sha256"
 _MAKING = re.compile(r"making-([0-9a-f]{32})")
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -109,11 +110,12 @@ class Templates:
 
         def seal() -> None:
             made = self._making(machine_id) / _MADE
-            state = made / _STATE
-            seal = {"sha256": _digest(state), "bytes": state.stat().st_size}
-            with state.open("rb") as file:
-                os.fsync(file.fileno())
-            replace_whole(made / _SEAL, json.dumps(seal).encode())
+            digests = {}
+            for path in _files(made):
+                digests[path.name] = _digest(path)
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            replace_whole(made / _SEAL, json.dumps({_DIGESTS: digests}).encode())
             made.rename(self._directory / key)
             sync_directory(self._directory)
             self._remove_oldest()
@@ -152,12 +154,17 @@ class Templates:
 
 
 def _is_whole(directory: Path) -> bool:
-    """Whether the state of a template is what was saved."""
+    """Whether the files of a template are what was saved."""
     try:
         seal = json.loads((directory / _SEAL).read_bytes())
-        return bool(seal["sha256"] == _digest(directory / _STATE))
+        return bool(seal[_DIGESTS] == {path.name: _digest(path) for path in _files(directory)})
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _files(directory: Path) -> list[Path]:
+    """The files of a template but its seal: the state, and what the hypervisor has beside that."""
+    return sorted(path for path in directory.iterdir() if path.name != _SEAL)
 
 
 def _digest(path: Path) -> str:
