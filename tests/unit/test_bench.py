@@ -1,11 +1,13 @@
 """The report of `make bench`: ratios, tables, the page and the picture."""
 
 import json
+import subprocess
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.performance.bench import page
+from tests.performance.bench import bare, page
 from tests.performance.bench.figures import HERE, THERE, Figure, Report
 from tests.performance.bench.picture import drawn
 from tests.performance.bench.spans import Span, calls
@@ -75,3 +77,35 @@ def test_the_parts_of_a_call_are_in_the_order_of_their_begin_with_their_depth() 
     ]
     (_, last) = calls(collector, "CreateContainer", 2)[::-1]
     assert last == [Span("CreateContainer", 0, 4, 0), Span("create", 1, 3, 1), Span("guest: work", 1, 2, 2)]
+
+
+def test_a_figure_may_be_compared_with_something_else_than_a_runtime() -> None:
+    report = Report(1)
+    report.add("a cold start", "Run", other="a bare boot", here=[6.0], there=[4.0])
+    assert "| a cold start | vmsandbox | a bare boot | ratio |" in report.table()
+    assert json.loads(report.as_json())["figures"][0]["a bare boot"] == [4.0]
+
+
+def test_a_bare_boot_has_the_qemu_of_its_pod_without_what_is_libvirts_or_the_pods() -> None:
+    command = [
+        "/usr/bin/qemu", "-name", "guest=pod", "-S", "-object", '{"qom-type":"secret","id":"key"}', "-smp", "8",
+        "-no-hpet", "-chardev", "socket,id=fs,path=/run/fs", "-device", '{"driver":"vhost-user-fs-pci","chardev":"fs"}',
+        "-device", "vhost-user-vsock-pci,chardev=fs", "-device", '{"driver":"virtio-rng-pci","rng":"rng0"}',
+        "-blockdev", '{"filename":"/run/sandboxes/1/scratch.img","node-name":"file"}',
+        "-blockdev", '{"node-name":"raw","file":"file"}', "-device", '{"driver":"scsi-hd","drive":"raw","id":"disk"}',
+        "-initrd", "/initramfs.img",
+    ]  # fmt: skip
+    assert bare.bare_command(command, Path("/bare"))[:-4] == [
+        "/usr/bin/qemu", "-smp", "8", "-no-hpet", "-device", '{"driver":"virtio-rng-pci","rng":"rng0"}',
+        "-initrd", "/bare",
+    ]  # fmt: skip
+
+
+def test_the_init_of_a_bare_boot_prints_its_line_and_stays(tmp_path: Path) -> None:
+    (tmp_path / "init").write_bytes(bare.init())
+    (tmp_path / "init").chmod(0o700)
+    with subprocess.Popen([tmp_path / "init"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == bare.LINE
+        assert process.poll() is None
+        process.kill()

@@ -15,13 +15,15 @@ HERE, THERE = "vmsandbox", "containerd"
 
 @dataclass(frozen=True)
 class Figure:
-    """Values of one thing that was measured under both runtimes; one of the two may have none."""
+    """Values of one thing that was measured here and under another runtime; one of the two may have none."""
 
     section: str
     name: str
     unit: str = "s"
     here: Sequence[float] = ()
     there: Sequence[float] = ()
+    other: str = THERE
+    """The runtime or thing that `there` are values of."""
 
     @property
     def ratio(self) -> float | None:
@@ -48,9 +50,9 @@ class Report:
     """The parts of an idle pod's memory, in MiB."""
     load: list[float] = field(default_factory=list)
 
-    def add(self, section: str, name: str, unit: str = "s", **values: Sequence[float]) -> None:
-        """Add a figure; `here` and `there` are its values."""
-        self.figures.append(Figure(section, name, unit, **values))
+    def add(self, section: str, name: str, unit: str = "s", other: str = THERE, **values: Sequence[float]) -> None:
+        """Add a figure; `here` and `there` are its values, the latter of another runtime or thing."""
+        self.figures.append(Figure(section, name, unit, other=other, **values))
 
     def compare(self, section: str, both: Mapping[str, Sequence[tuple[str, float]]], prefix: str = "") -> None:
         """Add a figure for each name among values that are named, by runtime."""
@@ -84,7 +86,7 @@ class Report:
                         "name": each.name,
                         "unit": each.unit,
                         HERE: [round(value, 5) for value in each.here],
-                        THERE: [round(value, 5) for value in each.there],
+                        each.other: [round(value, 5) for value in each.there],
                         "ratio": None if each.ratio is None else round(each.ratio, 3),
                     }
                     for each in self.figures
@@ -101,7 +103,7 @@ def _tables(figures: Iterable[Figure]) -> Iterator[str]:
     for each in figures:
         if each.section != section:
             section = each.section
-            yield f"\n| {section} | {HERE} | {THERE} | ratio |\n|---|---|---|---|"
+            yield f"\n| {section} | {HERE} | {each.other} | ratio |\n|---|---|---|---|"
         yield each.row()
     yield ""
 

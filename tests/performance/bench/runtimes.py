@@ -33,6 +33,11 @@ class Source:
     """The settings of `machine` that ask for it."""
 
     @property
+    def boots(self) -> bool:
+        """Whether each machine boots for its pod."""
+        return self.settings.get("template") == "off"
+
+    @property
     def configurable(self) -> bool:
         """Whether this version has it."""
         return set(self.settings) <= set(MachineConfig.__dataclass_fields__)

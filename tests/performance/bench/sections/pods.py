@@ -1,10 +1,11 @@
 """Calls of pods and containers: one pod at a time, and several at once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from tests.performance.bench import bare
 from tests.performance.bench.figures import HERE, THERE, Report
 from tests.performance.bench.runtimes import Runtimes, timed
 from tests.performance.bench.spans import calls, median_call
@@ -27,9 +28,13 @@ def measure(both: Runtimes, report: Report, at_once: int) -> None:
     """Measure each call of a pod's life, and the same with `at_once` pods side by side."""
     section = f"a pod, {both.source.name}"
     found: dict[str, Times] = {HERE: [], THERE: []}
+    bare_boots: list[float] = []
+    command = _command(both.ours.cri) if both.source.boots else []
     for side, cri in both.each(report.repetitions):
         both.wait_for_machines()
         found[side] += _life(cri)
+        if command and side == HERE:
+            bare_boots.append(bare.boot(command))
     report.compare(section, found)
     for method, (count, which) in _TRACED.items():
         spans = calls(both.collector, method, count * report.repetitions)
@@ -40,7 +45,23 @@ def measure(both: Runtimes, report: Report, at_once: int) -> None:
         both.wait_for_machines()
         crowds[side] = _crowd(cri, at_once)
     report.compare(section, crowds, f"{at_once} at once: ")
+    if command:
+        _compare_with_bare(report, found[HERE], bare_boots)
     report.note_load()
+
+
+def _command(cri: Cri) -> list[str]:
+    """The command line of a pod's QEMU."""
+    pod = cri.run_pod()
+    command = bare.command_of(pod.id)
+    pod.remove()
+    return command
+
+
+def _compare_with_bare(report: Report, times: Times, boots: Sequence[float]) -> None:
+    """Compare the cold starts with bare boots, each of which came after one of them."""
+    starts = [seconds for name, seconds in times if name == "RunPodSandbox"]
+    report.add("a cold start", "RunPodSandbox", other="a bare boot", here=starts, there=boots)
 
 
 def _life(cri: Cri) -> Times:
