@@ -29,6 +29,7 @@ with dataclass_code.prepared():
     from vmsandbox_agent.settings import Settings, build_id
     from vmsandbox_agent.setup import (
         delegate_cgroups,
+        drop_leftovers,
         make_directories,
         make_nodes,
         mount_all,
@@ -66,6 +67,7 @@ def _boot() -> None:
     dataclass_code.CODE.clear()
     gc.freeze()
     gc.enable()
+    drop_leftovers()
 
 
 def _claimed(settings: Settings) -> Settings:

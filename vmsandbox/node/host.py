@@ -66,6 +66,7 @@ async def open_host(config: Config, instance: Instance, libvirt: str) -> AsyncIt
             run_directory=config.run_directory,
             stays=instance.stays,
             limits=config.limits,
+            processors=os.cpu_count() or 1,
         )
 
 

@@ -6,6 +6,7 @@ from vmsandbox_agent.setup.configure import configure_guest
 from vmsandbox_agent.setup.disks import release, wait_for_disk
 from vmsandbox_agent.setup.entropy import reseed
 from vmsandbox_agent.setup.images import Images
+from vmsandbox_agent.setup.leftovers import drop as drop_leftovers
 from vmsandbox_agent.setup.mounts import (
     delegate_cgroups,
     make_directories,
@@ -25,6 +26,7 @@ __all__ = [
     "PodNamespaces",
     "configure_guest",
     "delegate_cgroups",
+    "drop_leftovers",
     "make_directories",
     "make_directory",
     "make_nodes",

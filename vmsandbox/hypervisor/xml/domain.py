@@ -126,7 +126,9 @@ def _devices(devices: ET.Element, spec: MachineSpec) -> None:
     devices.append(disk_element(Disk(ROOT_SERIAL, spec.image.root), 0))
     if spec.scratch is not None:
         devices.append(disk_element(spec.scratch, 1))
-    pci(add(devices, "controller", type="scsi", index="0", model="virtio-scsi"), _SCSI)
+    scsi = add(devices, "controller", type="scsi", index="0", model="virtio-scsi")
+    add(scsi, "driver", queues="1")  # one thread of QEMU serves them all, and each takes memory of the guest
+    pci(scsi, _SCSI)
     pci(add(devices, "controller", type="virtio-serial", index="0"), _CONSOLE)
     add(devices, "controller", type="usb", model="none")
     _console(devices, str(spec.console))

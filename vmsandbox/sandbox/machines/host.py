@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmsandbox.claims import UserRange
-from vmsandbox.config import LimitsConfig
+from vmsandbox.config import MOST_VCPUS, LimitsConfig
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.fairness import Fairness
 from vmsandbox.fs.watching import Watcher
@@ -46,6 +46,8 @@ class Host:
     """The directory above `runtime_directory` that all processes of this node have in common."""
     stays: bool = False
     """Whether machines may wait for pods in this process: another one takes back what it leaves."""
+    processors: int = MOST_VCPUS
+    """The processors of this host."""
     file_server: Path | None = None
     """The virtiofsd that serves their volumes; None: the one that libvirt finds."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
@@ -90,6 +92,7 @@ class Host:
             profile.machine,
             config.resources,
             budget=bound,
+            processors=self.processors,
         )
         return MachinePlan(
             sandbox_id=sandbox_id,

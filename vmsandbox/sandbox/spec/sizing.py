@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 _PERIOD = 100_000
 """Microseconds of the kernel's period of CPU time, where it is not set (runtime-spec, CPU)."""
 _USUAL_MOST_VCPUS = 8
-"""The vCPUs that a machine may grow to where `max_vcpus` is not set: each possible one costs memory in every guest."""
+"""The vCPUs that a machine may grow to where `max_vcpus` is not set, unless that is more than twice the processors."""
 
 
 def size_rules(
@@ -29,6 +29,7 @@ def size_rules(
     declared: Resources,
     *,
     budget: int = MOST_MEMORY,
+    processors: int = MOST_VCPUS,
 ) -> SizeRules:
     """Return what the size of a new pod's machine follows for as long as it lives.
 
@@ -36,6 +37,8 @@ def size_rules(
         machine: the settings of the pod's profile. One without bounds of its own leaves room for the pod as it is made.
         declared: by the pod; its limits are valid (`limits.check_resources`).
         budget: bytes that all machines of this host may have together.
+        processors: of this host. Limits may be larger, but seldom are, and each vCPU that a machine may have costs
+            memory: half a megabyte in QEMU, and one in the guest.
     """
     rules = SizeRules(
         default=MachineSize(machine.vcpus, machine.memory),
@@ -45,7 +48,7 @@ def size_rules(
     )
     wanted = wanted_size(rules, declared)
     booted = min(max(wanted.memory, LEAST_MEMORY), _whole_blocks(machine.boot_memory))
-    vcpus = machine.max_vcpus or min(max(_USUAL_MOST_VCPUS, wanted.vcpus), MOST_VCPUS)
+    vcpus = machine.max_vcpus or min(max(min(_USUAL_MOST_VCPUS, 2 * processors), wanted.vcpus), MOST_VCPUS)
     memory = machine.max_memory or max(budget, wanted.memory)
     blocks = memory // MEMORY_BLOCK * MEMORY_BLOCK
     return replace(rules, booted=MachineSize(1, booted), bound=MachineSize(vcpus, max(blocks, booted)))

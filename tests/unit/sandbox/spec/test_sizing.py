@@ -38,9 +38,9 @@ limits = st.builds(
 sizes = st.builds(MachineSize, st.integers(1, 64), st.integers(64, 4096).map(lambda blocks: blocks * MEMORY_BLOCK))
 
 
-def rules(declared=NOTHING, *, budget=64 * GIB, **settings):
+def rules(declared=NOTHING, *, budget=64 * GIB, processors=64, **settings):
     machine = MachineConfig(**{"vcpus": 1, "memory": Size(256 * MIB), "overhead": Size(0), **settings})
-    return size_rules(machine, declared, budget=budget)
+    return size_rules(machine, declared, budget=budget, processors=processors)
 
 
 def cpus(number, **more):
@@ -115,6 +115,12 @@ def test_more_than_the_profile_lets_a_machine_have_is_refused_and_the_bound_is_n
     with pytest.raises(InvalidArgument, match=bound) as caught:
         given_size(small, wanted_size(small, declared))
     assert "max_" in caught.value.hint
+
+
+def test_a_profile_without_bounds_gives_at_most_twice_the_hosts_processors_unless_the_pod_declares_more():
+    assert rules(processors=2).bound.vcpus == 4
+    assert rules(cpus(5), processors=2).bound.vcpus == 5
+    assert rules(processors=2, max_vcpus=6).bound.vcpus == 6
 
 
 def test_a_profile_without_bounds_leaves_room_for_the_pod_as_it_is_made():
