@@ -7,6 +7,7 @@ never wait on each other.
 import contextlib
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from pathlib import Path
 
 from vmsandbox import log
 from vmsandbox.config import LimitsConfig
@@ -138,11 +139,9 @@ class RuntimeService:
         await self.stop_pod_sandbox(sandbox_id)
 
     async def read_console(self, sandbox_id: str, position: int) -> tuple[str, int]:
-        """Return what a sandbox's guest has printed on its console from a position on, and the position of its end.
+        """Return what a guest has printed on its console from a position on, and the position of its end.
 
-        Raises:
-            NotFound: there is no such sandbox.
-            FailedPrecondition: it has no machine any more.
+        Raises NotFound; FailedPrecondition: it has no machine any more.
         """
         return self._sandboxes.find(sandbox_id).console_since(position)
 
@@ -177,6 +176,10 @@ class RuntimeService:
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
         """Make a container, and return its id; see `Sandbox.create_container`. Raises NotFound."""
         return await (await self._sandbox(sandbox_id)).create_container(config)
+
+    async def join_network(self, sandbox_id: str, source: Path) -> None:
+        """Give a machine the network of a namespace that was filled late. Raises NotFound, and as `Sandbox`'s."""
+        await (await self._sandbox(sandbox_id)).join_network(source)
 
     async def start_container(self, container_id: str) -> None:
         """Let a container run. Raises NotFound, and as `Container.start`."""
@@ -296,10 +299,7 @@ class RuntimeService:
     async def port(self, sandbox_id: str, port: int) -> AsyncIterator[PortStream]:
         """Connect to a port on a pod's localhost (CRI PortForward).
 
-        Raises:
-            NotFound: there is no such sandbox.
-            FailedPrecondition: it is not READY.
-            Unavailable: nobody listens on that port, or the machine is gone.
+        Raises NotFound; FailedPrecondition: it is not READY; Unavailable: nobody listens on that port.
         """
         sandbox = await self._sandbox(sandbox_id)
         async with sandbox.port(port) as stream:

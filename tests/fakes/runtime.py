@@ -176,6 +176,10 @@ class FakeRuntime:
         )
         return container_id
 
+    async def join_network(self, sandbox_id: str, source: Path) -> None:
+        await self._enter("join_network", sandbox_id, source)
+        self.pod_sandbox_status(sandbox_id)
+
     async def start_container(self, container_id: str) -> None:
         await self._enter("start_container", container_id)
         status = self.container_status(container_id)

@@ -124,13 +124,15 @@ class MachineSpec:
     scratch: Disk | None = None
     share: SharedDirectory | None = None
     network: NetworkDevice | None = None
+    network_place: bool = False
+    """Whether a network can be plugged into a machine that was made without one. An unclaimed one can do that."""
     kernel_parameters: str = ""
     """Appended to the image's command line."""
 
     @property
     def unclaimed(self) -> "MachineSpec":
         """The same machine before it is claimed: without the devices by which it is its pod's (`Hypervisor.plug`)."""
-        return replace(self, vsock=None, scratch=None, share=None, network=None)
+        return replace(self, vsock=None, scratch=None, share=None, network=None, network_place=False)
 
 
 DESTROYED = "destroyed"
@@ -227,7 +229,9 @@ class Hypervisor(Protocol):
         ...
 
     async def plug(self, spec: MachineSpec) -> None:
-        """Plug the devices of `spec` into an unclaimed machine: of scratch disk, vsock, network and share those it has.
+        """Plug in the devices of `spec`: of scratch disk, vsock, network and share those it has.
+
+        The machine is unclaimed, or lacks a network alone and has a place for that.
 
         By several calls the machine gets them one after the other; none has one that an earlier one had.
 

@@ -57,6 +57,9 @@ class PodSandboxConfig:
     network_namespace: str = ""
     """The path of a network namespace that is ready: the pod is given what it has, and CNI is not asked (`oci`)."""
 
+    late_network: bool = False
+    """A namespace is filled after the machine is made: there is a place for its network (`Sandbox.join_network`)."""
+
     @property
     def networkless(self) -> bool:
         """Whether the pod asks for no network."""

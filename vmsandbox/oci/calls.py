@@ -1,6 +1,7 @@
 """The calls of `vmsandbox-oci` that have one answer. The command keeps which container is which; the daemon has ids."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vmsandbox import aio
@@ -63,8 +64,12 @@ class Calls:
             raise
 
     async def start(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Let the container's process run."""
-        await self._service.start_container(text(request, "container"))
+        """Let the container's process run; `network` is the path of a namespace that may have been filled meanwhile."""
+        container = text(request, "container")
+        if request.get("network"):
+            sandbox = self._service.container_status(container).sandbox_id
+            await self._service.join_network(sandbox, Path(text(request, "network")))
+        await self._service.start_container(container)
         return {}
 
     async def state(self, request: Mapping[str, Any]) -> dict[str, Any]:

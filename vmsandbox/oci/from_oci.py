@@ -109,6 +109,7 @@ def _pod(
         resources=resources if declared is None else declared,
         runtime_handler=place.membership.handler,
         network_namespace=network,
+        late_network=not network,
     )
 
 

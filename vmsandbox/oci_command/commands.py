@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from vmsandbox.oci_command import cgroups, foreground, forking, hooks
+from vmsandbox.oci_command import cgroups, foreground, forking, hooks, namespaces
 from vmsandbox.oci_command.base import RUNTIME_SPEC, read_config
 from vmsandbox.oci_command.controls import Controls
 from vmsandbox.oci_command.errors import CommandError, ContainerMissing
@@ -116,6 +116,7 @@ class Commands(Execution, Controls, Inspection):
                 annotations=config.get("annotations") or {},
                 cgroup=cgroups.cgroup_of(config),
                 rootfs=str((config.get("root") or {}).get("path", "")),
+                fills_network=namespaces.makes_network(config),
                 hooks={kind: wanted[kind] for kind in hooks.KEPT if wanted.get(kind)},
             )
             stand_in = forking.StandIn(self._daemon, _attach(entry), process, console.theirs)
@@ -129,7 +130,8 @@ class Commands(Execution, Controls, Inspection):
         return entry
 
     def _start(self, entry: Entry) -> None:
-        self._daemon.call("start", container=entry.container)
+        network = f"/proc/{entry.pid}/ns/net" if entry.values.get("fills_network") else ""
+        self._daemon.call("start", container=entry.container, network=network)
         self._run_late_hooks(entry, "poststart", "running")
 
     def _run_late_hooks(self, entry: Entry, kind: str, status: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from vmsandbox.oci_command import wire
 from vmsandbox.oci_command.errors import CommandError, ConnectionLost
+from vmsandbox.oci_command.phrases import as_runc
 
 DEFAULT = f"/run/vmsandbox/{wire.SOCKET}"
 
@@ -79,7 +80,7 @@ class Connection:
             raise self._lost(error.strerror or str(error)) from None
         if kind != wire.MESSAGE or "error" in self.answer:
             failure = ConnectionLost if self.answer.get("code") == "unavailable" else CommandError
-            raise failure(str(self.answer.get("error", "vmsandbox serve has sent something else than an answer")))
+            raise failure(as_runc(self.answer.get("error", "vmsandbox serve has sent something else than an answer")))
 
     def receive(self) -> tuple[bytes, bytes]:
         """Wait for a frame. Raises ConnectionLost, WireError, OSError."""

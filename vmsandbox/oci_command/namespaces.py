@@ -21,6 +21,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
 
 
+def makes_network(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json asks for a new network namespace, which its caller may fill before `start`."""
+    wanted = (config.get("linux") or {}).get("namespaces") or ()
+    return any(each.get("type") == "network" and not each.get("path") for each in wanted)
+
+
 def enter(config: Mapping[str, Any]) -> None:
     """Enter, or make, the network, IPC and UTS namespaces of a config.json; and make one of mounts, and of children.
 

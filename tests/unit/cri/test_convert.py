@@ -102,7 +102,8 @@ pod_config = made_of(
     namespaces=namespaces,
     resources=made_of(Resources),
     overhead=made_of(Resources),
-    network_namespace=st.just(""),  # the OCI door's
+    network_namespace=st.just(""),  # the OCI door's, and the next
+    late_network=st.just(False),
 )
 profile = st.sampled_from([SecurityProfile("runtime_default"), SecurityProfile()]) | st.builds(
     SecurityProfile, st.just("localhost"), name

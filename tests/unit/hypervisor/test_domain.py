@@ -72,6 +72,7 @@ GROWS = replace(EMULATED, size=MachineSize(1, 255 * MIB + 1), most=MachineSize(4
         ("pod-tcg-vhost-user", EMULATED, ("apparmor", "dac")),
         ("pod-session", EMULATED, ("none",)),
         ("pod-that-grows", GROWS, ("dac",)),
+        ("pod-late-network", replace(EMULATED, network=None, network_place=True), ("dac",)),
         ("pod-unclaimed", GROWS.unclaimed, ("apparmor", "dac")),
     ],
 )
@@ -118,7 +119,7 @@ def test_disk(name: str, disk: Disk) -> None:
 
 
 def test_no_two_devices_share_a_slot() -> None:
-    for spec in (PROBE, POD, EMULATED, GROWS, GROWS.unclaimed):
+    for spec in (PROBE, POD, EMULATED, GROWS, GROWS.unclaimed, replace(POD, network_place=True)):
         slots = [address.get("slot") for address in ET.fromstring(domain_xml(spec)).iterfind(".//address[@type='pci']")]
         assert len(slots) == len(set(slots)) and len(slots) >= 4
 

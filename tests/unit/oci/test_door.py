@@ -171,7 +171,7 @@ async def test_a_command_has_streams_and_an_exit_status_of_its_own(daemon: Daemo
     async with opened(daemon, "exec", container=container, process=process) as running:
         running.socket.sendall(wire.pack(wire.STDIN, b"in") + wire.pack(wire.STDIN))
         assert await frames(running) == [(wire.STDOUT, b"in"), (wire.EXIT, b"5")]
-    with pytest.raises(CommandError, match="executable file `missing` not found"):
+    with pytest.raises(CommandError, match=r"executable file not found in \$PATH"):
         await call(daemon, "exec", container=container, process=process | {"args": ["missing"]})
 
 
@@ -214,3 +214,11 @@ async def test_what_is_not_a_request_is_answered_with_an_error(daemon: Daemon, s
             return wire.message(Connection(connected, daemon.path).receive()[1])
 
     assert said in (await asyncio.to_thread(ask))["error"]
+
+
+async def test_a_namespace_that_was_filled_late_is_joined_before_the_start(daemon: Daemon, runtime: OciRuntime) -> None:
+    container = await create(daemon)
+    await call(daemon, "start", container=container, network="/proc/7/ns/net")
+    names = [made[0] for made in runtime.calls if made[0] in ("join_network", "start_container")]
+    assert names == ["join_network", "start_container"]
+    assert ("join_network", runtime.containers[container].sandbox_id, Path("/proc/7/ns/net")) in runtime.calls

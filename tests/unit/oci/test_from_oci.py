@@ -60,7 +60,7 @@ def test_the_machine_has_the_hostname_the_sysctls_the_cgroup_and_the_size() -> N
 def test_a_network_namespace_with_a_path_is_joined_and_with_a_new_one_there_is_lo_alone() -> None:
     assert (converted().pod.network_namespace, converted().pod.networkless) == ("/run/netns/one", False)
     new = converted(linux=linux(namespaces=namespaces("pid", "network", "ipc", "uts", "mount"))).pod
-    assert (new.network_namespace, new.networkless) == ("", True)
+    assert (new.network_namespace, new.networkless, new.late_network) == ("", True, True)
 
 
 def test_binds_of_the_host_are_volumes_relative_to_the_bundle() -> None:

@@ -136,7 +136,7 @@ async def test_a_command_runs_in_a_container(caller: Caller) -> None:
     assert started == (0, "", "")
     assert await exit_status(int(pid_file.read_text())) == 4
     code, _, errors = await caller.run("exec", "c1", "missing")
-    assert code == 255 and "executable file `missing` not found" in errors
+    assert code == 255 and "executable file not found in $PATH" in errors
     assert (await caller.run("delete", "--force", "c1"))[0] == 0
 
 

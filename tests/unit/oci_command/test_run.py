@@ -35,6 +35,15 @@ async def test_run_waits_for_the_end_has_its_status_and_leaves_nothing(caller: C
     assert await caller.run("run", "--bundle", made, "c1") == (1, "", "container with id exists: c1\n")
 
 
+async def test_the_network_that_a_hook_puts_into_a_new_namespace_is_named_at_the_start(
+    caller: Caller, runtime: OciRuntime
+) -> None:
+    pid = await caller.create("true")
+    assert (await caller.run("start", "c1"))[0] == 0
+    [joined] = [call for call in runtime.calls if call[0] == "join_network"]
+    assert joined == ("join_network", *runtime.sandboxes, Path(f"/proc/{pid}/ns/net"))
+
+
 async def test_run_leaves_a_container_in_the_background(caller: Caller) -> None:
     pid_file = caller.directory / "pid"
     made = bundle(caller, "sh", "-c", "exit 5")

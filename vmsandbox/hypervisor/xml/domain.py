@@ -138,9 +138,9 @@ def _devices(devices: ET.Element, spec: MachineSpec) -> None:
         pci(network_interface(devices, spec.network), _NETWORK)
     if spec.share is not None:
         pci(shared_directory(devices, spec.share), _SHARE)
-    if spec.vsock is None:
+    if spec.vsock is None or spec.network_place:
         _ports(devices)
-    elif spec.vsock.socket is None:
+    if spec.vsock is not None and spec.vsock.socket is None:
         pci(kernel_vsock(devices, spec.vsock), _VSOCK)
     rng = add(devices, "rng", model="virtio")
     add(rng, "rate", bytes=str(_ENTROPY), period="1000")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from vmsandbox import aio, log
@@ -27,7 +28,7 @@ from vmsandbox.sandbox.lifecycle.ending import end_all, shut_down
 from vmsandbox.sandbox.lifecycle.machine_size import SandboxSize
 from vmsandbox.sandbox.lifecycle.pod_size import PodSize
 from vmsandbox.sandbox.lifecycle.start import SandboxStart, start_told
-from vmsandbox.sandbox.machines import Host, Machine, RunningMachine, give_back
+from vmsandbox.sandbox.machines import Host, Machine, RunningMachine, give_back, join_late
 from vmsandbox.sandbox.spec import MachinePlan, SandboxCall, require_sandbox
 from vmsandbox.sandbox.streams import ExecProcess
 from vmsandbox.state import SandboxRecord
@@ -140,6 +141,19 @@ class Sandbox:
         self.context.require_lasting()
         async with self.size.room_for(config) as possible:
             return await self.containers.create(possible, self.record)
+
+    async def join_network(self, source: Path) -> None:
+        """Give its machine what a network namespace has that was filled after it was made; goes on to its end.
+
+        Does nothing where it has a network, or did not ask for that.
+
+        Raises:
+            FailedPrecondition: the sandbox is not READY.
+            VmsandboxError: as `join_late`.
+        """
+        self.require(SandboxCall.CREATE_CONTAINER)
+        with log.about(self.context.subject()):
+            await aio.to_its_end(self._join_network(source))
 
     def check_debug(self) -> None:
         """Raise FailedPrecondition unless it is READY, and as `debuggable`."""
@@ -269,6 +283,13 @@ class Sandbox:
             if was_ready:
                 _lives.info("%s has ended: it was stopped", self.context.pod)
                 self._announce(ContainerEventKind.STOPPED)
+
+    async def _join_network(self, source: Path) -> None:
+        async with self._lock:
+            if self.record.config.late_network and self.record.network is None:
+                plan = self._host.plan(self.record.id, self.record.config, self._admission.bound)
+                network = await join_late(self._host, plan, self.context.running().client, source)
+                self._change(network=network)
 
     async def _remove(self) -> None:
         async with self._lock:

@@ -18,6 +18,7 @@ from vmsandbox.sandbox.machines.facts import facts_of
 from vmsandbox.sandbox.machines.getting import Source
 from vmsandbox.sandbox.machines.guest_size import GuestSize
 from vmsandbox.sandbox.machines.host import Host
+from vmsandbox.sandbox.machines.late_network import join_late
 from vmsandbox.sandbox.machines.machine import Machine
 from vmsandbox.sandbox.machines.running_machine import RunningMachine
 from vmsandbox.sandbox.machines.teardown import give_back
@@ -35,6 +36,7 @@ __all__ = [
     "charge_of",
     "facts_of",
     "give_back",
+    "join_late",
     "let_kill_first",
     "limits_of",
     "score_of",

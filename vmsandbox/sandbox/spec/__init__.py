@@ -18,6 +18,7 @@ from vmsandbox.sandbox.spec.machine_spec import (
     domain_uuid,
     guest_configuration,
     hostname_of,
+    late_network_spec,
     network_alone,
     waiting_configuration,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "guest_configuration",
     "hostname_of",
     "larger",
+    "late_network_spec",
     "network_alone",
     "outgrown",
     "require_container",

@@ -75,12 +75,18 @@ def build_machine_spec(
         scratch=scratch,
         share=SharedDirectory(SHARE_TAG, layout.served, plan.file_server),
         network=_network_device(network) if network is not None else None,
+        network_place=plan.config.late_network,
     )
 
 
 def network_alone(spec: MachineSpec) -> MachineSpec:
     """Return a machine of which the network is to be plugged in, and nothing else (`Hypervisor.plug`)."""
-    return replace(spec, vsock=None, scratch=None, share=None)
+    return replace(spec, vsock=None, scratch=None, share=None, network_place=False)
+
+
+def late_network_spec(plan: MachinePlan, account: Account, network: PodNetwork) -> MachineSpec:
+    """Return a pod's machine of which a network is to be plugged in, after it was made without one."""
+    return replace(bare_machine_spec(plan, account), network=_network_device(network))
 
 
 def waiting_configuration() -> ConfigureGuest:
