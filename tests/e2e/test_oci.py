@@ -43,7 +43,7 @@ def cgroups() -> set[Path]:
 
 @pytest.fixture(scope="module")
 def podman(daemon: Serving) -> Iterator[Podman]:
-    with podman_of(daemon) as made:
+    with podman_of(daemon.directory) as made:
         yield made
 
 

@@ -10,11 +10,8 @@ import pytest
 
 from tests.standins.images import BUSYBOX
 from tests.support.conformance import Serving, serving
-from tests.support.podman import Podman, podman_of
+from tests.support.podman import INFRA, Podman, podman_of
 from tests.support.waiting import eventually
-
-INFRA = ("--infra-image", BUSYBOX, "--infra-command", "/bin/sleep 100000")
-"""podman's own needs catatonit, which is not installed everywhere."""
 
 ANSWERS = "trap 'exit 5' TERM; while :; do echo of $(hostname) | nc -l -p 80 & wait; done"
 ASKS = "until nc 127.0.0.1 80; do sleep 0.1; done"
@@ -30,7 +27,7 @@ def daemon() -> Iterator[Serving]:
 
 @pytest.fixture(scope="module")
 def podman(daemon: Serving) -> Iterator[Podman]:
-    with podman_of(daemon) as made:
+    with podman_of(daemon.directory) as made:
         yield made
 
 

@@ -6,9 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 _LINE = re.compile(
-    r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(?:Z|[+-]\d\d:\d\d)) "
+    r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,9}(?:Z|[+-]\d\d:\d\d)) "
     r"(?P<stream>stdout|stderr) (?P<tag>[PF]) (?P<text>.*)"
 )
+"""An entry; containerd leaves out zeros at the end of a time."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,6 @@ def read_log(path: Path) -> list[LogLine]:
 def _parse(line: str) -> LogLine:
     found = _LINE.fullmatch(line)
     assert found, f"not an entry of a CRI log: {line!r}"
-    time = re.sub(r"\.(\d{6})\d{3}", r".\1", found["time"])
+    time = re.sub(r"\.(\d{6})\d+", r".\1", found["time"])
     full = found["tag"] == "F"
     return LogLine(datetime.fromisoformat(time), found["stream"], full, found["text"] + ("\n" if full else ""))

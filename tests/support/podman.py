@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.standins.images import BUSYBOX
-from tests.support.conformance import Serving
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -144,11 +143,15 @@ def cgroups_of_containers() -> set[Path]:
     return set(Path("/sys/fs/cgroup").glob("*/libpod_parent/libpod-[0-9a-f]*"))
 
 
-def podman_of(daemon: Serving) -> contextlib.AbstractContextManager[Podman]:
-    """A podman whose containers are in machines of a daemon, with the image of busybox."""
-    directory = daemon.directory / "podman"
+def podman_of(daemon: Path) -> contextlib.AbstractContextManager[Podman]:
+    """A podman whose containers are in machines of the daemon of a directory, with the image of busybox."""
+    directory = daemon / "podman"
     directory.mkdir()
-    return podman_with_image(directory, daemon.directory / "run/oci.sock", daemon.directory / "registries.conf")
+    return podman_with_image(directory, daemon / "run/oci.sock", daemon / "registries.conf")
+
+
+INFRA = ("--infra-image", BUSYBOX, "--infra-command", "/bin/sleep 100000")
+"""The infra container of a pod: podman's own needs catatonit, which is not installed everywhere."""
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from pyroute2 import IPRoute, NetlinkError, netns
 
 from vmsandbox import aio
 from vmsandbox.errors import AlreadyExists, Internal, NotFound, PermissionDenied, VmsandboxError
-from vmsandbox.process import NETWORK, enter, unshare
+from vmsandbox.process import NETWORK, enter, name_network, unshare
 
 DIRECTORY = Path("/run/netns")
 """Where ip-netns(8), the CNI plugins and people look for namespaces."""
@@ -95,8 +95,9 @@ def _create(path: Path) -> None:
 
 
 def _adopt(source: Path, path: Path) -> None:
+    """Others keep theirs in the same directory: that is not mounted over itself, as `_name` does it."""
     enter(source, NETWORK)
-    _name(path)
+    name_network(path)
 
 
 def _name(path: Path) -> None:

@@ -13,6 +13,7 @@ from vmsandbox.errors import InvalidArgument, VmsandboxError, advised, explained
 from vmsandbox.oci.calls import Calls
 from vmsandbox.oci.connection import Connection, Disconnected
 from vmsandbox.oci.control_calls import Call
+from vmsandbox.oci.orphans import end_orphans
 from vmsandbox.oci.pods import Pods
 from vmsandbox.oci.streams import Streams
 from vmsandbox.oci_command import wire
@@ -37,7 +38,7 @@ async def serving_oci(service: RuntimeService, path: Path) -> AsyncIterator[None
     door = _Door(service)
     with _listening(path) as listening:
         server = await asyncio.start_unix_server(door.serve, sock=listening, limit=wire.MOST)
-        async with server:
+        async with server, aio.attendant(end_orphans(service, door.pods), "containers without a process"):
             try:
                 yield
             finally:
@@ -63,9 +64,9 @@ class _Door:
     """Serves connections, each in a task of its own."""
 
     def __init__(self, service: RuntimeService) -> None:
-        pods = Pods(service)
-        self._calls = Calls(service, pods)
-        self._streams = Streams(service, pods)
+        self.pods = Pods(service)
+        self._calls = Calls(service, self.pods)
+        self._streams = Streams(service, self.pods)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -56,6 +56,10 @@ class Pods:
             if self._processes.get(container_id) == pid:
                 del self._processes[container_id]
 
+    def has_process(self, container_id: str) -> bool:
+        """Tell whether the process that stands for a container is connected."""
+        return container_id in self._processes
+
     def lock(self, pod: PodSandboxMetadata) -> asyncio.Lock:
         """Return the lock under which containers are put into a pod's machine, and the last one takes it along."""
         return self._locks.setdefault(pod, asyncio.Lock())

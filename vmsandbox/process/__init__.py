@@ -6,7 +6,7 @@
 from vmsandbox.process.commands import STDERR_KEPT, Completed, echoing, run, start_daemon
 from vmsandbox.process.confinement import TOOLS, Account, Confinement, Limits
 from vmsandbox.process.identity import ProcessIdentity, name_of, oom_score_of, stat_of, user_of
-from vmsandbox.process.namespaces import IPC, NETWORK, UTS, enter, unshare
+from vmsandbox.process.namespaces import IPC, NETWORK, UTS, enter, name_network, unshare
 from vmsandbox.process.removal import remove_tree, remove_tree_blocking
 from vmsandbox.process.usage import ProcessUsage, sizes_in, usage_of
 from vmsandbox.process.users import end_processes_of, processes_and_users
@@ -26,6 +26,7 @@ __all__ = [
     "echoing",
     "end_processes_of",
     "enter",
+    "name_network",
     "name_of",
     "oom_score_of",
     "processes_and_users",

@@ -11,9 +11,12 @@ import pytest
 from tests.fakes.oci_runtime import OciRuntime
 from tests.support.waiting import until
 from tests.unit.oci.configs import config, namespaces
+from vmsandbox import aio
 from vmsandbox.model import ContainerState, NamespaceMode
 from vmsandbox.oci import serving_oci
 from vmsandbox.oci.host_namespaces import Identity
+from vmsandbox.oci.orphans import end_orphans
+from vmsandbox.oci.pods import Pods
 from vmsandbox.oci_command.daemon import Connection, Daemon
 from vmsandbox.oci_command.errors import CommandError
 
@@ -155,3 +158,14 @@ async def test_the_profile_of_the_command_is_the_handler_unless_an_annotation_na
         wanted = config(annotations=said)
         await call(daemon, "create", id=name, root="/r", bundle="/b", config=wanted, profile="small")
         assert [each.config.runtime_handler for each in runtime.sandboxes.values()][-1] == handler
+
+
+async def test_a_container_without_a_process_on_the_host_is_killed_after_some_looks(
+    daemon: Daemon, runtime: OciRuntime
+) -> None:
+    pods = Pods(runtime)
+    attended, orphan = await create(daemon, "c1"), await create(daemon, "c2")
+    with pods.process(attended, 1):
+        async with aio.background(end_orphans(runtime, pods, pause=0.01)):
+            await until(lambda: runtime.containers[orphan].state is ContainerState.EXITED)
+    assert runtime.containers[attended].state is ContainerState.CREATED
