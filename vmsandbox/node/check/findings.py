@@ -1,5 +1,6 @@
 """The findings of `vmsandbox check`: whether this node can run pods, and how to mend it."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -15,7 +16,7 @@ from vmsandbox.hypervisor import Accelerator
 from vmsandbox.model import Finding, MachineSize
 from vmsandbox.node import file_server
 from vmsandbox.node.accelerators import Attempt, Prober
-from vmsandbox.node.check import accounts, advice
+from vmsandbox.node.check import accounts, advice, callers
 from vmsandbox.node.host import boot_image, open_network, open_transports, open_users, vhost_device_vsock
 from vmsandbox.node.images import qemu_group
 from vmsandbox.node.instance import claim
@@ -63,6 +64,7 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     yield Section("host", await advice.look())
     yield Section("network", await open_network(config).check())
     yield Section("socket", (_socket(config),))
+    yield Section("callers", await asyncio.to_thread(callers.look))
     async for section in _libvirt(config):
         yield section
 
