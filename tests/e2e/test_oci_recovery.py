@@ -61,7 +61,7 @@ def test_a_container_whose_process_is_killed_while_the_daemon_is_away_ends(node:
     eventually(lambda: podman.output("inspect", "--format", "{{.State.ExitCode}}", "counts") == "137\n")
     node.start()
     running = {"state": {"state": pb.CONTAINER_RUNNING}}
-    eventually(lambda: len(node.cri.list_containers(**running)) == 1, timeout=180)  # the infra container
+    eventually(lambda: len(node.cri.list_containers(**running)) == 1, timeout=120)  # the infra container
 
 
 def test_nothing_is_left(node: Node, podman: Podman, pod: str) -> None:

@@ -86,9 +86,13 @@ class Container:
     async def stop(self, timeout: float) -> None:
         """Ask its process to end; after `timeout` seconds (0: at once) kill all of it. Succeeds when it has ended.
 
+        Output that waits for a reader is then waited for no longer.
+
         Raises:
             DeadlineExceeded: it does not end although it was killed.
         """
+        if self._output_task is not None:
+            self._output_task.pump.readers.release()
         await stopping.stop(self._context, self.keeper, timeout)
 
     async def ask_to_end(self, timeout: float) -> None:

@@ -115,6 +115,10 @@ class Readers:
         self._released.set()
         return reader
 
+    def release(self) -> None:
+        """Wait for no first reader any more."""
+        self._released.set()
+
     def drop(self, reader: Reader) -> None:
         """Remove a reader."""
         self._readers.discard(reader)

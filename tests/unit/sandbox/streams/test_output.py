@@ -108,3 +108,10 @@ async def test_output_that_is_held_waits_for_its_first_reader(tmp_path, sources)
     assert [source.acknowledged for source in sources.values()] == [[], []]
     assert {piece.data async for piece in pump.readers.read()} == {b"one\n", b"two", b"oops\n"}
     await pumping
+
+
+async def test_output_that_is_held_goes_on_without_a_reader_when_it_is_released(tmp_path, sources):
+    pump = pump_of(tmp_path, sources, held=True)
+    pump.readers.release()
+    await asyncio.wait_for(pump.run(), 30)
+    assert all(source.acknowledged for source in sources.values())
