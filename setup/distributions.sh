@@ -4,6 +4,7 @@ readonly CARGO_AT_LEAST=1.85
 readonly VIRTIOFSD_AT_LEAST=1.13  # vmsandbox/node/file_server.py
 readonly VIRTIOFSD_SUITE=trixie
 readonly VIRTIOFSD_ROOT=$CACHE/virtiofsd-$VIRTIOFSD_SUITE
+readonly DOCKER_ROOT=$CACHE/docker  # tests/support/docker.py
 
 # at_least LEAST VERSION: whether the version, which may be empty, is LEAST or newer.
 at_least() { printf '%s\n' "$1" "$2" | sort -V -C; }
@@ -56,4 +57,18 @@ fetch_virtiofsd() {
     rm -rf "$tree" "$VIRTIOFSD_ROOT"
     mv "$building" "$VIRTIOFSD_ROOT"
     "$VIRTIOFSD_ROOT/virtiofsd" --version
+}
+
+has_docker() { [ -x "$DOCKER_ROOT/usr/sbin/dockerd" ] || { command -v dockerd && command -v docker; } >/dev/null; }
+
+# The distribution's Docker, for the tests alone: unpacked and not installed. Its package would start a daemon that changes
+# the host's packet filter, and would remove the Docker that the host may have from elsewhere.
+fetch_docker() {
+    local package building=$DOCKER_ROOT.building
+    rm -rf "$building"
+    mkdir -p "$building/packages"
+    (cd "$building/packages" && apt-get download docker.io $([ -z "$(apt_version docker-cli)" ] || echo docker-cli))
+    for package in "$building"/packages/*.deb; do dpkg -x "$package" "$building"; done
+    rm -rf "$building/packages" "$DOCKER_ROOT"
+    mv "$building" "$DOCKER_ROOT"
 }

@@ -16,6 +16,7 @@ main() {
     [ "$(id -u)" = 0 ] || { echo "setup installs packages and builds images: run it as root" >&2; exit 1; }
     if [ -f /etc/debian_version ]; then
         install_packages $(sed 's/#.*//' setup/debian-packages.txt)
+        has_docker || step docker "Fetching Docker for the tests" fetch_docker
     else
         echo "This is not Debian: install what corresponds to setup/debian-packages.txt by hand." >&2
     fi

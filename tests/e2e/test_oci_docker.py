@@ -15,7 +15,7 @@ HOST_KERNEL = os.uname().release
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="machines and their networks need root"),
-    pytest.mark.skipif(DOCKERD is None, reason="Debian's docker.io is not installed"),
+    pytest.mark.skipif(DOCKERD is None, reason="there is no Docker here"),
     pytest.mark.timeout(600),
 ]
 

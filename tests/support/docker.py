@@ -18,8 +18,11 @@ from tests.support import own
 from tests.support.podman import Terminal, write_command
 from tests.support.waiting import eventually
 
-DOCKERD = shutil.which("dockerd", path="/usr/sbin:/usr/bin")
-_CLIENT = "/usr/bin/docker"
+_UNPACKED = "/var/cache/vmsandbox/docker/usr"
+"""Where setup puts it, on a host that has none."""
+_PATH = f"/usr/sbin:/usr/bin:{_UNPACKED}/sbin:{_UNPACKED}/bin"
+DOCKERD = shutil.which("dockerd", path=_PATH)
+_CLIENT = shutil.which("docker", path=_PATH) or "docker"
 IMAGE = "busybox:test"
 CGROUPS = f"vmsdocker{own.NUMBER}"
 
