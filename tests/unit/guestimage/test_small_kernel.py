@@ -111,3 +111,36 @@ def test_the_configuration_is_an_input_of_the_kernel_and_of_images_that_have_it(
         file.write("CONFIG_XFS_FS=m\n")
     after = RECIPE.kernel_key(), RECIPE.base_key(), debian.base_key()
     assert (before[0] != after[0], before[1] != after[1], before[2] == after[2]) == (True, True, True)
+
+
+def _build(tmp_path: Path, came_out: str) -> "subprocess.CompletedProcess[str]":
+    """Run the script that compiles, with its directories in `tmp_path` and a source that configures itself so."""
+    text = (DEFINITION / "kernel" / "build").read_text()
+    (tmp_path / "build").write_text(re.sub(r"(?<=[\s>=])/(?=out|source|config|usr)", f"{tmp_path}/", text))
+    (tmp_path / "config").write_text("# Two options.\nCONFIG_TUN=m\nCONFIG_SMP=y\n")
+    (tmp_path / "came-out").write_text(came_out)
+    make = f'case "$*" in *allnoconfig) cp {tmp_path}/came-out .config ;; *modules_install) ;; *) touch vmlinux ;; esac'
+    for name, script in {"make": make, "strip": f"touch {tmp_path}/out/vmlinux", "mv": "", "tar": ""}.items():
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1735689600"}
+    return subprocess.run(["sh", tmp_path / "build", "2"], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_kernel_is_compiled_whose_source_takes_every_line_of_the_configuration(tmp_path: Path) -> None:
+    done = _build(tmp_path, "CONFIG_SMP=y\nCONFIG_NEW=y\nCONFIG_TUN=m\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out/vmlinux").exists()
+
+
+@pytest.mark.parametrize("lost", ["", "# CONFIG_TUN is not set\n", "CONFIG_TUN=y\n"])
+def test_a_source_that_loses_a_line_of_the_configuration_is_not_compiled(tmp_path: Path, lost: str) -> None:
+    """An update may bring such a source: the option has another name there, or needs another one."""
+    done = _build(tmp_path, f"CONFIG_SMP=y\n{lost}")
+    assert done.returncode == 1 and not (tmp_path / "out/vmlinux").exists()
+    assert done.stderr.splitlines()[-2:] == [
+        "CONFIG_TUN=m",
+        "the kernel's configuration does not come out with these lines of guest-image/kernel/config",
+    ]
