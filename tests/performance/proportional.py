@@ -1,9 +1,16 @@
-"""The proportional share of memory (PSS) of a process, by what its mappings are (proc(5), smaps)."""
+"""The proportional share of memory (PSS) of a process, by what its mappings are (proc(5), smaps).
+
+Guest memory is not a share: it is all that the memory of a machine has of the host, and QEMU's alone. The memory of a
+template is copied into that of a new machine, and QEMU has mapped of it only what its guest has used since.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from vmsandbox.hypervisor.libvirt.holes import memories_of
+
 MIB = 1 << 20
+_GUEST = "guest memory"
 
 
 def pss_by_kind(pid: int) -> dict[str, int]:
@@ -11,6 +18,9 @@ def pss_by_kind(pid: int) -> dict[str, int]:
     found: dict[str, int] = {}
     for kind, size in _mappings(pid):
         found[kind] = found.get(kind, 0) + size
+    found.pop(_GUEST, None)
+    if Path(f"/proc/{pid}/comm").read_text().startswith("qemu"):
+        found[_GUEST] = sum(memory.stat().st_blocks * 512 for memory in memories_of(pid))
     return found
 
 
@@ -28,7 +38,7 @@ def _mappings(pid: int) -> Iterator[tuple[str, int]]:
 
 def _kind(mapping: str, size: int) -> str:
     if mapping.startswith("/memfd:"):
-        return "guest memory"
+        return _GUEST
     if mapping.startswith("/") and "vmlinu" in mapping:
         return "guest kernel, a file"
     if mapping.startswith("/"):
