@@ -33,6 +33,8 @@ class OciRuntime(FakeRuntime):
         self.processes: dict[str, OciProcess] = {}
         self.started = asyncio.Condition()
         self.windows: list[tuple[int, int]] = []
+        self.reason = ""
+        """Why containers end; empty: by themselves."""
 
     async def start_container(self, container_id: str) -> None:
         await super().start_container(container_id)
@@ -67,6 +69,8 @@ class OciRuntime(FakeRuntime):
             code = await process.wait()
             if container_id in self.containers:
                 self.end(container_id, code)
+                if self.reason:
+                    self.change(container_id, reason=self.reason)
         return self.container_status(container_id)
 
     async def output(self, container_id: str) -> AsyncGenerator[Output, None]:

@@ -22,6 +22,8 @@ from vmsandbox.service import RuntimeService
 _log = log.get(__name__)
 
 _KINDS = {Stream.STDOUT: wire.STDOUT, Stream.STDERR: wire.STDERR}
+_KILLED_FOR_MEMORY = "OOMKilled"
+"""The reason of an end; see `ContainerStatus.reason`."""
 _KILLED = 137
 """The exit status of a container that was removed meanwhile."""
 
@@ -117,7 +119,10 @@ class Streams:
 
     async def _tell_end(self, connection: Connection, container: str) -> None:
         try:
-            code = (await self._service.wait_container(container)).exit_code
+            status = await self._service.wait_container(container)
+            code = status.exit_code
+            if status.reason == _KILLED_FOR_MEMORY:
+                await connection.send(wire.pack_message({"oom": True}))
         except NotFound:
             code = _KILLED
         await connection.send(wire.pack_number(wire.EXIT, code & 255))

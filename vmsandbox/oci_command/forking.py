@@ -86,11 +86,13 @@ class StandIn:
         terminal = self._give_terminal()
         connection = self._connect()
         kept = {ready, connection.socket.fileno(), *(() if terminal is None else (terminal,))}
+        held = None
         if bundle:
-            kept.add(self._daemon.hold_directory())
+            held = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            kept |= {held, self._daemon.hold_directory()}
             namespaces.take_root(bundle, config)
         _close_others(kept)
-        return Proxy(connection, self._connect if bundle else None, terminal)
+        return Proxy(connection, self._connect if bundle else None, terminal, held)
 
     def _connect(self) -> Connection:
         return self._daemon.open(**self._request)

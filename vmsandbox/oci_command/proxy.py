@@ -32,17 +32,25 @@ _PAUSE = 0.5
 class Proxy:
     """The streams and signals of one process; `run` returns its exit status."""
 
-    def __init__(self, connection: Connection, reconnect: "Callable[[], Connection] | None", terminal: int | None):
+    def __init__(
+        self,
+        connection: Connection,
+        reconnect: "Callable[[], Connection] | None",
+        terminal: int | None,
+        bundle: int | None = None,
+    ):
         """Own the connection, and take signals from now on.
 
         Args:
             connection: the daemon's answer was received on it.
             reconnect: makes another one, after a loss; None: a loss is the end.
             terminal: the container's; None: it has the standard streams of this process.
+            bundle: the directory that is told of a kill for want of memory; None: nobody is.
         """
         self._connection = connection
         self._reconnect = reconnect
         self._terminal = terminal
+        self._bundle = bundle
         self._input = 0 if terminal is None else terminal
         self._outputs = {wire.STDOUT: 1 if terminal is None else terminal, wire.STDERR: 2}
         self._reads = True
@@ -127,8 +135,16 @@ class Proxy:
     def _take(self, kind: bytes, payload: bytes) -> None:
         if kind == wire.EXIT:
             self._exit = wire.number(payload)
+        elif kind == wire.MESSAGE and wire.message(payload).get("oom"):
+            self._tell_oom()
         elif kind in self._outputs:
             _write(self._outputs[kind], payload)
+
+    def _tell_oom(self) -> None:
+        """Make the file `oom` in the bundle, as conmon does where it sees the kernel kill: podman looks for that."""
+        if self._bundle is not None:
+            with contextlib.suppress(OSError):
+                os.close(os.open("oom", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=self._bundle))
 
     def _read_input(self) -> None:
         try:

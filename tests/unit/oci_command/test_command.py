@@ -163,6 +163,18 @@ async def test_the_process_has_the_containers_root_and_volumes_and_nothing_of_th
 
 
 @needs_root
+async def test_a_container_that_is_killed_for_memory_is_told_in_the_bundle_as_conmon_does(
+    caller: Caller, runtime: OciRuntime
+) -> None:
+    pid = await caller.create("sleep", "1000")
+    runtime.reason = "OOMKilled"
+    assert (await caller.run("start", "c1"))[0] == 0
+    os.kill(pid, signal.SIGTERM)
+    assert await exit_status(pid) == 143
+    assert (caller.directory / "oom").exists()
+
+
+@needs_root
 async def test_containers_are_listed(caller: Caller) -> None:
     pid = await caller.create("sleep", "1000")
     assert (await caller.run("list", "--quiet"))[1] == "c1\n"

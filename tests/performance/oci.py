@@ -1,0 +1,81 @@
+"""How long `podman run --rm IMAGE true` takes with our machines, with and without a pool, and with crun; in one run.
+
+Also the memory of the processes that stand for containers on the host. `python -m tests.performance.oci`, as root.
+"""
+
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cri_api.v1 import api_pb2 as pb
+
+from tests.performance.proportional import pss_by_kind
+from tests.standins.images import BUSYBOX
+from tests.support.conformance import Serving, serving
+from tests.support.conformance_client import eventually
+from tests.support.podman import Podman, podman_of
+
+_TIMES = 3
+_FULL_WITHIN = 300.0
+_KINDS: Mapping[str, Mapping[str, Any]] = {
+    "a machine that boots": {},
+    "a machine of the pool": {"template": "auto", "pool": {"size": 1}},
+}
+
+
+def main() -> None:
+    """Print a table of Markdown."""
+    times = int(sys.argv[1]) if sys.argv[1:] else _TIMES
+    print("| podman run --rm --network none IMAGE true | seconds | load |\n|---|---|---|")
+    for kind, machine in _KINDS.items():
+        _measure(kind, machine, times)
+
+
+def _measure(kind: str, machine: Mapping[str, Any], times: int) -> None:
+    settings = {"machine": {"memory": "192Mi", "boot_deadline": 180, **machine}}
+    with serving(settings) as daemon, podman_of(daemon) as podman:
+        taken: dict[str, list[float]] = {kind: [], "crun": []}
+        for _ in range(times):
+            _wait_for_pool(daemon, "pool" in machine)
+            taken[kind].append(_run(podman))
+            taken["crun"].append(_run(podman, "--runtime", "crun"))
+        for name, seconds in taken.items():
+            print(f"| {name} | {_spread(seconds)} | {os.getloadavg()[0]:.1f} |", flush=True)
+        if "pool" not in machine:
+            print(f"| memory (PSS) of a process on the host, MiB | {_spread(list(_proxies(podman)))} | |", flush=True)
+
+
+def _run(podman: Podman, *options: str) -> float:
+    begun = time.monotonic()
+    podman.output(*options, "run", "--rm", "--network", "none", BUSYBOX, "true")
+    return time.monotonic() - begun
+
+
+def _proxies(podman: Podman) -> Iterator[float]:
+    """Yield the MiB of the processes that stand for two containers, and for a command in each."""
+    for name in ("one", "two"):
+        podman.output("run", "-d", "--name", name, "--network", "none", BUSYBOX, "sleep", "1000")
+        podman.output("exec", "-d", name, "sleep", "1000")
+    for pid in podman.processes():
+        yield sum(pss_by_kind(pid).values()) / (1 << 20)
+
+
+def _wait_for_pool(daemon: Serving, has_pool: bool) -> None:
+    def full() -> bool:
+        status = daemon.cri.runtime.Status(pb.StatusRequest(verbose=True))
+        return any(pool["waiting"] for pool in json.loads(status.info["host"])["pools"])
+
+    if has_pool:
+        eventually(full, _FULL_WITHIN)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+if __name__ == "__main__":
+    main()
