@@ -104,6 +104,34 @@ def test_a_container_at_a_terminal_has_its_size_and_its_keys(podman: Podman) -> 
         assert terminal.wait() == 4
 
 
+def test_a_container_that_takes_too_much_memory_is_told_as_such(podman: Podman) -> None:
+    done = podman.run("run", "--name", "greedy", "-m", "64m", "--network", "none", BUSYBOX, "tail", "/dev/zero")
+    assert done.returncode == 137
+    assert podman.output("inspect", "greedy", "--format", "{{.State.OOMKilled}}") == "true\n"
+    podman.output("rm", "greedy")
+
+
+def test_links_and_attributes_of_the_root_are_kept_and_the_shared_memory_has_its_size(podman: Podman) -> None:
+    script = "ln /etc/passwd /linked; chown 7:8 /linked; chmod 4755 /linked; df -k /dev/shm | tail -n 1"
+    said = podman.output("run", "--name", "kept", "--network", "none", "--shm-size", "20m", BUSYBOX, "sh", "-c", script)
+    assert said.split()[1] == str(20 * 1024)
+    with podman.mounted("kept") as root:
+        linked = (root / "linked").stat()
+        assert (linked.st_uid, linked.st_gid, linked.st_mode & 0o7777) == (7, 8, 0o4755)
+        assert linked.st_nlink == 2 and linked.st_ino == (root / "etc/passwd").stat().st_ino
+    podman.output("rm", "kept")
+
+
+def test_a_capability_that_a_file_of_the_root_has_counts(podman: Podman) -> None:
+    """Capabilities are extended attributes. Without one a user may not ping: the sysctl gives that to no group."""
+    options = ("--network", "none", "--user", "1000", "--sysctl", "net.ipv4.ping_group_range=1 0")
+    podman.output("create", "--name", "pings", *options, BUSYBOX, "ping", "-c", "1", "-W", "20", "127.0.0.1")
+    with podman.mounted("pings") as root:
+        subprocess.run(["setcap", "cap_net_raw+ep", root / "bin/ping"], check=True)
+    assert "1 packets received" in podman.output("start", "--attach", "pings")
+    podman.output("rm", "pings")
+
+
 def test_output_is_in_the_logs(podman: Podman, web: str) -> None:
     logged = podman.run("logs", web)
     assert (logged.stdout, logged.stderr) == ("started\n", "warned\n")

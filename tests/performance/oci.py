@@ -20,6 +20,8 @@ from tests.support.conformance_client import eventually
 from tests.support.podman import Podman, podman_of
 
 _TIMES = 3
+_LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+"""Raising limits is refused to crun on some machines."""
 _FULL_WITHIN = 300.0
 _KINDS: Mapping[str, Mapping[str, Any]] = {
     "a machine that boots": {},
@@ -30,7 +32,7 @@ _KINDS: Mapping[str, Mapping[str, Any]] = {
 def main() -> None:
     """Print a table of Markdown."""
     times = int(sys.argv[1]) if sys.argv[1:] else _TIMES
-    print("| podman run --rm --network none IMAGE true | seconds | load |\n|---|---|---|")
+    _say("| podman run --rm --network none IMAGE true | seconds | load |\n|---|---|---|")
     for kind, machine in _KINDS.items():
         _measure(kind, machine, times)
 
@@ -44,14 +46,14 @@ def _measure(kind: str, machine: Mapping[str, Any], times: int) -> None:
             taken[kind].append(_run(podman))
             taken["crun"].append(_run(podman, "--runtime", "crun"))
         for name, seconds in taken.items():
-            print(f"| {name} | {_spread(seconds)} | {os.getloadavg()[0]:.1f} |", flush=True)
+            _say(f"| {name} | {_spread(seconds)} | {os.getloadavg()[0]:.1f} |")
         if "pool" not in machine:
-            print(f"| memory (PSS) of a process on the host, MiB | {_spread(list(_proxies(podman)))} | |", flush=True)
+            _say(f"| memory (PSS) of a process on the host, MiB | {_spread(list(_proxies(podman)))} | |")
 
 
 def _run(podman: Podman, *options: str) -> float:
     begun = time.monotonic()
-    podman.output(*options, "run", "--rm", "--network", "none", BUSYBOX, "true")
+    podman.output(*options, "run", "--rm", "--network", "none", *_LIMITS, BUSYBOX, "true")
     return time.monotonic() - begun
 
 
@@ -71,6 +73,11 @@ def _wait_for_pool(daemon: Serving, has_pool: bool) -> None:
 
     if has_pool:
         eventually(full, _FULL_WITHIN)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _spread(values: list[float]) -> str:

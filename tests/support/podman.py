@@ -76,6 +76,14 @@ class Podman:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    @contextlib.contextmanager
+    def mounted(self, container: str) -> Iterator[Path]:
+        """Mount the root of a container that has ended."""
+        try:
+            yield Path(self.output("mount", container).strip())
+        finally:
+            self.output("umount", container)
+
     def oci(self, *arguments: str) -> str:
         """Return what the runtime's command prints, which has to succeed."""
         return subprocess.run(

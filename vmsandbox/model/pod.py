@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from vmsandbox.model.namespaces import Namespaces
 from vmsandbox.model.resources import Resources
-from vmsandbox.protocol.bounds import Int32, UInt32
+from vmsandbox.protocol.bounds import Int32, UInt32, UInt64
 from vmsandbox.protocol.messages import Dns
 
 NETWORK_ANNOTATION = "vmsandbox/network"
@@ -57,6 +57,8 @@ class PodSandboxConfig:
     network_namespace: str = ""
     """The path of a network namespace that is ready: the pod is given what it has, and CNI is not asked (`oci`)."""
 
+    shm_size: UInt64 = 0
+    """Bytes of the /dev/shm that its containers share; 0: as many as is usual."""
     late_network: bool = False
     """A namespace is filled after the machine is made: there is a place for its network (`Sandbox.join_network`)."""
 

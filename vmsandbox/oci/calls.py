@@ -1,5 +1,6 @@
 """The calls of `vmsandbox-oci` that have one answer. The command keeps which container is which; the daemon has ids."""
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from vmsandbox.oci.control_calls import Call, ControlCalls, text
 from vmsandbox.oci.from_oci import OciContainer, from_oci
 from vmsandbox.oci.membership import HANDLER
 from vmsandbox.oci.pods import Pods
+from vmsandbox.oci.shm import shm_size_of
 from vmsandbox.service import RuntimeService
 
 _STATUS = {
@@ -50,7 +52,9 @@ class Calls:
         pod = await self._pods.pod_of(container_id, text(request, "root"), config)
         async with self._pods.lock(pod):
             place = await self._pods.place(pod, container_id, config)
-            wanted = from_oci(place, container_id, text(request, "bundle"), config)
+            bundle = text(request, "bundle")
+            shm_size = await asyncio.to_thread(shm_size_of, bundle, config)
+            wanted = from_oci(place, container_id, bundle, config, shm_size)
             if place.sandbox is not None:
                 return {"container": await self._service.create_container(place.sandbox.id, wanted.container)}
             return {"container": await self._create_alone(wanted)}

@@ -6,7 +6,7 @@ fields repeat what the host has to know of it: sizes, binds, the user.
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vmsandbox.errors import InvalidArgument, Unimplemented
@@ -27,6 +27,7 @@ from vmsandbox.model import (
 from vmsandbox.oci.fields import check_fields, guest_part
 from vmsandbox.oci.limits import resources_from_oci
 from vmsandbox.oci.pods import Place
+from vmsandbox.oci.shm import DEFAULT_SHM
 from vmsandbox.protocol import paths
 
 _GUEST_MOUNTS = frozenset({"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"})
@@ -34,7 +35,7 @@ _FOLLOWING = frozenset({"shared", "rshared", "slave", "rslave"})
 _PROPAGATIONS = _FOLLOWING | {"private", "rprivate", "unbindable", "runbindable"}
 _DEVICES = frozenset({"null", "zero", "full", "random", "urandom", "tty", "fuse", "net/tun"})
 """Devices below /dev without hardware, which have the same numbers in every kernel."""
-_SHM_OPTIONS = ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]
+_SHM_OPTIONS = ["nosuid", "noexec", "nodev", "mode=1777"]
 _NEEDED = ("pid", "ipc", "uts", "network")
 _KNOWN = frozenset({*_NEEDED, "mount", "cgroup"})
 
@@ -48,7 +49,9 @@ class OciContainer:
     container: ContainerConfig
 
 
-def from_oci(place: Place, container_id: str, bundle: str, config: Mapping[str, Any]) -> OciContainer:
+def from_oci(
+    place: Place, container_id: str, bundle: str, config: Mapping[str, Any], shm_size: int = DEFAULT_SHM
+) -> OciContainer:
     """Convert a config.json.
 
     Args:
@@ -56,18 +59,19 @@ def from_oci(place: Place, container_id: str, bundle: str, config: Mapping[str, 
         container_id: the caller's.
         bundle: the directory of config.json, to which paths in it are relative.
         config: the document.
+        shm_size: bytes of /dev/shm.
 
     Raises:
         InvalidArgument: it contradicts itself, or is malformed.
         Unimplemented: it asks for what a machine cannot give, or not yet.
     """
     try:
-        return _converted(place, container_id, bundle, config)
+        return _converted(place, container_id, bundle, config, shm_size)
     except (TypeError, AttributeError, KeyError, ValueError) as error:
         raise InvalidArgument(f"config.json is malformed: {error!r}") from None
 
 
-def _converted(place: Place, container_id: str, bundle: str, config: Mapping[str, Any]) -> OciContainer:
+def _converted(place: Place, container_id: str, bundle: str, config: Mapping[str, Any], shm_size: int) -> OciContainer:
     if not str(config.get("ociVersion", "")).startswith("1."):
         raise InvalidArgument(f"ociVersion {config.get('ociVersion')!r} is not a version 1")
     check_fields(config)
@@ -76,7 +80,7 @@ def _converted(place: Place, container_id: str, bundle: str, config: Mapping[str
     _check_devices(linux.get("devices") or [])
     _check_sysctls(linux.get("sysctl") or {}, place)
     own = _own_namespaces(namespaces, place)
-    mounts, binds = _mounts(config.get("mounts") or [], bundle, own_ipc="ipc" in own)
+    mounts, binds = _mounts(config.get("mounts") or [], bundle, own_shm=shm_size if "ipc" in own else 0)
     adjusted = int(config["process"].get("oomScoreAdj") or 0)
     resources = resources_from_oci(linux.get("resources") or {}, adjusted)
     container = ContainerConfig(
@@ -93,7 +97,8 @@ def _converted(place: Place, container_id: str, bundle: str, config: Mapping[str
         root=posixpath.join(bundle, config["root"]["path"]),
         spec=_guest_spec(config, mounts, own),
     )
-    return OciContainer(_pod(place, container_id, config, namespaces["network"], resources), container)
+    pod = replace(_pod(place, container_id, config, namespaces["network"], resources), shm_size=shm_size)
+    return OciContainer(pod, container)
 
 
 def _pod(
@@ -205,7 +210,7 @@ def _check_devices(devices: list[Mapping[str, Any]]) -> None:
             raise Unimplemented(f"{path} is a device of the host, which a machine cannot have", field="linux.devices")
 
 
-def _mounts(wanted: list[Mapping[str, Any]], bundle: str, *, own_ipc: bool) -> tuple[list[dict[str, Any]], list[Mount]]:
+def _mounts(wanted: list[Mapping[str, Any]], bundle: str, *, own_shm: int) -> tuple[list[dict[str, Any]], list[Mount]]:
     """Return the mounts for the guest, where binds of the host have no source, and those binds."""
     mounts, binds = [], []
     for each in wanted:
@@ -218,7 +223,7 @@ def _mounts(wanted: list[Mapping[str, Any]], bundle: str, *, own_ipc: bool) -> t
                 )
             mounts.append({**each, "destination": destination})
         elif destination == "/dev/shm":
-            mounts.append(_shm() if own_ipc else _mount(destination, paths.SHM, options))
+            mounts.append(_shm(own_shm) if own_shm else _mount(destination, paths.SHM, options))
         else:
             binds.append(_bind(destination, posixpath.join(bundle, str(each["source"])), options))
             mounts.append(_mount(destination, "", options))
@@ -229,8 +234,9 @@ def _is_bind(mount: Mapping[str, Any], options: list[str]) -> bool:
     return mount.get("type") in ("bind", "none") or "bind" in options or "rbind" in options
 
 
-def _shm() -> dict[str, Any]:
-    return {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": _SHM_OPTIONS}
+def _shm(size: int) -> dict[str, Any]:
+    options = [*_SHM_OPTIONS, f"size={size}"]
+    return {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": options}
 
 
 def _mount(destination: str, source: str, options: list[str]) -> dict[str, Any]:

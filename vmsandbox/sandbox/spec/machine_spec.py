@@ -23,6 +23,10 @@ _SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_ran
 """The default sysctls of a pod: low ports and ping need no privilege, as in containerd."""
 
 
+_SHM_SIZE = 64 * 1024 * 1024
+"""Bytes of /dev/shm where nobody says them, as in every container runtime."""
+
+
 def domain_name(sandbox_id: str) -> str:
     """The name of a sandbox's domain."""
     return f"vmsandbox-{sandbox_id}"
@@ -108,6 +112,7 @@ def guest_configuration(config: PodSandboxConfig, network: PodNetwork | None, *,
         sysctls={**_SYSCTLS, **config.sysctls},
         share_tag=SHARE_TAG,
         scratch_serial=SCRATCH_SERIAL,
+        shm_size=config.shm_size or _SHM_SIZE,
         user_namespace=user_namespace(config),
         debug=debug,
     )
