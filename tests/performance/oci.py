@@ -1,4 +1,4 @@
-"""How long `podman run --rm IMAGE true` takes with our machines, with and without a pool, and with crun; in one run.
+"""How long `podman run --rm IMAGE true` takes with our machines, with and without a pool, and with runc; in one run.
 
 Also the memory of the processes that stand for containers on the host. `python -m tests.performance.oci`, as root.
 """
@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from cri_api.v1 import api_pb2 as pb
@@ -21,7 +22,7 @@ from tests.support.podman import Podman, podman_of
 
 _TIMES = 3
 _LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
-"""Raising limits is refused to crun on some machines."""
+"""Raising limits is refused to runc on some machines."""
 _FULL_WITHIN = 300.0
 _KINDS: Mapping[str, Mapping[str, Any]] = {
     "a machine that boots": {},
@@ -39,12 +40,12 @@ def main() -> None:
 
 def _measure(kind: str, machine: Mapping[str, Any], times: int) -> None:
     settings = {"machine": {"memory": "192Mi", "boot_deadline": 180, **machine}}
-    with serving(settings) as daemon, podman_of(daemon) as podman:
-        taken: dict[str, list[float]] = {kind: [], "crun": []}
+    with serving(settings) as daemon, podman_of(daemon.directory) as podman:
+        taken: dict[str, list[float]] = {kind: [], "runc": []}
         for _ in range(times):
             _wait_for_pool(daemon, "pool" in machine)
             taken[kind].append(_run(podman))
-            taken["crun"].append(_run(podman, "--runtime", "crun"))
+            taken["runc"].append(_run(podman, "--runtime", "runc"))
         for name, seconds in taken.items():
             _say(f"| {name} | {_spread(seconds)} | {os.getloadavg()[0]:.1f} |")
         if "pool" not in machine:
@@ -63,6 +64,8 @@ def _proxies(podman: Podman) -> Iterator[float]:
         podman.output("run", "-d", "--name", name, "--network", "none", BUSYBOX, "sleep", "1000")
         podman.output("exec", "-d", name, "sleep", "1000")
     for pid in podman.processes():
+        if Path(f"/proc/{pid}/comm").read_text() == "conmon\n":  # which names the runtime, too
+            continue
         yield sum(pss_by_kind(pid).values()) / (1 << 20)
 
 
