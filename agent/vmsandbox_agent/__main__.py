@@ -24,6 +24,7 @@ with dataclass_code.prepared():
     from pathlib import Path
 
     from vmsandbox_agent import console, oom_scores
+    from vmsandbox_agent.containers import boots_for_nobody, warm_up_at_boot
     from vmsandbox_agent.control import GuestRequests, Server
     from vmsandbox_agent.reaper import Reaper
     from vmsandbox_agent.settings import Settings, build_id
@@ -46,7 +47,10 @@ def main() -> None:
     """Set the machine up and serve the host for ever; whatever goes wrong is on the console, and ends the machine."""
     try:
         _boot()
-        asyncio.run(_serve(_claimed(Settings(build=build_id()))))
+        settings = Settings(build=build_id())
+        if boots_for_nobody():
+            warm_up_at_boot(settings)
+        asyncio.run(_serve(_claimed(settings)))
     except BaseException:
         console.error(f"the agent ends:\n{traceback.format_exc()}")
     finally:

@@ -6,7 +6,9 @@ import tempfile
 from pathlib import Path
 
 
-def replace_whole(path: Path, data: bytes, mode: int = 0o600, *, temporary: Path | None = None) -> None:
+def replace_whole(
+    path: Path, data: bytes, mode: int = 0o600, *, temporary: Path | None = None, synced: bool = True
+) -> None:
     """Replace the file's content: written beside it, synced, renamed over it.
 
     Args:
@@ -15,6 +17,8 @@ def replace_whole(path: Path, data: bytes, mode: int = 0o600, *, temporary: Path
         mode: exactly.
         temporary: the file in the same directory that is written first. Only an owner who is alone with it can name it,
             and so remove what a kill has left. Without one, a kill may leave a file `.tmp*`.
+        synced: whether a power cut after this call leaves the new content. Otherwise it may leave the old one, where
+            nothing that was made in the same file system later is left either.
 
     Raises:
         OSError: the disk does not take it; the old content stays.
@@ -30,7 +34,8 @@ def replace_whole(path: Path, data: bytes, mode: int = 0o600, *, temporary: Path
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if synced:
+        sync_directory(path.parent)
 
 
 def replace_link(link: Path, target: str, *, temporary: Path) -> None:

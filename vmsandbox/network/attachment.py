@@ -85,7 +85,8 @@ class AttachmentStore:
     def _write(self, path: Path, text: str) -> None:
         for directory in (self._directory.parent, self._directory):
             fs.make_directory(directory, 0o700)
-        replace_whole(path, text.encode(), temporary=path.with_suffix(".new"))
+        # A power cut ends the pod; a lease that it leaves is younger than the record.
+        replace_whole(path, text.encode(), temporary=path.with_suffix(".new"), synced=False)
 
     def load(self, sandbox_id: str) -> CniAttachment | None:
         """The record of a sandbox, None where there is none. Raises Internal where it is damaged."""

@@ -180,8 +180,7 @@ class Network:
     async def _attach(self, attachment: CniAttachment) -> PodNetwork:
         path = Path(attachment.netns)
         sandbox_id = attachment.pod.sandbox_id
-        await self._save(attachment)
-        await namespace.create(path)
+        await aio.together(self._save(attachment), namespace.create(path))  # teardown finds the namespace by its name
         added = await self._cni.add(attachment)
         told = result.parse(added)
         async with aio.background(self._save(dataclasses.replace(attachment, result=added))) as saving:

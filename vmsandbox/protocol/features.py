@@ -34,6 +34,10 @@ CLAIMABLE = "claimable"
 DIRECTORY_ROOTS = "directory_roots"
 """The root of a container can be a directory of the host, in place of an image (`CreateContainer.root`)."""
 
+WARMING_UP = "warming_up"
+"""The agent does beforehand what makes the first container quicker, if it is told that the machine waits
+(`ConfigureGuest.waits`)."""
+
 FEATURES = frozenset(
     {
         SOURCES_BY_DESCRIPTOR,
@@ -44,6 +48,7 @@ FEATURES = frozenset(
         GUEST_COMMANDS,
         CLAIMABLE,
         DIRECTORY_ROOTS,
+        WARMING_UP,
     }
 )
 """The features that are not methods."""

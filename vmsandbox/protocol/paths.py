@@ -28,6 +28,9 @@ RESOLV_CONF = f"{STATE}/etc/resolv.conf"
 POD_CGROUP = "/vmsandbox"
 """The cgroup above those of the containers, in the hierarchy of cgroups."""
 
+UNCLAIMED = "vmsandbox.unclaimed"
+"""On the kernel's command line: the machine boots for nobody yet, to become a template or to wait; it has time."""
+
 BUILD_ID = "/usr/lib/vmsandbox/build-id"
 """One line, written by the guest image's build: what `HelloReply.build` says."""
 

@@ -19,6 +19,7 @@ from vmsandbox_agent.containers.container import CrunContainer
 from vmsandbox_agent.containers.context import AgentContext
 from vmsandbox_agent.containers.guest_commands import GuestCommands
 from vmsandbox_agent.containers.process import Process
+from vmsandbox_agent.containers.warming import warm_up
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.measures import PodCgroup
 from vmsandbox_agent.settings import MAX_EXECS
@@ -100,6 +101,10 @@ class ContainerTable:
         except BaseException:
             del self._containers[request.container_id]
             raise
+
+    async def warm_up(self) -> None:
+        """Have the next container be made sooner; see `warming`."""
+        await warm_up(self._context.settings, self._context.reaper, self._context.crun)
 
     async def update(self, request: UpdateResources) -> None:
         """Change the limits of a container."""

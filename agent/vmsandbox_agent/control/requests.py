@@ -112,6 +112,8 @@ class GuestRequests:
         await configure_guest(self.settings, request)
         self.pod.users = request.user_namespace
         self._containers.guest.allowed = request.debug
+        if request.waits:
+            await self._containers.warm_up()
         return _DONE
 
     async def _read_clock(self, _: ReadClock) -> Clock:

@@ -38,6 +38,7 @@ REQUESTS: dict[str, m.Request] = {
         shm_size=1048576,
         user_namespace=m.UserNamespaceMapping(65536, 65536, 131072, 65536),
         debug=True,
+        waits=True,
     ),
     "read_clock": m.ReadClock(),
     "adjust_clock": m.AdjustClock(-1_500_000_000, step=True),

@@ -14,6 +14,7 @@ from vmsandbox.hypervisor.xml.claims import PORTS, kernel_vsock, network_interfa
 from vmsandbox.hypervisor.xml.disks import disk_element
 from vmsandbox.hypervisor.xml.elements import add, document, pci
 from vmsandbox.hypervisor.xml.hotplug import memory_device, pluggable_memory
+from vmsandbox.protocol.paths import UNCLAIMED
 from vmsandbox.protocol.secret import PORT_NAME
 
 ROOT_SERIAL = "vmsandbox-root"
@@ -104,7 +105,8 @@ def _boot(domain: ET.Element, spec: MachineSpec) -> None:
     add(boot, "kernel", str(spec.image.kernel))
     add(boot, "initrd", str(spec.image.initramfs))
     started = f"maxcpus={spec.size.vcpus}" if spec.size.vcpus < spec.most.vcpus else ""  # the agent starts the others
-    add(boot, "cmdline", " ".join(filter(None, (spec.image.command_line, started, spec.kernel_parameters))))
+    nobodys = UNCLAIMED if spec.vsock is None else ""
+    add(boot, "cmdline", " ".join(filter(None, (spec.image.command_line, started, nobodys, spec.kernel_parameters))))
 
 
 def _chipset(domain: ET.Element, accelerator: Accelerator) -> None:

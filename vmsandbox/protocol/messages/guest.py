@@ -16,7 +16,7 @@ from vmsandbox.protocol.bounds import (
     Text,
     UserId,
 )
-from vmsandbox.protocol.features import GUEST_COMMANDS, Since
+from vmsandbox.protocol.features import GUEST_COMMANDS, WARMING_UP, Since
 from vmsandbox.protocol.messages.network import Dns, Interface
 
 _Several = AtMost(1024)
@@ -65,6 +65,8 @@ class ConfigureGuest:
     """The user namespace of the pod's containers; None: they have the guest's users."""
     debug: Annotated[bool, Since(GUEST_COMMANDS)] = False
     """Allow commands in the guest itself (`GUEST`)."""
+    waits: Annotated[bool, Since(WARMING_UP)] = False
+    """The machine belongs to nobody yet, and has time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from vmsandbox import aio
 from vmsandbox.errors import AlreadyExists, NotFound
 from vmsandbox.images import ImageStore
 from vmsandbox.model import ContainerConfig, ContainerSecurity, Image, Mount, NamespaceMode
 from vmsandbox.protocol.codec import JSON
-from vmsandbox.protocol.messages import NO_IMAGE, POD_NAMESPACE, CreateContainer
+from vmsandbox.protocol.messages import NO_IMAGE, POD_NAMESPACE, CreateContainer, GuestDevice
 from vmsandbox.sandbox.containers.context import ContainerContext
 from vmsandbox.sandbox.spec import (
+    MountSource,
     SpecInputs,
     build_seccomp,
     build_spec,
@@ -68,14 +70,27 @@ async def prepare(context: ContainerContext, record: ContainerRecord) -> CreateC
     machine, config = context.running(), record.config
     profile = await _seccomp(context, config.security, machine.kernel)
     user = build_user(config, record.image_config)
-    with step(Step.PLUG):
-        serial = await machine.disks.acquire(record.image_id, record.id) if config.image else NO_IMAGE
-    with step(Step.MOUNT):
-        volumes = await machine.volumes.prepare(record.id, (*config.mounts, *_root(config)))
-    root = volumes.pop().path if config.root else ""
     mapped = user_namespace(context.config) is not None
-    with step(Step.DEVICES):
-        devices = await machine.blocks.prepare(record.id, config.devices, mapped=mapped)
+    serial = NO_IMAGE
+    volumes: list[MountSource] = []
+    devices: list[GuestDevice] = []
+
+    async def plug() -> None:
+        nonlocal serial
+        with step(Step.PLUG):
+            if config.image:
+                serial = await machine.disks.acquire(record.image_id, record.id)
+
+    async def mount() -> None:
+        with step(Step.MOUNT):
+            volumes.extend(await machine.volumes.prepare(record.id, (*config.mounts, *_root(config))))
+
+    async def plug_devices() -> None:
+        with step(Step.DEVICES):
+            devices.extend(await machine.blocks.prepare(record.id, config.devices, mapped=mapped))
+
+    await aio.together(plug(), mount(), plug_devices())
+    root = volumes.pop().path if config.root else ""
     inputs = SpecInputs(record.id, config, record.image_config, context.hostname, volumes, profile, mapped)
     return CreateContainer(
         container_id=record.id,
@@ -85,7 +100,7 @@ async def prepare(context: ContainerContext, record: ContainerRecord) -> CreateC
         stdin=config.stdin,
         tty=config.tty,
         pid_namespace=_pid_namespace(context, config),
-        devices=devices,
+        devices=tuple(devices),
         all_devices=config.security.privileged and not mapped,
         cpus=config.resources.cpuset_cpus,
         root=root,

@@ -10,7 +10,7 @@ from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Unavailable, 
 from vmsandbox.guest import EventHandler, GuestClient, Transport, has_feature
 from vmsandbox.hypervisor import MachineEvent, MachineState
 from vmsandbox.model import BootTimings, PodNetwork, PodSandboxConfig
-from vmsandbox.protocol.features import CLAIMABLE
+from vmsandbox.protocol.features import CLAIMABLE, WARMING_UP
 from vmsandbox.protocol.messages import HelloReply
 from vmsandbox.sandbox.machines.claiming import Claim
 from vmsandbox.sandbox.machines.getting import Getting, Got, Source
@@ -219,7 +219,7 @@ class Machine:
     async def _prepare(self, plan: MachinePlan, got: Got) -> None:
         """Do in the guest of a machine that is to wait what is the same for every pod."""
         await self._greet(plan, got.transport, claimable=True)
-        await self._ways.client.configure(waiting_configuration())
+        await self._ways.client.configure(waiting_configuration(warm=has_feature(self.peer, WARMING_UP)))
         await self._ways.watch()
 
     async def _claim(self, plan: MachinePlan) -> GuestClient:

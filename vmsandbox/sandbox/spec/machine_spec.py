@@ -93,9 +93,12 @@ def late_network_spec(plan: MachinePlan, account: Account, network: PodNetwork) 
     return replace(bare_machine_spec(plan, account), network=_network_device(network))
 
 
-def waiting_configuration() -> ConfigureGuest:
-    """Build the request that does for a machine that waits what is the same for every pod: its file systems."""
-    return ConfigureGuest("waiting", time.time_ns(), share_tag=SHARE_TAG, scratch_serial=SCRATCH_SERIAL)
+def waiting_configuration(*, warm: bool) -> ConfigureGuest:
+    """Build the request that does for a machine that waits what is the same for every pod: its file systems.
+
+    With `warm` its agent does so for containers, too, which takes a second or more; it has to know of that.
+    """
+    return ConfigureGuest("waiting", time.time_ns(), share_tag=SHARE_TAG, scratch_serial=SCRATCH_SERIAL, waits=warm)
 
 
 def guest_configuration(config: PodSandboxConfig, network: PodNetwork | None, *, debug: bool) -> ConfigureGuest:

@@ -1,0 +1,36 @@
+"""A guest that waits makes a container that does nothing, and leaves nothing of it."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.guest.client import CONTAINER, Client
+from tests.guest.conftest import running_agent
+from vmsandbox.protocol.messages import ConfigureGuest, ListContainers, StartContainer
+from vmsandbox_agent.containers import boots_for_nobody
+
+
+async def test_the_container_is_made_and_nothing_is_left_of_it(rootfs: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with running_agent(rootfs) as directory:
+        client = await Client.connect(directory)
+        await client.call(ConfigureGuest("pod", time.time_ns()))
+        assert "warmed up" not in capfd.readouterr().err
+        for number in (1, 2):
+            await client.call(ConfigureGuest("waiting", time.time_ns(), waits=True))
+            told = capfd.readouterr().err
+            assert "warmed up" in told, f"time {number}: {told}"
+        assert not (await client.call(ListContainers())).containers
+        await client.create("exit 3")
+        await client.call(StartContainer(CONTAINER))
+        assert (await client.exit()).exit_code == 3
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "nobodys"),
+    [("console=hvc0 vmsandbox.unclaimed quiet\n", True), ("quiet vmsandbox.unclaimed=no\n", False), ("quiet\n", False)],
+)
+def test_the_kernels_command_line_tells_for_whom_a_machine_boots(tmp_path: Path, words: str, nobodys: bool) -> None:
+    (tmp_path / "cmdline").write_text(words)
+    assert boots_for_nobody(tmp_path / "cmdline") is nobodys
