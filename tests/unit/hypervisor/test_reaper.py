@@ -55,6 +55,11 @@ async def test_a_dead_daemon_of_libvirts_vanishes(tmp_path: Path, name: str) -> 
         await vanishes(orphan([str(program(tmp_path, name)), "0.1"]))
 
 
+async def test_a_daemon_that_another_thread_has_started_vanishes(tmp_path: Path) -> None:
+    with reaping():
+        await vanishes(await asyncio.to_thread(orphan, [str(program(tmp_path, "virtiofsd")), "0.1"]))
+
+
 async def test_a_daemon_that_lives_is_left_alone(tmp_path: Path) -> None:
     with reaping():
         pid = orphan([str(program(tmp_path, "qemu-system-x86_64")), "100"])

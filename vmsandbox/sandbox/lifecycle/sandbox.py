@@ -59,6 +59,8 @@ class Sandbox:
         self.size = PodSize(machine_size, self.containers, lambda: self.record, self._change)
         """Has the machine follow the limits of the pod and its containers."""
         self._removed = False
+        self._given_back = False
+        """Whether this process has given all resources back, which takes looks at every process of the host."""
         self._starting: asyncio.Task[None] | None = None
         self._start = SandboxStart(
             host,
@@ -278,7 +280,9 @@ class Sandbox:
                 await shut_down(self.context, self.containers, self._machine)
                 await self.close()
                 self._machine = self.context.machine = None
-            await give_back(self._host, self.record.id)
+            if not self._given_back:
+                await give_back(self._host, self.record.id)
+                self._given_back = True
             self._admission.release(self.record.id)
             if was_ready:
                 _lives.info("%s has ended: it was stopped", self.context.pod)
