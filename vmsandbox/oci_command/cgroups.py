@@ -26,8 +26,10 @@ def resolved(config: Mapping[str, Any], container_id: str, *, systemd: bool) -> 
         from vmsandbox.oci_command.systemd import path_of
 
         path = path_of(path, container_id)
-    elif ".." in path.split("/") or path.count(":") == 2:
+    elif ".." in path.split("/"):
         raise CommandError(f"linux.cgroupsPath {path!r} is not the path of a cgroup")
+    elif path:  # One that is meant for systemd is taken for a name, which is what runc does.
+        path = f"/{path.lstrip('/')}"
     return {**config, "linux": {**(config.get("linux") or {}), "cgroupsPath": path}}
 
 

@@ -1,6 +1,8 @@
 """The log of the command (`--log`), as runc writes it; callers read the reason of a failure from its last line."""
 
+import contextlib
 import json
+import os
 import sys
 
 from vmsandbox.oci_command.errors import CommandError
@@ -31,7 +33,7 @@ class Log:
         self._tell("warning", text)
 
     def _tell(self, level: str, text: str) -> None:
-        sys.stderr.write(f"{text}\n")
+        _print(text)
         if not self._path:
             return
         if self._as_json:
@@ -42,7 +44,16 @@ class Log:
             with open(self._path, "a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
         except OSError as error:
-            sys.stderr.write(f"{self._path}: {error.strerror}\n")
+            _print(f"{self._path}: {error.strerror}")
+
+
+def _print(text: str) -> None:
+    """Write to standard error, which is a /dev/null that was opened for reading where containerd makes a sandbox.
+
+    Python would try again at its end to write what could not be written, and change the exit status.
+    """
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())
 
 
 def check_format(kind: str) -> None:
