@@ -11,6 +11,8 @@ from typing import Any
 from vmsandbox.oci_command.errors import CommandError
 
 _ROOT = "/sys/fs/cgroup"
+_WITHOUT_CONTROLLERS = (f"{_ROOT}/systemd/", f"{_ROOT}/unified/")
+"""The hierarchies beside those of version 1 in which processes are only told apart."""
 _UNIFIED_CHILD = "vmsandbox-process"
 """The cgroup of the process in version 2, where one that has others below it, as the machine's, has no processes."""
 
@@ -56,10 +58,16 @@ def pids(path: str) -> list[int]:
 
 
 def remove(path: str) -> None:
-    """Remove the cgroup, as far as nobody else uses it."""
+    """Remove the cgroup, as far as nobody else uses it.
+
+    Its parents are the caller's, except in hierarchies without controllers: callers do not remove them there.
+    """
     for directory in (*_directories(path, joined=True), *_directories(path)):
         with contextlib.suppress(OSError):
-            os.rmdir(directory)
+            if directory.startswith(_WITHOUT_CONTROLLERS):
+                os.removedirs(directory)  # up to the first one that is not empty
+            else:
+                os.rmdir(directory)
 
 
 def _directories(path: str, joined: bool = False) -> list[str]:
