@@ -93,7 +93,7 @@ def test_a_container_is_paused_updated_and_listed(docker: Docker, server: str) -
     docker.output("unpause", server)
     docker.output("update", "--memory", "96m", "--memory-swap", "96m", server)
     assert docker.output("exec", server, "cat", "/sys/fs/cgroup/memory.max") == f"{96 << 20}\n"
-    assert "vmsandbox-oci" in docker.output("top", server)
+    assert "vmsandbox-oci" in docker.output("top", server, "-eww", "-o", "pid,args")
 
 
 def test_a_container_that_fails_is_restarted_as_its_policy_says(docker: Docker) -> None:

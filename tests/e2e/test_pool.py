@@ -76,6 +76,8 @@ def test_pods_have_machines_that_waited_and_share_nothing_that_is_a_pods_own(
     assert [what for what in UNIQUE if seen[0][what] == seen[1][what]] == []
     cgroups = (f"vmsandbox/{containers[0].pod.id}", f"{PARENT[1:]}/vmsandbox-{containers[1].pod.id}")
     assert all((MEMORY / cgroup / "cgroup.procs").read_text() for cgroup in cgroups)
+    charged = dict(line.split() for line in (MEMORY / cgroups[0] / "memory.stat").read_text().splitlines())
+    assert int(charged["cache"]) > 50 * MIB, "the memory that the template had is charged to somebody else"
     assert not (MEMORY / "vmsandbox" / containers[1].pod.id).exists(), "where the machine has waited"
     for container, place in zip(containers, places, strict=True):
         assert abs(time.time() - float(container.output("date", "+%s"))) < 5

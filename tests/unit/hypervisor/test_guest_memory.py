@@ -1,5 +1,7 @@
 """The memory of one QEMU is that of another after it was written and read, and its zeros take nothing."""
 
+import ctypes
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,10 @@ import pytest
 from vmsandbox.hypervisor.libvirt import guest_memory
 
 PAGE, MIB = 4096, 1 << 20
+_libc = ctypes.CDLL(None)  # `mmap.mmap` keeps a second descriptor
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 OLD = guest_memory.FIRST_WITHOUT - 1
 
 
@@ -19,7 +25,9 @@ def memory() -> Iterator[int]:
     os.pwrite(file, bytes(MIB), 0)
     os.pwrite(file, b"kernel", MIB + 5 * PAGE)
     os.pwrite(file, b"end", 3 * MIB - 3)
+    address = _libc.mmap(None, 3 * MIB, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, file, 0)
     yield file
+    _libc.munmap(address, 3 * MIB)
     os.close(file)
 
 
@@ -59,6 +67,17 @@ def test_memory_of_another_size_is_not_written_to(memory: int, tmp_path: Path) -
     os.ftruncate(memory, 2 * MIB)
     with pytest.raises(ValueError):
         guest_memory.read(path, os.getpid())
+
+
+def test_memory_that_nobody_has_mapped_is_not_written_to(memory: int, tmp_path: Path) -> None:
+    path = tmp_path / "memory"
+    guest_memory.write(os.getpid(), path)
+    alone = new_memory(4 * MIB)
+    path.write_bytes(path.read_bytes().replace(str(3 * MIB).encode(), str(4 * MIB).encode(), 1))
+    with pytest.raises(ValueError, match="has not mapped"):
+        guest_memory.read(path, os.getpid())
+    assert os.fstat(alone).st_blocks == 0
+    os.close(alone)
 
 
 def test_memory_is_copied_only_where_qemu_leaves_it_out_and_its_files_are_told_apart(memory: int) -> None:

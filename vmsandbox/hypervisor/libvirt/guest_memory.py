@@ -10,8 +10,10 @@ lengths in bytes.
 
 import contextlib
 import json
+import mmap
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox.hypervisor.libvirt.holes import content, memories_of
@@ -48,27 +50,58 @@ def write(pid: int, path: Path) -> None:
 def read(path: Path, pid: int) -> None:
     """Copy what `write` has written into the memory of a QEMU that waits for its state. Blocks.
 
+    It is written where QEMU has mapped it: the host charges it to the cgroup of QEMU, and not to ours.
+
     Raises:
         OSError: one of the two cannot be read or written.
         ValueError: the file is damaged, or that QEMU has no memory of this size.
     """
-    with path.open("rb") as file, _opened(pid) as memories:
+    mapping = Path(f"/proc/{pid}/mem")
+    with path.open("rb") as file, _opened(pid) as memories, mapping.open("wb", buffering=0) as mapped:
         found = json.loads(file.readline(_MOST_OF_A_LINE))
         (memory,) = [each for each in memories if os.fstat(each).st_size == found[_KEY_SIZE]]
-        offset = file.tell()
-        for begin, length in found[_KEY_RUNS]:
-            os.lseek(memory, begin, os.SEEK_SET)
-            _copy(file.fileno(), offset, memory, length)
-            offset += length
+        places, offset = _places(pid, os.fstat(memory).st_ino), file.tell()
+        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as whole, memoryview(whole) as content_of:
+            for begin, length in found[_KEY_RUNS]:
+                with content_of[offset : offset + length] as run:
+                    if len(run) != length:
+                        raise ValueError("it ends too early")
+                    _copy(run, mapped.fileno(), begin, places)
+                offset += length
 
 
-def _copy(file: int, offset: int, memory: int, length: int) -> None:
-    end = offset + length
-    while offset < end:
-        copied = os.sendfile(memory, file, offset, end - offset)
-        if not copied:
-            raise ValueError("it ends too early")
-        offset += copied
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a process has mapped a piece of a file."""
+
+    begin: int
+    end: int
+    """Offsets in the file."""
+    address: int
+
+
+def _places(pid: int, inode: int) -> list[_Place]:
+    """Where a process has mapped a file (proc_pid_maps(5))."""
+    places = []
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        addresses, _, offset, _, number, *_ = line.split()
+        if int(number) == inode:
+            first, last = (int(each, 16) for each in addresses.split("-"))
+            begin = int(offset, 16)
+            places.append(_Place(begin, begin + last - first, first))
+    return places
+
+
+def _copy(run: memoryview, mapped: int, begin: int, places: Sequence[_Place]) -> None:
+    """Write to an offset of the memory by way of the mappings. Raises ValueError where none has it."""
+    done = 0
+    while done < len(run):
+        at = begin + done
+        place = next((each for each in places if each.begin <= at < each.end), None)
+        if place is None:
+            raise ValueError(f"QEMU has not mapped its memory at {at}")
+        count = min(len(run) - done, place.end - at)
+        done += os.pwrite(mapped, run[done : done + count], place.address + at - place.begin)
 
 
 @contextlib.contextmanager
