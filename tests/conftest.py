@@ -23,9 +23,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c_is_heard() -> None:
-    """A shell that runs the tests in the background ignores SIGINT for them, and what they start would inherit it."""
+def signals_are_heard() -> None:
+    """Hear what a shell in the background, or nohup, ignores for the tests: what they start would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 _BEFORE = pytest.StashKey[frozenset[str]]()
