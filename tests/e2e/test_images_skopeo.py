@@ -58,15 +58,16 @@ async def opened(tmp_path: Path, *addresses: str) -> ImageStore:
     return await ImageStore.open(tmp_path / "store", settings)
 
 
-def running_skopeo() -> Privileges:
+def running_skopeo(registry: str) -> Privileges:
+    """What the skopeo may do that asks a registry; other tests' may run beside it."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            found = privileges(int(path.name))
+            found, command = privileges(int(path.name)), (path / "cmdline").read_text()
         except OSError:
             continue  # it has ended
-        if found.name == "skopeo":
+        if found.name == "skopeo" and registry in command:
             return found
-    raise AssertionError("no skopeo runs")
+    raise AssertionError(f"no skopeo asks {registry}")
 
 
 async def test_skopeo_is_an_unprivileged_user_with_limits_and_no_capabilities(
@@ -78,7 +79,7 @@ async def test_skopeo_is_an_unprivileged_user_with_limits_and_no_capabilities(
         store = await opened(tmp_path, slow.address)
         pull = asyncio.create_task(store.pull(f"{slow.address}/watched"))
         await asyncio.to_thread(slow.stalled.wait)
-        found = running_skopeo()
+        found = running_skopeo(slow.address)
         (auth,) = store.directory.glob("staging/*/auth.json")
         assert (auth.stat().st_uid, stat.S_IMODE(auth.stat().st_mode)) == (ACCOUNT.uid, 0o400)
         slow.go_on.set()

@@ -16,6 +16,8 @@ from tests.support.pages import Block, Step
 _END = '[ -z "$(jobs -p)" ] || { sleep 0.5; kill $(jobs -p) 2>/dev/null; wait; }'
 """Ends what a block leaves in the background. Before its program is there, such a process can lose a signal."""
 _MARK = "--- step"
+_PAUSE = 1
+"""Seconds between two commands, as a reader who types takes: what a container logs of the first is there by then."""
 _PROMPT = re.compile(r"(?P<prompt>/ [#$] |~ [#$] )(?P<typed>.*)")
 """A line of the shown output in which the reader types: what busybox's shell prints first, and what is typed then."""
 
@@ -39,7 +41,7 @@ def run(block: Block, directory: Path, environment: Mapping[str, str], seconds: 
     if len(steps) == 1 and _typed(steps[0]):
         yield _at_a_terminal(steps[0], directory, environment, seconds)
         return
-    marked = "".join(f"{step.command}\nprintf '\\n{_MARK} %s\\n' $?\n" for step in steps)
+    marked = f"sleep {_PAUSE}\n".join(f"{step.command}\nprintf '\\n{_MARK} %s\\n' $?\n" for step in steps)
     script = f"trap '{_END}' EXIT\n{marked}"
     ran = subprocess.run(
         ["bash", "-c", script], cwd=directory, env=environment, stdin=subprocess.DEVNULL,
