@@ -29,6 +29,7 @@ from vmsandbox.oci.limits import resources_from_oci
 from vmsandbox.oci.pods import Place
 from vmsandbox.oci.shm import DEFAULT_SHM
 from vmsandbox.protocol import paths
+from vmsandbox.sandbox.spec import READ_ONLY, RECURSIVE
 
 _GUEST_MOUNTS = frozenset({"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"})
 _FOLLOWING = frozenset({"shared", "rshared", "slave", "rslave"})
@@ -248,4 +249,10 @@ def _mount(destination: str, source: str, options: list[str]) -> dict[str, Any]:
 def _bind(destination: str, source: str, options: list[str]) -> Mount:
     follows = bool(_FOLLOWING & set(options))
     propagation = PropagationMode.HOST_TO_CONTAINER if follows else PropagationMode.PRIVATE
-    return Mount(destination, source, readonly="ro" in options, propagation=propagation)
+    return Mount(
+        destination,
+        source,
+        readonly=not READ_ONLY.isdisjoint(options),
+        recursive_read_only=RECURSIVE in options and not follows,
+        propagation=propagation,
+    )

@@ -89,6 +89,33 @@ def test_the_guest_has_the_callers_process_and_limits_and_the_sources_of_its_bin
     }
 
 
+def bound(*options: str) -> tuple[Mount, dict[str, str]]:
+    """Convert a bind of the host at /v with something mounted below; return it, and what the guest has in which mode."""
+    mount = {"destination": "/v", "type": "bind", "source": "/x", "options": ["rbind", *options]}
+    container = converted(mounts=[mount]).container
+    below = MountSource("/share/0", readonly=True, writable=("a/b",))
+    mounts = build_spec(SpecInputs("id", container, ImageConfig(), "web", [below]))["mounts"]
+    return container.mounts[0], {f"{each['destination']} {each['source']}": each["options"][-1] for each in mounts}
+
+
+def test_what_is_mounted_below_a_read_only_bind_stays_writable() -> None:
+    mount, guests = bound("rprivate", "ro")
+    assert (mount.readonly, mount.recursive_read_only) == (True, False)
+    assert guests == {"/v /share/0": "ro", "/v/a/b /share/0/a/b": "rw"}
+
+
+def test_a_bind_that_is_recursively_read_only_has_nothing_writable_below() -> None:
+    mount, guests = bound("rprivate", "rro")
+    assert (mount.readonly, mount.recursive_read_only) == (True, True)
+    assert guests == {"/v /share/0": "rro"}
+
+
+def test_a_recursively_read_only_bind_that_follows_the_host_is_so_in_the_guest_alone() -> None:
+    mount, guests = bound("rslave", "rro")
+    assert (mount.readonly, mount.recursive_read_only) == (True, False)
+    assert guests == {"/v /share/0": "rro"}
+
+
 def test_the_user_is_taken_by_its_numbers_alone() -> None:
     security = converted().container.security
     assert (security.run_as_user, security.run_as_group, security.supplemental_groups) == (1000, 100, (100, 7))

@@ -8,7 +8,7 @@ caller has made. `layout` names a sandbox's files.
 
 from vmsandbox.sandbox.spec.container_mounts import MountSource
 from vmsandbox.sandbox.spec.container_spec import SpecInputs, build_process, build_spec, build_user
-from vmsandbox.sandbox.spec.given_spec import given_user
+from vmsandbox.sandbox.spec.given_spec import READ_ONLY, RECURSIVE, given_user
 from vmsandbox.sandbox.spec.layout import SandboxLayout
 from vmsandbox.sandbox.spec.machine_plan import MachinePlan, MachineProfile
 from vmsandbox.sandbox.spec.machine_spec import (
@@ -41,6 +41,8 @@ from vmsandbox.sandbox.spec.sizing import (
 from vmsandbox.sandbox.spec.states import ContainerCall, SandboxCall, require_container, require_sandbox
 
 __all__ = [
+    "READ_ONLY",
+    "RECURSIVE",
     "ContainerCall",
     "MachinePlan",
     "MachineProfile",

@@ -11,6 +11,11 @@ from vmsandbox.protocol import messages, paths
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.sandbox.spec.container_mounts import MountSource
 
+RECURSIVE = "rro"
+"""The option of a read-only bind below which all that is mounted is read-only, too."""
+READ_ONLY = frozenset({"ro", RECURSIVE})
+"""The options of read-only binds."""
+
 
 def complete_given_spec(spec: Mapping[str, Any], container_id: str, sources: Sequence[MountSource]) -> JSON:
     """Return the document with its place among the guest's cgroups, and with the sources of its binds.
@@ -24,7 +29,7 @@ def complete_given_spec(spec: Mapping[str, Any], container_id: str, sources: Seq
         Internal: there are more such binds than sources, or fewer.
     """
     remaining = iter(sources)
-    mounts = [_sourced(mount, remaining) for mount in spec.get("mounts", ())]
+    mounts = [each for mount in spec.get("mounts", ()) for each in _sourced(mount, remaining)]
     if next(remaining, None) is not None:
         raise Internal(f"the runtime-spec of container {container_id} has fewer binds than its configuration")
     linux = {**spec.get("linux", {}), "cgroupsPath": f"{paths.POD_CGROUP}/{container_id}"}
@@ -39,12 +44,22 @@ def given_user(process: JSON) -> messages.User:
     return messages.User(f"{found.get('uid', 0)}:{found.get('gid', 0)}", "", groups, merge_image_groups=False)
 
 
-def _sourced(mount: Mapping[str, Any], sources: Iterator[MountSource]) -> JSON:
+def _sourced(mount: Mapping[str, Any], sources: Iterator[MountSource]) -> list[JSON]:
+    """Return a mount with its source, and those that stay writable below a read-only one: later ones may cover them."""
     if mount.get("source"):
-        return dict(mount)
+        return [dict(mount)]
     if (source := next(sources, None)) is None:
         raise Internal(f"the runtime-spec's mount at {mount['destination']} has no source")
     options = [option for option in mount.get("options", ()) if not (source.readonly and option == "rw")]
-    if source.readonly and "ro" not in options:
+    if source.readonly and not READ_ONLY & set(options):
         options.append("ro")
-    return {**mount, "source": source.path, "options": options}
+    return [
+        {**mount, "source": source.path, "options": options},
+        *(_writable(mount, source, path, options) for path in source.writable if RECURSIVE not in options),
+    ]
+
+
+def _writable(mount: Mapping[str, Any], source: MountSource, path: str, options: Sequence[str]) -> JSON:
+    kept = [option for option in options if option not in READ_ONLY]
+    destination, found = f"{str(mount['destination']).rstrip('/')}/{path}", f"{source.path}/{path}"
+    return {**mount, "destination": destination, "source": found, "options": [*kept, "rw"]}
