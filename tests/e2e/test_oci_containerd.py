@@ -133,6 +133,12 @@ def test_a_container_whose_process_on_the_host_is_killed_ends_alone(pod: Pod) ->
     assert pod.status().state == pb.SANDBOX_READY
 
 
+def test_a_container_that_is_killed_for_memory_is_said_to_be(pod: Pod) -> None:
+    limits = {"memory_limit_in_bytes": 15 << 20, "memory_swap_limit_in_bytes": 15 << 20}
+    status = pod.run("dd", "if=/dev/zero", "of=/dev/null", "bs=20M", linux={"resources": limits}).status
+    assert (status.exit_code, status.reason) == (137, "OOMKilled")
+
+
 def processes_of(container: str) -> list[int]:
     """Return the processes in the cgroup of a container."""
     [procs] = Path("/sys/fs/cgroup").glob(f"memory/{CGROUP}/{container}/cgroup.procs")

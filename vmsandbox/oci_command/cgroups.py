@@ -57,6 +57,13 @@ def pids(path: str) -> list[int]:
     return []
 
 
+def memory_limits_of(path: str) -> str:
+    """Return the directory that limits the memory of the processes; empty: none does."""
+    files = ("memory.max", "memory.limit_in_bytes")
+    found = (each for each in _directories(path, joined=True) for name in files if os.path.exists(f"{each}/{name}"))
+    return next(found, "")
+
+
 def remove(path: str) -> None:
     """Remove the cgroup, as far as nobody else uses it.
 

@@ -13,6 +13,7 @@ from typing import Any
 from vmsandbox.oci_command import cgroups, console, namespaces
 from vmsandbox.oci_command.daemon import Connection, Daemon
 from vmsandbox.oci_command.errors import CommandError
+from vmsandbox.oci_command.memory_kill import MemoryKill
 from vmsandbox.oci_command.proxy import LOST, Proxy
 
 _FD_LIMIT = 1024
@@ -86,13 +87,15 @@ class StandIn:
         terminal = self._give_terminal()
         connection = self._connect()
         kept = {ready, connection.socket.fileno(), *(() if terminal is None else (terminal,))}
-        held = None
-        if bundle:
-            held = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            kept |= {held, self._daemon.hold_directory()}
-            namespaces.take_root(bundle, config)
+        if not bundle:
+            _close_others(kept)
+            return Proxy(connection, None, terminal)
+        held = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        memory_kill = MemoryKill(held, cgroups.memory_limits_of(cgroups.cgroup_of(config)))
+        kept |= {*memory_kill.descriptors, self._daemon.hold_directory()}
+        namespaces.take_root(bundle, config)
         _close_others(kept)
-        return Proxy(connection, self._connect if bundle else None, terminal, held)
+        return Proxy(connection, self._connect, terminal, memory_kill)
 
     def _connect(self) -> Connection:
         return self._daemon.open(**self._request)

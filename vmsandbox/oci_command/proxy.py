@@ -18,9 +18,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vmsandbox.oci_command.memory_kill import MemoryKill
+
 _NOT_PASSED = {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGWINCH, signal.SIGTTIN,
                signal.SIGTTOU, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}  # fmt: skip
 """Signals that cannot be caught, or are about this process itself."""
+
+KILLED = 137
+"""The exit status of a process that SIGKILL has ended."""
 
 LOST = 255
 """The exit status where the daemon does not know what has become of the process."""
@@ -37,7 +42,7 @@ class Proxy:
         connection: Connection,
         reconnect: "Callable[[], Connection] | None",
         terminal: int | None,
-        bundle: int | None = None,
+        memory_kill: "MemoryKill | None" = None,
     ):
         """Own the connection, and take signals from now on.
 
@@ -45,12 +50,13 @@ class Proxy:
             connection: the daemon's answer was received on it.
             reconnect: makes another one, after a loss; None: a loss is the end.
             terminal: the container's; None: it has the standard streams of this process.
-            bundle: the directory that is told of a kill for want of memory; None: nobody is.
+            memory_kill: how the caller is told of a kill for want of memory; None: it is not.
         """
         self._connection = connection
         self._reconnect = reconnect
         self._terminal = terminal
-        self._bundle = bundle
+        self._memory_kill = memory_kill
+        self._is_memory_kill = False
         self._input = 0 if terminal is None else terminal
         self._outputs = {wire.STDOUT: 1 if terminal is None else terminal, wire.STDERR: 2}
         self._reads = True
@@ -64,10 +70,18 @@ class Proxy:
         """Carry streams and signals until the process has ended."""
         while True:
             try:
-                return self._carry()
+                return self._told(self._carry())
             except (OSError, ConnectionLost, wire.WireError):
                 if not self._again():
                     return LOST
+
+    def _told(self, status: int) -> int:
+        """Tell the caller of a kill for want of memory, which may be the end of this process."""
+        if self._memory_kill is not None and self._is_memory_kill:
+            self._memory_kill.tell()
+            if status == KILLED:
+                self._memory_kill.end_this_process()
+        return status
 
     def _again(self) -> bool:
         """Connect to the next daemon; return whether there is still something to connect to."""
@@ -136,15 +150,9 @@ class Proxy:
         if kind == wire.EXIT:
             self._exit = wire.number(payload)
         elif kind == wire.MESSAGE and wire.message(payload).get("oom"):
-            self._tell_oom()
+            self._is_memory_kill = True
         elif kind in self._outputs:
             _write(self._outputs[kind], payload)
-
-    def _tell_oom(self) -> None:
-        """Make the file `oom` in the bundle, as conmon does where it sees the kernel kill: podman looks for that."""
-        if self._bundle is not None:
-            with contextlib.suppress(OSError):
-                os.close(os.open("oom", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=self._bundle))
 
     def _read_input(self) -> None:
         try:

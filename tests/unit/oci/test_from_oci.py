@@ -90,7 +90,7 @@ def test_the_guest_has_the_callers_process_and_limits_and_the_sources_of_its_bin
 
 
 def bound(*options: str) -> tuple[Mount, dict[str, str]]:
-    """Convert a bind of the host at /v with something mounted below; return it, and what the guest has in which mode."""
+    """Convert a bind at /v that has a mount below it; return it, and the guest's mounts with their modes."""
     mount = {"destination": "/v", "type": "bind", "source": "/x", "options": ["rbind", *options]}
     container = converted(mounts=[mount]).container
     below = MountSource("/share/0", readonly=True, writable=("a/b",))

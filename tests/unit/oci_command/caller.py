@@ -26,6 +26,7 @@ class Caller:
     """Runs the command; it is the parent of what a command leaves."""
 
     directory: Path
+    cgroup: str = ""
 
     async def run(self, *words: str, stdin: int = subprocess.DEVNULL, **more: Any) -> tuple[int, str, str]:
         """Return exit status, output and errors."""
@@ -51,7 +52,7 @@ class Caller:
 
     def bundle(self, *command: str, **process: Any) -> str:
         """Make a bundle."""
-        linux = {"namespaces": namespaces("pid", "network", "ipc", "uts", "mount")}
+        linux = {"namespaces": namespaces("pid", "network", "ipc", "uts", "mount"), "cgroupsPath": self.cgroup}
         (self.directory / "rootfs/proc").mkdir(parents=True, exist_ok=True)
         (self.directory / "rootfs/v").mkdir(exist_ok=True)
         mounts = [{"destination": "/v", "type": "bind", "source": ".", "options": ["rbind"]}]

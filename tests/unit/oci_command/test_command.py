@@ -175,6 +175,21 @@ async def test_a_container_that_is_killed_for_memory_is_told_in_the_bundle_as_co
 
 
 @needs_root
+@pytest.mark.skipif(not Path("/sys/fs/cgroup/memory").is_dir(), reason="the host has no memory cgroups of version 1")
+async def test_the_hosts_kernel_counts_a_kill_for_memory_in_the_cgroup_of_the_container(
+    caller: Caller, runtime: OciRuntime
+) -> None:
+    caller.cgroup = f"/vmsandbox-test-{os.getpid()}"
+    pid = await caller.create("sh", "-c", "kill -9 $$")
+    runtime.reason = "OOMKilled"
+    assert (await caller.run("start", "c1"))[0] == 0
+    assert await exit_status(pid) == -signal.SIGKILL
+    counted = Path(f"/sys/fs/cgroup/memory{caller.cgroup}/memory.oom_control").read_text()
+    assert "oom_kill 1" in counted.splitlines()
+    assert (await caller.run("delete", "c1"))[0] == 0
+
+
+@needs_root
 async def test_containers_are_listed(caller: Caller) -> None:
     pid = await caller.create("sleep", "1000")
     assert (await caller.run("list", "--quiet"))[1] == "c1\n"
