@@ -59,7 +59,7 @@ async def opened(tmp_path: Path, *addresses: str) -> ImageStore:
 
 
 def running_skopeo(registry: str) -> Privileges:
-    """What the skopeo may do that asks a registry; other tests' may run beside it."""
+    """Return the privileges of the skopeo that asks a registry; other tests' may run beside it."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
             found, command = privileges(int(path.name)), (path / "cmdline").read_text()
