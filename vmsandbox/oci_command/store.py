@@ -75,13 +75,13 @@ class Entry:
         return pid if pid and start_time(pid) == self.values.get("started") else 0
 
     def read(self) -> bool:
-        """Read the file; return whether there is one."""
+        """Read the file; return whether there is one. One of the same name may be runc's, which has the same root."""
         try:
             with open(os.path.join(self.directory, _FILE), encoding="utf-8") as file:
                 self.values = json.load(file)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return True
+        return bool(self.container)
 
     def save(self, **changes: Any) -> None:
         """Change what is kept; the file is replaced whole."""

@@ -204,6 +204,13 @@ async def test_containers_are_listed(caller: Caller) -> None:
     assert (await caller.run("delete", "c1"))[0] == 0
 
 
+async def test_containers_of_runc_in_the_same_root_are_not_listed(caller: Caller) -> None:
+    (caller.directory / "root/other").mkdir(parents=True)
+    (caller.directory / "root/other/state.json").write_text('{"id": "other", "init_process_pid": 1}')
+    assert await caller.run("list", "--quiet") == (0, "", "")
+    assert await caller.run("state", "other") == (1, "", "container does not exist: other\n")
+
+
 @needs_root
 async def test_a_container_that_cannot_be_made_leaves_nothing(caller: Caller, runtime: OciRuntime) -> None:
     bundle = caller.bundle("true", rlimits=[], execCPUAffinity={"initial": "0"})
