@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.builder import ACCOUNT, builders, endless_layer, layers_of, make_root_image
 from tests.support.layers import file, layer_tar
-from vmsandbox.errors import ResourceExhausted, VmsandboxError, error_of_code
+from vmsandbox.errors import InvalidArgument, ResourceExhausted, Unavailable, VmsandboxError, error_of_code
+from vmsandbox.images.oci import MAX_LAYERS
 from vmsandbox.images.rootfs import RootLimit
 from vmsandbox.images.rootfs.tar.entry import FileKind
 from vmsandbox.images.rootfs.tree.node import TreeNode
@@ -155,11 +156,45 @@ async def test_a_builder_has_no_network_and_goes_first_when_memory_runs_out(busy
     assert f"{(1 << 30) + 256 * MIB}" in next(line for line in limits.splitlines() if line.startswith("Max data size"))
 
 
-async def test_a_builder_has_no_files_but_its_layers_and_its_image(busy_builder: int, tmp_path: Path) -> None:
-    assert {name for name in files(busy_builder) if name.startswith("/")} == {
-        str(tmp_path / "endless"),
-        str(tmp_path / "o"),
-    }
+async def test_a_builder_has_no_files_but_its_layers_its_image_and_one_without_a_name(
+    busy_builder: int, tmp_path: Path
+) -> None:
+    names = {name for name in files(busy_builder) if name.startswith("/")}
+    (unnamed,) = names - {str(tmp_path / "endless"), str(tmp_path / "o")}
+    assert unnamed.startswith(f"{tmp_path}/") and unnamed.endswith(" (deleted)")
+
+
+async def test_a_damaged_layer_ends_the_build_before_the_others_are_there(tmp_path: Path) -> None:
+    layers = layers_of([b"?" * 2000, layer_tar([file("a")])], tmp_path)
+    asked: list[Path] = []
+
+    async def first_alone(path: Path) -> None:
+        asked.append(path)
+        if path != layers[0].path:
+            await asyncio.Event().wait()
+
+    with pytest.raises(InvalidArgument, match="layer 1 of 2"):
+        await make_root_image(layers, tmp_path / "o", RootLimit(), arrival=first_alone)
+    assert asked == [layer.path for layer in layers]
+
+
+async def test_a_layer_that_does_not_come_ends_the_builder(tmp_path: Path) -> None:
+    layers = layers_of([layer_tar([file("a")])], tmp_path)
+
+    async def refused(_: Path) -> None:
+        raise Unavailable("the registry has gone")
+
+    before = builders()
+    with pytest.raises(Unavailable, match="gone"):
+        await make_root_image(layers, tmp_path / "o", RootLimit(), arrival=refused)
+    while builders() - before:
+        await asyncio.sleep(0.01)
+
+
+async def test_more_layers_than_a_socket_holds_are_merged(tmp_path: Path) -> None:
+    layers = layers_of([layer_tar([file(f"f{number}")]) for number in range(MAX_LAYERS)], tmp_path)
+    await make_root_image(layers, tmp_path / "o", RootLimit())
+    assert (tmp_path / "o").stat().st_size
 
 
 def test_a_root_image_belongs_to_root_when_it_is_made(tmp_path: Path) -> None:

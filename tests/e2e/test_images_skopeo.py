@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.builder import ACCOUNT
 from tests.support.images import build_image, write_layout
+from tests.support.layers import file, layer_tar
 from tests.support.passable import passable_directory
 from tests.support.processes import Privileges, privileges, table
 from tests.support.registry import Registry, running_registry
@@ -59,15 +60,15 @@ async def opened(tmp_path: Path, *addresses: str) -> ImageStore:
 
 
 def running_skopeo(registry: str) -> Privileges:
-    """Return the privileges of the skopeo that asks a registry; other tests' may run beside it."""
+    """Return the rights of the skopeo that fetches layers from a registry; other tests' may run beside it."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
             found, command = privileges(int(path.name)), (path / "cmdline").read_text()
         except OSError:
             continue  # it has ended
-        if found.name == "skopeo" and registry in command:
+        if found.name == "skopeo" and registry in command and "copy" in command.split("\0"):
             return found
-    raise AssertionError(f"no skopeo asks {registry}")
+    raise AssertionError(f"no skopeo copies from {registry}")
 
 
 async def test_skopeo_is_an_unprivileged_user_with_limits_and_no_capabilities(
@@ -194,6 +195,43 @@ async def test_a_layer_that_has_another_name_still_is_copied_into_the_store(
     with pytest.raises((Internal, InvalidArgument)):  # its bytes are no tar, which the builder says
         await store.pull("127.0.0.1:1/hostile:1")
     assert kept(store) == [] and content and layer
+
+
+HOLDS_ON = """
+import time
+held = open(layer + "-", "wb", buffering=0)
+held.write(content)
+os.rename(layer + "-", layer)
+first = os.fstat(held.fileno()).st_ino
+def there():
+    try:
+        return os.stat(layer).st_ino
+    except FileNotFoundError:
+        return first
+while there() == first:
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        "held.seek(0); held.write(b'?')",
+        "os.unlink(layer); open(layer, 'wb').write(content[:-1] + b'?')",
+        "os.unlink(layer); os.mkdir(layer)",
+    ],
+    ids=["by its descriptor", "by its name", "by a directory"],
+)
+async def test_a_layer_that_was_taken_while_skopeo_runs_cannot_be_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str
+) -> None:
+    """The store takes a layer as soon as it has its name, while skopeo would fetch the next one."""
+    layer, content = take_over(tmp_path, monkeypatch, HOLDS_ON + behaviour, layer_tar([file("a")]))
+    store = await opened(tmp_path)
+    async with asyncio.timeout(60):
+        await store.pull("127.0.0.1:1/hostile:1")
+    assert (store.directory / "blobs/sha256" / layer).read_bytes() == content
+    assert list((store.directory / "staging").iterdir()) == []
 
 
 TRIES = """

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.images import compress
-from vmsandbox.images.rootfs import Layer, RootLimit, build_root_image
+from vmsandbox.images.rootfs import Arrival, Layer, RootLimit, at_once, build_root_image
 from vmsandbox.images.rootfs.tar.entry import Content, FileKind
 from vmsandbox.images.rootfs.tree.node import TreeNode
 from vmsandbox.images.rootfs.writer import member
@@ -35,8 +35,10 @@ def endless_layer(where: Path) -> Layer:
     return Layer(path, "sha256:" + "0" * 64)
 
 
-async def make_root_image(layers: Sequence[Layer], image: Path, limit: RootLimit, timeout: float = 3600) -> None:
-    await build_root_image(layers, image, limit=limit, account=ACCOUNT, timeout=timeout)
+async def make_root_image(
+    layers: Sequence[Layer], image: Path, limit: RootLimit, timeout: float = 3600, arrival: Arrival = at_once
+) -> None:
+    await build_root_image(layers, image, limit=limit, account=ACCOUNT, timeout=timeout, arrival=arrival)
 
 
 def builders() -> set[int]:

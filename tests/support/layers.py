@@ -6,7 +6,8 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vmsandbox.images.rootfs.layers import Layer, RootLimit
+from vmsandbox.images.rootfs.contents import Keep, LayerContent
+from vmsandbox.images.rootfs.layers import RootLimit
 from vmsandbox.images.rootfs.tree.merging import merge
 from vmsandbox.images.rootfs.tree.tree import FileTree
 
@@ -70,10 +71,14 @@ def layer_tar(members: Sequence[Member], format: int = tarfile.PAX_FORMAT) -> by
     return buffer.getvalue()
 
 
+def unkept(blob: bytes) -> LayerContent:
+    """The content of a layer, to be read once."""
+    return LayerContent(io.BytesIO(blob), Keep(io.BytesIO()))
+
+
 def merged_tars(*tars: bytes, limit: RootLimit | None = None) -> FileTree:
     """The tree of these layers; each has the diff_id that it should have."""
-    layers = [Layer(path=None, diff_id=_digest(tar)) for tar in tars]  # type: ignore[arg-type]
-    return merge(layers, [io.BytesIO(tar) for tar in tars], limit or RootLimit())
+    return merge([_digest(tar) for tar in tars], [unkept(tar) for tar in tars], limit or RootLimit())
 
 
 def merged(*layers: Sequence[Member], limit: RootLimit | None = None) -> FileTree:

@@ -18,6 +18,8 @@ from vmsandbox.images.skopeo import Skopeo, secrets_of
 from vmsandbox.images.store import (
     Catalogue,
     ImageRecord,
+    PullPhase,
+    PullProgress,
     Report,
     RootImage,
     StoreLayout,
@@ -174,8 +176,9 @@ class ImageStore:
 
     async def _take(self, image: FoundImage, staging: Path, progress: Report) -> ImageRecord:
         await asyncio.to_thread(image.give, self._layout.blobs, staging)
+        progress(PullProgress(PullPhase.BUILDING))
         for name in image.names or (None,):
-            record = await self._layout.admit(image.candidate, name, image.digest, staging, progress)
+            record = await self._layout.admit(image.candidate, name, image.digest, staging)
         return record
 
     def list(self) -> tuple[Image, ...]:

@@ -1,13 +1,12 @@
 """Pulling one image from a registry."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import aio
-from vmsandbox.errors import VmsandboxError
 from vmsandbox.fs.locks import locked_async
+from vmsandbox.images.fetching import LayerFetch
 from vmsandbox.images.oci import (
     Descriptor,
     Malformed,
@@ -30,9 +29,7 @@ from vmsandbox.images.store import (
     Report,
     StoreLayout,
     check_layers_fit,
-    watching_progress,
 )
-from vmsandbox.telemetry.declared import PULL_BYTES
 
 _NESTED = 3
 """Indexes within indexes that are followed."""
@@ -101,16 +98,24 @@ class Pull:
             return await self._fetch(resolved, name)
 
     async def _fetch(self, resolved: Resolved, name: Reference) -> ImageRecord:
-        """Fetch the configuration and the layers at the same time; one that is refused ends the fetching of layers."""
+        """Fetch the configuration and the layers at the same time, and merge each layer that has come.
+
+        A configuration or a layer that is refused ends the fetching.
+        """
         manifest = parse_manifest(resolved.raw)
         check_layers_fit(manifest, self.layout.settings.max_root_size)
-        layers = asyncio.create_task(self._layers(resolved.manifest, manifest.layers))
-        try:
+        fetch = LayerFetch(self.layout.blobs, self.skopeo, self.staging, manifest.layers, self.report)
+        async with aio.background(fetch.run(resolved.manifest)) as fetching:
             candidate = await self._candidate(resolved, manifest.config)
-            await layers
-        finally:
-            await aio.cancel(layers)
-        return await self.layout.admit(candidate, name, resolved.digest, self.staging, self.report)
+            admitted = self.layout.admit(candidate, name, resolved.digest, self.staging, fetch.arrived)
+            record, _ = await aio.together(admitted, self._fetched(fetching))
+        assert record is not None
+        return record
+
+    async def _fetched(self, fetching: "asyncio.Task[None]") -> None:
+        """Wait for the fetching, whose error ends what goes on beside it."""
+        await fetching
+        self.report(PullProgress(PullPhase.BUILDING))
 
     async def _candidate(self, resolved: Resolved, config: Descriptor) -> Candidate:
         if self.layout.blobs.holds(config):
@@ -118,32 +123,3 @@ class Pull:
         else:
             raw = await self.skopeo.config(resolved.manifest)
         return Candidate.read(resolved.raw, raw, Platform.of_host(), self.layout.settings.max_root_size)
-
-    async def _layers(self, manifest: Reference, layers: tuple[Descriptor, ...]) -> None:
-        missing = {layer.digest: layer for layer in layers if not self.layout.blobs.holds(layer)}
-        if missing:
-            await self._fetch_layers(manifest, layers, tuple(missing.values()))
-
-    async def _fetch_layers(
-        self, manifest: Reference, layers: tuple[Descriptor, ...], missing: tuple[Descriptor, ...]
-    ) -> None:
-        """Have skopeo fetch the layers that are missing; those that came whole are kept though others do not come."""
-        work = self.skopeo.workspace
-        work.pretend({layer.digest: layer for layer in layers if layer not in missing}.values())
-        try:
-            async with watching_progress(work.blobs, layers, work.layout, self.report):
-                await self.skopeo.copy_blobs(manifest, max(layer.size for layer in layers))
-        except BaseException:
-            await asyncio.to_thread(self._keep_whole, work.blobs, missing)
-            raise
-        await asyncio.to_thread(self._adopt, work.blobs, missing)
-        PULL_BYTES.add(amount=sum(layer.size for layer in missing))
-
-    def _adopt(self, fetched: Blobs, layers: tuple[Descriptor, ...]) -> None:
-        for layer in layers:
-            self.layout.blobs.adopt(fetched.path(layer.digest), layer, self.staging, moved=True)
-
-    def _keep_whole(self, fetched: Blobs, layers: tuple[Descriptor, ...]) -> None:
-        for layer in layers:
-            with contextlib.suppress(VmsandboxError, OSError):
-                self._adopt(fetched, (layer,))

@@ -7,14 +7,14 @@ import pytest
 
 from vmsandbox.errors import Internal, NotFound, ResourceExhausted
 from vmsandbox.images.oci.documents import Malformed
-from vmsandbox.images.rootfs.job import Failure, Job, LayerFile
+from vmsandbox.images.rootfs.job import Failure, Job
 from vmsandbox.images.rootfs.layers import RootLimit
 from vmsandbox.images.rootfs.squashfs import write_squashfs
 from vmsandbox.process import Account
 
 
 def test_a_job_arrives_as_it_was_sent() -> None:
-    job = Job((LayerFile(3, "sha256:0"),), 4, RootLimit(size=1, memory=2), Account(5, 6))
+    job = Job(("sha256:0",), 3, 4, 5, RootLimit(size=1, memory=2), Account(5, 6))
     assert Job.from_bytes(job.to_bytes()) == job
 
 

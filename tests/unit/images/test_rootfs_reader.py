@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.images import SKIPPABLE_FRAME, compress
-from tests.support.layers import Member, directory, file, layer_tar, merged_tars, names
+from tests.support.layers import Member, directory, file, layer_tar, merged_tars, names, unkept
 from vmsandbox.errors import Internal, ResourceExhausted, VmsandboxError
 from vmsandbox.images.oci.documents import Malformed
-from vmsandbox.images.rootfs.layers import FILE_MEMORY, Budget, Layer, RootLimit
+from vmsandbox.images.rootfs.layers import FILE_MEMORY, Budget, RootLimit
 from vmsandbox.images.rootfs.pack import pack
 from vmsandbox.images.rootfs.tar.compression import uncompressed_pieces
 from vmsandbox.images.rootfs.tar.entry import FileKind, TarEntry
@@ -44,7 +44,7 @@ def content(entry: TarEntry, archive: bytes) -> bytes:
 def repacked(archive: bytes) -> dict[str, tarfile.TarInfo]:
     """Return the entries that tarfile reads from the stream that tar2sqfs gets."""
     tree = merged_tars(archive)
-    stream = b"".join(pack(tree, [io.BytesIO(archive)], Budget(RootLimit())))
+    stream = b"".join(pack(tree, [unkept(archive)], Budget(RootLimit())))
     with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
         return {info.name: info for info in tar}
 
@@ -365,7 +365,7 @@ def test_sparse_files_of_gnu_tar_keep_name_size_and_content(tmp_path: Path, opti
     command = ["tar", "-c", "-S", "-C", tmp_path, *options, "sparse", "after"]
     archive = subprocess.run(command, check=True, capture_output=True).stdout
     assert len(archive) < len(whole) // 2
-    stream = b"".join(pack(merged_tars(archive), [io.BytesIO(archive)], Budget(RootLimit())))
+    stream = b"".join(pack(merged_tars(archive), [unkept(archive)], Budget(RootLimit())))
     with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
         files = {info.name: tar.extractfile(info).read() for info in tar if info.isreg()}  # type: ignore[union-attr]
     assert files == {"sparse": whole, "after": b"after"}
@@ -423,7 +423,7 @@ def test_hard_links_follow_their_target_in_the_stream_and_carry_no_data() -> Non
 def test_only_what_survives_is_in_the_stream() -> None:
     low = layer_tar([file("kept", b"kept"), file("gone", b"gone"), file("replaced", b"old")])
     up = layer_tar([file("replaced", b"new"), file(".wh.gone")])
-    stream = b"".join(pack(merged_tars(low, up), [io.BytesIO(low), io.BytesIO(up)], Budget(RootLimit())))
+    stream = b"".join(pack(merged_tars(low, up), [unkept(low), unkept(up)], Budget(RootLimit())))
     with tarfile.open(fileobj=io.BytesIO(stream)) as tar:
         files = {info.name: tar.extractfile(info).read() for info in tar if info.isreg()}  # type: ignore[union-attr]
     assert files == {"kept": b"kept", "replaced": b"new"}
@@ -467,10 +467,9 @@ def test_layers_of_several_gzip_members_or_zstd_frames_are_read_whole(size: int)
 def test_a_compressed_layer_that_is_cut_short_or_garbage_is_an_error(compression: str) -> None:
     archive = layer_tar([file("a", bytes(range(256)) * 2000)])
     whole = compress(archive, compression)
-    layer = Layer(Path(), "sha256:" + "0" * 64)
     for blob in (whole[: len(whole) // 2], b"garbage", whole + b"garbage", whole[:30] + b"?" + whole[31:]):
         with pytest.raises((Malformed, Internal)):
-            merge([layer], [io.BytesIO(blob)], RootLimit())
+            merge(["sha256:" + "0" * 64], [unkept(blob)], RootLimit())
 
 
 def test_a_zstd_frame_that_asks_for_more_memory_than_is_allowed_is_refused() -> None:
@@ -482,12 +481,12 @@ def test_a_zstd_frame_that_asks_for_more_memory_than_is_allowed_is_refused() -> 
 def test_a_bomb_is_refused_at_the_limit() -> None:
     blob = gzip.compress(bytes(20_000_000))
     with pytest.raises(ResourceExhausted, match="unpacks to more than 1000000 bytes"):
-        merge([Layer(Path(), "")], [io.BytesIO(blob)], RootLimit(size=1_000_000))
+        merge([""], [unkept(blob)], RootLimit(size=1_000_000))
 
 
 def test_a_layer_with_another_diff_id_is_refused() -> None:
     with pytest.raises(Internal, match="diff_id"):
-        merge([Layer(Path(), "sha256:" + "0" * 64)], [io.BytesIO(PLAIN)], RootLimit())
+        merge(["sha256:" + "0" * 64], [unkept(PLAIN)], RootLimit())
 
 
 def test_what_follows_the_archive_counts_for_its_digest() -> None:

@@ -7,15 +7,16 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.images.disk_errors import error_of_disk
+from vmsandbox.images.rootfs.contents import Keep, LayerContent
 from vmsandbox.images.rootfs.job import Failure, Job
-from vmsandbox.images.rootfs.layers import Layer, out_of_memory
+from vmsandbox.images.rootfs.layers import out_of_memory
 from vmsandbox.images.rootfs.pack import pack
 from vmsandbox.images.rootfs.squashfs import write_squashfs
 from vmsandbox.images.rootfs.tree import merge
@@ -55,16 +56,26 @@ def _failed(error: VmsandboxError) -> int:
 
 
 def _build(job: Job) -> None:
-    layers = [Layer(Path(f"/dev/fd/{file.descriptor}"), file.diff_id) for file in job.layers]
-    with _opened([file.descriptor for file in job.layers]) as blobs, os.fdopen(job.destination, "wb") as made:
-        tree = merge(layers, blobs, job.limit)
-        write_squashfs(pack(tree, blobs, tree.budget.for_the_result()), made)
+    contents: list[LayerContent] = []
+    with contextlib.ExitStack() as files, os.fdopen(job.destination, "wb") as made:
+        keep = Keep(files.enter_context(os.fdopen(job.keep, "w+b")))
+        arriving = (LayerContent(files.enter_context(blob), keep) for blob in _arriving(job))
+        tree = merge(job.diff_ids, _noted(arriving, contents), job.limit)
+        write_squashfs(pack(tree, contents, tree.budget.for_the_result()), made)
 
 
-@contextlib.contextmanager
-def _opened(descriptors: Sequence[int]) -> Iterator[list[IO[bytes]]]:
-    with contextlib.ExitStack() as files:
-        yield [files.enter_context(os.fdopen(descriptor, "rb")) for descriptor in descriptors]
+def _arriving(job: Job) -> Iterator[IO[bytes]]:
+    """The layers, each when it has come."""
+    with socket.socket(fileno=job.layers) as source:
+        for _ in job.diff_ids:
+            _, (descriptor,), _, _ = socket.recv_fds(source, 1, 1)
+            yield os.fdopen(descriptor, "rb")
+
+
+def _noted(contents: Iterable[LayerContent], noted: list[LayerContent]) -> Iterator[LayerContent]:
+    for content in contents:
+        noted.append(content)
+        yield content
 
 
 if __name__ == "__main__":

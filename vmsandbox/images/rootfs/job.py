@@ -10,26 +10,23 @@ from vmsandbox.protocol.codec import MalformedMessage, decode, encode
 
 
 @dataclass(frozen=True, slots=True)
-class LayerFile:
-    """A `Layer` that the program has as an open file."""
-
-    descriptor: int
-    diff_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Job:
-    """One root image to be made: layers, the lowest first, into the open file `destination`, as `account`."""
+    """One root image to be made: of layers, the lowest first, into the open file `destination`, as `account`."""
 
-    layers: tuple[LayerFile, ...]
+    diff_ids: tuple[str, ...]
+    """Digests of the uncompressed layers."""
+    layers: int
+    """A socket from which the layers come as open files, each as soon as it is there."""
     destination: int
+    keep: int
+    """An empty file for what the layers unpack to."""
     limit: RootLimit
     account: Account
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """The open files that the program needs."""
-        return (self.destination, *(layer.descriptor for layer in self.layers))
+        return (self.layers, self.destination, self.keep)
 
     def to_bytes(self) -> bytes:
         """For the program's stdin."""

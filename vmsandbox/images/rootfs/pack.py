@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import IO
 
 from vmsandbox.errors import ResourceExhausted
+from vmsandbox.images.rootfs.contents import LayerContent
 from vmsandbox.images.rootfs.layers import Budget
-from vmsandbox.images.rootfs.tar import BLOCK, Content, FileKind, TarStream, uncompressed_pieces
+from vmsandbox.images.rootfs.tar import BLOCK, Content, FileKind, TarStream
 from vmsandbox.images.rootfs.tree import FileTree, TreeNode
 from vmsandbox.images.rootfs.writer import END, hard_link, member
 
@@ -15,10 +15,10 @@ _MAX_IDS = 65535
 """Different user and group ids that a squashfs holds."""
 
 
-def pack(tree: FileTree, blobs: Sequence[IO[bytes]], budget: Budget) -> Iterator[bytes]:
+def pack(tree: FileTree, contents: Sequence[LayerContent], budget: Budget) -> Iterator[bytes]:
     """The tar stream, piece by piece: what has no content sorted by name, then files in their layers' order.
 
-    `blobs` are the open files of the layers that the tree was merged from.
+    `contents` are those of the layers that the tree was merged from.
 
     Raises:
         ResourceExhausted: the files or their names are larger than the budget, or belong to too many users.
@@ -39,7 +39,7 @@ def pack(tree: FileTree, blobs: Sequence[IO[bytes]], budget: Budget) -> Iterator
     if len(ids) > _MAX_IDS:
         raise ResourceExhausted(f"the image's files belong to more than {_MAX_IDS} users and groups")
     for number, files in groupby(_in_order(first), key=lambda node: node.layer):
-        yield from _files(files, first, blobs[number])
+        yield from _files(files, first, contents[number])
     for name, node in links:
         yield hard_link(name, node, first[node])
     yield END
@@ -55,9 +55,9 @@ def _in_order(nodes: Iterable[TreeNode]) -> list[TreeNode]:
     return files
 
 
-def _files(files: Iterable[TreeNode], names: Mapping[TreeNode, bytes], blob: IO[bytes]) -> Iterator[bytes]:
+def _files(files: Iterable[TreeNode], names: Mapping[TreeNode, bytes], layer: LayerContent) -> Iterator[bytes]:
     """The files of one layer, in the order in which it has them."""
-    stream = TarStream(uncompressed_pieces(blob))
+    stream = TarStream(layer.pieces())
     for node in files:
         content = _content(node)
         stream.skip(content.offset - stream.position)

@@ -19,10 +19,9 @@ from vmsandbox.images.oci import (
     parse_manifest,
     runs_on,
 )
-from vmsandbox.images.rootfs import Layer, RootLimit
+from vmsandbox.images.rootfs import Arrival, Layer, RootLimit, at_once
 from vmsandbox.images.store.blobs import Blobs
 from vmsandbox.images.store.index import ImageRecord, IndexFile
-from vmsandbox.images.store.progress import PullPhase, PullProgress, Report
 from vmsandbox.images.store.roots import RootImage, Roots
 
 
@@ -149,26 +148,28 @@ class StoreLayout:
             fs.make_directory(private, 0o700)
 
     async def admit(
-        self, candidate: Candidate, name: Reference | None, digest: str, staging: Path, report: Report
+        self, candidate: Candidate, name: Reference | None, digest: str, staging: Path, arrival: Arrival = at_once
     ) -> ImageRecord:
-        """Make an image, whose layers are held, one of the store's: root image first, the index last.
+        """Make an image one of the store's: root image first, the index last, when all its layers are held.
 
         Raises:
             VmsandboxError: the root image cannot be made of its layers; nothing has changed.
+            Exception: what `arrival` raises, likewise.
         """
         record = candidate.record(name, digest)
         self.blobs.put(candidate.manifest_raw, record.manifest)
         self.blobs.put(candidate.config_raw, record.id)
-        report(PullProgress(PullPhase.BUILDING))
-        await self.root(record, staging)
+        await self.root(record, staging, arrival)
+        for layer in record.layers:  # of which the root image may have been there
+            await arrival(self.blobs.path(layer))
         await self.index.update(lambda index: index.adding(record))
         return record
 
-    async def root(self, record: ImageRecord, staging: Path) -> RootImage:
+    async def root(self, record: ImageRecord, staging: Path, arrival: Arrival = at_once) -> RootImage:
         """The image's root image, made where it is missing."""
         config = await asyncio.to_thread(self.config, record)
         layers = await asyncio.to_thread(self._layers, record, config)
-        return await self.roots.ensure(record.chain_id, layers, staging)
+        return await self.roots.ensure(record.chain_id, layers, staging, arrival)
 
     def config(self, record: ImageRecord) -> ParsedConfig:
         """The image's configuration."""

@@ -12,7 +12,7 @@ from vmsandbox import fs
 from vmsandbox.fs import durable
 from vmsandbox.fs.locks import locked_async, try_flock, wait_flock
 from vmsandbox.fs.opening import MEBIBYTE, read_regular
-from vmsandbox.images.rootfs import Layer, RootLimit, build_root_image
+from vmsandbox.images.rootfs import Arrival, Layer, RootLimit, at_once, build_root_image
 from vmsandbox.images.store.blobs import disk_bytes, file_digest
 from vmsandbox.process import Account
 from vmsandbox.protocol.codec import MalformedMessage, decode, encode
@@ -67,10 +67,13 @@ class Roots:
         """Where the root image of these layers is, or would be."""
         return self.directory / f"{chain_id.removeprefix('sha256:')}.{FILESYSTEM}"
 
-    async def ensure(self, chain_id: str, layers: Sequence[Layer], staging: Path) -> RootImage:
+    async def ensure(
+        self, chain_id: str, layers: Sequence[Layer], staging: Path, arrival: Arrival = at_once
+    ) -> RootImage:
         """The root image of these layers, made if it is missing or is no longer what was made.
 
-        The caller keeps the store from being collected meanwhile.
+        The caller keeps the store from being collected meanwhile. The layers need not be there: see
+        `build_root_image`.
 
         Raises:
             VmsandboxError: what `build_root_image` raises.
@@ -79,7 +82,7 @@ class Roots:
         async with locked_async(self.locks / path.name):
             if not await asyncio.to_thread(self._intact, path):
                 account = Account.named(self.user)
-                await build_root_image(layers, staging / path.name, limit=self.limit, account=account)
+                await build_root_image(layers, staging / path.name, limit=self.limit, account=account, arrival=arrival)
                 await asyncio.to_thread(_finish, staging / path.name, path, self.readers)
         return RootImage(path, path.stem[:32], FILESYSTEM, path.stat().st_size)
 

@@ -3,7 +3,7 @@
 `read_entries` yields what an archive says of each file; what it says is bytes, checked, and counted against a `Budget`.
 """
 
-from vmsandbox.images.rootfs.tar.compression import uncompressed_pieces
+from vmsandbox.images.rootfs.tar.compression import PIECE, is_compressed, uncompressed_pieces
 from vmsandbox.images.rootfs.tar.entry import Content, FileKind, TarEntry
 from vmsandbox.images.rootfs.tar.header import BLOCK
 from vmsandbox.images.rootfs.tar.names import MAX_PATH, check_name, path_components, quoted_name
@@ -14,6 +14,7 @@ from vmsandbox.images.rootfs.tar.stream import CheckedStream, TarStream
 __all__ = [
     "BLOCK",
     "MAX_PATH",
+    "PIECE",
     "XATTR",
     "CheckedStream",
     "Content",
@@ -21,6 +22,7 @@ __all__ = [
     "TarEntry",
     "TarStream",
     "check_name",
+    "is_compressed",
     "path_components",
     "quoted_name",
     "read_entries",

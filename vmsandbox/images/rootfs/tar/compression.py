@@ -6,7 +6,7 @@ tars compressed, and registries keep layers whose manifest is wrong.
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 import zstandard
@@ -36,20 +36,31 @@ def uncompressed_pieces(blob: IO[bytes]) -> Iterator[bytes]:
         Malformed: its compression is damaged, or is cut short.
         MemoryError: this process has reached its limit.
     """
-    blob.seek(0)
-    start = blob.read(len(_ZSTD))
+    unpack = _method(blob)
     blob.seek(0)
     try:
-        if start.startswith(_GZIP):
-            yield from _gunzip(blob)
-        elif start == _ZSTD or _SKIPPABLE.fullmatch(start):
-            yield from _unzstd(blob)
-        else:
-            yield from iter(lambda: blob.read(PIECE), b"")
+        yield from unpack(blob)
     except (zlib.error, zstandard.ZstdError) as error:
         if _NO_MEMORY in str(error):
             raise MemoryError from None
         raise Malformed(f"its compression is damaged: {error}") from None
+
+
+def is_compressed(blob: IO[bytes]) -> bool:
+    """Whether a layer is larger unpacked, by its first bytes; `blob` can seek."""
+    return _method(blob) is not _plain
+
+
+def _method(blob: IO[bytes]) -> Callable[[IO[bytes]], Iterator[bytes]]:
+    blob.seek(0)
+    start = blob.read(len(_ZSTD))
+    if start.startswith(_GZIP):
+        return _gunzip
+    return _unzstd if start == _ZSTD or _SKIPPABLE.fullmatch(start) else _plain
+
+
+def _plain(blob: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: blob.read(PIECE), b"")
 
 
 def _gunzip(blob: IO[bytes]) -> Iterator[bytes]:

@@ -3,12 +3,10 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO
 
 from vmsandbox.errors import Internal
 from vmsandbox.images.oci import Malformed
 from vmsandbox.images.rootfs.layers import Budget
-from vmsandbox.images.rootfs.tar.compression import uncompressed_pieces
 
 
 @dataclass(slots=True)
@@ -81,7 +79,7 @@ class TarStream:
 class CheckedStream:
     """The stream of a layer that was not read before: each byte is counted and goes into the digest."""
 
-    blob: IO[bytes]
+    pieces: Iterator[bytes]
     budget: Budget
     _hash: "hashlib._Hash" = field(default_factory=hashlib.sha256, init=False)
 
@@ -90,7 +88,7 @@ class CheckedStream:
         return TarStream(self._counted())
 
     def _counted(self) -> Iterator[bytes]:
-        for piece in uncompressed_pieces(self.blob):
+        for piece in self.pieces:
             self.budget.spend_bytes(len(piece))
             self._hash.update(piece)
             yield piece

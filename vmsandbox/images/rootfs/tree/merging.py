@@ -1,11 +1,11 @@
 """Reading the layers, from the lowest up, into one tree."""
 
-from collections.abc import Sequence
-from typing import IO
+from collections.abc import Iterable, Sequence
 
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.images.oci import Malformed
-from vmsandbox.images.rootfs.layers import Budget, Layer, RootLimit
+from vmsandbox.images.rootfs.contents import LayerContent
+from vmsandbox.images.rootfs.layers import Budget, RootLimit
 from vmsandbox.images.rootfs.tar import CheckedStream, TarEntry, path_components, quoted_name, read_entries
 from vmsandbox.images.rootfs.tree.tree import FileTree
 
@@ -14,8 +14,10 @@ _META = _WHITEOUT + _WHITEOUT
 _OPAQUE = _META + b".opq"
 
 
-def merge(layers: Sequence[Layer], blobs: Sequence[IO[bytes]], limit: RootLimit) -> FileTree:
-    """The tree that the layers make; `blobs` are their open files, which are read to the end.
+def merge(diff_ids: Sequence[str], contents: Iterable[LayerContent], limit: RootLimit) -> FileTree:
+    """The tree that layers of these diff_ids make.
+
+    Each of their contents is read to its end before the next is asked for, which may not be there yet.
 
     Raises:
         Malformed: a layer is damaged or makes no sense; the error names it.
@@ -24,21 +26,21 @@ def merge(layers: Sequence[Layer], blobs: Sequence[IO[bytes]], limit: RootLimit)
     """
     budget = Budget(limit)
     tree = FileTree(budget)
-    for number, (layer, blob) in enumerate(zip(layers, blobs, strict=True), 1):
+    for number, (diff_id, content) in enumerate(zip(diff_ids, contents, strict=True), 1):
         try:
             tree.next_layer()
-            _apply(tree, layer, CheckedStream(blob, budget))
+            _apply(tree, diff_id, CheckedStream(content.pieces(), budget))
         except VmsandboxError as error:
-            raise error.at(f"layer {number} of {len(layers)}") from None
+            raise error.at(f"layer {number} of {len(diff_ids)}") from None
     return tree
 
 
-def _apply(tree: FileTree, layer: Layer, checked: CheckedStream) -> None:
+def _apply(tree: FileTree, diff_id: str, checked: CheckedStream) -> None:
     stream = checked.open()
     for entry in read_entries(stream, tree.budget):
         apply_entry(tree, entry)
     stream.drain()
-    checked.check(layer.diff_id)
+    checked.check(diff_id)
 
 
 def apply_entry(tree: FileTree, entry: TarEntry) -> None:
