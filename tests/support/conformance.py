@@ -5,6 +5,7 @@ do not meet. All that is started here ends with the context, by process id.
 """
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,8 @@ START_DEADLINE = 120.0
 """Seconds until the daemon answers; the first start may probe what the host can do."""
 STOP_DEADLINE = 60.0
 BRIDGE = f"vmsconf{own.NUMBER}"
+TEMPLATE = os.environ.get("VMSANDBOX_TEMPLATE", "off")
+"""Whether the machines of tests go on from a template (`auto`), or boot (`off`), as `machine.template` has it."""
 
 HANDLERS: Mapping[str, Mapping[str, Any]] = {"small": {"memory": "64Mi"}, "debugged": {"debug": True}}
 """Beside the default: the smallest machine that a test's pod runs in, and one whose guest takes commands in itself."""
@@ -46,6 +49,12 @@ class Serving:
     def command_line(self, *arguments: str) -> list[str]:
         """Our own command line, with this daemon's configuration."""
         return [sys.executable, "-m", "vmsandbox", "--config", str(self.directory / "config.yaml"), *arguments]
+
+    @property
+    def has_template(self) -> bool:
+        """Whether a template is there, and none is being made."""
+        templates = self.directory / "state/serve/templates"
+        return any(templates.glob("*/template.json")) and not any(templates.glob("making-*"))
 
     def log(self) -> str:
         """Return the log of the daemon so far."""
@@ -82,7 +91,7 @@ def configuration(directory: Path) -> dict[str, Any]:
         "run_directory": str(directory / "run"),
         "socket": str(directory / "cri.sock"),
         "libvirt": f"qemu:///embed?root={directory}/libvirt",
-        "machine": {"memory": "192Mi", "boot_deadline": 180},
+        "machine": {"memory": "192Mi", "boot_deadline": 180, "template": TEMPLATE},
         "handlers": {name: dict(handler) for name, handler in HANDLERS.items()},
         "users": own.users(part=2),
         "images": {"registries_conf": str(directory / "registries.conf")},

@@ -16,9 +16,12 @@ import pytest
 
 from tests.support.certificates import certificate
 from tests.support.collector import Collector, collecting
-from tests.support.conformance import Serving, serving
+from tests.support.conformance import TEMPLATE, Serving, serving
 from tests.support.conformance_client import Container, Cri, Pod
 from tests.support.scraping import Samples, free_port, samples, scrape
+from tests.support.waiting import eventually
+
+_TEMPLATE_DEADLINE = 300.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,9 @@ def daemon(collected: tuple[Collector, str], metrics: Scraped) -> Iterator[Servi
         pytest.skip("machines and their networks need root")
     # Sampling is 0, so that only calls of a test that asks for it are traced.
     with serving({"metrics": metrics.settings(), "traces": {"endpoint": collected[1], "sampling": 0}}) as running:
+        if TEMPLATE == "auto":
+            running.cri.run_pod().remove()  # one that finds no template has it made
+            eventually(lambda: running.has_template, _TEMPLATE_DEADLINE)
         yield running
 
 

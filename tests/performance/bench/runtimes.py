@@ -76,7 +76,7 @@ class Runtimes:
             cri.pull(BUSYBOX)
             cri.run_pod().remove()
         if self.source.settings["template"] == "auto":
-            _wait("no template was made", self._template_is_there)
+            _wait("no template was made", lambda: self.ours.has_template)
             self.ours.cri.run_pod().remove()
         self.wait_for_machines()
 
@@ -84,10 +84,6 @@ class Runtimes:
         """Wait until the pool is full, where the source is one: filling it takes the CPU from what is measured."""
         if pool := self.source.settings.get("pool"):
             _wait("the pool is not filled", lambda: self._waiting() >= pool["size"])
-
-    def _template_is_there(self) -> bool:
-        templates = self.ours.directory / "state/serve/templates"
-        return any(templates.glob("*/template.json")) and not any(templates.glob("making-*"))
 
     def _waiting(self) -> int:
         status = self.ours.cri.runtime.Status(pb.StatusRequest(verbose=True))
