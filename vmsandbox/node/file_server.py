@@ -58,6 +58,13 @@ OPTIONS = (
 )
 """The options of the virtiofsd in Rust, in addition to libvirt's."""
 
+PREFIX = ("setpriv", "--securebits", "+no_setuid_fixup", "--")
+"""Has it keep its capabilities where it makes a file as one of a guest's users.
+
+Without them root of a user namespace could not make a file where other users of the namespace may not: on the host
+it is one user among others. The guest's kernel has decided by then who may, and acts as root on the volumes anyway.
+"""
+
 _RUST = re.compile(r"virtiofsd (?P<version>\d+\.\d+\S*)\s*")
 _C = re.compile(r"virtiofsd version (?P<version>\S+)")
 _ANSWER_TIMEOUT = 10.0
@@ -127,7 +134,8 @@ def may_serve(directory: Path) -> bool:
 def script_text(program: Path) -> str:
     """A shell's script that becomes `program`, of whose options libvirt can say few."""
     options = " \\\n    ".join(map(shlex.quote, OPTIONS))
-    return f'#!/bin/sh\n# Written by vmsandbox, for libvirt.\nexec {shlex.quote(str(program))} "$@" \\\n    {options}\n'
+    line = shlex.join([*PREFIX, str(program)])
+    return f'#!/bin/sh\n# Written by vmsandbox, for libvirt.\nexec {line} "$@" \\\n    {options}\n'
 
 
 async def _look_at(program: Path) -> FileServer:

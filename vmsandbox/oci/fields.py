@@ -38,6 +38,8 @@ class Field:
 _NO_PROFILES = "the guest has no profiles: the machine confines the container"
 _KERNEL = "the guest's kernel has cgroup v2, which lacks it"
 _HOOK = "a program of the host, which the command runs with the state as its input"
+_OWNERS = "of a bind: its files have mapped owners (mount_setattr(2))"
+_USERS = "the user namespace of all containers in the machine: one mapping, from 0 on, the same for users and groups"
 
 FIELDS = (
     Field("ociVersion", Fate.HOST, "any 1.x"),
@@ -56,8 +58,8 @@ FIELDS = (
     Field("mounts.type", Fate.GUEST, "bind, cgroup, cgroup2, devpts, mqueue, proc, sysfs, tmpfs; others are refused"),
     Field("mounts.source", Fate.HOST, "of a bind: shared with the machine; a bind at /dev/shm is the machine's own"),
     Field("mounts.options", Fate.GUEST, "shared propagation is as slave: what the guest mounts stays there"),
-    Field("mounts.uidMappings", Fate.REFUSED, "mapped owners of volumes are not supported yet"),
-    Field("mounts.gidMappings", Fate.REFUSED, "mapped owners of volumes are not supported yet"),
+    Field("mounts.uidMappings", Fate.HOST, _OWNERS),
+    Field("mounts.gidMappings", Fate.HOST, _OWNERS),
     Field("process.terminal", Fate.GUEST, "and on the host, for the caller"),
     Field("process.user", Fate.GUEST),
     Field("process.args", Fate.GUEST),
@@ -76,8 +78,8 @@ FIELDS = (
     Field("process.execCPUAffinity", Fate.REFUSED, "the CPUs of the host are not the machine's"),
     Field("linux.cgroupsPath", Fate.HOST, "of the machine and of the container's process on the host"),
     Field("linux.namespaces", Fate.HOST, "the machine's; a network namespace with a path is joined"),
-    Field("linux.uidMappings", Fate.REFUSED, "user namespaces are not supported yet"),
-    Field("linux.gidMappings", Fate.REFUSED, "user namespaces are not supported yet"),
+    Field("linux.uidMappings", Fate.HOST, _USERS),
+    Field("linux.gidMappings", Fate.HOST, _USERS),
     Field("linux.timeOffsets", Fate.REFUSED, "time namespaces are not supported"),
     Field("linux.devices", Fate.GUEST, "devices without hardware, such as /dev/fuse; others are refused"),
     Field("linux.netDevices", Fate.REFUSED, "a device of the host cannot be moved into a machine"),

@@ -16,29 +16,23 @@ from vmsandbox.model import (
     ContainerConfig,
     ContainerMetadata,
     ContainerSecurity,
-    Mount,
     NamespaceMode,
     Namespaces,
     PodSandboxConfig,
-    PropagationMode,
     Resources,
     SupplementalGroupsPolicy,
 )
 from vmsandbox.oci.fields import check_fields, guest_part
 from vmsandbox.oci.limits import resources_from_oci
+from vmsandbox.oci.mounts import MountsFrom
 from vmsandbox.oci.pods import Place
 from vmsandbox.oci.shm import DEFAULT_SHM
-from vmsandbox.protocol import paths
-from vmsandbox.sandbox.spec import READ_ONLY, RECURSIVE
+from vmsandbox.oci.users import user_namespace_of
 
-_GUEST_MOUNTS = frozenset({"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2"})
-_FOLLOWING = frozenset({"shared", "rshared", "slave", "rslave"})
-_PROPAGATIONS = _FOLLOWING | {"private", "rprivate", "unbindable", "runbindable"}
 _DEVICES = frozenset({"null", "zero", "full", "random", "urandom", "tty", "fuse", "net/tun"})
 """Devices below /dev without hardware, which have the same numbers in every kernel."""
-_SHM_OPTIONS = ["nosuid", "noexec", "nodev", "mode=1777"]
 _NEEDED = ("pid", "ipc", "uts", "network")
-_KNOWN = frozenset({*_NEEDED, "mount", "cgroup"})
+_KNOWN = frozenset({*_NEEDED, "mount", "cgroup", "user"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +75,9 @@ def _converted(place: Place, container_id: str, bundle: str, config: Mapping[str
     _check_devices(linux.get("devices") or [])
     _check_sysctls(linux.get("sysctl") or {}, place)
     own = _own_namespaces(namespaces, place)
-    mounts, binds = _mounts(config.get("mounts") or [], bundle, own_shm=shm_size if "ipc" in own else 0)
+    users = user_namespace_of(linux, namespaces, place)
+    conversion = MountsFrom(bundle, users, own_shm=shm_size if "ipc" in own else 0)
+    mounts, binds = conversion.convert(config.get("mounts") or [])
     adjusted = int(config["process"].get("oomScoreAdj") or 0)
     resources = resources_from_oci(linux.get("resources") or {}, adjusted)
     container = ContainerConfig(
@@ -98,8 +94,8 @@ def _converted(place: Place, container_id: str, bundle: str, config: Mapping[str
         root=posixpath.join(bundle, config["root"]["path"]),
         spec=_guest_spec(config, mounts, own),
     )
-    pod = replace(_pod(place, container_id, config, namespaces["network"], resources), shm_size=shm_size)
-    return OciContainer(pod, container)
+    pod = _pod(place, container_id, config, namespaces["network"], resources)
+    return OciContainer(replace(pod, shm_size=shm_size, namespaces=Namespaces(user=users)), container)
 
 
 def _pod(
@@ -164,7 +160,7 @@ def _namespaces(wanted: list[Mapping[str, Any]], place: Place) -> dict[str, str]
                 field="linux.namespaces",
             )
     for kind in found.keys() - _KNOWN:
-        raise Unimplemented(f"namespaces of type {kind} are not supported yet", field="linux.namespaces")
+        raise Unimplemented(f"namespaces of type {kind} are not supported", field="linux.namespaces")
     if place.sandbox is not None and "network" not in place.shared:
         raise Unimplemented(
             "the container has a network of its own: containers that share a machine share its network",
@@ -181,10 +177,17 @@ def _namespaces(wanted: list[Mapping[str, Any]], place: Place) -> dict[str, str]
 
 
 def _is_the_machines(kind: str, place: Place) -> bool:
-    """Whether the machine has, or is given, a namespace of the host."""
+    """Whether the machine has, or is given, a namespace of the host.
+
+    A pod that begins is given those that its caller keeps for it, by files that no process of a container is in (CRI-O).
+    """
     if kind == "pid":
         return bool(place.processes_of)
-    return kind in place.shared or (kind == "network" and place.sandbox is None)
+    if kind == "user":
+        return True  # It is made for the machine, or compared with that of the machine: `user_namespace_of`.
+    if place.sandbox is not None:
+        return kind in place.shared
+    return kind == "network" or place.membership.is_sandbox or bool(place.membership.pod)
 
 
 def _own_namespaces(namespaces: Mapping[str, str], place: Place) -> frozenset[str]:
@@ -209,50 +212,3 @@ def _check_devices(devices: list[Mapping[str, Any]]) -> None:
         path = str(device["path"])
         if path.removeprefix("/dev/") not in _DEVICES:
             raise Unimplemented(f"{path} is a device of the host, which a machine cannot have", field="linux.devices")
-
-
-def _mounts(wanted: list[Mapping[str, Any]], bundle: str, *, own_shm: int) -> tuple[list[dict[str, Any]], list[Mount]]:
-    """Return the mounts for the guest, where binds of the host have no source, and those binds."""
-    mounts, binds = [], []
-    for each in wanted:
-        options = [str(option) for option in each.get("options") or ()]
-        destination = posixpath.join("/", str(each["destination"]))
-        if not _is_bind(each, options):
-            if each.get("type") not in _GUEST_MOUNTS:
-                raise Unimplemented(
-                    f"the mount at {destination} has the type {each.get('type')!r}", field="mounts.type"
-                )
-            mounts.append({**each, "destination": destination})
-        elif destination == "/dev/shm":
-            mounts.append(_shm(own_shm) if own_shm else _mount(destination, paths.SHM, options))
-        else:
-            binds.append(_bind(destination, posixpath.join(bundle, str(each["source"])), options))
-            mounts.append(_mount(destination, "", options))
-    return mounts, binds
-
-
-def _is_bind(mount: Mapping[str, Any], options: list[str]) -> bool:
-    return mount.get("type") in ("bind", "none") or "bind" in options or "rbind" in options
-
-
-def _shm(size: int) -> dict[str, Any]:
-    options = [*_SHM_OPTIONS, f"size={size}"]
-    return {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": options}
-
-
-def _mount(destination: str, source: str, options: list[str]) -> dict[str, Any]:
-    kept = [option for option in options if option not in _PROPAGATIONS and option not in ("bind", "rbind")]
-    propagation = "rslave" if _FOLLOWING & set(options) else "rprivate"
-    return {"destination": destination, "type": "bind", "source": source, "options": ["rbind", propagation, *kept]}
-
-
-def _bind(destination: str, source: str, options: list[str]) -> Mount:
-    follows = bool(_FOLLOWING & set(options))
-    propagation = PropagationMode.HOST_TO_CONTAINER if follows else PropagationMode.PRIVATE
-    return Mount(
-        destination,
-        source,
-        readonly=not READ_ONLY.isdisjoint(options),
-        recursive_read_only=RECURSIVE in options and not follows,
-        propagation=propagation,
-    )

@@ -1,6 +1,8 @@
 """Which virtiofsd is taken, and with what it is started; programs that say versions stand for it."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from vmsandbox.node.file_server import OPTIONS, FileServer, find, launcher, may_
 RUST = "virtiofsd 1.13.2"
 C = "virtiofsd version 7.2.22 (Debian 1:7.2+dfsg-7)\nCopyright (c) 2003-2022 Fabrice Bellard and others"
 OLD = "virtiofsd 1.10.1"
+CAP_DAC_OVERRIDE = 1
 
 
 def program(path: Path, says: str) -> Path:
@@ -112,6 +115,18 @@ def test_the_one_in_rust_is_started_with_our_options_after_those_of_libvirt(tmp_
     assert started.stdout.splitlines() == [str(server), "--fd=27", "-o", "source=/run/a b", *OPTIONS]
     assert script.name == "virtiofsd"
     assert script.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the capabilities of root are meant")
+def test_it_keeps_its_capabilities_as_another_user(tmp_path: Path) -> None:
+    """Root of a user namespace is such a user, and makes files where the namespace's other users may not."""
+    server, directory = program(tmp_path / "virtiofsd", ""), tmp_path / "made"
+    directory.mkdir()
+    server.write_text(f"#!{sys.executable}\nimport os; os.seteuid(1)\nprint(open('/proc/self/status').read())\n")
+    script = launcher(FileServer(server, "1.13.2", is_rust=True), directory)
+    said = subprocess.run([script], check=True, capture_output=True, text=True).stdout
+    [effective] = [int(line.split()[1], 16) for line in said.splitlines() if line.startswith("CapEff:")]
+    assert effective & 1 << CAP_DAC_OVERRIDE
 
 
 def test_the_script_of_before_is_replaced(tmp_path: Path) -> None:

@@ -135,6 +135,16 @@ def test_a_namespace_of_another_machine_is_refused() -> None:
             converted(linux=linux(namespaces=namespaces(*kinds, **{kind: "/proc/7/ns/x"})))
 
 
+@pytest.mark.parametrize("says", [Membership("c1", is_sandbox=True), Membership("pod1")])
+def test_the_namespaces_that_a_caller_keeps_for_a_pod_by_files_are_its_machines(says: Membership) -> None:
+    """CRI-O makes them before the pod's first container, and names them in each."""
+    kept = {kind: f"/run/{kind}ns/one" for kind in ("ipc", "uts", "network")}
+    made = converted(Place(ALONE.pod, membership=says), linux=linux(namespaces=namespaces("pid", "mount", **kept)))
+    assert made.pod.network_namespace == "/run/networkns/one"
+    assert isinstance(made.container.spec, dict)
+    assert made.container.spec["linux"]["namespaces"] == namespaces("pid", "mount", "cgroup")
+
+
 PODS = namespaces("pid", "mount", network="/proc/7/ns/net", ipc="/proc/7/ns/ipc", uts="/proc/7/ns/uts")
 
 
@@ -182,9 +192,9 @@ def test_the_machine_of_a_pod_without_a_sandbox_is_charged_to_the_pod() -> None:
     assert converted(Place(ALONE.pod, membership=says), linux=wanted).pod.cgroup_parent == "/kubepods/pod1"
 
 
-def test_a_namespace_of_users_is_refused() -> None:
-    with pytest.raises(Unimplemented, match="type user"):
-        converted(linux=linux(namespaces=namespaces("pid", "network", "ipc", "uts", "mount", "user")))
+def test_a_namespace_of_another_kind_is_refused() -> None:
+    with pytest.raises(Unimplemented, match="type time"):
+        converted(linux=linux(namespaces=namespaces("pid", "network", "ipc", "uts", "mount", "time")))
 
 
 def test_a_device_of_the_host_is_refused_and_one_without_hardware_is_the_guests() -> None:
