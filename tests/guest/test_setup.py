@@ -13,7 +13,7 @@ from vmsandbox.protocol.messages import ConfigureGuest, Dns, Interface, Route
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.setup.configure import set_sysctl, write_names
 from vmsandbox_agent.setup.disks import block_device, find_disk, opens
-from vmsandbox_agent.setup.mounts import make_nodes, read_ahead
+from vmsandbox_agent.setup.mounts import make_nodes, make_shared_memory, read_ahead
 from vmsandbox_agent.setup.rtnetlink import parse_network
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +50,21 @@ printf '['
 ip -j addr; printf ,; ip -j route; printf ,; ip -j -6 route
 printf ']'
 """
+
+
+def test_shared_memory_that_is_there_is_given_the_size_of_the_pod_and_keeps_its_files(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("it mounts")
+    shared = tmp_path / "shm"
+    try:
+        make_shared_memory(shared, 1 << 20)
+        (shared / "kept").touch()
+        make_shared_memory(shared, 1 << 22)
+        found = os.statvfs(shared)
+        assert (found.f_blocks * found.f_frsize, (shared / "kept").exists()) == (1 << 22, True)
+        assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+    finally:
+        subprocess.run(["umount", shared], check=True)
 
 
 def test_interfaces_that_are_plugged_in_get_their_names_addresses_and_routes() -> None:

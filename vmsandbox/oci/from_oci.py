@@ -179,7 +179,7 @@ def _namespaces(wanted: list[Mapping[str, Any]], place: Place) -> dict[str, str]
 def _is_the_machines(kind: str, place: Place) -> bool:
     """Whether the machine has, or is given, a namespace of the host.
 
-    A pod that begins is given those that its caller keeps for it, by files that no process of a container is in (CRI-O).
+    A pod that begins is given those that its caller keeps for it, by files (CRI-O): no process of a container is in them.
     """
     if kind == "pid":
         return bool(place.processes_of)
@@ -208,7 +208,10 @@ def _check_sysctls(wanted: Mapping[str, Any], place: Place) -> None:
 
 
 def _check_devices(devices: list[Mapping[str, Any]]) -> None:
-    for device in devices:
-        path = str(device["path"])
-        if path.removeprefix("/dev/") not in _DEVICES:
-            raise Unimplemented(f"{path} is a device of the host, which a machine cannot have", field="linux.devices")
+    paths_of_devices = (str(device["path"]) for device in devices)
+    refused = [path for path in paths_of_devices if path.removeprefix("/dev/") not in _DEVICES]
+    if refused:
+        others = f"; so are {len(refused) - 1} others: a privileged container asks for all" if refused[1:] else ""
+        raise Unimplemented(
+            f"{refused[0]} is a device of the host, which a machine cannot have{others}", field="linux.devices"
+        )

@@ -10,7 +10,7 @@ from vmsandbox.protocol.messages import ConfigureGuest, Dns
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.settings import Settings
 from vmsandbox_agent.setup.disks import wait_for_disk
-from vmsandbox_agent.setup.mounts import make_tmpfs, read_ahead
+from vmsandbox_agent.setup.mounts import make_shared_memory, read_ahead
 from vmsandbox_agent.setup.network import configure_interfaces
 from vmsandbox_agent.setup.plugged import appears
 from vmsandbox_agent.syscalls import MS_NOATIME, MS_NODEV, MS_NOSUID, mount
@@ -34,7 +34,7 @@ async def configure_guest(settings: Settings, request: ConfigureGuest) -> None:
     write_names(settings.state / "etc", request)
     for name, value in request.sysctls.items():
         set_sysctl(name, value)
-    make_tmpfs(settings.state / "shm", request.shm_size, 0o1777)
+    make_shared_memory(settings.state / "shm", request.shm_size)
     if request.share_tag:
         await appears(lambda: _mount_share(request.share_tag, settings.share))
     await _mount_scratch(settings, request.scratch_serial)

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox_agent.settings import Settings
-from vmsandbox_agent.syscalls import MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, MS_SHARED, mount, open_in_root, opened
+from vmsandbox_agent.syscalls import (
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_REC,
+    MS_REMOUNT,
+    MS_SHARED,
+    mount,
+    open_in_root,
+    opened,
+)
 
 _SAFE = MS_NOSUID | MS_NODEV
 
@@ -65,8 +75,19 @@ def make_tmpfs(target: Path, size: int, mode: int, owner: tuple[int, int] = (0, 
     if not os.path.ismount(target):
         target.mkdir(parents=True, exist_ok=True)
         uid, gid = owner
-        limit = f",size={size}" if 0 < size <= _memory() else ""
-        mount("tmpfs", str(target), "tmpfs", _SAFE, f"mode={mode & 0o7777:o},uid={uid},gid={gid}{limit}")
+        mount("tmpfs", str(target), "tmpfs", _SAFE, f"mode={mode & 0o7777:o},uid={uid},gid={gid},size={_bounded(size)}")
+
+
+def make_shared_memory(target: Path, size: int) -> None:
+    """Mount the pod's /dev/shm at `target`; one that is there gets the size, as a machine that waited has another."""
+    if os.path.ismount(target):
+        mount("tmpfs", str(target), "tmpfs", MS_REMOUNT | _SAFE, f"size={_bounded(size)}")
+    else:
+        make_tmpfs(target, size, 0o1777)
+
+
+def _bounded(size: int) -> str:
+    return str(size) if 0 < size <= _memory() else "50%"
 
 
 def read_ahead(mounted: Path, kib: int, devices: Path = Path("/sys/class/bdi")) -> None:

@@ -198,13 +198,15 @@ def test_a_namespace_of_another_kind_is_refused() -> None:
 
 
 def test_a_device_of_the_host_is_refused_and_one_without_hardware_is_the_guests() -> None:
-    def devices(path: str) -> dict:
-        return linux(devices=[{"path": path, "type": "c", "major": 10, "minor": 229}])
+    def devices(*names: str) -> dict:
+        return linux(devices=[{"path": path, "type": "c", "major": 10, "minor": 229} for path in names])
 
     spec = converted(linux=devices("/dev/fuse")).container.spec
     assert isinstance(spec, dict) and spec["linux"]["devices"][0]["path"] == "/dev/fuse"
     with pytest.raises(Unimplemented, match="/dev/kvm is a device of the host"):
         converted(linux=devices("/dev/kvm"))
+    with pytest.raises(Unimplemented, match="cannot have; so are 2 others: a privileged container asks for all"):
+        converted(linux=devices("/dev/fuse", "/dev/kvm", "/dev/sda", "/dev/sdb"))
 
 
 def test_a_file_system_that_no_guest_has_is_refused() -> None:
