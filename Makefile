@@ -10,6 +10,7 @@ setup:
 demo: setup
 	@examples/hello-image/build.sh
 	@.venv/bin/vmsandbox run examples/hello-pod.yaml
+	@[ "$(VMSANDBOX_SMALL_KERNEL)" = no ] || .venv/bin/vmsandbox image build-guest --small-in-background
 
 # What needs no machines first, files side by side.
 test: setup

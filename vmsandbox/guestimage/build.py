@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
+from vmsandbox.guestimage.background import hurry
 from vmsandbox.guestimage.base import Base, build_base
 from vmsandbox.guestimage.boot import build_initramfs, pack_agent
 from vmsandbox.guestimage.inputs import DEBIAN, SMALL, Progress, Recipe, agent_build, command_line, source_date_epoch
@@ -63,6 +64,7 @@ async def build_guest_image(
     if os.geteuid() != 0:
         raise FailedPrecondition("building the guest image needs root", hint="run it with sudo")
     small = await _kernel_layer(recipe, output, refresh, progress)
+    await hurry()
     with locked(output):
         base = await _base_layer(recipe, small, output / "base", refresh, progress)
         return make_current(await _boot_layer(recipe, base, output, progress))

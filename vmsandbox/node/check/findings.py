@@ -11,7 +11,7 @@ from pathlib import Path
 from vmsandbox.config import Config, MachineConfig
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
 from vmsandbox.guest import program_installed, use_kernel
-from vmsandbox.guestimage import load_image
+from vmsandbox.guestimage import LOG, SMALL, compiling, kernel_of, load_image
 from vmsandbox.hypervisor import Accelerator
 from vmsandbox.model import Finding, MachineSize
 from vmsandbox.node import file_server
@@ -60,7 +60,7 @@ async def sections(config: Config) -> AsyncIterator[Section]:
     yield Section("volumes", (await _volumes(config),))
     yield Section("images", (_attempt(lambda: _images(config)),))
     yield Section("containers", (_attempt(find_default_seccomp),))
-    yield Section("guest image", (_attempt(lambda: _guest_image(config)),))
+    yield Section("guest image", (_guest_image(config),))
     yield Section("host", await advice.look())
     yield Section("network", await open_network(config).check())
     yield Section("socket", (_socket(config),))
@@ -161,9 +161,19 @@ def _images(config: Config) -> str:
     return f"images are read as the user {config.images.user} ({account.uid})"
 
 
-def _guest_image(config: Config) -> str:
-    image = load_image(config.guest_image)
-    return f"{image.directory}: Debian {image.manifest.suite}, Linux {image.manifest.kernel}"
+def _guest_image(config: Config) -> Finding:
+    try:
+        image = load_image(config.guest_image)
+    except VmsandboxError as error:
+        return _bad(error)
+    what = f"{image.directory}: Debian {image.manifest.suite}, Linux {image.manifest.kernel}"
+    if pid := compiling(image.directory.parent):
+        return Finding(True, f"{what}; the process {pid} compiles a small kernel: {LOG}")
+    if kernel_of(image) == SMALL:
+        return Finding(True, what)
+    return Finding(
+        True, what, "with the small kernel a machine takes less memory: `vmsandbox image build-guest --kernel small`"
+    )
 
 
 def _socket(config: Config) -> Finding:
