@@ -179,7 +179,7 @@ def _namespaces(wanted: list[Mapping[str, Any]], place: Place) -> dict[str, str]
 def _is_the_machines(kind: str, place: Place) -> bool:
     """Whether the machine has, or is given, a namespace of the host.
 
-    A pod that begins is given those that its caller keeps for it, by files (CRI-O): they hold no process of a container.
+    A pod that begins is given those that its caller keeps for it by files (CRI-O), in which no container runs.
     """
     if kind == "pid":
         return bool(place.processes_of)
