@@ -97,6 +97,8 @@ put_texts() {
     put "$examples/hello-pod.yaml" <examples/hello-pod.yaml
     put "$examples/runtimeclass.yaml" <examples/runtimeclass.yaml
     put "$examples/embedded-libvirt.conf" <packaging/systemd/embedded-libvirt.conf
+    sed "s|/usr/bin/vmsandbox|$PREFIX/bin/vmsandbox|" packaging/systemd/vmsandbox-containerd.service |
+        put "$examples/vmsandbox-containerd.service"
     .venv/bin/vmsandbox completion bash | put "$1$PREFIX/share/bash-completion/completions/vmsandbox"
     .venv/bin/vmsandbox completion zsh | put "$1$ZSHDIR/_vmsandbox"
     .venv/bin/vmsandbox completion fish | put "$1$FISHDIR/vmsandbox.fish"

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.unit import EMBEDDED, UNIT, remove_devices, values
 
+CONTAINERD = UNIT.with_name("vmsandbox-containerd.service")
 APPARMOR = UNIT.parents[1] / "apparmor.d/vmsandbox"
 PROFILES = ("vsock", "skopeo", "builder")
 
@@ -32,11 +33,12 @@ def analyze(*arguments: str | Path, **environment: str) -> "subprocess.Completed
     )  # fmt: skip
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", [UNIT, CONTAINERD])
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path, unit: Path) -> None:
     """But for the program, which is where somebody has installed it."""
     program = Path(sys.executable).with_name("vmsandbox")
-    (tmp_path / UNIT.name).write_text(UNIT.read_text().replace("/usr/bin/vmsandbox", str(program)))
-    verified = analyze("verify", "--man=no", tmp_path / UNIT.name)
+    (tmp_path / unit.name).write_text(unit.read_text().replace("/usr/bin/vmsandbox", str(program)))
+    verified = analyze("verify", "--man=no", tmp_path / unit.name)
     assert (verified.stdout, verified.stderr, verified.returncode) == ("", "", 0)
 
 
@@ -51,6 +53,7 @@ def test_the_units_exposure_is_as_low_as_its_work_allows() -> None:
 def test_the_unit_stays_in_the_namespaces_of_the_host(key: str) -> None:
     assert values(key) == []
     assert values(key, EMBEDDED) == []
+    assert values(key, CONTAINERD) == []
 
 
 def test_the_drop_in_for_an_embedded_libvirt_is_sound_and_takes_back_what_qemu_needs(tmp_path: Path) -> None:

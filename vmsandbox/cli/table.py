@@ -35,6 +35,7 @@ TABLE: Mapping[str, Line] = MappingProxyType(
         "config check": Line("node.config:check_", "Check the configuration, and that this host has what it names"),
         "config show": Line("node.config:show", "Print the configuration as it takes effect"),
         "console": Line("pods.console:console", "Print the console of a pod's machine"),
+        "containerd": Line("node.containerd:containerd", "Serve pods of containerd 2 without a shim, until SIGTERM"),
         "cp": Line("pods.copying:cp", "Copy files between a container and this host"),
         "debug": Line("pods.debug:debug", "Open a shell in the guest of a pod itself"),
         "events": Line("pods.events:events", "Print what happens to pods and containers, until Ctrl-C"),

@@ -61,6 +61,8 @@ class PodSandboxConfig:
     """Bytes of the /dev/shm that its containers share; 0: as many as is usual."""
     late_network: bool = False
     """A namespace is filled after the machine is made: there is a place for its network (`Sandbox.join_network`)."""
+    lasting: bool = False
+    """Whether only its caller ends it: not its last container, nor the end of the process that carries its streams."""
 
     @property
     def networkless(self) -> bool:

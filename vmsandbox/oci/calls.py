@@ -11,6 +11,7 @@ from vmsandbox.model import ContainerState
 from vmsandbox.oci.control_calls import Call, ControlCalls, text
 from vmsandbox.oci.from_oci import OciContainer, from_oci
 from vmsandbox.oci.membership import HANDLER
+from vmsandbox.oci.pod_calls import PodCalls
 from vmsandbox.oci.pods import Pods
 from vmsandbox.oci.shm import shm_size_of
 from vmsandbox.service import RuntimeService
@@ -40,6 +41,7 @@ class Calls:
             "kill": self.kill,
             "delete": self.delete,
             **ControlCalls(service).by_name,
+            **PodCalls(service, pods).by_name,
         }
 
     async def create(self, request: Mapping[str, Any]) -> dict[str, Any]:

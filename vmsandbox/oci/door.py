@@ -11,12 +11,12 @@ from typing import Any
 from vmsandbox import aio, log
 from vmsandbox.errors import InvalidArgument, VmsandboxError, advised, explained
 from vmsandbox.oci.calls import Calls
-from vmsandbox.oci.connection import Connection, Disconnected
 from vmsandbox.oci.control_calls import Call
 from vmsandbox.oci.orphans import end_orphans
 from vmsandbox.oci.pods import Pods
 from vmsandbox.oci.streams import Streams
 from vmsandbox.oci_command import wire
+from vmsandbox.oci_command.frames import Connection, Disconnected
 from vmsandbox.service import RuntimeService
 
 _log = log.get(__name__)

@@ -19,11 +19,13 @@ from vmsandbox.model import (
     NamespaceMode,
     Namespaces,
     PodSandboxConfig,
+    PodSandboxMetadata,
     Resources,
     SupplementalGroupsPolicy,
 )
 from vmsandbox.oci.fields import check_fields, guest_part
 from vmsandbox.oci.limits import resources_from_oci
+from vmsandbox.oci.membership import membership
 from vmsandbox.oci.mounts import MountsFrom
 from vmsandbox.oci.pods import Place
 from vmsandbox.oci.shm import DEFAULT_SHM
@@ -122,14 +124,37 @@ def _cgroup_parent(place: Place, path: str) -> str:
 
 
 def _security(user: Mapping[str, Any], place: Place) -> ContainerSecurity:
-    joins = Namespaces(pid=NamespaceMode.TARGET, target_id=place.processes_of) if place.processes_of else Namespaces()
     return ContainerSecurity(
-        namespaces=joins,
+        namespaces=_joined_processes(place),
         run_as_user=int(user.get("uid", 0)),
         run_as_group=int(user.get("gid", 0)),
         supplemental_groups=tuple(user.get("additionalGids") or ()),
         supplemental_groups_policy=SupplementalGroupsPolicy.STRICT,
     )
+
+
+def _joined_processes(place: Place) -> Namespaces:
+    if place.processes_of:
+        return Namespaces(pid=NamespaceMode.TARGET, target_id=place.processes_of)
+    return Namespaces(pid=NamespaceMode.POD) if "pid" in place.shared else Namespaces()
+
+
+def pod_from_oci(name: PodSandboxMetadata, config: Mapping[str, Any]) -> PodSandboxConfig:
+    """Convert the config.json of a pod's sandbox that has no process: its machine's part alone. Raises as `from_oci`.
+
+    Args:
+        name: of the pod.
+        config: the document; its `linux.cgroupsPath` is that of the pod.
+    """
+    try:
+        check_fields(config)
+        linux, annotations = config.get("linux") or {}, config.get("annotations") or {}
+        place = Place(name, membership=membership(name.name, annotations))
+        network = _namespaces(linux.get("namespaces") or [], place)["network"]
+        limits = resources_from_oci(linux.get("resources") or {})
+        return replace(_pod(place, name.name, config, network, limits), late_network=False, lasting=True)
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
+        raise InvalidArgument(f"config.json is malformed: {error!r}") from None
 
 
 def process_from_oci(process: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,7 +207,7 @@ def _is_the_machines(kind: str, place: Place) -> bool:
     A pod that begins is given those that its caller keeps for it by files (CRI-O), in which no container runs.
     """
     if kind == "pid":
-        return bool(place.processes_of)
+        return bool(place.processes_of) or kind in place.shared
     if kind == "user":
         return True  # It is made for the machine, or compared with that of the machine: `user_namespace_of`.
     if place.sandbox is not None:

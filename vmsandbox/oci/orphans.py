@@ -39,6 +39,7 @@ async def end_orphans(service: RuntimeService, pods: Pods, pause: float = PAUSE)
 
 
 def _without_process(service: RuntimeService, pods: Pods) -> set[str]:
-    ours = {each.id for each in service.list_pod_sandboxes() if each.config.metadata.namespace == NAMESPACE}
+    every = ((each.id, each.config) for each in service.list_pod_sandboxes())
+    ours = {pod for pod, config in every if config.metadata.namespace == NAMESPACE and not config.lasting}
     live = (each for each in service.list_containers() if each.state in _LIVE and each.sandbox_id in ours)
     return {each.id for each in live if not pods.has_process(each.id)}

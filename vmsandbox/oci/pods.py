@@ -31,7 +31,7 @@ class Place:
     sandbox: SandboxStatus | None = None
     """The machine that is there; None: it is to be made."""
     shared: frozenset[str] = frozenset()
-    """The types of namespaces that the container joins and the machine has."""
+    """The types of namespaces that the container joins and the machine has; also "pid", where all of a pod share it."""
     processes_of: str = ""
     """The daemon's id of the container whose processes it shares."""
     membership: Membership = field(default_factory=Membership)
@@ -70,7 +70,7 @@ class Pods:
         if not found.pod and (owner := self._owner(await self._joined(config))):
             return self._service.pod_sandbox_status(owner.sandbox_id).config.metadata
         pod = PodSandboxMetadata(found.pod or container_id, root, NAMESPACE)
-        while not found.pod and self._find(pod):  # Others are still in the machine of its former life.
+        while not found.pod and self.find(pod):  # Others are still in the machine of its former life.
             pod = replace(pod, attempt=pod.attempt + 1)
         return pod
 
@@ -83,12 +83,13 @@ class Pods:
             InvalidArgument: its annotations contradict themselves.
         """
         found, joined = membership(container_id, config.get("annotations") or {}), await self._joined(config)
-        sandbox = self._find(pod)
+        sandbox = self.find(pod)
         if found.is_sandbox or (sandbox is None and not found.pod):
             return Place(pod, membership=found)
         if sandbox is None:
             _require_no_sandbox(found, config)
-        shared = frozenset(joined) - {"pid"}
+        shares_processes = sandbox is not None and sandbox.config.lasting
+        shared = frozenset(joined) - (set() if shares_processes else {"pid"})
         if not found.pod:
             owners = {kind: self._owner({kind: joined[kind]}) for kind in shared}
             shared = frozenset(kind for kind, owner in owners.items() if _is_in(owner, sandbox))
@@ -99,8 +100,14 @@ class Pods:
 
     def ends_machine(self, container: ContainerStatus) -> bool:
         """Whether a machine ends with the removal of a container: it is the pod's sandbox, or the last one."""
+        if self.is_lasting(container.sandbox_id):
+            return False
         others = self._others(container)
         return not others or self._is_sandbox(container, others)
+
+    def is_lasting(self, sandbox_id: str) -> bool:
+        """Whether a machine is of a pod that its caller ends (`PodSandboxConfig.lasting`). Raises NotFound."""
+        return self._service.pod_sandbox_status(sandbox_id).config.lasting
 
     def ending_with(self, container_id: str) -> list[str]:
         """Return the containers that end because a container has ended: it was the sandbox of their pod."""
@@ -111,6 +118,11 @@ class Pods:
         others = self._others(container)
         return [each.id for each in others] if self._is_sandbox(container, others) else []
 
+    def find(self, pod: PodSandboxMetadata) -> SandboxStatus | None:
+        """Return the machine of a pod, which may have ended; None: there is none."""
+        every = self._service.list_pod_sandboxes()
+        return next((status for status in every if status.config.metadata == pod), None)
+
     def _others(self, container: ContainerStatus) -> list[ContainerStatus]:
         every = self._service.list_containers()
         return [each for each in every if each.sandbox_id == container.sandbox_id and each.id != container.id]
@@ -119,10 +131,6 @@ class Pods:
         own_id = container.config.metadata.name
         named = {membership(each.config.metadata.name, each.config.annotations).pod for each in (container, *others)}
         return own_id in named
-
-    def _find(self, pod: PodSandboxMetadata) -> SandboxStatus | None:
-        every = self._service.list_pod_sandboxes()
-        return next((status for status in every if status.config.metadata == pod), None)
 
     def _owner(self, joined: Mapping[str, Identity]) -> ContainerStatus | None:
         """Return a container whose process on the host is in one of these namespaces."""

@@ -1,6 +1,7 @@
 """The streams of a container's own process and of an exec, carried to the process that stands for it on the host.
 
-That process is the container's for its caller: when it is gone before the container's end, the container is killed.
+That process is the container's for its caller: when it is gone before the container's end, the container is killed,
+except in a pod that its caller ends.
 """
 
 import contextlib
@@ -10,11 +11,11 @@ from typing import Any, NoReturn, Protocol
 from vmsandbox import aio, log
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.model import AttachRequest, ContainerState, ExecRequest, Output
-from vmsandbox.oci.connection import Connection, Disconnected
 from vmsandbox.oci.control_calls import text
 from vmsandbox.oci.from_oci import process_from_oci
 from vmsandbox.oci.pods import Pods
 from vmsandbox.oci_command import wire
+from vmsandbox.oci_command.frames import Connection, Disconnected
 from vmsandbox.protocol.messages import Stream
 from vmsandbox.sandbox.streams import AttachedClient, ExecProcess
 from vmsandbox.service import RuntimeService
@@ -80,6 +81,8 @@ class Streams:
             try:
                 await _together(self._carry(connection, container, output), connection, process)
             except Disconnected:
+                if self._pods.is_lasting(self._service.container_status(container).sandbox_id):
+                    raise
                 _log.warning("the process on this host of container %s is gone: the container is killed", container)
                 await self._service.stop_container(container, 0)
                 raise

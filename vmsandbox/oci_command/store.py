@@ -81,7 +81,7 @@ class Entry:
                 self.values = json.load(file)
         except (FileNotFoundError, NotADirectoryError):
             return False
-        return bool(self.container)
+        return "container" in self.values
 
     def save(self, **changes: Any) -> None:
         """Change what is kept; the file is replaced whole."""

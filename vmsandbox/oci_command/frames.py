@@ -1,4 +1,4 @@
-"""One connection of `vmsandbox-oci`: frames in, frames out (`oci_command.wire`)."""
+"""One connection at the daemon's socket for an event loop: frames in, frames out (`wire`). Both of its ends use it."""
 
 import asyncio
 import socket
@@ -12,11 +12,11 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class Disconnected(Exception):
-    """The command, or the process that it left, has closed the connection."""
+    """The other end has closed the connection."""
 
 
 class Connection:
-    """The two ends of a stream, which the server owns."""
+    """The two ends of a stream, which the caller owns."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Nothing is read yet."""
@@ -53,6 +53,10 @@ class Connection:
     async def answer(self, **values: Any) -> None:
         """Answer the request. Raises Disconnected."""
         await self.send(wire.pack_message(values))
+
+    def close(self) -> None:
+        """End it."""
+        self._writer.close()
 
     async def gone(self) -> None:
         """Return when the other end has closed the connection, or sends what nobody has asked for."""

@@ -1,0 +1,181 @@
+"""The sandboxes: pods, each with a machine that the daemon makes and ends when containerd says so.
+
+What is kept of one is a directory with a file (`oci_command.store`), and the files that its containers share.
+"""
+
+import asyncio
+import base64
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+from cri_api.v1 import api_pb2
+
+from vmsandbox import aio, log
+from vmsandbox.containerd.daemon import Daemon
+from vmsandbox.containerd.events import Containerd
+from vmsandbox.containerd.specs import pod_config, pod_files
+from vmsandbox.errors import AlreadyExists, NotFound, Unavailable, VmsandboxError
+from vmsandbox.oci_command.errors import CommandError
+from vmsandbox.oci_command.store import Entry, Store
+
+_log = log.get(__name__)
+
+_PAUSE = 0.5
+"""Seconds between two attempts to reach a daemon that is being restarted."""
+_SHM = "/dev/shm"
+
+
+class Sandbox:
+    """A pod; `entry` is what is kept of it."""
+
+    def __init__(self, entry: Entry, daemon: Daemon, root: str) -> None:
+        """Name it; `root` tells pods of one namespace from those of others."""
+        self.entry = entry
+        self.root = root
+        self.ended = asyncio.Event()
+        self._daemon = daemon
+        self._waiting: asyncio.Task[None] | None = None
+        if self.ended_at:
+            self.ended.set()
+
+    @property
+    def network(self) -> str:
+        """The path of its network namespace."""
+        return str(self.entry.values["network"])
+
+    @property
+    def created_at(self) -> int:
+        """Nanoseconds since 1970; 0: its machine does not run yet."""
+        return int(self.entry.values.get("created_at", 0))
+
+    @property
+    def ended_at(self) -> int:
+        """Nanoseconds since 1970; 0: its machine has not ended."""
+        return int(self.entry.values.get("ended_at", 0))
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files of its containers: the paths on the host by those in the containers."""
+        directory = Path(self.entry.directory)
+        names = {each: str(directory / Path(each).name) for each in pod_files(self._config)}
+        return {**names, _SHM: _SHM}  # the machine's own
+
+    @property
+    def _config(self) -> api_pb2.PodSandboxConfig:
+        return api_pb2.PodSandboxConfig.FromString(base64.b64decode(self.entry.values["config"]))
+
+    async def start(self) -> None:
+        """Make its machine. Raises as the daemon."""
+        for destination, content in pod_files(self._config).items():
+            path = Path(self.entry.directory) / Path(destination).name
+            path.write_text(content)
+            path.chmod(0o644)
+        await self._call("create_pod", config=pod_config(self._config, self.network))
+        self.entry.save(created_at=time.time_ns())
+        self.watch()
+
+    def watch(self) -> None:
+        """Learn of the end of its machine."""
+        if self.created_at and not self.ended_at:
+            self._waiting = asyncio.create_task(self._wait(), name="the end of a machine")
+            self._waiting.add_done_callback(aio.report)
+
+    async def stop(self) -> None:
+        """End its machine. Succeeds where it has ended. Raises as the daemon."""
+        await self._call("stop_pod")
+        self._have_ended()
+
+    async def remove(self) -> None:
+        """Forget it. Raises as the daemon."""
+        await self._call("delete_pod")
+        self._have_ended()
+        await self.close()
+        for destination in pod_files(self._config):
+            (Path(self.entry.directory) / Path(destination).name).unlink(missing_ok=True)
+        self.entry.remove()
+
+    async def close(self) -> None:
+        """Let go of it; its machine goes on."""
+        if self._waiting is not None:
+            await aio.cancel(self._waiting)
+
+    async def _wait(self) -> None:
+        while not self.ended_at:
+            try:
+                await self._call("wait_pod")
+            except Unavailable:
+                await asyncio.sleep(_PAUSE)
+                continue
+            except NotFound:  # The daemon does not know it any more.
+                pass
+            self._have_ended()
+
+    def _have_ended(self) -> None:
+        if not self.ended_at:
+            self.entry.save(ended_at=time.time_ns())
+        self.ended.set()
+
+    async def _call(self, name: str, **arguments: Any) -> None:
+        await self._daemon.call(name, id=self.entry.id, root=self.root, **arguments)
+
+
+class Sandboxes:
+    """The sandboxes of all namespaces of containerd."""
+
+    def __init__(self, directory: Path, daemon: Daemon, containerd: Containerd) -> None:
+        """Know none yet; see `Tasks`."""
+        self._directory = directory
+        self._daemon = daemon
+        self._containerd = containerd
+        self._sandboxes: dict[tuple[str, str], Sandbox] = {}
+
+    def find(self, namespace: str, sandbox: str) -> Sandbox:
+        """Return a sandbox. Raises NotFound."""
+        try:
+            return self._sandboxes[namespace, sandbox]
+        except KeyError:
+            raise NotFound(f"there is no sandbox {sandbox}") from None
+
+    def create(self, namespace: str, request: Any) -> Sandbox:
+        """Know a sandbox, whose machine is made by `Sandbox.start`. Raises AlreadyExists."""
+        try:
+            entry = Store(str(self._directory / namespace)).claim(request.sandbox_id)
+        except CommandError as error:
+            raise AlreadyExists(str(error)) from None
+        config = base64.b64encode(request.options.value).decode()
+        entry.save(id=entry.id, container="", network=request.netns_path, config=config)
+        return self._know(namespace, entry)
+
+    async def remove(self, namespace: str, sandbox: str) -> None:
+        """Forget a sandbox, whose machine ends. Raises NotFound, as the daemon."""
+        await self.find(namespace, sandbox).remove()
+        self._sandboxes.pop((namespace, sandbox), None)
+
+    async def discard(self, namespace: str, sandbox: str) -> None:
+        """Forget a sandbox whose machine could not be made."""
+        with contextlib.suppress(VmsandboxError):
+            await aio.to_its_end(self.remove(namespace, sandbox))
+
+    def take_back(self) -> None:
+        """Know the sandboxes of an earlier process."""
+        for namespace in sorted(path.name for path in self._directory.glob("*/")):
+            for entry in Store(str(self._directory / namespace)).all():
+                self._know(namespace, entry).watch()
+
+    async def end_unknown(self) -> None:
+        """End the sandboxes that containerd does not know any more."""
+        for namespace, sandbox in list(self._sandboxes):
+            if not await self._containerd.knows_sandbox(namespace, sandbox):
+                _log.warning("containerd does not know the sandbox %s any more: its machine is ended", sandbox)
+                await self.discard(namespace, sandbox)
+
+    async def close(self) -> None:
+        """Let go of all; their machines go on."""
+        await aio.together(*(each.close() for each in self._sandboxes.values()))
+
+    def _know(self, namespace: str, entry: Entry) -> Sandbox:
+        sandbox = Sandbox(entry, self._daemon, str(self._directory / namespace))
+        self._sandboxes[namespace, entry.id] = sandbox
+        return sandbox

@@ -1,0 +1,166 @@
+"""The tasks: containers of pods, made, taken back after a restart of this process, and deleted.
+
+What is kept of one is a directory with a file (`oci_command.store`), which is written before and after each thing that
+is made; what a process that was killed has left is undone, or gone on with.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from vmsandbox import aio, log
+from vmsandbox.containerd.daemon import Daemon
+from vmsandbox.containerd.events import Containerd
+from vmsandbox.containerd.fifos import StreamPaths
+from vmsandbox.containerd.roots import mount_root, unmount_root
+from vmsandbox.containerd.sandboxes import Sandboxes
+from vmsandbox.containerd.specs import container_config
+from vmsandbox.containerd.task import Task
+from vmsandbox.errors import AlreadyExists, InvalidArgument, NotFound, VmsandboxError
+from vmsandbox.oci_command.errors import CommandError
+from vmsandbox.oci_command.store import Entry, Store
+
+_log = log.get(__name__)
+
+_ROOT = "root"
+
+
+class Tasks:
+    """The tasks of all namespaces of containerd."""
+
+    def __init__(self, directory: Path, daemon: Daemon, containerd: Containerd, sandboxes: Sandboxes) -> None:
+        """Know none yet.
+
+        Args:
+            directory: where they are kept, a directory below it for each namespace.
+            daemon: has their containers.
+            containerd: is told what becomes of them.
+            sandboxes: the pods that they are in.
+        """
+        self._directory = directory
+        self._daemon = daemon
+        self._containerd = containerd
+        self._sandboxes = sandboxes
+        self._tasks: dict[tuple[str, str], Task] = {}
+
+    def find(self, namespace: str, container: str) -> Task:
+        """Return a task. Raises NotFound."""
+        try:
+            return self._tasks[namespace, container]
+        except KeyError:
+            raise NotFound(f"there is no task {container}") from None
+
+    def of(self, namespace: str, sandbox: str) -> Iterator[Task]:
+        """Yield the tasks of a pod."""
+        for (has, _), task in list(self._tasks.items()):
+            if has == namespace and task.sandbox == sandbox:
+                yield task
+
+    async def create(self, namespace: str, request: Any) -> Task:
+        """Make the container of a request, which waits for `Task.start`. On failure nothing is left.
+
+        Raises:
+            AlreadyExists: there is a task of that name.
+            VmsandboxError: as the daemon says.
+        """
+        if request.checkpoint:
+            raise InvalidArgument("a machine has no checkpoints")
+        entry = self._claim(namespace, request.id)
+        try:
+            paths = StreamPaths(request.stdin, request.stdout, request.stderr, request.terminal)
+            sandbox = _sandbox_of(Path(request.bundle))
+            entry.save(bundle=request.bundle, sandbox=sandbox, streams=astuple(paths))
+            root = Path(entry.directory) / _ROOT
+            await mount_root(request.rootfs, root)
+            pod = self._sandboxes.find(namespace, sandbox)
+            config = container_config(_read(Path(request.bundle)), sandbox, pod.network, str(root), pod.files)
+            answer = await self._daemon.call(
+                "create", id=request.id, root=pod.root, bundle=request.bundle, config=config, profile=""
+            )
+            entry.save(container=answer["container"])
+            task = self._task(namespace, entry)
+            await task.begin()
+        except BaseException:
+            await aio.to_its_end(self._undo(entry))
+            raise
+        self._tasks[namespace, request.id] = task
+        task.publish("TaskCreate", bundle=request.bundle, rootfs=request.rootfs, pid=task.pid)
+        return task
+
+    async def delete(self, namespace: str, container: str) -> Task:
+        """Forget a task that has ended, or was not started. Raises NotFound, FailedPrecondition, as the daemon."""
+        task = self.find(namespace, container)
+        task.check_ended()
+        await self._remove(namespace, task)
+        task.publish("TaskDelete", pid=task.pid, **task.exit_fields())
+        return task
+
+    async def take_back(self) -> None:
+        """Know the tasks of an earlier process; undo those that it was making."""
+        for namespace in sorted(path.name for path in self._directory.glob("*/")):
+            for entry in Store(str(self._directory / namespace)).all():
+                if entry.container:
+                    self._tasks[namespace, entry.id] = task = self._task(namespace, entry)
+                    await task.begin(again=True)
+                else:
+                    await self._undo(entry)
+
+    async def end_unknown(self) -> None:
+        """End the tasks that containerd does not know any more."""
+        for (namespace, container), task in list(self._tasks.items()):
+            if not await self._containerd.knows_task(namespace, container):
+                _log.warning("containerd does not know the task %s any more: it is ended", container)
+                await self._remove(namespace, task)
+
+    async def close(self) -> None:
+        """Let go of all; they go on."""
+        await aio.together(*(task.close() for task in self._tasks.values()))
+
+    async def _remove(self, namespace: str, task: Task) -> None:
+        await self._daemon.call("delete", container=task.entry.container)
+        await task.close()
+        await self._clear(task.entry)
+        self._tasks.pop((namespace, task.entry.id), None)
+
+    async def _undo(self, entry: Entry) -> None:
+        """Remove what a `create` that failed has made; its own error is the one to tell."""
+        with contextlib.suppress(VmsandboxError):
+            if entry.container:
+                await self._daemon.call("delete", container=entry.container)
+        with contextlib.suppress(VmsandboxError, OSError):
+            await self._clear(entry)
+
+    async def _clear(self, entry: Entry) -> None:
+        await unmount_root(Path(entry.directory) / _ROOT)
+        entry.remove()
+
+    def _claim(self, namespace: str, container: str) -> Entry:
+        store: Callable[[str], Entry] = Store(str(self._directory / namespace)).claim
+        try:
+            entry = store(container)
+        except CommandError as error:
+            raise AlreadyExists(str(error)) from None
+        entry.save(id=container, container="")
+        return entry
+
+    def _task(self, namespace: str, entry: Entry) -> Task:
+        return Task(namespace, entry, self._daemon, self._containerd)
+
+
+def _sandbox_of(bundle: Path) -> str:
+    """Return the id of the pod of a container, which containerd leaves in its bundle. Raises InvalidArgument."""
+    try:
+        return (bundle / "sandbox").read_text().strip()
+    except OSError:
+        raise InvalidArgument(f"{bundle} names no sandbox: only containers of pods are run here") from None
+
+
+def _read(bundle: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((bundle / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InvalidArgument(f"{bundle}/config.json cannot be read: {error}") from None
+    return config
