@@ -55,6 +55,22 @@ def test_the_json_has_single_values() -> None:
     }  # fmt: skip
 
 
+def test_parts_of_a_run_are_merged_and_what_was_measured_last_counts() -> None:
+    first, second = Report(5), Report(3, load=[1.0])
+    first.add("files", "read", here=[1.0], there=[1.0])
+    second.add("a pod", "Run", other="bare boot", here=[5.0], there=[2.5])
+    second.merge(json.loads(_report().as_json()))
+    second.merge(json.loads(first.as_json()))
+    assert [(each.section, each.ratio, each.other) for each in second.figures] == [
+        ("a pod", 2.0, "bare boot"),
+        ("memory", None, THERE),
+        ("files", 1.0, THERE),
+    ]
+    assert (second.memory, list(second.spans)) == ({"guest": 104.0, "QEMU": 30.0}, ["Run, cold"])
+    assert "medians of 3" in second.conditions()
+    assert json.loads(second.as_json())["spans"] == json.loads(_report().as_json())["spans"]
+
+
 def test_the_picture_is_xml_with_a_bar_for_each_part() -> None:
     report = _report()
     picture = ElementTree.fromstring(drawn(report.spans, report.memory))

@@ -1,6 +1,7 @@
 """Runs the sections that are asked for, and prints and writes what they have found."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,10 +28,13 @@ def main(arguments: Sequence[str]) -> None:
     """Measure, print the tables, and write what was asked for."""
     options = _options(arguments)
     report = Report(1 if options.quick else options.repetitions)
-    report.note_load()
+    if any(options.only):
+        report.note_load()
     try:
         measure(report, options.only, options.at_once, options.sources)
     finally:  # What was measured before a failure took its time.
+        for path in options.merge:
+            report.merge(json.loads(path.read_text()))
         _write(report, options)
 
 
@@ -68,6 +72,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=5, help="of each figure, of which the median counts")
     parser.add_argument("--quick", action="store_true", help="one repetition")
     parser.add_argument("--at-once", type=int, default=10, help="pods side by side")
+    parser.add_argument(
+        "--merge",
+        type=Path,
+        nargs="*",
+        default=(),
+        help="files of --json of other runs, for sections that this one lacks",
+    )
     parser.add_argument("--json", type=Path, help="file for all values")
     parser.add_argument("--picture", type=Path, help="file for an SVG of a start's time and a pod's memory")
     parser.add_argument("--page", type=Path, help="page whose tables are replaced by this run's")

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.performance.bench.spans import Span
 
@@ -49,6 +50,17 @@ class Report:
     memory: dict[str, float] = field(default_factory=dict)
     """The parts of an idle pod's memory, in MiB."""
     load: list[float] = field(default_factory=list)
+    earlier: list[str] = field(default_factory=list)
+    """The conditions of the runs of which this has parts, too."""
+
+    def merge(self, told: Mapping[str, Any]) -> None:
+        """Take over what `as_json` of an earlier run says, for what this run does not have."""
+        measured = {each.section for each in self.figures}
+        self.figures += [each for each in map(_figure, told["figures"]) if each.section not in measured]
+        self.memory = self.memory or told["memory"]
+        spans = {name: [Span(*each) for each in parts] for name, parts in told["spans"].items()}
+        self.spans = {**spans, **self.spans}
+        self.earlier.append(told["conditions"])
 
     def add(self, section: str, name: str, unit: str = "s", other: str = THERE, **values: Sequence[float]) -> None:
         """Add a figure; `here` and `there` are its values, the latter of another runtime or thing."""
@@ -68,7 +80,8 @@ class Report:
         """Say where and when this was measured."""
         load = f"{min(self.load):.1f} to {max(self.load):.1f}" if self.load else "unknown"
         day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-        return f"{day}, {os.cpu_count()} CPUs, load {load}, medians of {self.repetitions}"
+        own = [f"{day}, {os.cpu_count()} CPUs, load {load}, medians of {self.repetitions}"] if self.load else []
+        return "; ".join([*own, *self.earlier])
 
     def table(self) -> str:
         """All figures as tables of Markdown, one for each section."""
@@ -96,6 +109,12 @@ class Report:
             },
             indent=1,
         )
+
+
+def _figure(told: Mapping[str, Any]) -> Figure:
+    """Return a figure of `as_json`."""
+    other = next(name for name in told if name not in ("section", "name", "unit", "ratio", HERE))
+    return Figure(told["section"], told["name"], told["unit"], told[HERE], told[other], other)
 
 
 def _tables(figures: Iterable[Figure]) -> Iterator[str]:

@@ -120,10 +120,11 @@ async def _forward(container: Container, name: str) -> float:
 
 
 def _log(container: Container) -> None:
-    """Run a container that prints, until its last line is in the log."""
+    """Run a container that prints, until its last line is in the log and it has ended."""
     printing = container.pod.start("sh", "-c", f"yes {_LINE} | head -n {_LINES}")
     size = _LINES * len(_LINE)
     eventually(lambda: _size(printing.log_file) > size and _lines(printing.log_file) == _LINES, 600)
+    printing.wait()
     printing.remove()
 
 

@@ -33,7 +33,7 @@ def measure(both: Runtimes, report: Report) -> None:
         for side, cri in both.both().items()
     }
     time.sleep(_SETTLED)
-    here, there = _parts(_pids(parents[HERE])), sum(_parts(_judge_pids(pods[THERE], parents[THERE])).values())
+    here, there = parts_of(pids_below(parents[HERE])), sum(parts_of(_judge_pids(pods[THERE], parents[THERE])).values())
     for each in (*pods[HERE], *pods[THERE]):
         each.remove()
     report.memory = {name: value / _PODS for name, value in here.items()}
@@ -59,7 +59,7 @@ def _pod(pod: Pod) -> Pod:
     return pod
 
 
-def _parts(pids: Iterable[int]) -> dict[str, float]:
+def parts_of(pids: Iterable[int]) -> dict[str, float]:
     """MiB by part, of all processes together."""
     found: dict[str, float] = {}
     for pid in pids:
@@ -70,7 +70,7 @@ def _parts(pids: Iterable[int]) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _pids(parent: str) -> list[int]:
+def pids_below(parent: str) -> list[int]:
     """All processes below a cgroup, whose controller is that of memory."""
     root = Path(f"/sys/fs/cgroup/memory{parent}")
     return sorted({int(pid) for file in root.rglob("cgroup.procs") for pid in file.read_text().split()})
@@ -80,7 +80,7 @@ def _judge_pids(pods: Iterable[Pod], parent: str) -> list[int]:
     """The processes of the containers, and the shims that keep them."""
     ids = [pod.id for pod in pods]
     shims = [int(path.name) for path in Path("/proc").glob("[0-9]*") if _keeps(path, ids)]
-    return [*_pids(parent), *shims]
+    return [*pids_below(parent), *shims]
 
 
 def _keeps(process: Path, ids: Iterable[str]) -> bool:
