@@ -11,11 +11,12 @@ import pytest
 from cri_api.v1 import api_pb2 as pb
 
 from tests.standins.images import BUSYBOX
-from tests.support import own
+from tests.support import own, spdy_client
 from tests.support.conformance import Serving, serving
 from tests.support.conformance_client import Container, Cri, Pod
 from tests.support.containerd import Containerd, running_containerd
 from tests.support.podman import write_command
+from tests.support.spdy_client import WindowlessSession
 from tests.support.waiting import eventually
 
 HOST_KERNEL = os.uname().release
@@ -94,6 +95,12 @@ def test_output_is_in_the_log(answers: Container) -> None:
 def test_a_command_runs_in_a_container_with_its_own_exit_status(answers: Container) -> None:
     done = answers.exec("sh", "-c", "echo one; echo two >&2; exit 3")
     assert (done.stdout, done.stderr, done.exit_code) == (b"one\n", b"two\n", 3)
+
+
+async def test_containerd_forwards_a_port_of_the_machines_localhost(pod: Pod, answers: Container) -> None:
+    url = str(pod.cri.runtime.PortForward(pb.PortForwardRequest(pod_sandbox_id=pod.id)).url)
+    async with spdy_client.port_forward(url, WindowlessSession()) as forward, forward.connect(80) as connection:
+        assert await connection.read() == b"hello\n"
 
 
 def test_the_network_of_the_pod_is_the_machines(pod: Pod, answers: Container) -> None:

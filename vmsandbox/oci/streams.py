@@ -13,6 +13,7 @@ from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.model import AttachRequest, ContainerState, ExecRequest, Output
 from vmsandbox.oci.control_calls import text
 from vmsandbox.oci.from_oci import process_from_oci
+from vmsandbox.oci.localhosts import Localhosts
 from vmsandbox.oci.pods import Pods
 from vmsandbox.oci_command import wire
 from vmsandbox.oci_command.frames import Connection, Disconnected
@@ -52,6 +53,7 @@ class Streams:
         """Serve the containers of the service, and tell `pods` of the processes that stand for them."""
         self._service = service
         self._pods = pods
+        self._localhosts = Localhosts(service)
 
     async def attach(self, connection: Connection, request: Mapping[str, Any]) -> None:
         """Carry the streams of a container's own process, to its end.
@@ -63,7 +65,8 @@ class Streams:
         container = text(request, "container")
         try:
             with self._pods.process(container, connection.peer):
-                await self._attach(connection, container)
+                async with self._localhosts.serving(container):
+                    await self._attach(connection, container)
         finally:
             await self._end_pod(container)
 
