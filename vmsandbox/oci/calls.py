@@ -1,12 +1,13 @@
 """The calls of `vmsandbox-oci` that have one answer. The command keeps which container is which; the daemon has ids."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vmsandbox import aio
-from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, VmsandboxError
 from vmsandbox.model import ContainerState
 from vmsandbox.oci.control_calls import Call, ControlCalls, text
 from vmsandbox.oci.from_oci import OciContainer, from_oci
@@ -70,12 +71,21 @@ class Calls:
             raise
 
     async def start(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Let the container's process run; `network` is the path of a namespace that may have been filled meanwhile."""
+        """Let the container's process run; `network` is the path of a namespace that may have been filled meanwhile.
+
+        A container that cannot be started has ended, as callers expect it: they remove what has ended alone.
+        """
         container = text(request, "container")
-        if request.get("network"):
-            sandbox = self._service.container_status(container).sandbox_id
-            await self._service.join_network(sandbox, Path(text(request, "network")))
-        await self._service.start_container(container)
+        try:
+            if request.get("network"):
+                sandbox = self._service.container_status(container).sandbox_id
+                await self._service.join_network(sandbox, Path(text(request, "network")))
+            await self._service.start_container(container)
+        except VmsandboxError:
+            if (await self.state(request))["status"] == "created":
+                with contextlib.suppress(VmsandboxError):
+                    await self._service.stop_container(container, 0)
+            raise
         return {}
 
     async def state(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,8 +138,9 @@ def _config(request: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidArgument("the request has no config.json")
     linux, annotations = config.get("linux") or {}, config.get("annotations") or {}
     namespaces = (linux.get("namespaces") if isinstance(linux, dict) else 0) or []
-    if not (isinstance(annotations, dict) and isinstance(namespaces, list) and all(map(_is_object, namespaces))):
-        raise InvalidArgument("config.json is malformed: annotations and linux.namespaces are objects")
+    lists = isinstance(namespaces, list) and all(map(_is_object, namespaces))
+    if not (lists and isinstance(linux, dict) and isinstance(annotations, dict)):
+        raise InvalidArgument("config.json is malformed: annotations, linux and linux.namespaces are objects")
     if profile := request.get("profile"):
         return {**config, "annotations": {HANDLER: profile, **annotations}}
     return config

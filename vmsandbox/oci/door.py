@@ -38,7 +38,7 @@ async def serving_oci(service: RuntimeService, path: Path) -> AsyncIterator[None
     door = _Door(service)
     with _listening(path) as listening:
         server = await asyncio.start_unix_server(door.serve, sock=listening, limit=wire.MOST)
-        async with server, aio.attendant(end_orphans(service, door.pods), "containers without a process"):
+        async with server, aio.attendant(end_orphans(service, door.pods, door.delete), "containers without a process"):
             try:
                 yield
             finally:
@@ -66,6 +66,7 @@ class _Door:
     def __init__(self, service: RuntimeService) -> None:
         self.pods = Pods(service)
         self._calls = Calls(service, self.pods)
+        self.delete = self._calls.delete
         self._streams = Streams(service, self.pods)
         self._tasks: set[asyncio.Task[Any]] = set()
 

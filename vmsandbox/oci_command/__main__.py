@@ -1,5 +1,6 @@
 """The program: reads the command line, runs the command, and says what went wrong where callers look for that."""
 
+import os
 import sys
 
 from vmsandbox.oci_command.arguments import GLOBAL, PROGRAM, Options, parse, parse_options, usage
@@ -14,6 +15,7 @@ from vmsandbox.version import VERSION
 
 def main() -> int:
     """Run the command line of this process; return its exit status."""
+    _open_streams()
     line = sys.argv[1:]
     told = _global_options(line)
     log = Log(told.get("log"), told.get("log-format"))
@@ -25,6 +27,16 @@ def main() -> int:
     except OSError as error:
         log.error(str(error))
         return 1
+    except Exception as error:  # A document of another form than anybody has thought of, or a defect.
+        log.error(f"{type(error).__name__}: {error}")
+        return 1
+
+
+def _open_streams() -> None:
+    """Have three standard streams: what is opened next would else take the place of one that the caller has closed."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(opened, True)
+    os.close(opened)
 
 
 def _run(line: list[str], log: Log) -> int:

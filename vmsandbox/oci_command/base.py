@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +63,7 @@ def read_json(path: str) -> dict[str, Any]:
             found = json.load(file)
     except OSError as error:
         raise CommandError(f"open {path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CommandError(f"{path} is not JSON: {error}") from None
     if not isinstance(found, dict):
         raise CommandError(f"{path} is not a JSON object")
@@ -89,5 +88,5 @@ def print_json(value: object, *, indent: int | None = 2) -> None:
 def say(text: str) -> None:
     """Print a line, unless it is empty."""
     if text:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        with open(1, "w", encoding="utf-8", closefd=False) as out:
+            out.write(f"{text}\n")

@@ -81,6 +81,7 @@ class Commands(Execution, Controls, Inspection):
             entry = self._find()
         except ContainerMissing:
             if force:
+                self._store.sweep(self._arguments.container_id)
                 return 0
             raise
         if not force and (status := self._status(entry)) in ("running", "paused"):
@@ -131,8 +132,18 @@ class Commands(Execution, Controls, Inspection):
 
     def _start(self, entry: Entry) -> None:
         network = f"/proc/{entry.pid}/ns/net" if entry.values.get("fills_network") else ""
-        self._daemon.call("start", container=entry.container, network=network)
+        try:
+            self._daemon.call("start", container=entry.container, network=network)
+        except CommandError:
+            self._await_end(entry)
+            raise
         self._run_late_hooks(entry, "poststart", "running")
+
+    def _await_end(self, entry: Entry) -> None:
+        """Return when the process of a container that could not be started has ended: its caller asks for that next."""
+        with contextlib.suppress(CommandError):
+            if self._status(entry) == "stopped":
+                _end(entry)
 
     def _run_late_hooks(self, entry: Entry, kind: str, status: str) -> None:
         """Run hooks whose failure changes nothing, and is told."""

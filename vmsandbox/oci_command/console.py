@@ -11,6 +11,8 @@ import struct
 import termios
 
 _WINDOW = struct.Struct("HHHH")
+_PATIENCE = 10
+"""Seconds for a caller to take its end."""
 
 
 def give(to: str | socket.socket) -> int:
@@ -22,7 +24,7 @@ def give(to: str | socket.socket) -> int:
         to: the path of the caller's socket (`--console-socket`), or one that is connected.
 
     Raises:
-        OSError: the caller does not listen.
+        OSError: the caller does not listen, or takes nothing (TimeoutError).
     """
     theirs, ours = os.openpty()
     _make_raw(ours)
@@ -39,7 +41,11 @@ def _connected(to: str | socket.socket) -> socket.socket:
         return to
     caller = socket.socket(socket.AF_UNIX)
     try:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _PATIENCE, 0))
         caller.connect(to)
+    except BlockingIOError:
+        caller.close()
+        raise TimeoutError(f"nobody takes the terminal at {to}") from None
     except BaseException:
         caller.close()
         raise

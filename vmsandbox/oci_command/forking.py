@@ -8,7 +8,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from vmsandbox.oci_command import cgroups, console, namespaces
 from vmsandbox.oci_command.daemon import Connection, Daemon
@@ -54,7 +54,7 @@ class StandIn:
         child = os.fork()
         if child == 0:
             os.close(reading)
-            os._exit(self._run(writing, config, bundle, systemd=systemd))
+            self._run_to_its_end(writing, config, bundle, systemd=systemd)
         os.close(writing)
         with open(reading, "rb") as pipe:
             said = dict(line.partition(b" ")[::2] for line in pipe.read().splitlines())
@@ -64,6 +64,17 @@ class StandIn:
             reason = said.get(b"error", b"the container's process on the host has died")
             raise CommandError(reason.decode(errors="replace"))
         return int(said.get(b"pid", child))
+
+    def _run_to_its_end(self, ready: int, config: Mapping[str, Any], bundle: str, *, systemd: bool) -> NoReturn:
+        """Be the process, and end: whatever happens, the code of the command does not go on in it."""
+        status = LOST
+        try:
+            status = self._run(ready, config, bundle, systemd=systemd)
+        except Exception as error:
+            with contextlib.suppress(OSError):
+                os.write(ready, f"error {error!r}\n".encode())
+        finally:
+            os._exit(status)
 
     def _run(self, ready: int, config: Mapping[str, Any], bundle: str, *, systemd: bool) -> int:
         try:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import sys
 
 from vmsandbox.oci_command.errors import CommandError
 from vmsandbox.oci_command.store import now
@@ -53,7 +52,7 @@ def _print(text: str) -> None:
     Python would try again at its end to write what could not be written, and change the exit status.
     """
     with contextlib.suppress(OSError):
-        os.write(sys.stderr.fileno(), f"{text}\n".encode())
+        os.write(2, f"{text}\n".encode())
 
 
 def check_format(kind: str) -> None:

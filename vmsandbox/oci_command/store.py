@@ -1,6 +1,7 @@
 """The containers of a root directory (`--root`), a directory each, with a file of what the command knows of it."""
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -13,6 +14,7 @@ DEFAULT = "/run/vmsandbox-oci"
 
 _ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}")  # The name of a directory.
 _FILE = "state.json"
+_ALONE = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
 class Store:
@@ -23,14 +25,26 @@ class Store:
         self.root = os.path.abspath(root)
 
     def claim(self, container_id: str) -> "Entry":
-        """Make the directory of a new container. Raises CommandError: its id is not valid, or taken."""
+        """Make the directory of a new container, and hold it until this process ends; or take one over that was left.
+
+        A command that was killed leaves its directory without a file, and nobody holds it.
+
+        Raises:
+            CommandError: its id is not valid, or taken.
+        """
         entry = self._entry(container_id)
         os.makedirs(self.root, 0o700, exist_ok=True)
-        try:
+        with contextlib.suppress(FileExistsError):
             os.mkdir(entry.directory, 0o700)
-        except FileExistsError:
-            raise CommandError(f"container with id exists: {container_id}") from None
+        if not entry.hold():
+            raise CommandError(f"container with id exists: {container_id}")
         return entry
+
+    def sweep(self, container_id: str) -> None:
+        """Remove a directory that a command left which was killed. Does nothing where there is none."""
+        entry = self._entry(container_id)
+        if entry.hold():
+            entry.remove()
 
     def find(self, container_id: str) -> "Entry":
         """Return a container that was made. Raises ContainerMissing; CommandError: its id is not valid."""
@@ -40,13 +54,12 @@ class Store:
         return entry
 
     def all(self) -> "list[Entry]":
-        """Return all containers that were made, by their ids."""
+        """Return all containers that were made, by their ids; one whose file is damaged is left out."""
         try:
             names = sorted(os.listdir(self.root))
         except FileNotFoundError:
             return []
-        entries = [Entry(self.root, name) for name in names]
-        return [entry for entry in entries if entry.read()]
+        return [entry for name in names if (entry := Entry(self.root, name)).is_readable()]
 
     def _entry(self, container_id: str) -> "Entry":
         if not _ID.fullmatch(container_id) or container_id in (".", ".."):
@@ -62,6 +75,7 @@ class Entry:
         self.id = container_id
         self.directory = os.path.join(root, container_id)
         self.values: dict[str, Any] = {}
+        self._opened = -1
 
     @property
     def container(self) -> str:
@@ -74,34 +88,73 @@ class Entry:
         pid = int(self.values.get("pid", 0))
         return pid if pid and start_time(pid) == self.values.get("started") else 0
 
-    def read(self) -> bool:
-        """Read the file; return whether there is one. One of the same name may be runc's, which has the same root."""
+    def hold(self) -> bool:
+        """Keep other commands from taking the directory while this process lives; return whether that is possible.
+
+        It is not where the directory is gone, where another command holds it, or where it has a file.
+        """
         try:
-            with open(os.path.join(self.directory, _FILE), encoding="utf-8") as file:
+            fcntl.flock(self._open(), _ALONE)
+        except (BlockingIOError, FileNotFoundError, NotADirectoryError):
+            return False
+        return self._is_there() and _FILE not in os.listdir(self._open())
+
+    def read(self) -> bool:
+        """Read the file; return whether there is one. One of the same name may be runc's, which has the same root.
+
+        Raises:
+            CommandError: it is damaged.
+        """
+        try:
+            with open(self._open_file(_FILE, os.O_RDONLY), encoding="utf-8") as file:
                 self.values = json.load(file)
         except (FileNotFoundError, NotADirectoryError):
             return False
+        except ValueError as error:
+            raise CommandError(f"{self.directory}/{_FILE} is damaged: {error}") from None
         return "container" in self.values
+
+    def is_readable(self) -> bool:
+        """Read the file; return whether there is one that can be read."""
+        try:
+            return self.read()
+        except CommandError:
+            return False
 
     def save(self, **changes: Any) -> None:
         """Change what is kept; the file is replaced whole."""
         self.values.update(changes)
-        path = os.path.join(self.directory, _FILE)
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
+        with open(
+            self._open_file(f"{_FILE}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w", encoding="utf-8"
+        ) as file:
             json.dump(self.values, file)
-        os.replace(f"{path}.new", path)
+        os.replace(f"{_FILE}.new", _FILE, src_dir_fd=self._open(), dst_dir_fd=self._open())
 
     def save_process(self, pid: int) -> None:
         """Keep which process stands for the container."""
         self.save(pid=pid, started=start_time(pid))
 
     def remove(self) -> None:
-        """Forget the container. Succeeds where that was done before."""
-        for name in (_FILE, f"{_FILE}.new"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(self.directory, name))
-        with contextlib.suppress(FileNotFoundError):
-            os.rmdir(self.directory)
+        """Forget the container. Succeeds where that was done before, and spares another one that has its id by now."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for name in os.listdir(self._open()):
+                if name.startswith(_FILE):
+                    os.unlink(name, dir_fd=self._open())
+            if self._is_there():
+                os.rmdir(self.directory)
+
+    def _open(self) -> int:
+        """Return a descriptor of the directory, which stays the same one. Raises OSError: there is none."""
+        if self._opened < 0:
+            self._opened = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._opened
+
+    def _open_file(self, name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_CLOEXEC, 0o644, dir_fd=self._open())
+
+    def _is_there(self) -> bool:
+        """Whether the directory is still at its path."""
+        return os.path.exists(self.directory) and os.path.samestat(os.stat(self.directory), os.fstat(self._open()))
 
 
 def start_time(pid: int) -> int:

@@ -14,11 +14,13 @@ from tests.unit.oci.configs import config, namespaces
 from vmsandbox import aio
 from vmsandbox.model import ContainerState, NamespaceMode
 from vmsandbox.oci import serving_oci
+from vmsandbox.oci.calls import Calls
 from vmsandbox.oci.host_namespaces import Identity
 from vmsandbox.oci.orphans import end_orphans
 from vmsandbox.oci.pods import Pods
 from vmsandbox.oci_command.daemon import Connection, Daemon
 from vmsandbox.oci_command.errors import CommandError
+from vmsandbox.oci_command.store import Store
 
 OF_ANOTHER = namespaces("mount", pid="/of/pid", network="/of/net", ipc="/of/ipc", uts="/of/uts")
 SANDBOX = {"io.kubernetes.cri.container-type": "sandbox", "io.kubernetes.cri.sandbox-id": "s1"}
@@ -46,11 +48,11 @@ async def call(daemon: Daemon, name: str, **arguments: Any) -> dict[str, Any]:
     return await asyncio.to_thread(daemon.call, name, **arguments)
 
 
-async def create(daemon: Daemon, name: str, kinds: Any = None, **annotations: str) -> str:
+async def create(daemon: Daemon, name: str, kinds: Any = None, root: str = "/run/root", **annotations: str) -> str:
     linux = config()["linux"] | ({"namespaces": kinds} if kinds else {})
     process = config()["process"] | {"args": ["sleep", "1000"]}
     wanted = config(linux=linux, annotations=annotations, process=process)
-    made = await call(daemon, "create", id=name, root="/run/root", bundle="/b", config=wanted)
+    made = await call(daemon, "create", id=name, root=root, bundle="/b", config=wanted)
     return str(made["container"])
 
 
@@ -160,12 +162,16 @@ async def test_the_profile_of_the_command_is_the_handler_unless_an_annotation_na
         assert [each.config.runtime_handler for each in runtime.sandboxes.values()][-1] == handler
 
 
-async def test_a_container_without_a_process_on_the_host_is_killed_after_some_looks(
-    daemon: Daemon, runtime: OciRuntime
+async def test_a_container_without_a_process_on_the_host_is_killed_after_some_looks_and_goes_if_nobody_knows_it(
+    daemon: Daemon, runtime: OciRuntime, tmp_path: Path
 ) -> None:
     pods = Pods(runtime)
-    attended, orphan = await create(daemon, "c1"), await create(daemon, "c2")
+    attended, known, orphan = [await create(daemon, name, root=str(tmp_path)) for name in ("c1", "c2", "c3")]
+    Store(str(tmp_path)).claim("c2").save(container=known)
+    delete = Calls(runtime, pods).delete
     with pods.process(attended, 1):
-        async with aio.background(end_orphans(runtime, pods, pause=0.01)):
-            await until(lambda: runtime.containers[orphan].state is ContainerState.EXITED)
+        async with aio.background(end_orphans(runtime, pods, delete, pause=0.01)):
+            await until(lambda: runtime.containers[known].state is ContainerState.EXITED)
+            await until(lambda: orphan not in runtime.containers)
     assert runtime.containers[attended].state is ContainerState.CREATED
+    assert len(runtime.sandboxes) == 2

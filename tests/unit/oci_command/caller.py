@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +26,27 @@ class Caller:
     """Runs the command; it is the parent of what a command leaves."""
 
     directory: Path
+    commands: list[int] = field(default_factory=list)
+    """The commands that run."""
     cgroup: str = ""
 
     async def run(self, *words: str, stdin: int = subprocess.DEVNULL, **more: Any) -> tuple[int, str, str]:
         """Return exit status, output and errors."""
-        paths = ("--root", str(self.directory / "root"), "--socket", str(self.directory / "oci.sock"))
-        line = [
-            sys.executable,
-            "-ISc",
-            PROGRAM,
-            "--log",
-            str(self.directory / "log"),
-            "--log-format=json",
-            *paths,
-            *words,
-        ]
         with (self.directory / "out").open("wb") as out, (self.directory / "err").open("wb") as err:
-            process = await asyncio.create_subprocess_exec(*line, stdin=stdin, stdout=out, stderr=err, env={}, **more)
-            code = await process.wait()
+            code = await self.quietly(*words, stdin=stdin, stdout=out, stderr=err, **more)
         return code, self.printed("out"), self.printed("err")
+
+    async def quietly(self, *words: str, **more: Any) -> int:
+        """Return the exit status."""
+        paths = ("--root", str(self.directory / "root"), "--socket", str(self.directory / "oci.sock"))
+        log = ("--log", str(self.directory / "log"), "--log-format=json")
+        line = [sys.executable, "-ISc", PROGRAM, *log, *paths, *words]
+        process = await asyncio.create_subprocess_exec(*line, env={}, **more)
+        self.commands.append(process.pid)
+        try:
+            return await process.wait()
+        finally:
+            self.commands.remove(process.pid)
 
     def printed(self, name: str) -> str:
         """Return what was printed, by the process that a command has left, too."""
