@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,6 +112,23 @@ def test_a_program_that_is_missing_is_127(docker: Docker) -> None:
     assert done.returncode == 127, done.stderr
 
 
+def test_a_container_that_cannot_be_started_leaves_nothing(docker: Docker, server: str) -> None:
+    """A machine has one network, which Docker learns at the start; its shim goes when the container has ended."""
+    docker.output("create", "--name", "two", IMAGE, "true")
+    docker.output("network", "connect", "both", "two")
+    failed = docker.run("start", "two")
+    assert failed.returncode == 1 and "has 2 interfaces" in failed.stderr
+    docker.output("rm", "two")
+    eventually(lambda: shims(docker) == 1)
+
+
+def shims(docker: Docker) -> int:
+    """Return how many shims run: one for each container that does."""
+    found = subprocess.run(["pgrep", "-f", f"shim.*{docker.directory}"], check=False, capture_output=True, text=True)
+    return len(found.stdout.split())
+
+
 def test_nothing_is_left(docker: Docker, daemon: Serving) -> None:
     docker.remove_all()
+    eventually(lambda: shims(docker) == 0)
     assert list((daemon.directory / "run").rglob("sandboxes/*")) == []

@@ -25,7 +25,7 @@ class Store:
         self.root = os.path.abspath(root)
 
     def claim(self, container_id: str) -> "Entry":
-        """Make the directory of a new container, and hold it until this process ends; or take one over that was left.
+        """Make the directory of a new container, and hold it as long as the entry; or take one over that was left.
 
         A command that was killed leaves its directory without a file, and nobody holds it.
 
@@ -77,6 +77,11 @@ class Entry:
         self.values: dict[str, Any] = {}
         self._opened = -1
 
+    def __del__(self) -> None:
+        """Let go of the directory."""
+        if self._opened >= 0:
+            os.close(self._opened)
+
     @property
     def container(self) -> str:
         """The daemon's id of the container; empty: the daemon has not made it."""
@@ -89,7 +94,7 @@ class Entry:
         return pid if pid and start_time(pid) == self.values.get("started") else 0
 
     def hold(self) -> bool:
-        """Keep other commands from taking the directory while this process lives; return whether that is possible.
+        """Keep others from taking the directory while this entry is there; return whether that is possible.
 
         It is not where the directory is gone, where another command holds it, or where it has a file.
         """

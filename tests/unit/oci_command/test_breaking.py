@@ -61,12 +61,18 @@ async def test_an_id_that_a_killed_command_has_claimed_is_free(caller: Caller) -
     assert again[::2] == (1, "container with id exists: c1\n")
 
 
-def test_an_id_that_a_command_is_about_to_use_is_taken(tmp_path: Path) -> None:
-    Store(str(tmp_path)).claim("c1")
+def test_an_id_that_a_command_is_about_to_use_is_taken_and_nothing_stays_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    claimed = Store(str(tmp_path)).claim("c1")
     with pytest.raises(CommandError, match="exists"):
         Store(str(tmp_path)).claim("c1")
     Store(str(tmp_path)).sweep("c1")
     assert (tmp_path / "c1").is_dir()
+    claimed.save(container="")
+    assert [entry.id for entry in Store(str(tmp_path)).all()] == ["c1"]
+    claimed.remove()
+    del claimed
+    assert os.listdir("/proc/self/fd") == before and not any(tmp_path.iterdir())
 
 
 @needs_root
