@@ -50,6 +50,17 @@ def test_each_caller_is_told_with_the_name_that_it_knows_the_command_by(tmp_path
     assert all(finding.ok and not finding.hint for finding in look(tmp_path))
 
 
+def test_a_sandboxer_of_containerd_is_told_with_the_runtimes_that_have_it(tmp_path: Path) -> None:
+    install(tmp_path, "containerd")
+    runtimes = 'plugins."io.containerd.cri.v1.runtime".containerd.runtimes'
+    plugins = '[proxy_plugins.machines]\ntype = "sandbox"\naddress = "/run/vmsandbox-containerd/containerd.sock"\n'
+    ours = f'[{runtimes}.vms]\nruntime_type = "io.containerd.runc.v2"\nsandboxer = "machines"\n'
+    theirs = f'[{runtimes}.runc]\nsandboxer = "podsandbox"\n'
+    write(tmp_path, "etc/containerd/config.toml", plugins + ours + theirs)
+    said = "containerd runs pods in machines by /run/vmsandbox-containerd/containerd.sock: the handler vms of its CRI"
+    assert look(tmp_path) == (Finding(True, said),)
+
+
 def test_a_caller_that_does_not_know_the_command_is_well(tmp_path: Path) -> None:
     install(tmp_path, "podman")
     assert look(tmp_path) == (Finding(True, "podman does not know vmsandbox-oci"),)

@@ -13,6 +13,8 @@ from typing import Any
 from vmsandbox.model import Finding
 
 COMMAND = "vmsandbox-oci"
+SANDBOXER = "vmsandbox-containerd"
+"""The directory of the socket at which `vmsandbox containerd` is a sandboxer of containerd's."""
 _PROGRAMS = ("usr/bin", "usr/local/bin", "usr/sbin")
 _HINT = "docs/oci.md has what to add"
 
@@ -52,14 +54,19 @@ def look(root: Path = Path("/")) -> tuple[Finding, ...]:
 
 def _look(caller: Caller, root: Path) -> Iterator[Finding]:
     commands: dict[str, str] = {}
+    sandboxers: dict[str, str] = {}
     for path in [path for pattern in caller.files for path in sorted(root.glob(pattern))]:
         try:
-            commands.update(_runtimes(_parsed(path)))
+            parsed = _parsed(path)
+            commands.update(_runtimes(parsed))
+            sandboxers.update(_sandboxed(parsed))
         except (OSError, ValueError) as error:
             yield Finding(True, f"{caller.program}: {path} cannot be read: {error}", _HINT)
     for name, command in commands.items():
         yield _told(caller, name, command, root)
-    if not commands:
+    for name, address in sandboxers.items():
+        yield Finding(True, f"{caller.program} runs pods in machines by {address}: {caller.use.format(name)}")
+    if not commands and not sandboxers:
         yield Finding(True, f"{caller.program} does not know {COMMAND}")
 
 
@@ -75,13 +82,29 @@ def _parsed(path: Path) -> Any:
     return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
 
 
-def _runtimes(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+def _sandboxed(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the runtimes of containerd whose sandboxer is `vmsandbox containerd`, and its address."""
+    strings = dict(_strings(value))
+    for keys, name in strings.items():
+        address = strings.get(("proxy_plugins", name, "address"), "")
+        if keys[-1:] == ("sandboxer",) and "runtimes" in keys[:-1] and SANDBOXER in address:
+            yield keys[keys.index("runtimes") + 1], address
+
+
+def _runtimes(value: Any) -> Iterator[tuple[str, str]]:
     """Yield the names below the tables `runtimes` whose values name the command, and its path."""
+    for keys, text in _strings(value):
+        if COMMAND in Path(text).name and "runtimes" in keys[:-1]:
+            yield keys[keys.index("runtimes") + 1], text
+
+
+def _strings(value: Any, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the strings of a configuration, with the keys that lead to them."""
     if isinstance(value, dict):
         for key, each in value.items():
-            yield from _runtimes(each, (*keys, key))
+            yield from _strings(each, (*keys, key))
     elif isinstance(value, list):
         for each in value:
-            yield from _runtimes(each, keys)
-    elif isinstance(value, str) and COMMAND in Path(value).name and "runtimes" in keys[:-1]:
-        yield keys[keys.index("runtimes") + 1], value
+            yield from _strings(each, keys)
+    elif isinstance(value, str):
+        yield keys, value
