@@ -110,7 +110,10 @@ class FakeRuntime:
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         await self._enter("stop_pod_sandbox", sandbox_id)
         if sandbox_id in self.sandboxes:
+            was_ready = self.sandboxes[sandbox_id].state is SandboxState.READY
             self.sandboxes[sandbox_id] = replace(self.sandboxes[sandbox_id], state=SandboxState.NOTREADY)
+            if was_ready:
+                self.publish(ContainerEvent(sandbox_id, sandbox_id, ContainerEventKind.STOPPED, next(self._now)))
 
     async def end_pod(self, sandbox_id: str, timeout: float) -> None:
         await self._enter("end_pod", sandbox_id, timeout)

@@ -11,7 +11,7 @@ from cri_api.v1 import api_pb2
 SANDBOX = {"io.kubernetes.cri.container-type": "container"}
 _SANDBOX_ID = "io.kubernetes.cri.sandbox-id"
 
-_NODE = api_pb2.NamespaceMode.Value("NODE")
+_NODE, _POD = map(api_pb2.NamespaceMode.Value, ("NODE", "POD"))
 
 
 def pod_config(config: api_pb2.PodSandboxConfig, network: str) -> dict[str, Any]:
@@ -25,6 +25,8 @@ def pod_config(config: api_pb2.PodSandboxConfig, network: str) -> dict[str, Any]
     namespaces: list[dict[str, str]] = [{"type": "mount"}, {"type": "uts"}]
     namespaces += [{"type": "network", "path": network}] if network else []
     namespaces += [{"type": kind} for kind in ("pid", "ipc") if getattr(options, kind) != _NODE]
+    if options.HasField("userns_options") and options.userns_options.mode == _POD:
+        namespaces.append({"type": "user"})
     return {
         "ociVersion": "1.0.2",
         "hostname": config.hostname or config.metadata.name,

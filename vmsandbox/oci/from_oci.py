@@ -150,9 +150,13 @@ def pod_from_oci(name: PodSandboxMetadata, config: Mapping[str, Any]) -> PodSand
         check_fields(config)
         linux, annotations = config.get("linux") or {}, config.get("annotations") or {}
         place = Place(name, membership=membership(name.name, annotations))
-        network = _namespaces(linux.get("namespaces") or [], place)["network"]
+        namespaces = _namespaces(linux.get("namespaces") or [], place)
+        if "user" in namespaces:
+            raise Unimplemented(
+                "a pod with a user namespace needs a runtime of `vmsandbox-oci`", field="linux.namespaces"
+            )
         limits = resources_from_oci(linux.get("resources") or {})
-        return replace(_pod(place, name.name, config, network, limits), late_network=False, lasting=True)
+        return replace(_pod(place, name.name, config, namespaces["network"], limits), late_network=False, lasting=True)
     except (TypeError, AttributeError, KeyError, ValueError) as error:
         raise InvalidArgument(f"config.json is malformed: {error!r}") from None
 

@@ -45,6 +45,12 @@ def test_a_pod_cannot_have_namespaces_of_the_node(kind: str) -> None:
         pod_from_oci(NAME, pod_config(wanted, "" if kind == "network" else "/run/netns/one"))
 
 
+def test_a_pod_cannot_have_users_of_its_own() -> None:
+    wanted = pod(security_context={"namespace_options": {"userns_options": {"mode": api_pb2.POD}}})
+    with pytest.raises(Unimplemented, match="user namespace"):
+        pod_from_oci(NAME, pod_config(wanted, "/run/netns/one"))
+
+
 def test_a_container_is_in_the_pod_that_containerd_names() -> None:
     linux = config()["linux"] | {"namespaces": namespaces("mount", "pid", network="/proc/7/ns/net")}
     made = container_config(
