@@ -82,9 +82,19 @@ def test_pods_have_machines_that_waited_and_share_nothing_that_is_a_pods_own(
     for container, place in zip(containers, places, strict=True):
         assert abs(time.time() - float(container.output("date", "+%s"))) < 5
         assert int(container.output("awk", "/^MemTotal/ {print $2}", "/proc/meminfo")) > 150 * 1024
+        container.output("sh", "-c", "ping -c 1 -w 20 $(ip route | awk '/^default/ {print $3}')")
         container.output("sh", "-c", "dd if=/dev/zero of=/file bs=1M count=8 2>/dev/null && sync && hostname >/v/name")
         assert (place / "name").read_text() == container.pod.config.metadata.name + "\n"
         container.pod.remove()
+
+
+def test_a_pod_without_a_network_has_no_card_of_the_machine_that_waited(node: Node) -> None:
+    wait_until_full(node.cri)
+    waiting = {path.name for path in node.sandboxes()}
+    pod = node.cri.run_pod(annotations={"vmsandbox/network": "none"})
+    assert pod.id in waiting
+    assert pod.start().output("ls", "/sys/class/net") == "lo\n"
+    pod.remove()
 
 
 def test_a_pod_has_a_machine_that_waited_while_the_daemon_was_killed(node: Node, tmp_path: Path) -> None:

@@ -52,8 +52,10 @@ class FakeHypervisor(Hypervisor):
         self.resize_error: VmsandboxError | None = None
         """Raised by `resize`, where the size changes; the machine keeps the one that it has."""
         self.plug_error: VmsandboxError | None = None
-        self.state_key_error: VmsandboxError | None = None
         """Raised by `plug`."""
+        self.unplug_error: VmsandboxError | None = None
+        """Raised by `unplug_network`."""
+        self.state_key_error: VmsandboxError | None = None
         self.restored: list[str] = []
         """The machines that were made from a saved state."""
         self.host = "one boot of one host"
@@ -118,6 +120,14 @@ class FakeHypervisor(Hypervisor):
             share=spec.share or has.share,
             network=spec.network or has.network,
         )
+
+    @override
+    async def unplug_network(self, name: str) -> None:
+        if name not in self.machines:
+            raise NotFound(f"there is no machine {name}")
+        if self.unplug_error is not None:
+            raise self.unplug_error
+        self.machines[name] = replace(self.machines[name], network=None)
 
     @override
     async def state_key(self, spec: MachineSpec) -> str:

@@ -304,6 +304,7 @@ class HypervisorContract:
             hypervisor.booted(spec.name),
             hypervisor.save(spec.name, directory / "nothing"),
             hypervisor.plug(spec),
+            hypervisor.unplug_network(spec.name),
         ):
             with pytest.raises(NotFound, match=spec.name):
                 await call

@@ -23,17 +23,27 @@ class FakeNetwork(Network):
         self.networks: dict[str, PodNetwork] = {}
         self.port_mappings: dict[str, tuple[PortMapping, ...]] = {}
         self.connected: set[str] = set()
+        self.taps: set[str] = set()
+        """The ids of sandboxes whose tap is made, and of no network yet."""
         self.set_up_error: VmsandboxError | None = None
         """Raised by `set_up`, which then gives back what it took, as the real one does."""
         self.tear_down_error: VmsandboxError | None = None
         """Raised by `tear_down`, which then keeps the network recorded, as the real one does."""
 
-    async def set_up(self, pod: PodIdentity, port_mappings: Sequence[PortMapping] = ()) -> PodNetwork:
+    async def make_tap(self, sandbox_id: str) -> str:
+        self.taps.add(sandbox_id)
+        return tap.name_of(sandbox_id)
+
+    async def set_up(
+        self, pod: PodIdentity, port_mappings: Sequence[PortMapping] = (), *, tap_made: bool = False
+    ) -> PodNetwork:
         check_identity(pod)
         if pod.sandbox_id in self.networks:
             raise AlreadyExists(f"sandbox {pod.sandbox_id} has a network")
         if self.set_up_error is not None:
             raise self.set_up_error
+        if tap_made:
+            self.taps.remove(pod.sandbox_id)
         host = min(set(range(2, 255)) - {self._host(network) for network in self.networks.values()})
         interface = Interface(
             "eth0", f"02:00:00:00:00:{host:02x}", 1500, (f"10.0.0.{host}/24",), (Route("0.0.0.0/0", "10.0.0.1"),)
@@ -43,10 +53,10 @@ class FakeNetwork(Network):
         self.port_mappings[pod.sandbox_id] = tuple(port_mappings)
         return network
 
-    async def join(self, sandbox_id: str, source: Path) -> PodNetwork | None:
+    async def join(self, sandbox_id: str, source: Path, *, tap_made: bool = False) -> PodNetwork | None:
         if not source.exists():
             raise NotFound(f"there is no namespace {source}")
-        return await self.set_up(PodIdentity(sandbox_id, "", "", ""))
+        return await self.set_up(PodIdentity(sandbox_id, "", "", ""), tap_made=tap_made)
 
     async def connect_tap(self, network: PodNetwork) -> None:
         if network not in self.networks.values():
@@ -62,6 +72,7 @@ class FakeNetwork(Network):
         if self.tear_down_error is not None and sandbox_id in self.networks:
             raise self.tear_down_error
         network = self.networks.pop(sandbox_id, None)
+        self.taps.discard(sandbox_id)
         self.port_mappings.pop(sandbox_id, None)
         if network is not None:
             self.connected.discard(network.tap)

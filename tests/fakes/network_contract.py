@@ -44,6 +44,21 @@ class NetworkContract:
             await network.set_up(pod)
         await network.connect_tap(made)
 
+    async def test_the_tap_of_a_machine_that_waits_is_that_of_its_network(self, network: Network) -> None:
+        pod = new_pod()
+        tap = await network.make_tap(pod.sandbox_id)
+        made = await network.set_up(pod, tap_made=True)
+        assert made.tap == tap
+        await network.connect_tap(made)
+        assert (await network.usage(made)).name == "eth0"
+
+    async def test_a_tap_that_gets_no_network_is_given_back(self, network: Network) -> None:
+        sandbox_id = new_pod().sandbox_id
+        tap = await network.make_tap(sandbox_id)
+        await network.tear_down(sandbox_id)
+        assert await network.make_tap(sandbox_id) == tap
+        await network.tear_down(sandbox_id)
+
     async def test_a_namespace_that_is_not_there_cannot_be_joined(self, network: Network) -> None:
         with pytest.raises(NotFound, match="/run/netns/nobody"):
             await network.join(new_pod().sandbox_id, Path("/run/netns/nobody"))

@@ -83,7 +83,7 @@ def hanging() -> tuple[asyncio.Event, Callable[..., Awaitable[None]]]:
     """A step that never ends, and the event that tells that it has begun."""
     reached = asyncio.Event()
 
-    async def hang(*_: object) -> None:
+    async def hang(*_: object, **__: object) -> None:
         reached.set()
         await asyncio.Event().wait()
 

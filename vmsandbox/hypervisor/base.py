@@ -243,6 +243,15 @@ class Hypervisor(Protocol):
         """
         ...
 
+    async def unplug_network(self, name: str) -> None:
+        """Unplug the network of a machine that got it by `plug`; it may get another one. On failure it is of no use.
+
+        Raises:
+            NotFound: there is no such machine.
+            DeadlineExceeded: its guest did not let the card go.
+        """
+        ...
+
     async def state_key(self, spec: MachineSpec) -> str:
         """Return 32 hexadecimal digits that stand for all that the saved state of an unclaimed machine depends on.
 

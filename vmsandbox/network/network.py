@@ -50,7 +50,19 @@ class Network:
         self._settings = settings
         self._cni = Cni(settings.plugin_directories, settings.plugin_timeout)
 
-    async def set_up(self, pod: PodIdentity, port_mappings: Sequence[PortMapping] = ()) -> PodNetwork:
+    async def make_tap(self, sandbox_id: str) -> str:
+        """Make the tap of a machine that waits for its pod, in the host's namespace, and return its name.
+
+        Until `connect_tap` it is down, so that nothing passes it. `tear_down` gives it back.
+
+        Raises:
+            AlreadyExists: an interface of that name exists.
+        """
+        return await namespace.run("make the tap", lambda ipr: tap.create(ipr, sandbox_id, tap.MTU))
+
+    async def set_up(
+        self, pod: PodIdentity, port_mappings: Sequence[PortMapping] = (), *, tap_made: bool = False
+    ) -> PodNetwork:
         """Make the pod's namespace, attach it to the host's CNI network and make its tap; settings say where.
 
         On failure and on cancellation everything is given back before it is raised. What could not be given back
@@ -59,6 +71,7 @@ class Network:
         Args:
             pod: whose network it is; its sandbox id must not have been set up before.
             port_mappings: ports of the host that lead to the pod; those without a host port are left out.
+            tap_made: `make_tap` has made its tap.
 
         Raises:
             InvalidArgument: the identity cannot be told to plugins.
@@ -75,14 +88,14 @@ class Network:
         arguments = _capability_arguments(network, port_mappings)
         attachment = CniAttachment(pod, network, str(netns_of(pod.sandbox_id)), arguments)
         try:
-            return await self._attach(attachment)
+            return await self._attach(attachment, tap_made=tap_made)
         except BaseException as error:
             await aio.to_its_end(self._give_back(pod.sandbox_id))
             if isinstance(error, VmsandboxError):
                 error.at("network")
             raise
 
-    async def join(self, sandbox_id: str, source: Path) -> PodNetwork | None:
+    async def join(self, sandbox_id: str, source: Path, *, tap_made: bool = False) -> PodNetwork | None:
         """Take over a namespace that is ready: its one interface, addresses and routes. Otherwise as `set_up`.
 
         The namespace gets a name of ours, so that it is there until `tear_down`.
@@ -90,9 +103,10 @@ class Network:
         Args:
             sandbox_id: whose network it is.
             source: of the namespace, which stays the caller's.
+            tap_made: as for `set_up`.
 
         Returns:
-            None if the namespace has no interface: then nothing is kept of it.
+            None if the namespace has no interface: then nothing is kept of it, and a tap stays where it is.
 
         Raises:
             NotFound: there is no such namespace.
@@ -100,10 +114,7 @@ class Network:
             FailedPrecondition: its interface has no address.
         """
         try:
-            joined = await self._join(sandbox_id, source)
-            if joined is None:
-                await self.tear_down(sandbox_id)
-            return joined
+            return await self._join(sandbox_id, source, tap_made=tap_made)
         except BaseException as error:
             await aio.to_its_end(self._give_back(sandbox_id))
             if isinstance(error, VmsandboxError):
@@ -177,32 +188,42 @@ class Network:
         bridge = config.default_bridge(self._settings.default, leases, _host_speaks_ipv6())
         return config.load(self._settings.config_directory, bridge)
 
-    async def _attach(self, attachment: CniAttachment) -> PodNetwork:
+    async def _attach(self, attachment: CniAttachment, *, tap_made: bool) -> PodNetwork:
         path = Path(attachment.netns)
         sandbox_id = attachment.pod.sandbox_id
         await aio.together(self._save(attachment), namespace.create(path))  # teardown finds the namespace by its name
         added = await self._cni.add(attachment)
         told = result.parse(added)
         async with aio.background(self._save(dataclasses.replace(attachment, result=added))) as saving:
-            network = await self._with_tap(sandbox_id, INTERFACE, told)
+            network = await self._with_tap(sandbox_id, INTERFACE, told, made=tap_made)
             await saving
         return network
 
-    async def _join(self, sandbox_id: str, source: Path) -> PodNetwork | None:
+    async def _join(self, sandbox_id: str, source: Path, *, tap_made: bool) -> PodNetwork | None:
         path = netns_of(sandbox_id)
         await namespace.adopt(source, path)
         name = await namespace.run(f"list the interfaces in {source}", interface.only, path)
-        return await self._with_tap(sandbox_id, name, result.Result()) if name else None
+        if name:
+            return await self._with_tap(sandbox_id, name, result.Result(), made=tap_made)
+        await namespace.remove(path)
+        return None
 
-    async def _with_tap(self, sandbox_id: str, name: str, told: result.Result) -> PodNetwork:
-        """Read the interface that is in the sandbox's namespace, and make the tap that is to be joined to it."""
+    async def _with_tap(self, sandbox_id: str, name: str, told: result.Result, *, made: bool) -> PodNetwork:
+        """Read the interface that is in the sandbox's namespace, and make the tap that is to be joined to it.
+
+        One that is `made` is in the host's namespace, and gets the interface's MTU.
+        """
         path = netns_of(sandbox_id)
         taken_over = await namespace.run(
             f"read {name} in {path}", lambda ipr: interface.read(ipr, name, told.addresses), path
         )
-        where = path if self._tap_in_pod else None
-        made = await namespace.run("make the tap", lambda ipr: tap.create(ipr, sandbox_id, taken_over.mtu), where)
-        return PodNetwork(str(path), made, taken_over, told.dns)
+        mtu = taken_over.mtu
+        if not made:
+            where = path if self._tap_in_pod else None
+            await namespace.run("make the tap", lambda ipr: tap.create(ipr, sandbox_id, mtu), where)
+        elif mtu != tap.MTU:
+            await namespace.run("set the tap's MTU", lambda ipr: tap.resize(ipr, sandbox_id, mtu))
+        return PodNetwork(str(path), tap.name_of(sandbox_id), taken_over, told.dns)
 
     async def _save(self, attachment: CniAttachment) -> None:
         # To its end: a save that is abandoned half-way would come after the record's deletion.

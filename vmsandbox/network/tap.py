@@ -18,6 +18,9 @@ from pyroute2 import IPRoute, NetlinkError
 from vmsandbox.errors import AlreadyExists, NotFound
 from vmsandbox.model import InterfaceUsage
 
+MTU = 1500
+"""The MTU of a tap whose network is not known yet: the kernel's default."""
+
 _COUNTED = ("bytes", "packets", "errors", "dropped")
 """The counters of each direction (rtnl_link_stats64)."""
 
@@ -45,6 +48,11 @@ def create(ipr: IPRoute, sandbox_id: str, mtu: int) -> str:
     ipr.link("add", ifname=tap, kind="tuntap", mode="tap")
     ipr.link("set", index=_index(ipr, tap), mtu=mtu, ifalias=_alias(sandbox_id))
     return tap
+
+
+def resize(ipr: IPRoute, sandbox_id: str, mtu: int) -> None:
+    """Give the sandbox's tap, which is in the connection's namespace, another MTU. Raises NotFound."""
+    ipr.link("set", index=_index(ipr, name_of(sandbox_id)), mtu=mtu)
 
 
 def delete(ipr: IPRoute, sandbox_id: str) -> None:

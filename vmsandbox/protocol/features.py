@@ -38,6 +38,9 @@ WARMING_UP = "warming_up"
 """The agent does beforehand what makes the first container quicker, if it is told that the machine waits
 (`ConfigureGuest.waits`)."""
 
+CARD_FOR_ANY_POD = "card_for_any_pod"
+"""The agent gives a network card that the machine had while it waited the MAC of its pod (`ConfigureGuest.card`)."""
+
 FEATURES = frozenset(
     {
         SOURCES_BY_DESCRIPTOR,
@@ -49,6 +52,7 @@ FEATURES = frozenset(
         CLAIMABLE,
         DIRECTORY_ROOTS,
         WARMING_UP,
+        CARD_FOR_ANY_POD,
     }
 )
 """The features that are not methods."""

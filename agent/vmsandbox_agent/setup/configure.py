@@ -30,7 +30,7 @@ async def configure_guest(settings: Settings, request: ConfigureGuest) -> None:
     """
     time.clock_settime_ns(time.CLOCK_REALTIME, request.clock)
     socket.sethostname(request.hostname)
-    await configure_interfaces(request.interfaces)
+    await configure_interfaces(request.interfaces, request.card)
     write_names(settings.state / "etc", request)
     for name, value in request.sysctls.items():
         set_sysctl(name, value)

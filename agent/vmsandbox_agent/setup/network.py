@@ -14,17 +14,23 @@ _PLUGGED = 10.0
 """Seconds until an interface that the host has plugged in is there."""
 
 
-async def configure_interfaces(interfaces: Sequence[Interface]) -> None:
+async def configure_interfaces(interfaces: Sequence[Interface], card: str = "") -> None:
     """Bring up `lo` and the interfaces, with their names, addresses and routes, once they are there; can be repeated.
+
+    Args:
+        interfaces: what the machine is to have.
+        card: the MAC of a card that gets the MAC of the one interface; empty: each card has the MAC of its interface.
 
     Raises:
         AgentError: an interface does not exist, or an address is not valid.
         OSError: the kernel refuses.
     """
     _check(interfaces)
-    found = {interface.name: await _by_mac(interface.mac) for interface in interfaces}
+    found = {interface.name: await _by_mac(interface.mac, card) for interface in interfaces}
     with Rtnetlink() as kernel:
         kernel.set_link("lo", up=True)
+        for interface in interfaces if card else ():
+            _readdress(kernel, found[interface.name], interface.mac)
         _rename(kernel, found)
         for interface in interfaces:
             _refuse_advertisements(interface.name)
@@ -53,10 +59,17 @@ def _rename(kernel: Rtnetlink, found: Mapping[str, str]) -> None:
         kernel.set_link(f"renaming{number}", up=False, new_name=name)
 
 
-async def _by_mac(mac: str) -> str:
+def _readdress(kernel: Rtnetlink, current: str, mac: str) -> None:
+    """Give an interface a MAC, unless it has it, before it is up: an IPv6 address is made of it."""
+    if _macs().get(mac.lower()) != current:
+        kernel.set_link(current, up=False, mac=mac)
+
+
+async def _by_mac(mac: str, card: str) -> str:
+    """Wait for the interface of a MAC, or else of the card's, and return its name."""
     try:
         async with asyncio.timeout(_PLUGGED):
-            return await appears(lambda: _macs().get(mac.lower()))
+            return await appears(lambda: (macs := _macs()).get(mac.lower()) or macs.get(card.lower()))
     except TimeoutError:
         raise AgentError("failed_precondition", f"no interface has the MAC {mac}, only {sorted(_macs())}") from None
 

@@ -9,7 +9,7 @@ _REQUEST, _ACK, _REPLACE, _CREATE = 0x01, 0x04, 0x100, 0x400
 _HEADER = struct.Struct("=IHHII")
 _ERROR = struct.Struct("=i")
 
-_IFLA_IFNAME, _IFLA_MTU, _IFF_UP = 3, 4, 1
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFF_UP = 1, 3, 4, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_F_NODAD = 1, 2, 8, 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RT_TABLE_MAIN, _RTPROT_STATIC, _SCOPE_UNIVERSE, _SCOPE_LINK, _RTN_UNICAST = 254, 4, 0, 253, 1
@@ -31,13 +31,14 @@ class Rtnetlink:
         """Close the socket."""
         self._socket.close()
 
-    def set_link(self, name: str, *, up: bool, new_name: str = "", mtu: int = 0) -> None:
-        """Bring an interface up or down; rename it (when it is down), and set its MTU, where they are given."""
+    def set_link(self, name: str, *, up: bool, new_name: str = "", mtu: int = 0, mac: str = "") -> None:
+        """Bring an interface up or down; rename it (when it is down), and set MTU and MAC, where they are given."""
         index = socket.if_nametoindex(name)
         head = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, _IFF_UP if up else 0, _IFF_UP)
         renaming = _attribute(_IFLA_IFNAME, new_name.encode() + b"\0") if new_name else b""
         sizing = _attribute(_IFLA_MTU, struct.pack("=I", mtu)) if mtu else b""
-        self._ask(RTM_NEWLINK, 0, head + renaming + sizing, f"setting up the interface {name}")
+        addressing = _attribute(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", ""))) if mac else b""
+        self._ask(RTM_NEWLINK, 0, head + renaming + sizing + addressing, f"setting up the interface {name}")
 
     def add_address(self, name: str, address: str) -> None:
         """Give an interface an address in CIDR form; an IPv6 one is usable at once (no duplicate detection)."""

@@ -189,9 +189,10 @@ def test_the_vsock_daemon_reaches_nothing_of_its_own_pod_but_its_sockets(daemon:
 
 
 def test_another_virtiofs_socket_is_served_to_nobody_any_more(daemon: Serving, pod: Pod, other: Pod) -> None:
-    """Libvirt makes it for the group of all QEMUs, or, where its umask is ours, for root alone. Its virtiofsd has taken
-    the one connection that it takes."""
-    (socket,) = (daemon.directory / "libvirt/lib/qemu").glob(f"domain-*-vmsandbox-{pod.id[:4]}*/fs0-fs.sock")
+    """Libvirt makes it for the group of all QEMUs, or, where its umask is ours, for root alone. That of a machine of a
+    template is ours. Its virtiofsd has taken the one connection that it takes."""
+    booted = (daemon.directory / "libvirt/lib/qemu").glob(f"domain-*-vmsandbox-{pod.id[:4]}*/fs0-fs.sock")
+    (socket,) = (*booted, *(daemon.directory / "run/serve/sandboxes").glob(f"{pod.id}/share.sock"))
     assert attempt(first_user(daemon, other), [KVM], CONNECT, socket) in ("ConnectionRefusedError", "PermissionError")
 
 

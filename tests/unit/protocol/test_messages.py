@@ -39,6 +39,7 @@ REQUESTS: dict[str, m.Request] = {
         user_namespace=m.UserNamespaceMapping(65536, 65536, 131072, 65536),
         debug=True,
         waits=True,
+        card="02:00:00:00:00:01",
     ),
     "read_clock": m.ReadClock(),
     "adjust_clock": m.AdjustClock(-1_500_000_000, step=True),

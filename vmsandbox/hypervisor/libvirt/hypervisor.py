@@ -114,7 +114,6 @@ class LibvirtHypervisor(Hypervisor):
 
     @override
     async def plug(self, spec: MachineSpec) -> None:
-        network = spec.network.namespace if spec.network is not None else None
         async with self._plugging[spec.name]:
             action = f"libvirt cannot plug its pod's devices into machine {spec.name}"
             _, share = await aio.together(
@@ -124,12 +123,26 @@ class LibvirtHypervisor(Hypervisor):
             try:
                 await self._connection.call(
                     action,
-                    lambda opened: self._where_started(lambda: plugging.plug(opened, spec, share), network),
+                    lambda opened: self._where_tap_is(lambda: plugging.plug(opened, spec, share), spec),
                     repeatable=False,
                 )
             except VmsandboxError as error:
                 error.evidence.update(file_server.evidence(spec))
                 raise
+
+    @override
+    async def unplug_network(self, name: str) -> None:
+        async with self._plugging[name]:
+            with self._hub.removal(name, plugging.NETWORK_ALIAS) as removed:
+                await self._connection.call(
+                    f"libvirt cannot unplug the network from machine {name}",
+                    lambda opened: plugging.ask_for_network(opened, name),
+                )
+                try:
+                    async with asyncio.timeout(DETACH_DEADLINE):
+                        await removed
+                except TimeoutError:
+                    raise DeadlineExceeded(f"the guest of {name} has not released its network card") from None
 
     @override
     async def state_key(self, spec: MachineSpec) -> str:
@@ -276,8 +289,16 @@ class LibvirtHypervisor(Hypervisor):
             _log.info("machine %s keeps its zeros in the host's memory: %s", name, error)
 
     def _where_started(self, work: Callable[[], None], network: Path | None) -> None:
-        """Do work by which libvirt starts a QEMU, or opens a tap, where that is to be done."""
+        """Do work by which libvirt starts a QEMU, and opens its tap, where that is to be done."""
         if self.apart:
+            apart(work, network)
+        else:
+            work()
+
+    def _where_tap_is(self, work: Callable[[], None], spec: MachineSpec) -> None:
+        """Do work by which libvirt opens the tap of a running machine, where it has one."""
+        network = spec.network.namespace if spec.network is not None else None
+        if self.apart and network is not None:
             apart(work, network)
         else:
             work()

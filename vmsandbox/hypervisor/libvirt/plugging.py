@@ -10,13 +10,16 @@ from vmsandbox.hypervisor.libvirt.monitor import ask
 from vmsandbox.hypervisor.xml import VSOCK_PORT, network_xml, share_xml, vsock_xml
 from vmsandbox.model import Vsock
 
+NETWORK_ALIAS = "net0"
+"""Libvirt's name for the one network card of a domain."""
+
 
 def plug_way(connection: "libvirt.virConnect", spec: MachineSpec) -> None:
     """Plug in the vsock device of `spec`, where it has one. It comes first, since the guest has most to do with it.
 
     Errors: as `Hypervisor.plug`, and libvirt's.
     """
-    domain = _find(connection, spec)
+    domain = _find(connection, spec.name)
     if spec.vsock is not None and spec.vsock.socket is not None:
         _plug_vhost_user_vsock(domain, str(spec.vsock.socket))
     elif spec.vsock is not None:
@@ -31,7 +34,7 @@ def plug(connection: "libvirt.virConnect", spec: MachineSpec, share: Path | None
         spec: of the claimed machine.
         share: the socket of the share's virtiofsd, where there is a share.
     """
-    domain = _find(connection, spec)
+    domain = _find(connection, spec.name)
     if spec.network is not None:
         domain.attachDeviceFlags(network_xml(spec.network), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     if spec.share is not None and share is not None:
@@ -40,10 +43,15 @@ def plug(connection: "libvirt.virConnect", spec: MachineSpec, share: Path | None
         domains.attach(connection, spec.name, spec.scratch)
 
 
-def _find(connection: "libvirt.virConnect", spec: MachineSpec) -> "libvirt.virDomain":
-    domain = domains.find(connection, spec.name)
+def ask_for_network(connection: "libvirt.virConnect", name: str) -> None:
+    """Have the guest let its network card go; libvirt's event tells when it has. Raises NotFound, libvirt's errors."""
+    _find(connection, name).detachDeviceAlias(NETWORK_ALIAS, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+def _find(connection: "libvirt.virConnect", name: str) -> "libvirt.virDomain":
+    domain = domains.find(connection, name)
     if domain is None:
-        raise NotFound(f"there is no machine {spec.name}")
+        raise NotFound(f"there is no machine {name}")
     return domain
 
 

@@ -16,8 +16,8 @@ from vmsandbox.protocol.bounds import (
     Text,
     UserId,
 )
-from vmsandbox.protocol.features import GUEST_COMMANDS, WARMING_UP, Since
-from vmsandbox.protocol.messages.network import Dns, Interface
+from vmsandbox.protocol.features import CARD_FOR_ANY_POD, GUEST_COMMANDS, WARMING_UP, Since
+from vmsandbox.protocol.messages.network import Dns, Interface, Mac
 
 _Several = AtMost(1024)
 _Users = Annotated[int, Between(0, 2**32)]
@@ -67,6 +67,8 @@ class ConfigureGuest:
     """Allow commands in the guest itself (`GUEST`)."""
     waits: Annotated[bool, Since(WARMING_UP)] = False
     """The machine belongs to nobody yet, and has time."""
+    card: Annotated[Mac, Since(CARD_FOR_ANY_POD)] = ""
+    """The MAC of a card that is to have the MAC of the one interface; empty: the interfaces have theirs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ _Address = Annotated[str, Matching(r"[0-9A-Fa-f.:/]{0,64}")]
 """IPv4 or IPv6, with a prefix length or without."""
 _Device = Annotated[str, Matching(r"[!-~]{1,15}")]
 """The name of a network interface (IFNAMSIZ)."""
-_Mac = Annotated[str, Matching(r"[0-9A-Fa-f:]{0,64}")]
+Mac = Annotated[str, Matching(r"[0-9A-Fa-f:]{0,64}")]
 _Several = AtMost(1024)
 
 
@@ -26,7 +26,7 @@ class Interface:
     """A network interface, found by its MAC address and then named."""
 
     name: _Device
-    mac: _Mac
+    mac: Mac
     mtu: Size16 = 1500
     addresses: Annotated[tuple[_Address, ...], _Several] = ()
     """Addresses with their prefix length."""

@@ -20,7 +20,7 @@ from vmsandbox.protocol.messages import Event
 from vmsandbox.protocol.secret import random_bytes
 from vmsandbox.sandbox.lifecycle.admission import Admission
 from vmsandbox.sandbox.machines import Host, Machine, charge_of, give_back
-from vmsandbox.sandbox.spec import MachinePlan, bare_machine_spec, domain_name
+from vmsandbox.sandbox.spec import WAITING_MAC, MachinePlan, bare_machine_spec, domain_name
 from vmsandbox.state import SandboxRecord, WaitingRecord
 from vmsandbox.telemetry.declared import POOL_MADE
 
@@ -170,7 +170,8 @@ async def kind_of(hypervisor: Hypervisor, plan: MachinePlan) -> str:
     machine = plan.profile.machine
     state = await hypervisor.state_key(bare_machine_spec(plan, Account(0, 0)))
     disk = (machine.scratch_size, machine.scratch_bandwidth, machine.scratch_iops)
-    return hashlib.sha256(repr((state, disk, plan.file_server)).encode()).hexdigest()[:32]
+    parts = (state, disk, plan.file_server, WAITING_MAC)  # those of earlier versions have no card
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 async def _no_event(event: Event) -> None:

@@ -12,20 +12,28 @@ from vmsandbox.sandbox.machines.getting import Got
 from vmsandbox.sandbox.machines.guest_size import GuestSize
 from vmsandbox.sandbox.machines.host import Host
 from vmsandbox.sandbox.machines.stopwatch import Stopwatch
-from vmsandbox.sandbox.spec import MachinePlan, build_machine_spec, guest_configuration, network_alone
+from vmsandbox.sandbox.spec import MachinePlan, guest_configuration
 from vmsandbox.telemetry import Step, step
 
 
 class Claim:
     """The claim of one machine for the pod of a plan. What it acquires is given back by `give_back`."""
 
-    def __init__(self, host: Host, plan: MachinePlan, stopwatch: Stopwatch) -> None:
-        """Acquire nothing yet. The stopwatch measures the parts."""
+    def __init__(self, host: Host, plan: MachinePlan, stopwatch: Stopwatch, *, waited: bool = False) -> None:
+        """Acquire nothing yet.
+
+        Args:
+            host: what the machine was made with.
+            plan: of the pod.
+            stopwatch: measures the parts.
+            waited: the machine is one of the pool, and has a card, whose tap is in the host's namespace.
+        """
         self.network: PodNetwork | None = None
         """The network that was made; None for a pod without one."""
         self._host = host
         self._plan = plan
         self._stopwatch = stopwatch
+        self._waited = waited
 
     async def set_up_network(self) -> PodNetwork | None:
         """Make the pod's network, unless it is to have none, and return it."""
@@ -39,9 +47,10 @@ class Claim:
     async def _make_network(self) -> PodNetwork | None:
         network, config, pod = self._host.network, self._plan.config, self._plan.config.metadata
         if config.network_namespace:
-            return await network.join(self._plan.sandbox_id, Path(config.network_namespace))
+            source = Path(config.network_namespace)
+            return await network.join(self._plan.sandbox_id, source, tap_made=self._waited)
         identity = PodIdentity(self._plan.sandbox_id, pod.namespace, pod.name, pod.uid)
-        return await network.set_up(identity, config.port_mappings)
+        return await network.set_up(identity, config.port_mappings, tap_made=self._waited)
 
     async def take_over(self, got: Got) -> None:
         """Make what a machine of the pool lacks, and charge it to the pod."""
@@ -55,14 +64,12 @@ class Claim:
         with self._stopwatch.measure("prepare"):
             await aio.together(make_network(), charge())
 
-    async def plug_network(self, got: Got) -> None:
-        """Plug the pod's network into a machine of the pool."""
-        with self._stopwatch.measure("machine"), step(Step.CLAIM):
-            if self.network is not None:
-                spec = build_machine_spec(
-                    self._plan, account=got.users.qemu, transport=got.transport, network=self.network
-                )
-                await self._host.hypervisor.plug(network_alone(spec))
+    async def fit_card(self, got: Got) -> None:
+        """Take the card of a machine of the pool away where its pod has no network (yet)."""
+        if self.network is None:
+            with self._stopwatch.measure("machine"), step(Step.CLAIM):
+                await self._host.hypervisor.unplug_network(got.spec.name)
+                await self._host.network.tear_down(self._plan.sandbox_id)
 
     async def connect_tap(self) -> None:
         """Join the machine's network, which QEMU has by now, to the pod's."""
@@ -78,7 +85,8 @@ class Claim:
         """
         machine = self._plan.profile.machine
         with self._stopwatch.measure("configure"), step(Step.CONFIGURE):
-            await client.configure(guest_configuration(self._plan.config, self.network, debug=machine.debug))
+            request = guest_configuration(self._plan.config, self.network, debug=machine.debug, waited=self._waited)
+            await client.configure(request)
             await self._grow(client, spec)
         self._stopwatch.reach("configured")
 

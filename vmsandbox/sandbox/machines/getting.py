@@ -16,7 +16,7 @@ from vmsandbox.model import PodNetwork
 from vmsandbox.sandbox.machines.host import Host
 from vmsandbox.sandbox.machines.stopwatch import Stopwatch
 from vmsandbox.sandbox.machines.templates import Template
-from vmsandbox.sandbox.spec import MachinePlan, bare_machine_spec, build_machine_spec
+from vmsandbox.sandbox.spec import MachinePlan, bare_machine_spec, build_machine_spec, waiting_machine_spec
 from vmsandbox.telemetry import Step, step
 from vmsandbox.telemetry.declared import TEMPLATES
 
@@ -72,11 +72,12 @@ class Getting:
                 await self._plug(got.spec, got.users)
 
     async def for_pool(self) -> Got:
-        """Get a machine that belongs to nobody yet. It has everything except a network, and a place for that."""
+        """Get a machine that belongs to nobody yet. It has everything; its card is of no network."""
         with self._stopwatch.measure("prepare"):
             users = await self._begin()
             transport, _ = await self._acquire(users, self._unclaimed(users), _no_network)
-        spec = self._spec(users, transport, None)
+            tap = await self._host.network.make_tap(self._plan.sandbox_id)
+        spec = waiting_machine_spec(self._plan, account=users.qemu, transport=transport, tap=tap)
         with self._stopwatch.measure("machine"):
             await self._plug(spec, users)
         return Got(spec, users, transport)

@@ -10,7 +10,7 @@ from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Unavailable, 
 from vmsandbox.guest import EventHandler, GuestClient, Transport, has_feature
 from vmsandbox.hypervisor import MachineEvent, MachineState
 from vmsandbox.model import BootTimings, PodNetwork, PodSandboxConfig
-from vmsandbox.protocol.features import CLAIMABLE, WARMING_UP
+from vmsandbox.protocol.features import CARD_FOR_ANY_POD, CLAIMABLE, WARMING_UP
 from vmsandbox.protocol.messages import HelloReply
 from vmsandbox.sandbox.machines.claiming import Claim
 from vmsandbox.sandbox.machines.getting import Getting, Got, Source
@@ -202,7 +202,7 @@ class Machine:
 
     async def _make_pod(self, plan: MachinePlan, claim: Claim, got: Got) -> GuestClient:
         """Wait for the guest of the machine that has just been got, and make that the pod."""
-        greeting = self._greet(plan, got.transport, claimable=self.source is Source.TEMPLATE)
+        greeting = self._greet(plan, got.transport, CLAIMABLE if self.source is Source.TEMPLATE else None)
         await aio.together(self._finish(claim, got), greeting)
         await claim.configure(self._ways.client, got.spec)
         await self._ways.watch()
@@ -218,17 +218,17 @@ class Machine:
 
     async def _prepare(self, plan: MachinePlan, got: Got) -> None:
         """Do in the guest of a machine that is to wait what is the same for every pod."""
-        await self._greet(plan, got.transport, claimable=True)
+        await self._greet(plan, got.transport, CARD_FOR_ANY_POD)
         await self._ways.client.configure(waiting_configuration(warm=has_feature(self.peer, WARMING_UP)))
         await self._ways.watch()
 
     async def _claim(self, plan: MachinePlan) -> GuestClient:
         assert self._got is not None
-        claim, client = Claim(self._host, plan, self._stopwatch), self._ways.client
+        claim, client = Claim(self._host, plan, self._stopwatch, waited=True), self._ways.client
         await claim.take_over(self._got)
         self.network = claim.network
         with self._of_machine(VmsandboxError):
-            await claim.plug_network(self._got)
+            await claim.fit_card(self._got)
         self._stopwatch.reach("machine")
         self._stopwatch.reach("agent")
         with self._of_machine(Unavailable, DeadlineExceeded):
@@ -236,13 +236,13 @@ class Machine:
         await self._ways.keep_clock()
         return client
 
-    async def _greet(self, plan: MachinePlan, transport: Transport, *, claimable: bool) -> None:
-        """Wait for the agent of a machine that was just got. One that is claimed after its boot has to know of that."""
+    async def _greet(self, plan: MachinePlan, transport: Transport, feature: str | None) -> None:
+        """Wait for the agent of a machine that was just got, which has to have a feature where that is given."""
         assert self._getting is not None
         await self._ways.open(transport, self._name)
         with step(Step.BOOT), self._getting.of_template():
             peer, taken = await self._ways.greet(plan.profile.machine.boot_deadline)
-            if claimable and not has_feature(peer, CLAIMABLE):
+            if feature is not None and not has_feature(peer, feature):
                 raise FailedPrecondition(
                     "the agent of the guest image is too old for templates and pools",
                     hint="rebuild the guest image with `vmsandbox image build-guest`",

@@ -12,6 +12,7 @@ from vmsandbox.sandbox.spec.given_spec import READ_ONLY, RECURSIVE, given_user
 from vmsandbox.sandbox.spec.layout import SandboxLayout
 from vmsandbox.sandbox.spec.machine_plan import MachinePlan, MachineProfile
 from vmsandbox.sandbox.spec.machine_spec import (
+    WAITING_MAC,
     bare_machine_spec,
     build_machine_spec,
     domain_name,
@@ -19,8 +20,8 @@ from vmsandbox.sandbox.spec.machine_spec import (
     guest_configuration,
     hostname_of,
     late_network_spec,
-    network_alone,
     waiting_configuration,
+    waiting_machine_spec,
 )
 from vmsandbox.sandbox.spec.resources import build_resources, build_update, updated_resources
 from vmsandbox.sandbox.spec.rules import check_container, check_declaration, check_pod, check_update, user_namespace
@@ -43,6 +44,7 @@ from vmsandbox.sandbox.spec.states import ContainerCall, SandboxCall, require_co
 __all__ = [
     "READ_ONLY",
     "RECURSIVE",
+    "WAITING_MAC",
     "ContainerCall",
     "MachinePlan",
     "MachineProfile",
@@ -74,7 +76,6 @@ __all__ = [
     "hostname_of",
     "larger",
     "late_network_spec",
-    "network_alone",
     "outgrown",
     "require_container",
     "require_sandbox",
@@ -86,5 +87,6 @@ __all__ = [
     "updated_resources",
     "user_namespace",
     "waiting_configuration",
+    "waiting_machine_spec",
     "wanted_size",
 ]

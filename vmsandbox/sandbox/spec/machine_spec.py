@@ -22,6 +22,8 @@ SCRATCH_SERIAL = "vmsandbox-scratch"
 _SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 """The default sysctls of a pod: low ports and ping need no privilege, as in containerd."""
 
+WAITING_MAC = "02:76:6d:73:00:01"
+"""The MAC of the card of every machine that waits. No frame is sent from it: the pod's takes its place before."""
 
 _SHM_SIZE = 64 * 1024 * 1024
 """Bytes of /dev/shm where nobody says them, as in every container runtime."""
@@ -83,9 +85,10 @@ def build_machine_spec(
     )
 
 
-def network_alone(spec: MachineSpec) -> MachineSpec:
-    """Return a machine of which the network is to be plugged in, and nothing else (`Hypervisor.plug`)."""
-    return replace(spec, vsock=None, scratch=None, share=None, network_place=False)
+def waiting_machine_spec(plan: MachinePlan, *, account: Account, transport: Transport, tap: str | None) -> MachineSpec:
+    """Return a machine that is to wait, whose card has that tap of the host's namespace; None: it has no card (yet)."""
+    spec = build_machine_spec(plan, account=account, transport=transport, network=None)
+    return replace(spec, network=NetworkDevice(tap, WAITING_MAC) if tap is not None else None)
 
 
 def late_network_spec(plan: MachinePlan, account: Account, network: PodNetwork) -> MachineSpec:
@@ -101,10 +104,12 @@ def waiting_configuration(*, warm: bool) -> ConfigureGuest:
     return ConfigureGuest("waiting", time.time_ns(), share_tag=SHARE_TAG, scratch_serial=SCRATCH_SERIAL, waits=warm)
 
 
-def guest_configuration(config: PodSandboxConfig, network: PodNetwork | None, *, debug: bool) -> ConfigureGuest:
+def guest_configuration(
+    config: PodSandboxConfig, network: PodNetwork | None, *, debug: bool, waited: bool = False
+) -> ConfigureGuest:
     """Build the request that turns the booted machine into the pod; without a network the guest has `lo` alone.
 
-    With `debug` it takes commands in the guest itself.
+    With `debug` it takes commands in the guest itself. A machine that has `waited` has the card of those.
     """
     interfaces, dns = ((network.interface,), network.dns) if network is not None else ((), Dns())
     return ConfigureGuest(
@@ -118,6 +123,7 @@ def guest_configuration(config: PodSandboxConfig, network: PodNetwork | None, *,
         shm_size=config.shm_size or _SHM_SIZE,
         user_namespace=user_namespace(config),
         debug=debug,
+        card=WAITING_MAC if waited and network is not None else "",
     )
 
 

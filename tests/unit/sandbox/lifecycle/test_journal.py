@@ -104,7 +104,7 @@ async def test_a_machine_that_dies_ends_its_pod_with_the_reason(world: FakeWorld
 async def test_a_pod_that_cannot_be_made_is_told_with_the_reason(
     world: FakeWorld, journal: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise Unavailable("no address is free", hint="ask the network", evidence={"stderr": "full\n<0>forged"})
 
     monkeypatch.setattr(world.network, "set_up", fail)

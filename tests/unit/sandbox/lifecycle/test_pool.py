@@ -10,14 +10,16 @@ import pytest
 
 from tests.fakes.host import MIB, FakeWorld, pod
 from vmsandbox.config import PoolConfig, TemplateChoice
-from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unavailable
-from vmsandbox.model import PodNetwork, Resources, SandboxState
+from vmsandbox.errors import DeadlineExceeded, InvalidArgument, Unavailable
+from vmsandbox.model import NETWORK_ANNOTATION, NO_NETWORK, PodNetwork, Resources, SandboxState
 from vmsandbox.protocol.messages import ConfigureGuest
 from vmsandbox.sandbox import lifecycle
 from vmsandbox.sandbox.lifecycle import PoolFigures
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State, WaitingRecord
 from vmsandbox.typed_yaml import Size
+
+NETWORKLESS = replace(pod(), annotations={NETWORK_ANNOTATION: NO_NETWORK})
 
 
 @pytest.fixture
@@ -70,16 +72,18 @@ async def test_a_pod_has_the_machine_that_waited_and_another_one_waits_then(worl
     async with daemon(world) as service:
         await waiting(service)
         (machine,) = world.hypervisor.machines.values()
-        assert machine.network is None and machine.vsock is not None and machine.share is not None
-        assert not world.network.attached()
+        assert machine.network is not None and machine.vsock is not None and machine.share is not None
+        assert not world.network.attached() and world.network.taps
         first = await service.run_pod_sandbox(pod("first"))
         assert name(first) == machine.name
         claimed = world.hypervisor.machines[machine.name]
-        assert claimed.network is not None and claimed.scratch == machine.scratch
+        assert claimed == machine, "it has everything already"
         assert world.cgroups.pods[first].metadata.name == "first"
         requests = world.transports.agents[first].requests
         *_, prepared, configured = (each for each in requests if isinstance(each, ConfigureGuest))
         assert prepared.interfaces == () and configured.hostname == "first" and configured.interfaces
+        assert configured.card == machine.network.mac != configured.interfaces[0].mac
+        assert world.network.connected == {machine.network.tap}
         await waiting(service)
         second = await service.run_pod_sandbox(pod("second"))
         assert second != first and (figures(service).hits, figures(service).misses) == (2, 0)
@@ -214,14 +218,25 @@ async def test_a_pool_is_filled_when_libvirt_answers_again(world: FakeWorld, mon
         await waiting(service)
 
 
-async def test_a_pod_whose_machine_of_the_pool_takes_no_network_is_booted(world: FakeWorld) -> None:
+async def test_a_pod_without_a_network_has_no_card_of_the_machine_that_waited(world: FakeWorld) -> None:
     async with daemon(world) as service:
         await waiting(service)
-        world.hypervisor.plug_error = FailedPrecondition("QEMU refuses device_add")
-        sandbox_id = await service.run_pod_sandbox(pod())
-        assert world.hypervisor.machines[name(sandbox_id)].network is not None
+        (machine,) = world.hypervisor.machines
+        sandbox_id = await service.run_pod_sandbox(NETWORKLESS)
+        assert name(sandbox_id) == machine and world.hypervisor.machines[machine].network is None
+        requests = world.transports.agents[sandbox_id].requests
+        *_, configured = (each for each in requests if isinstance(each, ConfigureGuest))
+        assert not configured.interfaces and not configured.card
+        assert sandbox_id not in world.network.taps
+
+
+async def test_a_pod_whose_machine_of_the_pool_keeps_its_card_is_booted(world: FakeWorld) -> None:
+    async with daemon(world) as service:
+        await waiting(service)
+        world.hypervisor.unplug_error = DeadlineExceeded("the guest has not released its network card")
+        sandbox_id = await service.run_pod_sandbox(NETWORKLESS)
+        assert world.hypervisor.machines[name(sandbox_id)].network is None
         assert service.pod_sandbox_status(sandbox_id).boots == 2
-        world.hypervisor.plug_error = None
 
 
 async def test_a_pod_whose_machine_of_the_pool_dies_under_the_claim_is_booted(
