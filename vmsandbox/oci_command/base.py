@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vmsandbox.oci_command.arguments import Arguments
@@ -78,6 +78,13 @@ def read_config(bundle: str) -> dict[str, Any]:
         if not isinstance(config.get(field) or {}, dict):
             raise CommandError(f"{path}: {field} is not a JSON object")
     return config
+
+
+def check_root(bundle: str, config: Mapping[str, Any]) -> None:
+    """Raise CommandError unless the container's root is a directory: no machine is to boot for one that is not."""
+    root = os.path.join(bundle, str((config.get("root") or {}).get("path", "")))
+    if not os.path.isdir(root):
+        raise CommandError(f"invalid rootfs: {root} is not a directory")
 
 
 def print_json(value: object, *, indent: int | None = 2) -> None:

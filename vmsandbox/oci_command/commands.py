@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmsandbox.oci_command import cgroups, foreground, forking, hooks, namespaces
-from vmsandbox.oci_command.base import RUNTIME_SPEC, read_config
+from vmsandbox.oci_command.base import RUNTIME_SPEC, check_root, read_config
 from vmsandbox.oci_command.controls import Controls
 from vmsandbox.oci_command.errors import CommandError, ContainerMissing
 from vmsandbox.oci_command.execution import Console, Execution, terminal_wanted
@@ -93,9 +93,9 @@ class Commands(Execution, Controls, Inspection):
         """Return the bundle of --bundle, and its config.json, whose cgroup is resolved. Raises CommandError."""
         self._refuse_descriptors()
         bundle = os.path.abspath(self._own.get("bundle") or ".")
-        return bundle, cgroups.resolved(
-            read_config(bundle), self._arguments.container_id, systemd=self._has_systemd_cgroup
-        )
+        config = read_config(bundle)
+        check_root(bundle, config)
+        return bundle, cgroups.resolved(config, self._arguments.container_id, systemd=self._has_systemd_cgroup)
 
     @property
     def _has_systemd_cgroup(self) -> bool:

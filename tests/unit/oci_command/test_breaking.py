@@ -108,6 +108,19 @@ async def test_a_config_that_is_too_large_is_an_error_of_one_line(caller: Caller
     assert list((caller.directory / "root").iterdir()) == []
 
 
+@pytest.mark.parametrize("root", ["nowhere", "config.json", "dangling"])
+async def test_a_root_that_is_not_a_directory_is_refused_before_a_machine_boots(
+    caller: Caller, runtime: OciRuntime, root: str
+) -> None:
+    caller.bundle("true")
+    (caller.directory / "dangling").symlink_to("nowhere")
+    document = json.loads((caller.directory / "config.json").read_text()) | {"root": {"path": root}}
+    (caller.directory / "config.json").write_text(json.dumps(document))
+    code, _, said = await caller.run("create", "--bundle", str(caller.directory), "c1")
+    assert (code, said) == (1, f"invalid rootfs: {caller.directory}/{root} is not a directory\n")
+    assert not runtime.sandboxes
+
+
 @pytest.mark.parametrize("name", ["../c1", "a/b", "..", "", "x" * 256, "a b", "é"])
 async def test_an_id_that_is_not_one_makes_nothing(caller: Caller, runtime: OciRuntime, name: str) -> None:
     bundle = caller.bundle("true")
