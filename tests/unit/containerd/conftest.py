@@ -29,6 +29,12 @@ class World:
     runtime: OciRuntime
     containerd: FakeContainerd
     stack: contextlib.AsyncExitStack
+    daemon: contextlib.AsyncExitStack
+
+    async def restart_daemon(self) -> None:
+        """End the daemon, and run another one."""
+        await self.daemon.aclose()
+        await self.daemon.enter_async_context(serving_oci(self.runtime, self.directory / "oci.sock"))
 
     async def begin(self) -> None:
         """Run the thin process; another one, where one runs."""
@@ -65,11 +71,12 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(roots, "mount_command", lambda *_: ["true"])
     runtime, containerd = OciRuntime(), FakeContainerd()
     async with (
-        serving_oci(runtime, tmp_path / "oci.sock"),
         containerd.serving(tmp_path / "c.sock"),
+        contextlib.AsyncExitStack() as daemon,
         contextlib.AsyncExitStack() as stack,
     ):
-        made = World(tmp_path, runtime, containerd, stack)
+        made = World(tmp_path, runtime, containerd, stack, daemon)
+        await made.restart_daemon()
         await made.begin()
         yield made
     await runtime.end_all()

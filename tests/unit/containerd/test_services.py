@@ -1,5 +1,6 @@
 """The services of `vmsandbox containerd`, as containerd calls them."""
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -104,6 +105,30 @@ async def test_a_container_is_paused_and_goes_on(world: World) -> None:
     assert await state(world) == PAUSED
     await world.client.task("Resume", id="c1")
     assert await state(world) == RUNNING
+
+
+async def test_a_pod_uses_what_its_containers_use(world: World) -> None:
+    await world.pod()
+    for name in ("c1", "c2", "created"):
+        await world.task(name, "sleep", "1000")
+    for name in ("c1", "c2"):
+        await world.client.task("Start", id=name)
+    metrics = class_of("io.containerd.cgroups.v2.Metrics")
+    one = metrics.FromString((await world.client.task("Stats", id="c1")).stats.value)
+    both = metrics.FromString((await world.client.sandbox("Metrics", sandbox_id="s1")).metrics.data.value)
+    assert one.memory.usage and both.memory.usage == 2 * one.memory.usage
+
+
+async def test_a_restart_of_the_daemon_is_not_noticed(world: World) -> None:
+    await world.pod()
+    await world.task("c1", "sleep", "1000")
+    await world.client.task("Start", id="c1")
+    waiting = asyncio.create_task(world.client.task("Wait", id="c1"))
+    await world.restart_daemon()
+    assert await state(world) == RUNNING
+    await world.client.task("Kill", id="c1", signal=15)
+    assert (await waiting).exit_status == 143
+    assert (await world.client.sandbox("Status", sandbox_id="s1")).state == "SANDBOX_READY"
 
 
 async def test_a_task_that_a_machine_cannot_have_is_not_unimplemented(world: World) -> None:
