@@ -13,6 +13,7 @@ from tests.standins.images import BUSYBOX
 from tests.support.conformance import Serving, serving
 from tests.support.conformance_client import eventually
 from tests.support.podman import Podman, cgroups_of_containers, podman_of
+from tests.support.ready_network import ready_network
 
 HOST_KERNEL = os.uname().release
 _NUMBER = os.getpid() % 250
@@ -49,22 +50,8 @@ def podman(daemon: Serving) -> Iterator[Podman]:
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[str]:
-    """The path of a network namespace that is ready, as callers make them before a container."""
-
-    def ip(*words: str) -> None:
-        subprocess.run(["ip", *words], check=True)
-
-    ip("netns", "add", NAMESPACE)
-    try:
-        ip("link", "add", NAMESPACE, "type", "veth", "peer", "name", "eth0", "netns", NAMESPACE)
-        ip("address", "add", f"{HOST}/24", "dev", NAMESPACE)
-        ip("link", "set", NAMESPACE, "up")
-        ip("-n", NAMESPACE, "address", "add", f"{GUEST}/24", "dev", "eth0")
-        ip("-n", NAMESPACE, "link", "set", "eth0", "up")
-        ip("-n", NAMESPACE, "route", "add", "default", "via", HOST)
-        yield f"/run/netns/{NAMESPACE}"
-    finally:
-        ip("netns", "delete", NAMESPACE)
+    with ready_network(NAMESPACE, HOST, GUEST) as path:
+        yield path
 
 
 @pytest.fixture(scope="module")
