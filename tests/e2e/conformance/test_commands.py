@@ -153,14 +153,16 @@ def test_logs_follow_a_container_to_its_end(daemon: Serving, vmsandbox: Run, pod
 
 
 def test_two_attach_and_both_see_the_output(daemon: Serving, pod: Pod) -> None:
-    container = pod.start("sh", "-c", "while [ ! -e /go ]; do sleep 0.1; done; echo for both; exit 4")
+    container = pod.start("sh", "-c", "while [ ! -e /go ]; do echo wait; sleep 0.1; done; echo for both; exit 4")
     with started(daemon, "attach", container.id) as first, started(daemon, "attach", container.id) as second:
-        time.sleep(3)  # until both are attached, which nothing tells
+        for attached in (first, second):
+            assert attached.stdout is not None
+            assert attached.stdout.readline() == "wait\n", "it is not attached"
         container.exec("touch", "/go")
         for attached in (first, second):
             assert attached.wait(60) == 4
             assert attached.stdout is not None
-            assert attached.stdout.read() == "for both\n"
+            assert attached.stdout.read().replace("wait\n", "") == "for both\n"
 
 
 def test_letting_go_of_a_container_ends_nothing(daemon: Serving, waiting: Container) -> None:
