@@ -19,7 +19,7 @@ from vmsandbox.hypervisor.libvirt.monitor import ask
 
 _LONGEST = 60.0
 """Seconds for writing or reading a state, most of which is as much memory as a booted guest uses."""
-_PAUSE, _BOOT_PAUSE = 0.02, 0.2
+_PAUSE, _BOOT_PAUSE = 0.005, 0.2
 """Seconds between looks at QEMU, which tells libvirt of the end, and libvirt nobody; and between those at a boot."""
 _BANDWIDTH = 1 << 40
 """Bytes a second: QEMU's default is for networks."""
