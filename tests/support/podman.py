@@ -78,7 +78,11 @@ class Podman:
 
     @contextlib.contextmanager
     def mounted(self, container: str) -> Iterator[Path]:
-        """Mount the root of a container that has ended."""
+        """Mount the root of a container that has ended, or was never started.
+
+        Its clean-up comes first: one that came meanwhile would leave its /dev/shm mounted, and `rm` fail.
+        """
+        self.output("container", "cleanup", container)
         try:
             yield Path(self.output("mount", container).strip())
         finally:
