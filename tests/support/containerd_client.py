@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from tests.support.waiting import until
-from vmsandbox.containerd.messages import CONTROLLER, EMPTY, TASK, class_of, types_of
+from vmsandbox.containerd.messages import CONTROLLER, EMPTY, TASK, class_of, message, types_of
 
 NAMESPACE = "k8s.io"
 _METADATA = (("containerd-namespace", NAMESPACE),)
@@ -51,6 +51,8 @@ class FakeContainerd:
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
         self.known: set[str] = set()
+        self.targets: dict[str, str] = {}
+        """The containers whose processes others see."""
 
     @contextlib.asynccontextmanager
     async def serving(self, socket: Path) -> AsyncIterator["FakeContainerd"]:
@@ -59,12 +61,13 @@ class FakeContainerd:
             ("events.v1.Events", "Forward", "ForwardRequest", self.forward),
             ("tasks.v1.Tasks", "Get", "GetRequest", self.get_task),
             ("sandbox.v1.Store", "Get", "Named", self.get_sandbox),
+            ("containers.v1.Containers", "Get", "GetContainerRequest", self.get_container),
         ):
             name = f"containerd.services.{service}"
             handler = grpc.unary_unary_rpc_method_handler(
                 method,
                 request_deserializer=class_of(f"{name.rpartition('.')[0]}.{request}").FromString,
-                response_serializer=class_of(EMPTY).SerializeToString,
+                response_serializer=lambda answer: answer.SerializeToString(),
             )
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {call: handler}),))
         server.add_insecure_port(f"unix:{socket}")
@@ -84,6 +87,18 @@ class FakeContainerd:
 
     async def get_sandbox(self, request: Any, context: Any) -> Any:
         return await self._get(request.sandbox_id, context)
+
+    async def get_container(self, request: Any, _: Any) -> Any:
+        package, options = "containerd.services.containers.v1", {"pid": 3, "target_id": self.targets.get(request.id)}
+        config = {"linux": {"security_context": {"namespace_options": options if options["target_id"] else {"pid": 1}}}}
+        kept = json.dumps({"Version": "v1", "Metadata": {"Config": config}}).encode()
+        extension = message(
+            f"{package}.Extension",
+            key="io.cri-containerd.container.metadata",
+            value=class_of("google.protobuf.Any")(value=kept),
+        )
+        container = message(f"{package}.Container", id=request.id, extensions=[extension])
+        return message(f"{package}.GetContainerResponse", container=container)
 
     async def topics(self, *wanted: str) -> None:
         """Wait until exactly these events have come, in this order."""

@@ -1,6 +1,7 @@
 """containerd as a server: our events are forwarded to it, and it is asked what it knows of tasks."""
 
 import asyncio
+import json
 import time
 from collections import deque
 from pathlib import Path
@@ -10,6 +11,7 @@ import grpc.aio
 
 from vmsandbox import log
 from vmsandbox.containerd.messages import EMPTY, class_of, message, packed, time_of
+from vmsandbox.errors import Unavailable
 
 _log = log.get(__name__)
 
@@ -24,6 +26,12 @@ _TOPICS = {
     "TaskPaused": "paused",
     "TaskResumed": "resumed",
 }
+_CONTAINERS = "containerd.services.containers.v1"
+_CRI_EXTENSION = "io.cri-containerd.container.metadata"
+"""The key of the CRI's own record of a container, in containerd's."""
+_TARGET = 3
+"""The CRI's NamespaceMode TARGET."""
+
 _KEPT = 4096
 """Events that wait for a containerd which is away; then the oldest are dropped."""
 _PAUSE = 1.0
@@ -80,6 +88,22 @@ class Containerd:
         request = message("containerd.services.sandbox.v1.Named", sandbox_id=sandbox)
         return await self._has("containerd.services.sandbox.v1.Store/Get", namespace, request)
 
+    async def target_of(self, namespace: str, container: str) -> str:
+        """Return the container whose processes another one of the CRI is to see (`target_id`); empty: it has none.
+
+        Raises:
+            Unavailable: containerd does not tell.
+        """
+        request = message(f"{_CONTAINERS}.GetContainerRequest", id=container)
+        try:
+            answer = await self._ask(
+                f"{_CONTAINERS}.Containers/Get", f"{_CONTAINERS}.GetContainerResponse", namespace, request
+            )
+        except grpc.aio.AioRpcError as error:
+            raise Unavailable(f"containerd does not tell of container {container}: {error.details()}") from None
+        every = {each.key: each.value.value for each in answer.container.extensions}
+        return target_in(every.get(_CRI_EXTENSION, b"{}"))
+
     async def _has(self, call: str, namespace: str, request: Any) -> bool:
         while True:
             try:
@@ -102,6 +126,14 @@ class Containerd:
                 response_deserializer=class_of(answer).FromString,
             )
             return await method(request, timeout=_DEADLINE, metadata=(("containerd-namespace", namespace),))
+
+
+def target_in(metadata: bytes) -> str:
+    """Return the target of a container's processes in what the CRI keeps of it; empty: it has none."""
+    found: Any = json.loads(metadata)
+    for key in ("Metadata", "Config", "linux", "security_context", "namespace_options"):
+        found = (found or {}).get(key)
+    return str(found.get("target_id", "")) if found and found.get("pid") == _TARGET else ""
 
 
 def _is_away(error: grpc.aio.AioRpcError) -> bool:

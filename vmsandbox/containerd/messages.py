@@ -79,6 +79,12 @@ MESSAGES: Mapping[str, Mapping[str, str]] = {
     },
     "containerd.services.events.v1": {"ForwardRequest": f"envelope:1:{_ENVELOPE}"},
     "containerd.services.tasks.v1": {"GetRequest": "container_id:1", "GetResponse": f"process:1:{_PROCESS}"},
+    "containerd.services.containers.v1": {
+        "Extension": f"key:1 value:2:{ANY}",
+        "Container": "id:1 extensions:10:*containerd.services.containers.v1.Extension",
+        "GetContainerRequest": "id:1",
+        "GetContainerResponse": "container:1:containerd.services.containers.v1.Container",
+    },
     "io.containerd.cgroups.v2": {
         "PidsStat": "current:1:uint64 limit:2:uint64",
         "CPUStat": "usage_usec:1:uint64 user_usec:2:uint64 system_usec:3:uint64 nr_periods:4:uint64"

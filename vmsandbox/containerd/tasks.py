@@ -77,8 +77,10 @@ class Tasks:
             await mount_root(request.rootfs, root)
             pod = self._sandboxes.find(namespace, sandbox)
             config = container_config(_read(Path(request.bundle)), sandbox, pod.network, str(root), pod.files)
+            target = await self._containerd.target_of(namespace, request.id)
+            processes = self.find(namespace, target).entry.container if target else ""
             answer = await self._daemon.call(
-                "create", id=request.id, root=pod.root, bundle=request.bundle, config=config, profile=""
+                "create", id=request.id, root=pod.root, bundle=request.bundle, config=config, processes_of=processes
             )
             entry.save(container=answer["container"])
             task = self._task(namespace, entry)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class Calls:
         pod = await self._pods.pod_of(container_id, text(request, "root"), config)
         async with self._pods.lock(pod):
             place = await self._pods.place(pod, container_id, config)
+            if processes := request.get("processes_of"):
+                place = replace(place, processes_of=str(processes))
             bundle = text(request, "bundle")
             shm_size = await asyncio.to_thread(shm_size_of, bundle, config)
             wanted = from_oci(place, container_id, bundle, config, shm_size)

@@ -15,7 +15,7 @@ from tests.support.containerd_client import Bundle
 from tests.support.waiting import until
 from tests.unit.containerd.conftest import World, read_to_end
 from vmsandbox.containerd.messages import class_of
-from vmsandbox.model import ContainerState, SandboxState
+from vmsandbox.model import ContainerState, NamespaceMode, SandboxState
 from vmsandbox.oci_command.store import Store
 
 CREATED, RUNNING, STOPPED, PAUSED = 1, 2, 3, 4
@@ -105,6 +105,17 @@ async def test_a_container_is_paused_and_goes_on(world: World) -> None:
     assert await state(world) == PAUSED
     await world.client.task("Resume", id="c1")
     assert await state(world) == RUNNING
+
+
+async def test_a_container_sees_the_processes_of_its_target(world: World) -> None:
+    await world.pod()
+    await world.task("c1", "sleep", "1000")
+    world.containerd.targets["c2"] = "c1"
+    await world.task("c2", "sleep", "1000")
+    first, second = world.runtime.containers.values()
+    assert second.config.security.namespaces.pid is NamespaceMode.TARGET
+    assert second.config.security.namespaces.target_id == first.id
+    assert first.config.security.namespaces.pid is NamespaceMode.CONTAINER
 
 
 async def test_a_pod_uses_what_its_containers_use(world: World) -> None:
