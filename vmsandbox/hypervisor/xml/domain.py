@@ -23,6 +23,8 @@ METADATA = "urn:vmsandbox:machine:1"
 """Namespace of the element that marks a domain as ours."""
 
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
+_SERIAL_PORTS = "2"
+"""The console's and that of the secret. Each of the usual 31 has two queues in the guest, used or not."""
 _ENTROPY = 64 * 1024
 """Bytes of the host's randomness that a guest gets in a second: its kernel needs some hundred for its whole life."""
 
@@ -132,7 +134,7 @@ def _devices(devices: ET.Element, spec: MachineSpec) -> None:
     scsi = add(devices, "controller", type="scsi", index="0", model="virtio-scsi")
     add(scsi, "driver", queues="1")  # one thread of QEMU serves them all, and each takes memory of the guest
     pci(scsi, _SCSI)
-    pci(add(devices, "controller", type="virtio-serial", index="0"), _CONSOLE)
+    pci(add(devices, "controller", type="virtio-serial", index="0", ports=_SERIAL_PORTS), _CONSOLE)
     add(devices, "controller", type="usb", model="none")
     _console(devices, str(spec.console))
     if spec.secret is not None:
