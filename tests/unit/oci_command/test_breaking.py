@@ -131,9 +131,10 @@ async def test_an_id_that_is_not_one_makes_nothing(caller: Caller, runtime: OciR
 
 @needs_root
 async def test_what_is_known_of_a_container_may_be_damaged(caller: Caller) -> None:
-    await caller.create("true")
+    pid = await caller.create("true")
     (caller.directory / "root/c1/state.json").write_text("{")
     code, _, said = await caller.run("state", "c1")
+    os.kill(pid, signal.SIGKILL)
     assert code == 1 and "is damaged" in said and said.count("\n") == 1
 
 
