@@ -102,8 +102,8 @@ class WarmPool:
         self._starting = starting
         self._machines = WaitingMachines(host, admission)
         self._pools: dict[str, _Pool] = {}
-        self._seen: dict[str, MachineProfile] = {}
-        """The profiles of which `_pools` were made."""
+        self._seen: dict[str, MachineProfile] | None = None
+        """The profiles of which `_pools` were made; None: they are to be made anew."""
         self._pressed, self._missing = asyncio.Event(), asyncio.Event()
         self._taken_back = asyncio.Event()
         self._said = ""
@@ -150,7 +150,7 @@ class WarmPool:
         if pool is not None:
             pool.misses, pool.hits = pool.misses + (found is None), pool.hits + (found is not None)
         if found is None:
-            self._seen = {}  # e.g. QEMU was upgraded meanwhile, and machines of another kind are needed
+            self._seen = None  # e.g. QEMU was upgraded meanwhile, and machines of another kind are needed
         else:
             del self._machines[found.record.id]
             self._admission.unspare(found.record.id)

@@ -185,11 +185,25 @@ async def test_no_more_memory_waits_than_the_settings_let(world: FakeWorld) -> N
 async def test_a_reload_that_wants_no_machines_ends_them_while_more_are_made(world: FakeWorld) -> None:
     async with daemon(world, 100, budget=100_000 * MIB) as service:
         await until(lambda: figures_of(service) >= 2)
-        profiles = service._host.profiles
-        for handler, profile in tuple(profiles.items()):
-            profiles[handler] = replace(profile, machine=replace(profile.machine, pool=PoolConfig()))
+        want_no_machines(service)
         await until(lambda: not recorded(service))
         assert not world.hypervisor.machines
+
+
+async def test_a_reload_that_wants_no_machines_ends_them_just_after_a_pod_found_none(world: FakeWorld) -> None:
+    async with daemon(world) as service:
+        await waiting(service)
+        assert service._pool.take("of another kind") is None
+        want_no_machines(service)
+        await until(lambda: not recorded(service))
+        assert service.pool_figures() == ()
+
+
+def want_no_machines(service: RuntimeService) -> None:
+    """Stand for a reload whose configuration has no pool any more."""
+    profiles = service._host.profiles
+    for handler, profile in tuple(profiles.items()):
+        profiles[handler] = replace(profile, machine=replace(profile.machine, pool=PoolConfig()))
 
 
 async def test_a_machine_that_dies_while_it_waits_is_replaced(world: FakeWorld) -> None:
