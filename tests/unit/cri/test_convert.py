@@ -105,6 +105,7 @@ pod_config = made_of(
     network_namespace=st.just(""),  # the OCI door's, and the next
     late_network=st.just(False),
     shm_size=st.just(0),
+    lasting=st.just(False),
 )
 profile = st.sampled_from([SecurityProfile("runtime_default"), SecurityProfile()]) | st.builds(
     SecurityProfile, st.just("localhost"), name
