@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -145,6 +146,16 @@ async def test_a_root_image_that_was_only_touched_is_kept(store: ImageStore, reg
     inode = root.path.stat().st_ino
     root.path.touch()
     assert (await store.root_image(built.config)).path.stat().st_ino == inode
+
+
+async def test_a_layer_that_was_cut_off_is_fetched_again(store: ImageStore, registry: Registry) -> None:
+    shared = {"shared": os.urandom(5000)}
+    other, built = build_image([shared, {"other": b"o"}]), build_image([shared, {"own": b"o"}])
+    await store.pull(registry.push("other", other))
+    blob = store.directory / "blobs/sha256" / built.layers[0].removeprefix("sha256:")
+    os.truncate(blob, 100)
+    assert (await store.pull(registry.push("cut-off", built))).id == built.config
+    assert blob.read_bytes() == built.blobs[built.layers[0]]
 
 
 async def test_a_damaged_configuration_hides_no_image_and_is_healed_by_removing_and_pulling(

@@ -35,9 +35,10 @@ class LayerFetch:
     _taken: asyncio.Condition = field(default_factory=asyncio.Condition, init=False)
 
     async def arrived(self, path: Path) -> None:
-        """Wait until a layer is held: an `Arrival`. It waits for ever where `run` fails."""
+        """Wait until a layer is held, in its full size: an `Arrival`. It waits for ever where `run` fails."""
+        layer = next(each for each in self.layers if self.held.path(each.digest) == path)
         async with self._taken:
-            await self._taken.wait_for(path.exists)
+            await self._taken.wait_for(lambda: self.held.holds(layer))
 
     async def run(self, manifest: Reference) -> None:
         """Fetch the layers that are missing. Those that came whole are kept though others do not come.

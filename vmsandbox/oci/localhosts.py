@@ -66,7 +66,7 @@ class Localhosts:
             return
         sandbox = container.sandbox_id
         self._containers[sandbox] += 1
-        if sandbox not in self._tasks:
+        if sandbox not in self._tasks or self._tasks[sandbox].done():
             self._tasks[sandbox] = asyncio.create_task(self._serve(sandbox, Path(path)))
         try:
             yield
@@ -83,8 +83,8 @@ class Localhosts:
         except (VmsandboxError, OSError) as error:
             _log.warning("ports of sandbox %s are not on the localhost of %s: %s", sandbox, path, error)
             return
-        async with await asyncio.start_server(functools.partial(self._forward, sandbox), sock=listening) as server:
-            await server.serve_forever()
+        async with aio.served(listening, functools.partial(self._forward, sandbox)):
+            await asyncio.Event().wait()
 
     async def _forward(self, sandbox: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection; where the machine refuses it, it is reset."""
@@ -94,10 +94,6 @@ class Localhosts:
         except (VmsandboxError, OSError) as error:
             _log.debug("a forwarded connection of sandbox %s: %s", sandbox, error)
             _reset(writer)
-        except asyncio.CancelledError:  # The daemon ends; asyncio would report a task of its own.
-            pass
-        finally:
-            writer.close()
 
 
 def _port_of(writer: asyncio.StreamWriter) -> int:

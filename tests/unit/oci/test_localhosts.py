@@ -13,6 +13,7 @@ import pytest
 
 from tests.fakes.oci_runtime import OciRuntime
 from tests.fakes.streaming import LocalTargets
+from vmsandbox import aio
 from vmsandbox.model import ContainerConfig, ContainerMetadata, PodSandboxConfig, PodSandboxMetadata
 from vmsandbox.oci.localhosts import Localhosts
 from vmsandbox.process import NETWORK, enter
@@ -47,10 +48,11 @@ async def server() -> AsyncIterator[int]:
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(await reader.read())
-        writer.close()
+        await writer.drain()
 
-    async with await asyncio.start_server(echo, "127.0.0.1", 0) as listening:
-        yield listening.sockets[0].getsockname()[1]
+    listening = socket.create_server(("127.0.0.1", 0))
+    async with aio.served(listening, echo):
+        yield listening.getsockname()[1]
 
 
 async def container(machines: Machines, namespace: Path, annotations: dict[str, str], sandbox: str = "") -> str:
@@ -106,6 +108,22 @@ async def test_it_is_served_until_the_last_container_of_the_pod_ends_and_by_the_
             async with localhosts.serving(first):
                 assert await answered(namespace, server) == b"hello"
             assert await ask(namespace, server) == b"hello"
+
+
+async def test_connections_end_with_the_serving(namespace: Path, server: int) -> None:
+    machines = Machines()
+    sandbox = await container(machines, namespace, SANDBOX)
+    async with Localhosts(machines).serving(sandbox):
+        assert await answered(namespace, server) == b"hello"
+        with ThreadPoolExecutor(1) as thread:
+            stays = await asyncio.get_running_loop().run_in_executor(thread, connected, namespace, server)
+    with stays, contextlib.suppress(ConnectionResetError):
+        assert await asyncio.to_thread(stays.recv, 100) == b""
+
+
+def connected(namespace: Path, port: int) -> socket.socket:
+    enter(namespace, NETWORK)
+    return socket.create_connection(("127.0.0.1", port), 10)
 
 
 async def test_a_container_without_a_pod_has_nobody_who_looks_there(namespace: Path, server: int) -> None:

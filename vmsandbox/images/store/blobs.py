@@ -134,7 +134,8 @@ def check_size(path: Path, blob: Descriptor) -> None:
 def become_ours(path: Path) -> bool:
     """Take over a file that another user's program has made and that nobody may change afterwards.
 
-    That program has ended, but an open descriptor may be with a process that works together with it.
+    The file is where that program has no name for it. An open descriptor may be with it, or with a process that works
+    together with it.
 
     Returns:
         Whether it is ours alone now: it had no other name and no descriptor that can write. Else it is to be copied.

@@ -114,7 +114,8 @@ class StoreLayout:
     def roots(self) -> Roots:
         """Root images."""
         limit = RootLimit(size=self.settings.max_root_size, memory=self.settings.max_root_memory)
-        return Roots(self.directory / "roots", self.locks, limit, self.settings.user, self.readers)
+        directory, own = self.directory / "roots", self.settings
+        return Roots(directory, self.locks, limit, own.user, self.readers, own.pull_timeout)
 
     @property
     def index(self) -> IndexFile:

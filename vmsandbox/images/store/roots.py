@@ -62,6 +62,8 @@ class Roots:
     """The system user that makes them."""
     readers: int
     """Number of the group that reads root images besides root; -1: that of this process."""
+    timeout: float
+    """Seconds for the making of one, whose layers may still be on their way."""
 
     def path(self, chain_id: str) -> Path:
         """Where the root image of these layers is, or would be."""
@@ -81,9 +83,11 @@ class Roots:
         path = self.path(chain_id)
         async with locked_async(self.locks / path.name):
             if not await asyncio.to_thread(self._intact, path):
-                account = Account.named(self.user)
-                await build_root_image(layers, staging / path.name, limit=self.limit, account=account, arrival=arrival)
-                await asyncio.to_thread(_finish, staging / path.name, path, self.readers)
+                account, made = Account.named(self.user), staging / path.name
+                await build_root_image(
+                    layers, made, limit=self.limit, account=account, arrival=arrival, timeout=self.timeout
+                )
+                await asyncio.to_thread(_finish, made, path, self.readers)
         return RootImage(path, path.stem[:32], FILESYSTEM, path.stat().st_size)
 
     def _intact(self, path: Path) -> bool:
