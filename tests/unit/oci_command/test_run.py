@@ -79,7 +79,7 @@ async def test_hooks_run_in_their_order_with_the_state_as_their_input(caller: Ca
     told = tmp_path / "told"
     kinds = ("prestart", "createRuntime", "poststart", "poststop")
     hooks = {kind: [hook(f"echo {kind} $A >>{told}; cat >>{told}; echo >>{told}", env=["A=b"])] for kind in kinds}
-    made = bundle(caller, "true", hooks=hooks)
+    made = bundle(caller, "sleep", "0.5", hooks=hooks)
     pid_file = tmp_path / "pid"
     assert await caller.run("create", "--bundle", made, "--pid-file", str(pid_file), "c1") == (0, "", "")
     assert told.read_text().count("\n") == 4
