@@ -105,10 +105,10 @@ class _Door:
 
     async def _answer(self, connection: Connection, request: Mapping[str, Any]) -> None:
         name = request.get("call")
-        if name == "attach":
-            await self._streams.attach(connection, request)
-        elif name == "exec":
-            await self._streams.exec(connection, request)
+        if carry := self._streams.by_name.get(str(name)):
+            await carry(connection, request)
+            # An end that sends while this one is closed may lose what it has not received: the end of the process.
+            await connection.closed()
         elif call := self._calls.by_name.get(str(name)):
             await connection.answer(**await _unless_gone(connection, call, request))
         else:

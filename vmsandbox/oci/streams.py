@@ -5,7 +5,7 @@ except in a pod that its caller ends.
 """
 
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, NoReturn, Protocol
 
 from vmsandbox import aio, log
@@ -54,6 +54,10 @@ class Streams:
         self._service = service
         self._pods = pods
         self._localhosts = Localhosts(service)
+        self.by_name: Mapping[str, Callable[[Connection, Mapping[str, Any]], Awaitable[None]]] = {
+            "attach": self.attach,
+            "exec": self.exec,
+        }
 
     async def attach(self, connection: Connection, request: Mapping[str, Any]) -> None:
         """Carry the streams of a container's own process, to its end.

@@ -1,6 +1,7 @@
 """One connection at the daemon's socket for an event loop: frames in, frames out (`wire`). Both of its ends use it."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 from typing import Any
@@ -61,3 +62,9 @@ class Connection:
     async def gone(self) -> None:
         """Return when the other end has closed the connection, or sends what nobody has asked for."""
         await self._reader.read(1)
+
+    async def closed(self) -> None:
+        """Return when the other end has closed the connection; what it still sends is dropped."""
+        with contextlib.suppress(OSError):
+            while await self._reader.read(wire.PIECE):
+                pass

@@ -175,6 +175,17 @@ async def test_a_command_has_streams_and_an_exit_status_of_its_own(daemon: Daemo
         await call(daemon, "exec", container=container, process=process | {"args": ["missing"]})
 
 
+async def test_an_end_is_received_by_a_caller_that_still_sends(daemon: Daemon) -> None:
+    container = await create(daemon)
+    process = config()["process"] | {"args": ["sh", "-c", "exit 5"]}
+    async with opened(daemon, "exec", container=container, process=process) as running:
+        await asyncio.sleep(0.2)
+        for _ in range(3):
+            running.socket.sendall(wire.pack(wire.STDIN, b"in"))
+            await asyncio.sleep(0.01)
+        assert await frames(running) == [(wire.EXIT, b"5")]
+
+
 async def test_an_error_that_may_pass_is_told_apart(daemon: Daemon, runtime: OciRuntime) -> None:
     container = await create(daemon)
     runtime.errors["start_container"] = Unavailable("the guest is being taken back")
