@@ -54,7 +54,7 @@ class Process:
 
     async def connect(self) -> None:
         """Open its streams; an exec begins. Raises VmsandboxError."""
-        self._fifos = Fifos(self._paths)
+        self._fifos = Fifos(self._paths, lasting=self._lasting)
         try:
             self._connection = await self._daemon.open(**self._request)
         except BaseException:
@@ -80,6 +80,11 @@ class Process:
     async def signal(self, number: int) -> None:
         """Send it a signal. Raises FailedPrecondition: it does not run."""
         await self._send(wire.pack_number(wire.SIGNAL, number))
+
+    def hurry(self) -> None:
+        """Have its end known soon, whoever reads its output: it is being killed."""
+        if self._fifos is not None:
+            self._fifos.hurry()
 
     def close_input(self) -> None:
         """Let its input end, with containerd's end of it."""

@@ -10,7 +10,7 @@ from vmsandbox.containerd.daemon import Daemon
 from vmsandbox.containerd.events import Containerd
 from vmsandbox.containerd.fifos import StreamPaths
 from vmsandbox.containerd.messages import time_of
-from vmsandbox.containerd.process import Exit, Process
+from vmsandbox.containerd.process import LOST, Exit, Process
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound
 from vmsandbox.oci_command.store import Entry
 
@@ -45,21 +45,29 @@ class Running:
         """Carry its streams in the background; `ended` is called with its end."""
 
         async def carrying() -> None:
-            self.end(ended, await self.process.run())
+            try:
+                exit_ = await self.process.run()
+            except Exception:
+                self.end(ended, Exit(LOST))
+                raise
+            self.end(ended, exit_)
 
         self._carrying = asyncio.create_task(carrying(), name="streams of a process")
         self._carrying.add_done_callback(aio.report)
 
     def end(self, ended: Any, exit_: Exit) -> None:
-        """Have it ended."""
+        """Have it ended; those who wait know it, whatever becomes of the call."""
         self.exit = exit_
-        ended(exit_)
         self.ended.set()
+        ended(exit_)
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Let go of it: nobody is to wait for it any more. One that ran is lost."""
         if self._carrying is not None:
             await aio.cancel(self._carrying)
+        if self.exit is None and self.started:
+            self.exit = Exit(LOST)
+        self.ended.set()
 
 
 class Task:
@@ -130,28 +138,34 @@ class Task:
         self._execs[exec_id] = Running(Process(self._daemon, request, paths, lasting=False), paths)
         self.publish("TaskExecAdded", exec_id=exec_id)
 
-    def delete_exec(self, exec_id: str) -> Running:
+    async def delete_exec(self, exec_id: str) -> Running:
         """Forget a process that has ended, or was not started. Raises NotFound, FailedPrecondition."""
         process = self.process(exec_id)
         if process.state == RUNNING:
             raise FailedPrecondition(f"the exec {exec_id} runs")
-        return self._execs.pop(exec_id)
+        del self._execs[exec_id]
+        await process.close()
+        return process
 
     async def kill(self, exec_id: str, signal: int, *, everyone: bool) -> None:
         """Send a signal. Raises NotFound: it has ended, which callers look for; as the daemon."""
         process = self.process(exec_id)
         if process.exit is not None:
             raise NotFound("process already finished")
+        if signal == _KILL:
+            for each in (process,) if exec_id else (process, *self._execs.values()):
+                each.process.hurry()
         if exec_id and not process.started:
             if signal in (_KILL, _TERM):
                 process.end(lambda _: None, Exit(128 + signal))
-        elif exec_id:
-            await process.process.signal(signal)
-        else:
-            try:
+            return
+        try:
+            if exec_id:
+                await process.process.signal(signal)
+            else:
                 await self._daemon.call("kill", container=self.entry.container, signal=str(signal), all=everyone)
-            except FailedPrecondition:
-                raise NotFound("process already finished") from None
+        except FailedPrecondition:  # Its end is still on its way.
+            raise NotFound("process already finished") from None
 
     async def freeze(self, *, frozen: bool) -> None:
         """Keep all processes from running, or let them go on. Raises as the daemon."""
@@ -178,10 +192,10 @@ class Task:
             await process.close()
 
     def _own_ended(self, exit_: Exit) -> None:
-        self.entry.save(exit={"status": exit_.status, "at": exit_.at})
         if exit_.killed_for_memory:
             self.publish("TaskOOM")
         self._tell_exit(self.entry.id, exit_)
+        self.entry.save(exit={"status": exit_.status, "at": exit_.at})
 
     def _tell_exit(self, process_id: str, exit_: Exit) -> None:
         self.publish("TaskExit", id=process_id, pid=self.pid, exit_status=exit_.status, exited_at=time_of(exit_.at))

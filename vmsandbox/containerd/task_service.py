@@ -66,7 +66,7 @@ class TaskServicer:
         """Forget a process that has ended."""
         task = self._find(namespace, request)
         if request.exec_id:
-            return _answer("Delete", pid=task.pid, **exit_fields(task.delete_exec(request.exec_id)))
+            return _answer("Delete", pid=task.pid, **exit_fields(await task.delete_exec(request.exec_id)))
         await self._tasks.delete(namespace, request.id)
         return _answer("Delete", pid=task.pid, **task.exit_fields())
 
