@@ -5,7 +5,6 @@ What is kept of one is a directory with a file (`oci_command.store`), and the fi
 
 import asyncio
 import base64
-import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from cri_api.v1 import api_pb2
 from vmsandbox import aio, log
 from vmsandbox.containerd.daemon import Daemon
 from vmsandbox.containerd.events import Containerd
+from vmsandbox.containerd.leftovers import Leftovers
 from vmsandbox.containerd.specs import pod_config, pod_files
-from vmsandbox.errors import AlreadyExists, NotFound, Unavailable, VmsandboxError
+from vmsandbox.errors import AlreadyExists, NotFound, Unavailable
 from vmsandbox.oci_command.errors import CommandError
 from vmsandbox.oci_command.store import Entry, Store
 
@@ -35,6 +35,8 @@ class Sandbox:
         self.entry = entry
         self.root = root
         self.ended = asyncio.Event()
+        self.is_discarded = False
+        """Whether to forget it, whatever containerd knows."""
         self._daemon = daemon
         self._waiting: asyncio.Task[None] | None = None
         if self.ended_at:
@@ -130,6 +132,8 @@ class Sandboxes:
         self._daemon = daemon
         self._containerd = containerd
         self._sandboxes: dict[tuple[str, str], Sandbox] = {}
+        self.leftovers = Leftovers("sandbox", self._end_unknown)
+        """Sandboxes of an earlier process, until containerd has said that it knows them, and discarded ones."""
 
     def find(self, namespace: str, sandbox: str) -> Sandbox:
         """Return a sandbox. Raises NotFound."""
@@ -154,26 +158,30 @@ class Sandboxes:
         self._sandboxes.pop((namespace, sandbox), None)
 
     async def discard(self, namespace: str, sandbox: str) -> None:
-        """Forget a sandbox whose machine could not be made."""
-        with contextlib.suppress(VmsandboxError):
-            await aio.to_its_end(self.remove(namespace, sandbox))
+        """Forget a sandbox whose machine could not be made; what fails is tried again."""
+        self.find(namespace, sandbox).is_discarded = True
+        await aio.to_its_end(self.leftovers.attempt(namespace, sandbox))
 
     def take_back(self) -> None:
         """Know the sandboxes of an earlier process."""
         for namespace in sorted(path.name for path in self._directory.glob("*/")):
             for entry in Store(str(self._directory / namespace)).all():
                 self._know(namespace, entry).watch()
-
-    async def end_unknown(self) -> None:
-        """End the sandboxes that containerd does not know any more."""
-        for namespace, sandbox in list(self._sandboxes):
-            if not await self._containerd.knows_sandbox(namespace, sandbox):
-                _log.warning("containerd does not know the sandbox %s any more: its machine is ended", sandbox)
-                await self.discard(namespace, sandbox)
+                self.leftovers.add(namespace, entry.id)
 
     async def close(self) -> None:
         """Let go of all; their machines go on."""
         await aio.together(*(each.close() for each in self._sandboxes.values()))
+
+    async def _end_unknown(self, namespace: str, sandbox: str) -> None:
+        if (found := self._sandboxes.get((namespace, sandbox))) is None:
+            return
+        if not found.is_discarded:
+            if await self._containerd.knows_sandbox(namespace, sandbox):
+                return
+            _log.warning("containerd does not know the sandbox %s any more: its machine is ended", sandbox)
+        await found.remove()
+        self._sandboxes.pop((namespace, sandbox), None)
 
     def _know(self, namespace: str, entry: Entry) -> Sandbox:
         sandbox = Sandbox(entry, self._daemon, str(self._directory / namespace))

@@ -55,7 +55,8 @@ async def serving_containerd(directory: Path, daemon: Path, containerd: Path) ->
             async with (
                 _listening(directory / SOCKET, sandboxes, tasks, client),
                 aio.attendant(host.forward(), "events for containerd"),
-                aio.attendant(_end_unknown(sandboxes, tasks), "what containerd does not know any more"),
+                aio.attendant(tasks.leftovers.attend(), "tasks that containerd does not know any more"),
+                aio.attendant(sandboxes.leftovers.attend(), "sandboxes that containerd does not know any more"),
             ):
                 yield directory / SOCKET
         finally:
@@ -76,11 +77,6 @@ async def _listening(socket: Path, sandboxes: Sandboxes, tasks: Tasks, daemon: D
         yield
     finally:
         await server.stop(_GRACE)
-
-
-async def _end_unknown(sandboxes: Sandboxes, tasks: Tasks) -> None:
-    await tasks.end_unknown()
-    await sandboxes.end_unknown()
 
 
 def _handlers(service: str, by_name: Mapping[str, ServiceCall]) -> grpc.GenericRpcHandler:

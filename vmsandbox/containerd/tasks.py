@@ -15,6 +15,7 @@ from vmsandbox import aio, log
 from vmsandbox.containerd.daemon import Daemon
 from vmsandbox.containerd.events import Containerd
 from vmsandbox.containerd.fifos import StreamPaths
+from vmsandbox.containerd.leftovers import Leftovers
 from vmsandbox.containerd.roots import mount_root, unmount_root
 from vmsandbox.containerd.sandboxes import Sandboxes
 from vmsandbox.containerd.specs import container_config
@@ -45,6 +46,8 @@ class Tasks:
         self._containerd = containerd
         self._sandboxes = sandboxes
         self._tasks: dict[tuple[str, str], Task] = {}
+        self.leftovers = Leftovers("task", self._end_unknown)
+        """Tasks of an earlier process, until containerd has said that it knows them."""
 
     def find(self, namespace: str, container: str) -> Task:
         """Return a task. Raises NotFound."""
@@ -106,20 +109,21 @@ class Tasks:
             for entry in Store(str(self._directory / namespace)).all():
                 if entry.container:
                     self._tasks[namespace, entry.id] = task = self._task(namespace, entry)
+                    self.leftovers.add(namespace, entry.id)
                     await task.begin(again=True)
                 else:
                     await self._undo(entry)
 
-    async def end_unknown(self) -> None:
-        """End the tasks that containerd does not know any more."""
-        for (namespace, container), task in list(self._tasks.items()):
-            if not await self._containerd.knows_task(namespace, container):
-                _log.warning("containerd does not know the task %s any more: it is ended", container)
-                await self._remove(namespace, task)
-
     async def close(self) -> None:
         """Let go of all; they go on."""
         await aio.together(*(task.close() for task in self._tasks.values()))
+
+    async def _end_unknown(self, namespace: str, container: str) -> None:
+        if (task := self._tasks.get((namespace, container))) is None:
+            return
+        if not await self._containerd.knows_task(namespace, container):
+            _log.warning("containerd does not know the task %s any more: it is ended", container)
+            await self._remove(namespace, task)
 
     async def _remove(self, namespace: str, task: Task) -> None:
         await self._daemon.call("delete", container=task.entry.container)
