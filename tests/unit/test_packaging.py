@@ -56,6 +56,14 @@ def test_the_unit_stays_in_the_namespaces_of_the_host(key: str) -> None:
     assert values(key, CONTAINERD) == []
 
 
+def test_overlays_of_containerds_roots_can_do_what_those_of_the_daemon_can() -> None:
+    """An overlay acts with the capabilities of the process that has mounted it."""
+    files = {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_SETFCAP", "CAP_MKNOD"}
+    assert files < set(values("CapabilityBoundingSet"))
+    (line,) = re.findall("(?m)^CapabilityBoundingSet=(.*)$", CONTAINERD.read_text())
+    assert set(line.split()) == {*files, "CAP_SYS_ADMIN"}
+
+
 def test_the_drop_in_for_an_embedded_libvirt_is_sound_and_takes_back_what_qemu_needs(tmp_path: Path) -> None:
     (tmp_path / UNIT.name).write_text(UNIT.read_text().replace("/usr/bin/vmsandbox", "/usr/bin/true"))
     drop_ins = tmp_path / f"{UNIT.name}.d"
