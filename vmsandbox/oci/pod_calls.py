@@ -62,13 +62,14 @@ class PodCalls:
     async def wait_pod(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return when the machine of a pod has ended. Raises NotFound: there is no such pod."""
         name = _name(request)
+        if (found := self._pods.find(name)) is None:
+            raise NotFound(f"pod {name.name} has no machine")
+        if found.state not in _LIVE:
+            return {}
         async with contextlib.aclosing(self._service.events()) as events:
-            if (found := self._pods.find(name)) is None:
-                raise NotFound(f"pod {name.name} has no machine")
-            if found.state in _LIVE:
-                async for event in events:
-                    if event.container_id == found.id and self._has_ended(name):
-                        break
+            async for event in events:
+                if event.container_id == found.id and self._has_ended(name):
+                    break
         return {}
 
     def _has_ended(self, name: PodSandboxMetadata) -> bool:

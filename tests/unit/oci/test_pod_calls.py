@@ -1,0 +1,52 @@
+"""Pods whose machine their caller makes and ends, over the door's socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.oci_runtime import OciRuntime
+from tests.support.waiting import until
+from tests.unit.oci.configs import config, namespaces
+from vmsandbox.oci import serving_oci
+from vmsandbox.oci_command.daemon import Daemon
+from vmsandbox.oci_command.errors import CommandError
+
+pytestmark = pytest.mark.usefixtures("host")
+
+
+@pytest.fixture
+async def runtime() -> AsyncIterator[OciRuntime]:
+    made = OciRuntime()
+    yield made
+    await made.end_all()
+
+
+@pytest.fixture
+async def daemon(runtime: OciRuntime, tmp_path: Path) -> AsyncIterator[Daemon]:
+    async with serving_oci(runtime, tmp_path / "oci.sock"):
+        yield Daemon(str(tmp_path / "oci.sock"))
+
+
+async def call(daemon: Daemon, name: str, **arguments: Any) -> dict[str, Any]:
+    return await asyncio.to_thread(daemon.call, name, id="s1", root="/run/root", **arguments)
+
+
+async def create(daemon: Daemon, network: str = "/run/netns/one") -> None:
+    kinds = namespaces("mount", "pid", "ipc", "uts", network=network)
+    await call(daemon, "create_pod", config=config(linux=config()["linux"] | {"namespaces": kinds}))
+
+
+async def test_a_wait_listens_no_longer_than_it_waits(daemon: Daemon, runtime: OciRuntime) -> None:
+    with pytest.raises(CommandError, match="pod s1 has no machine"):
+        await call(daemon, "wait_pod")
+    assert runtime.listeners == []
+    await create(daemon)
+    waiting = asyncio.create_task(call(daemon, "wait_pod"))
+    await until(lambda: len(runtime.listeners) == 1)
+    await call(daemon, "stop_pod")
+    await asyncio.wait_for(waiting, 10)
+    await call(daemon, "wait_pod")
+    await until(lambda: runtime.listeners == [])
