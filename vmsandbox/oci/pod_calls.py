@@ -1,5 +1,6 @@
 """The calls about pods whose sandbox has no process of its own: their caller makes and ends the machine itself."""
 
+import asyncio
 import contextlib
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +9,7 @@ from vmsandbox.errors import InvalidArgument, NotFound
 from vmsandbox.model import PodSandboxMetadata, SandboxState
 from vmsandbox.oci.control_calls import Call, text
 from vmsandbox.oci.from_oci import pod_from_oci
+from vmsandbox.oci.host_namespaces import joined_namespaces
 from vmsandbox.oci.pods import NAMESPACE, Pods
 from vmsandbox.service import RuntimeService
 
@@ -32,7 +34,7 @@ class PodCalls:
         """Make the machine of a pod, or find the one that an earlier call has made; return its id.
 
         Raises:
-            VmsandboxError: as `pod_from_oci`, or as the service; nothing is left then.
+            VmsandboxError: as `pod_from_oci`, `joined_namespaces` or the service; nothing is left then.
         """
         config = request.get("config")
         if not isinstance(config, dict):
@@ -41,9 +43,11 @@ class PodCalls:
         async with self._pods.lock(name):
             if (found := self._pods.find(name)) and found.state is SandboxState.READY:
                 return {"pod": found.id}
+            wanted = pod_from_oci(name, config)
+            await asyncio.to_thread(joined_namespaces, config)
             if found:  # An earlier daemon was making it, or it has ended.
                 await self._service.remove_pod_sandbox(found.id)
-            return {"pod": await self._service.run_pod_sandbox(pod_from_oci(name, config))}
+            return {"pod": await self._service.run_pod_sandbox(wanted)}
 
     async def stop_pod(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """End the machine of a pod; its containers end, and are known. Succeeds where that was done before."""

@@ -11,6 +11,7 @@ from tests.fakes.oci_runtime import OciRuntime
 from tests.support.waiting import until
 from tests.unit.oci.configs import config, namespaces
 from vmsandbox.oci import serving_oci
+from vmsandbox.oci.host_namespaces import Identity
 from vmsandbox.oci_command.daemon import Daemon
 from vmsandbox.oci_command.errors import CommandError
 
@@ -50,3 +51,12 @@ async def test_a_wait_listens_no_longer_than_it_waits(daemon: Daemon, runtime: O
     await asyncio.wait_for(waiting, 10)
     await call(daemon, "wait_pod")
     await until(lambda: runtime.listeners == [])
+
+
+async def test_a_pod_cannot_have_the_hosts_network_by_its_path(
+    daemon: Daemon, runtime: OciRuntime, host: dict[str, Identity]
+) -> None:
+    host["/run/netns/the-hosts"] = host["/proc/self/ns/net"]
+    with pytest.raises(CommandError, match="/run/netns/the-hosts is the host's network namespace"):
+        await create(daemon, "/run/netns/the-hosts")
+    assert runtime.sandboxes == {}
