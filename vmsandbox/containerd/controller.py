@@ -12,7 +12,7 @@ from vmsandbox.containerd.metrics import summed
 from vmsandbox.containerd.sandboxes import Sandbox, Sandboxes
 from vmsandbox.containerd.task_service import ServiceCall, TaskServicer
 from vmsandbox.containerd.tasks import Tasks
-from vmsandbox.errors import FailedPrecondition
+from vmsandbox.errors import FailedPrecondition, NotFound, Unavailable
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _VERSION = 3
@@ -87,14 +87,18 @@ class ControllerServicer:
         return _answer("Shutdown")
 
     async def metrics(self, namespace: str, request: Any) -> Any:
-        """Return what the containers of a sandbox use together."""
+        """Return what the containers of a sandbox use together. Raises Unavailable where none answers."""
         self._find(namespace, request)
-        every = []
+        every, silent = [], None
         for task in self._tasks.of(namespace, request.sandbox_id):
             try:
                 every.append(await self._servicer.metrics_of(task))
-            except FailedPrecondition:  # It does not run.
+            except (FailedPrecondition, NotFound):  # It does not run.
                 continue
+            except Unavailable as error:
+                silent = error
+        if silent is not None and not every:
+            raise silent
         now = time_of(time.time_ns())
         metric = message("containerd.types.Metric", timestamp=now, id=request.sandbox_id, data=packed(summed(every)))
         return _answer("Metrics", metrics=metric)

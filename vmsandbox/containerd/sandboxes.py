@@ -14,11 +14,11 @@ from cri_api.v1 import api_pb2
 from vmsandbox import aio, log
 from vmsandbox.containerd.daemon import Daemon
 from vmsandbox.containerd.events import Containerd
+from vmsandbox.containerd.kept import claim, every_entry
 from vmsandbox.containerd.leftovers import Leftovers
 from vmsandbox.containerd.specs import pod_config, pod_files
-from vmsandbox.errors import AlreadyExists, NotFound, Unavailable
-from vmsandbox.oci_command.errors import CommandError
-from vmsandbox.oci_command.store import Entry, Store
+from vmsandbox.errors import NotFound, Unavailable
+from vmsandbox.oci_command.store import Entry
 
 _log = log.get(__name__)
 
@@ -143,11 +143,8 @@ class Sandboxes:
             raise NotFound(f"there is no sandbox {sandbox}") from None
 
     def create(self, namespace: str, request: Any) -> Sandbox:
-        """Know a sandbox, whose machine is made by `Sandbox.start`. Raises AlreadyExists."""
-        try:
-            entry = Store(str(self._directory / namespace)).claim(request.sandbox_id)
-        except CommandError as error:
-            raise AlreadyExists(str(error)) from None
+        """Know a sandbox, whose machine is made by `Sandbox.start`. Raises as `claim`."""
+        entry = claim(self._directory, namespace, request.sandbox_id)
         config = base64.b64encode(request.options.value).decode()
         entry.save(id=entry.id, container="", network=request.netns_path, config=config)
         return self._know(namespace, entry)
@@ -164,10 +161,9 @@ class Sandboxes:
 
     def take_back(self) -> None:
         """Know the sandboxes of an earlier process."""
-        for namespace in sorted(path.name for path in self._directory.glob("*/")):
-            for entry in Store(str(self._directory / namespace)).all():
-                self._know(namespace, entry).watch()
-                self.leftovers.add(namespace, entry.id)
+        for namespace, entry in every_entry(self._directory):
+            self._know(namespace, entry).watch()
+            self.leftovers.add(namespace, entry.id)
 
     async def close(self) -> None:
         """Let go of all; their machines go on."""

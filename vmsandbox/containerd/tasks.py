@@ -6,7 +6,7 @@ is made; what a process that was killed has left is undone, or gone on with.
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from vmsandbox import aio, log
 from vmsandbox.containerd.daemon import Daemon
 from vmsandbox.containerd.events import Containerd
 from vmsandbox.containerd.fifos import StreamPaths
+from vmsandbox.containerd.kept import claim, every_entry
 from vmsandbox.containerd.leftovers import Leftovers
 from vmsandbox.containerd.roots import mount_root, unmount_root
 from vmsandbox.containerd.sandboxes import Sandboxes
 from vmsandbox.containerd.specs import container_config
 from vmsandbox.containerd.task import Task
-from vmsandbox.errors import AlreadyExists, InvalidArgument, NotFound, VmsandboxError
-from vmsandbox.oci_command.errors import CommandError
-from vmsandbox.oci_command.store import Entry, Store
+from vmsandbox.errors import InvalidArgument, NotFound, VmsandboxError
+from vmsandbox.oci_command.store import Entry
 
 _log = log.get(__name__)
 
@@ -66,13 +66,14 @@ class Tasks:
         """Make the container of a request, which waits for `Task.start`. On failure nothing is left.
 
         Raises:
-            AlreadyExists: there is a task of that name.
+            InvalidArgument, AlreadyExists: as `claim`.
             VmsandboxError: as the daemon says.
         """
         if request.checkpoint:
             raise InvalidArgument("a machine has no checkpoints")
-        entry = self._claim(namespace, request.id)
+        entry = claim(self._directory, namespace, request.id)
         try:
+            entry.save(id=request.id, container="")
             paths = StreamPaths(request.stdin, request.stdout, request.stderr, request.terminal)
             sandbox = _sandbox_of(Path(request.bundle))
             entry.save(bundle=request.bundle, sandbox=sandbox, streams=astuple(paths))
@@ -105,14 +106,13 @@ class Tasks:
 
     async def take_back(self) -> None:
         """Know the tasks of an earlier process; undo those that it was making."""
-        for namespace in sorted(path.name for path in self._directory.glob("*/")):
-            for entry in Store(str(self._directory / namespace)).all():
-                if entry.container:
-                    self._tasks[namespace, entry.id] = task = self._task(namespace, entry)
-                    self.leftovers.add(namespace, entry.id)
-                    await task.begin(again=True)
-                else:
-                    await self._undo(entry)
+        for namespace, entry in every_entry(self._directory):
+            if entry.container:
+                self._tasks[namespace, entry.id] = task = self._task(namespace, entry)
+                self.leftovers.add(namespace, entry.id)
+                await task.begin(again=True)
+            else:
+                await self._undo(entry)
 
     async def close(self) -> None:
         """Let go of all; they go on."""
@@ -142,15 +142,6 @@ class Tasks:
     async def _clear(self, entry: Entry) -> None:
         await unmount_root(Path(entry.directory) / _ROOT)
         entry.remove()
-
-    def _claim(self, namespace: str, container: str) -> Entry:
-        store: Callable[[str], Entry] = Store(str(self._directory / namespace)).claim
-        try:
-            entry = store(container)
-        except CommandError as error:
-            raise AlreadyExists(str(error)) from None
-        entry.save(id=container, container="")
-        return entry
 
     def _task(self, namespace: str, entry: Entry) -> Task:
         return Task(namespace, entry, self._daemon, self._containerd)

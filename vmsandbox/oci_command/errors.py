@@ -14,6 +14,10 @@ class UnknownCommand(CommandError):
     status = 3
 
 
+class InvalidId(CommandError):
+    """An id has characters that it cannot have, or too many."""
+
+
 class ContainerMissing(CommandError):
     """There is no container of this id."""
 

@@ -8,7 +8,7 @@ import re
 import time
 from typing import Any
 
-from vmsandbox.oci_command.errors import CommandError, ContainerMissing
+from vmsandbox.oci_command.errors import CommandError, ContainerMissing, InvalidId
 
 DEFAULT = "/run/vmsandbox-oci"
 
@@ -30,7 +30,8 @@ class Store:
         A command that was killed leaves its directory without a file, and nobody holds it.
 
         Raises:
-            CommandError: its id is not valid, or taken.
+            InvalidId: its id is not valid.
+            CommandError: it is taken.
         """
         entry = self._entry(container_id)
         os.makedirs(self.root, 0o700, exist_ok=True)
@@ -47,7 +48,7 @@ class Store:
             entry.remove()
 
     def find(self, container_id: str) -> "Entry":
-        """Return a container that was made. Raises ContainerMissing; CommandError: its id is not valid."""
+        """Return a container that was made. Raises ContainerMissing, InvalidId."""
         entry = self._entry(container_id)
         if not entry.read():
             raise ContainerMissing(f"container does not exist: {container_id}")
@@ -63,7 +64,7 @@ class Store:
 
     def _entry(self, container_id: str) -> "Entry":
         if not _ID.fullmatch(container_id) or container_id in (".", ".."):
-            raise CommandError(f"invalid id format: {container_id!r}")
+            raise InvalidId(f"invalid id format: {container_id!r}")
         return Entry(self.root, container_id)
 
 

@@ -1,6 +1,7 @@
 """The services of `vmsandbox containerd`, as containerd calls them."""
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from tests.support.containerd_client import Bundle
 from tests.support.waiting import until
 from tests.unit.containerd.conftest import World, read_to_end
 from vmsandbox.containerd.messages import class_of
+from vmsandbox.containerd.task import Task
+from vmsandbox.containerd.task_service import TaskServicer
+from vmsandbox.errors import NotFound, Unavailable
 from vmsandbox.model import ContainerState, NamespaceMode, SandboxState
 from vmsandbox.oci_command.store import Store
 
@@ -128,6 +132,39 @@ async def test_a_pod_uses_what_its_containers_use(world: World) -> None:
     one = metrics.FromString((await world.client.task("Stats", id="c1")).stats.value)
     both = metrics.FromString((await world.client.sandbox("Metrics", sandbox_id="s1")).metrics.data.value)
     assert one.memory.usage and both.memory.usage == 2 * one.memory.usage
+
+
+@pytest.mark.parametrize("missing", [NotFound("it was removed"), Unavailable("its guest is being taken back")])
+async def test_a_container_without_figures_hides_no_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, missing: Exception
+) -> None:
+    await world.pod()
+    for name in ("c1", "c2"):
+        await world.task(name, "sleep", "1000")
+        await world.client.task("Start", id=name)
+    measure, without = TaskServicer.metrics_of, {"c1"}
+
+    async def measured(servicer: TaskServicer, task: Task) -> Any:
+        if task.entry.id in without:
+            raise missing
+        return await measure(servicer, task)
+
+    monkeypatch.setattr(TaskServicer, "metrics_of", measured)
+    answer = await world.client.sandbox("Metrics", sandbox_id="s1")
+    assert class_of("io.containerd.cgroups.v2.Metrics").FromString(answer.metrics.data.value).memory.usage
+    without.add("c2")
+    with contextlib.nullcontext() if isinstance(missing, NotFound) else pytest.raises(grpc.aio.AioRpcError):
+        await world.client.sandbox("Metrics", sandbox_id="s1")
+
+
+@pytest.mark.parametrize(("name", "code"), [("a/b", "INVALID_ARGUMENT"), ("s1", "ALREADY_EXISTS")])
+async def test_an_id_is_valid_and_new(world: World, name: str, code: str) -> None:
+    await world.pod()
+    await world.task("s1", "sleep", "1000")
+    for call in (world.client.sandbox("Create", sandbox_id=name), world.client.task("Create", id=name)):
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await call
+        assert error.value.code() is grpc.StatusCode[code]
 
 
 async def test_a_restart_of_the_daemon_is_not_noticed(world: World) -> None:
