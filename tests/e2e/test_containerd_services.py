@@ -147,6 +147,8 @@ async def test_a_pod_outlives_the_process_that_serves_it_and_ends_with_its_machi
         asked = await pod.output_of("asks", "until nc 127.0.0.1 8080; do sleep 0.1; done; hostname; echo >/written")
         assert asked.split() == ["hello", "played"]
         assert (pod.directory / "asks-upper/written").exists()
+        bounded = await pod.output_of("fills", "head -c 2000000 /dev/zero >/etc/hosts || echo $(wc -c </etc/hosts)")
+        assert 0 < int(bounded) <= 1 << 20
         await pod.client.task("Exec", id="answers", exec_id="e", spec=command("sh", "-c", "exit 7"))
         await pod.client.task("Start", id="answers", exec_id="e")
         assert (await pod.client.task("Wait", id="answers", exec_id="e")).exit_status == 7

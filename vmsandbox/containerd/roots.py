@@ -1,4 +1,7 @@
-"""The root of a container: containerd describes the mounts that make it, and they are mounted here, for the daemon."""
+"""The root of a container: containerd describes the mounts that make it, and they are mounted here, for the daemon.
+
+So is the file system of a pod's own files.
+"""
 
 import asyncio
 import contextlib

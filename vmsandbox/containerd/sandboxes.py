@@ -16,6 +16,8 @@ from vmsandbox.containerd.daemon import Daemon
 from vmsandbox.containerd.events import Containerd
 from vmsandbox.containerd.kept import claim, every_entry
 from vmsandbox.containerd.leftovers import Leftovers
+from vmsandbox.containerd.messages import message
+from vmsandbox.containerd.roots import mount_root, unmount_root
 from vmsandbox.containerd.specs import pod_config, pod_files
 from vmsandbox.errors import NotFound, Unavailable
 from vmsandbox.oci_command.store import Entry
@@ -25,6 +27,14 @@ _log = log.get(__name__)
 _PAUSE = 0.5
 """Seconds between two attempts to reach a daemon that is being restarted."""
 _SHM = "/dev/shm"
+_FILES = "files"
+_LIMITED = message(
+    "containerd.types.Mount",
+    type="tmpfs",
+    source="vmsandbox",
+    options=["size=1m", "mode=0755", "nosuid", "nodev", "noexec"],
+)
+"""The file system of a pod's files: containers may write them, and no more than that."""
 
 
 class Sandbox:
@@ -60,9 +70,12 @@ class Sandbox:
     @property
     def files(self) -> dict[str, str]:
         """The files of its containers: the paths on the host by those in the containers."""
-        directory = Path(self.entry.directory)
-        names = {each: str(directory / Path(each).name) for each in pod_files(self._config)}
+        names = {each: str(self._directory / Path(each).name) for each in pod_files(self._config)}
         return {**names, _SHM: _SHM}  # the machine's own
+
+    @property
+    def _directory(self) -> Path:
+        return Path(self.entry.directory) / _FILES
 
     @property
     def _config(self) -> api_pb2.PodSandboxConfig:
@@ -70,8 +83,9 @@ class Sandbox:
 
     async def start(self) -> None:
         """Make its machine. Raises as the daemon."""
+        await mount_root([_LIMITED], self._directory)
         for destination, content in pod_files(self._config).items():
-            path = Path(self.entry.directory) / Path(destination).name
+            path = self._directory / Path(destination).name
             path.write_text(content)
             path.chmod(0o644)
         await self._call("create_pod", config=pod_config(self._config, self.network))
@@ -95,7 +109,8 @@ class Sandbox:
         self._have_ended()
         await self.close()
         for destination in pod_files(self._config):
-            (Path(self.entry.directory) / Path(destination).name).unlink(missing_ok=True)
+            (self._directory / Path(destination).name).unlink(missing_ok=True)
+        await unmount_root(self._directory)
         self.entry.remove()
 
     async def close(self) -> None:

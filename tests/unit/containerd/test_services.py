@@ -15,6 +15,7 @@ import pytest
 from tests.support.containerd_client import Bundle
 from tests.support.waiting import until
 from tests.unit.containerd.conftest import World, read_to_end
+from vmsandbox.containerd import roots
 from vmsandbox.containerd.messages import class_of
 from vmsandbox.containerd.task import Task
 from vmsandbox.containerd.task_service import TaskServicer
@@ -51,6 +52,22 @@ async def test_a_pod_has_a_machine_until_containerd_ends_it(world: World) -> Non
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await world.client.sandbox("Status", sandbox_id="s1")
     assert error.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_files_of_a_pod_are_on_a_file_system_of_their_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(roots, "mount_command", lambda *mount: mounts.append(mount) or ["true"])
+    await world.pod()
+    ((kind, _, options, target),) = mounts
+    assert kind == "tmpfs" and "size=1m" in options
+    assert sorted(path.name for path in target.iterdir()) == ["hostname", "hosts", "resolv.conf"]
+    await world.task("c1", "true")
+    (container,) = world.runtime.containers.values()
+    sources = {mount.container_path: mount.host_path for mount in container.config.mounts}
+    assert sources["/etc/hostname"] == str(target / "hostname")
+    await world.client.task("Delete", id="c1")
+    await world.client.sandbox("Shutdown", sandbox_id="s1")
+    assert not target.exists()
 
 
 async def test_a_container_has_a_life_of_which_containerd_is_told(world: World, opened: Opened) -> None:
