@@ -52,8 +52,8 @@ elif command == "run":
         os._exit(130)
     signal.signal(signal.SIGINT, end)
     text = sys.stdin.read()
+    print("to stderr", file=sys.stderr, flush=True)  # Before what a test waits for.
     print(f"ran {len(text)} characters", flush=True)
-    print("to stderr", file=sys.stderr, flush=True)
     if "sleep" in text:
         time.sleep(600)
     sys.exit(3)
