@@ -127,7 +127,7 @@ class Calls:
         except NotFound:
             return {}
         async with self._pods.lock(pod.metadata):
-            if self._pods.ends_machine(status):
+            if not pod.lasting and self._pods.ends_machine(status):
                 await self._service.remove_pod_sandbox(status.sandbox_id)
                 return {"cgroup": pod.cgroup_parent}
             await self._service.remove_container(status.id)

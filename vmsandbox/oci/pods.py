@@ -100,8 +100,6 @@ class Pods:
 
     def ends_machine(self, container: ContainerStatus) -> bool:
         """Whether a machine ends with the removal of a container: it is the pod's sandbox, or the last one."""
-        if self.is_lasting(container.sandbox_id):
-            return False
         others = self._others(container)
         return not others or self._is_sandbox(container, others)
 

@@ -76,6 +76,18 @@ async def pod(daemon: Daemon, **changes: str) -> tuple[str, str]:
     return sandbox, await create(daemon, "c1", kinds, **MEMBER | changes)
 
 
+async def test_a_container_is_deleted_while_its_pods_machine_ends(daemon: Daemon, runtime: OciRuntime) -> None:
+    """Stand for podman where the infra container is killed: both clean-ups run at the same time."""
+    sandbox, member = await pod(daemon)
+    pods = Pods(runtime)
+    delete = Calls(runtime, pods).delete
+    async with pods.lock(next(iter(runtime.sandboxes.values())).config.metadata):
+        deleting = [asyncio.create_task(delete({"container": each})) for each in (sandbox, member)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*deleting)
+    assert runtime.sandboxes == {}
+
+
 async def test_containers_of_a_pod_share_a_machine_that_ends_with_their_sandbox(
     daemon: Daemon, runtime: OciRuntime
 ) -> None:
