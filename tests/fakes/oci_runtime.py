@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.fakes.runtime import FakeImages, FakeRuntime
 from tests.fakes.streaming import LocalProcess
+from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.model import (
     AttachRequest,
@@ -94,7 +95,7 @@ class OciRuntime(FakeRuntime):
             yield process
         finally:
             await process.signal(9)
-            await process.wait()
+            await aio.to_its_end(process.wait())  # The door may end meanwhile.
 
     async def end_all(self) -> None:
         """Kill what runs."""
