@@ -76,7 +76,7 @@ def test_suite_mirror_and_epoch_are_inputs() -> None:
 
 def test_the_agent_build_changes_with_agent_and_protocol_and_nothing_else(checkout: Path) -> None:
     builds = [inputs.agent_build(checkout)]
-    for name in ("agent/vmsandbox_agent/new.py", "vmsandbox/protocol/framing.py", "vmsandbox/service.py"):
+    for name in ("agent/vmsandbox_agent/new.py", "vmsandbox/protocol/framing.py", "vmsandbox/errors.py"):
         (checkout / name).write_text("VALUE = 1\n")
         builds.append(inputs.agent_build(checkout))
     assert builds[0] != builds[1] != builds[2] == builds[3]
