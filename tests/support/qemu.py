@@ -153,7 +153,7 @@ def _command(
     command = [
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
         "-machine", "q35,memory-backend=memory", "-accel", emulation.accelerator,
-        "-cpu", "max", "-smp", str(emulation.vcpus), "-m", _MEMORY,
+        "-cpu", "max,erms=off,fsrm=off", "-smp", str(emulation.vcpus), "-m", _MEMORY,
         "-object", f"memory-backend-memfd,id=memory,size={_MEMORY},share=on",
         "-kernel", str(GUEST_IMAGE / "vmlinux"),
         "-initrd", str(initramfs),

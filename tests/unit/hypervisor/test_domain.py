@@ -10,9 +10,10 @@ import pytest
 from tests.support.golden import assert_golden
 from vmsandbox.errors import ResourceExhausted
 from vmsandbox.hypervisor.base import Accelerator, Blocks, Disk, GuestImage, MachineSpec, NetworkDevice, SharedDirectory
+from vmsandbox.hypervisor.xml.capabilities import Capabilities
 from vmsandbox.hypervisor.xml.claims import network_xml, share_xml, vsock_xml
 from vmsandbox.hypervisor.xml.disks import PluggedDisk, disk_xml, free_target, plugged_disks
-from vmsandbox.hypervisor.xml.domain import domain_xml, security_models
+from vmsandbox.hypervisor.xml.domain import domain_xml
 from vmsandbox.model import MachineSize, Vsock
 from vmsandbox.process import Account
 
@@ -77,7 +78,7 @@ GROWS = replace(EMULATED, size=MachineSize(1, 255 * MIB + 1), most=MachineSize(4
     ],
 )
 def test_domain(name: str, spec: MachineSpec, models: tuple[str, ...]) -> None:
-    assert_golden(GOLDEN / f"{name}.xml", domain_xml(spec, models))
+    assert_golden(GOLDEN / f"{name}.xml", domain_xml(spec, Capabilities(models)))
 
 
 def test_a_restored_machine_differs_in_nothing_but_that_it_waits_for_its_state() -> None:
@@ -177,9 +178,23 @@ def test_every_target_has_a_name_of_its_own() -> None:
     )  # fmt: skip
 
 
-def test_security_models_come_from_the_capabilities() -> None:
-    capabilities = """<capabilities><host><secmodel><model>apparmor</model><doi>0</doi></secmodel>
+def test_what_domains_depend_on_comes_from_libvirt() -> None:
+    host = """<capabilities><host><secmodel><model>apparmor</model><doi>0</doi></secmodel>
         <secmodel><model>dac</model><doi>0</doi><baselabel type='kvm'>+64055:+108</baselabel></secmodel>
         </host><guest/></capabilities>"""
-    assert security_models(capabilities) == ("apparmor", "dac")
-    assert security_models("<capabilities><host/></capabilities>") == ()
+    domains = """<domainCapabilities><path>/usr/bin/qemu-system-x86_64</path><cpu>
+        <mode name='host-model' supported='yes'><model fallback='forbid'>EPYC</model>
+        <feature policy='require' name='erms'/><feature policy='require' name='fsrs'/>
+        <feature policy='disable' name='fzrm'/></mode></cpu></domainCapabilities>"""
+    found = Capabilities.of(host, domains)
+    assert found == Capabilities(("apparmor", "dac"), "/usr/bin/qemu-system-x86_64", ("erms", "fsrm", "fsrs"))
+    nothing = Capabilities.of("<capabilities><host/></capabilities>", "<domainCapabilities/>")
+    assert nothing == Capabilities(())
+
+
+def test_an_emulated_cpu_announces_no_quick_string_instructions() -> None:
+    capabilities = Capabilities(string_features=("erms", "fsrm", "fsrs"))
+    emulated, real = (ET.fromstring(domain_xml(spec, capabilities)) for spec in (EMULATED, POD))
+    disabled = {feature.get("name") for feature in emulated.iterfind("cpu/feature[@policy='disable']")}
+    assert disabled == {"erms", "fsrm", "fsrs"}
+    assert real.find("cpu/feature") is None

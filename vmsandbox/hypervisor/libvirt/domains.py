@@ -9,7 +9,15 @@ from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, Resour
 from vmsandbox.hypervisor.base import Disk, MachineState
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.faults import code_of
-from vmsandbox.hypervisor.xml import METADATA, PluggedDisk, disk_name, disk_xml, free_target, plugged_disks
+from vmsandbox.hypervisor.xml import (
+    METADATA,
+    Capabilities,
+    PluggedDisk,
+    disk_name,
+    disk_xml,
+    free_target,
+    plugged_disks,
+)
 
 _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 """The errors of calls on a domain that ends at this moment: it is unknown, or not running."""
@@ -22,6 +30,13 @@ _STATES = {
     libvirt.VIR_DOMAIN_SHUTOFF: MachineState.STOPPED,
     libvirt.VIR_DOMAIN_CRASHED: MachineState.CRASHED,
 }
+
+
+def capabilities(connection: "libvirt.virConnect") -> Capabilities:
+    """Return what domains depend on."""
+    return Capabilities.of(
+        connection.getCapabilities(), connection.getDomainCapabilities(None, "x86_64", "q35", "qemu")
+    )
 
 
 def create(connection: "libvirt.virConnect", name: str, xml: str, *, paused: bool) -> None:

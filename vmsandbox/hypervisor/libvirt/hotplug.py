@@ -1,7 +1,5 @@
 """Questions and orders to libvirt about the memory of a domain: functions that block, for `Connection.call`."""
 
-from xml.etree import ElementTree as ET
-
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.monitor import ask
 from vmsandbox.hypervisor.xml import HotPlug, requested_xml
@@ -22,12 +20,6 @@ def request_memory(connection: "libvirt.virConnect", name: str, memory: int) -> 
     """Have the guest plug in, or give back, memory until it has that many bytes beyond those that it booted with."""
     domain = connection.lookupByName(name)
     domain.updateDeviceFlags(requested_xml(domain.XMLDesc(), memory), libvirt.VIR_DOMAIN_AFFECT_LIVE)
-
-
-def emulator(connection: "libvirt.virConnect") -> str:
-    """The path of the QEMU that libvirt starts."""
-    capabilities = connection.getDomainCapabilities(None, "x86_64", "q35", "qemu")
-    return ET.fromstring(capabilities).findtext("path", "")  # noqa: S314 - libvirt's own
 
 
 def _plugged_memory(domain: "libvirt.virDomain") -> int:

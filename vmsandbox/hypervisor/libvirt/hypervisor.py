@@ -22,7 +22,7 @@ from vmsandbox.hypervisor.base import (
     MachineState,
     RestoreFailed,
 )
-from vmsandbox.hypervisor.libvirt import domains, file_server, guest_memory, hotplug, one_thread, plugging
+from vmsandbox.hypervisor.libvirt import domains, file_server, guest_memory, one_thread, plugging
 from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection, Revive
 from vmsandbox.hypervisor.libvirt.events import EventHub
 from vmsandbox.hypervisor.libvirt.holes import give_zeros_back
@@ -31,7 +31,7 @@ from vmsandbox.hypervisor.libvirt.resizing import Resizing
 from vmsandbox.hypervisor.libvirt.resync import DYING, keep_resyncing
 from vmsandbox.hypervisor.libvirt.saved_state import SavedState
 from vmsandbox.hypervisor.libvirt.state_keys import key_of, neutral
-from vmsandbox.hypervisor.xml import PluggedDisk, domain_xml, security_models
+from vmsandbox.hypervisor.xml import Capabilities, PluggedDisk, domain_xml
 from vmsandbox.model import MachineUsage
 from vmsandbox.process import IPC, NETWORK, UTS, enter, unshare
 
@@ -44,27 +44,22 @@ DETACH_DEADLINE = 20.0
 class LibvirtHypervisor(Hypervisor):
     """The machines of one libvirt. `open` makes it; the machines go on when its context ends."""
 
-    def __init__(
-        self, connection: LibvirtConnection, hub: EventHub, models: tuple[str, ...], programs: Path | None
-    ) -> None:
+    def __init__(self, connection: LibvirtConnection, hub: EventHub, programs: Path | None) -> None:
         """Work on an open connection, whose callbacks feed `hub`; both stay the caller's.
 
         Args:
             connection: to libvirt.
             hub: of the connection's events.
-            models: its security drivers.
             programs: as for `open`.
         """
         self.uri = connection.uri
         self._connection = connection
         self._hub = hub
-        self._models = models
         self._programs = programs
         self.apart = connection.embedded
         """Whether QEMUs are started in namespaces of their own, that of the network given by `NetworkDevice`."""
         self._processes = QemuProcesses()
-        self._qemu = ""
-        """The path of its QEMU, once that was asked for."""
+        self._capabilities: Capabilities | None = None
         self._plugging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._resizing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -83,10 +78,7 @@ class LibvirtHypervisor(Hypervisor):
         """
         hub, opened = EventHub(), asyncio.Event()
         async with LibvirtConnection.opened(uri, hub.subscribe, opened.set, revive) as connection:
-            models = await connection.call(
-                "libvirt cannot report its capabilities", lambda client: security_models(client.getCapabilities())
-            )
-            hypervisor = cls(connection, hub, models, programs)
+            hypervisor = cls(connection, hub, programs)
             hub.found(await hypervisor.list_names())
             opened.set()
             async with aio.attendant(keep_resyncing(hub, hypervisor.list_names, opened), f"machines of {uri}"):
@@ -146,9 +138,10 @@ class LibvirtHypervisor(Hypervisor):
 
     @override
     async def state_key(self, spec: MachineSpec) -> str:
-        self._qemu = self._qemu or await self._connection.call("libvirt cannot name its QEMU", hotplug.emulator)
-        machine = domain_xml(neutral(spec), self._models, await self._emulator(spec))
-        return await asyncio.to_thread(key_of, machine, await self.version(), (Path(self._qemu), *spec.image.files))
+        capabilities = await self._libvirt()
+        machine = domain_xml(neutral(spec), capabilities, await self._emulator(spec))
+        files = (Path(capabilities.qemu), *spec.image.files)
+        return await asyncio.to_thread(key_of, machine, await self.version(), files)
 
     @override
     async def destroy(self, name: str) -> None:
@@ -229,11 +222,17 @@ class LibvirtHypervisor(Hypervisor):
         """The program that runs a machine, which is not QEMU itself where its vCPUs would race; None: QEMU."""
         if spec.most.vcpus == 1 or self._programs is None or not await self._races(spec.accelerator):
             return None
-        qemu = await self._connection.call("libvirt cannot name its QEMU", hotplug.emulator)
-        return await asyncio.to_thread(one_thread.launcher, qemu, self._programs)
+        return await asyncio.to_thread(one_thread.launcher, (await self._libvirt()).qemu, self._programs)
+
+    async def _libvirt(self) -> Capabilities:
+        """Return what it has: asked for once, since QEMU tells it in seconds."""
+        if self._capabilities is None:
+            action = "libvirt cannot report its capabilities"
+            self._capabilities = await self._connection.call(action, domains.capabilities)
+        return self._capabilities
 
     async def _start(self, spec: MachineSpec, before: Before | None, saved: Path | None = None) -> None:
-        xml = domain_xml(spec, self._models, await self._emulator(spec), restored=saved is not None)
+        xml = domain_xml(spec, await self._libvirt(), await self._emulator(spec), restored=saved is not None)
         paused = before is not None or saved is not None
         network = spec.network.namespace if spec.network is not None else None
         self._hub.expect(spec.name)

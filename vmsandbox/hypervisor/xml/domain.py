@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, Disk, MachineSpec
+from vmsandbox.hypervisor.xml.capabilities import Capabilities
 from vmsandbox.hypervisor.xml.claims import PORTS, kernel_vsock, network_interface, shared_directory
 from vmsandbox.hypervisor.xml.disks import disk_element
 from vmsandbox.hypervisor.xml.elements import add, document, pci
@@ -32,6 +33,7 @@ _SCSI, _CONSOLE, _NETWORK, _RNG, _BALLOON, _SHARE, _VSOCK, _MEMORY = range(2, 10
 """Slots on the root bus. 0 and 0x1f are the chipset's."""
 _FIRST_PORT = 0x0F
 _VHOST_USER_VSOCK = "0x1e"
+_USUAL = Capabilities()
 
 for _prefix, _uri in (("qemu", _QEMU), ("vmsandbox", METADATA)):
     ET.register_namespace(_prefix, _uri)
@@ -39,7 +41,7 @@ for _prefix, _uri in (("qemu", _QEMU), ("vmsandbox", METADATA)):
 
 def domain_xml(
     spec: MachineSpec,
-    security_models: Collection[str] = ("dac",),
+    capabilities: Capabilities = _USUAL,
     emulator: Path | None = None,
     *,
     restored: bool = False,
@@ -48,32 +50,26 @@ def domain_xml(
 
     Args:
         spec: what the machine has.
-        security_models: libvirt's security drivers on this host (capabilities, `secmodel`).
+        capabilities: of the libvirt that shall have it.
         emulator: the program that libvirt starts; None: its QEMU.
         restored: its QEMU waits for the saved state that it goes on from.
     """
     domain = ET.Element("domain", type="kvm" if spec.accelerator is Accelerator.KVM else "qemu")
     _identity(domain, spec)
-    _memory_and_cpu(domain, spec)
+    _memory_and_cpu(domain, spec, capabilities)
     _boot(domain, spec)
     _chipset(domain, spec.accelerator)
     devices = add(domain, "devices")
     if emulator is not None:
         add(devices, "emulator", str(emulator))
     _devices(devices, spec)
-    _security(domain, spec, security_models)
+    _security(domain, spec, capabilities.security_models)
     if spec.vsock is not None and spec.vsock.socket is not None:
         _vhost_user_vsock(domain, str(spec.vsock.socket))
     if restored:
         _arguments(domain, "-incoming", "defer")
     _capabilities(domain)
     return document(domain)
-
-
-def security_models(capabilities: str) -> tuple[str, ...]:
-    """The security drivers that libvirt's capabilities name."""
-    found = ET.fromstring(capabilities).iterfind("host/secmodel/model")  # noqa: S314 - libvirt's own
-    return tuple(model.text for model in found if model.text)
 
 
 def _identity(domain: ET.Element, spec: MachineSpec) -> None:
@@ -86,7 +82,7 @@ def _identity(domain: ET.Element, spec: MachineSpec) -> None:
         add(domain, "genid", spec.uuid)
 
 
-def _memory_and_cpu(domain: ET.Element, spec: MachineSpec) -> None:
+def _memory_and_cpu(domain: ET.Element, spec: MachineSpec, capabilities: Capabilities) -> None:
     booted = math.ceil(spec.size.memory / 1024)
     if plugged := pluggable_memory(spec):
         add(domain, "maxMemory", str(booted + plugged // 1024), unit="KiB", slots="1")
@@ -95,11 +91,24 @@ def _memory_and_cpu(domain: ET.Element, spec: MachineSpec) -> None:
     add(backing, "source", type="memfd")
     add(backing, "access", mode="shared")
     add(domain, "vcpu", str(spec.most.vcpus), placement="static")
-    kvm = spec.accelerator is Accelerator.KVM
-    cpu = add(domain, "cpu", mode="host-passthrough" if kvm else "maximum")
+    cpu = _cpu(domain, spec.accelerator, capabilities)
     if plugged:  # libvirt plugs memory into NUMA nodes alone
         cell = {"id": "0", "cpus": f"0-{spec.most.vcpus - 1}", "memory": str(booted), "unit": "KiB"}
         add(add(cpu, "numa"), "cell", **cell, memAccess="shared")
+
+
+def _cpu(domain: ET.Element, accelerator: Accelerator, capabilities: Capabilities) -> ET.Element:
+    """Add all that the host's CPU has, or that QEMU emulates.
+
+    An emulated CPU does not announce quick string instructions. Programs that see them copy and clear with `rep movsb`
+    and `rep stosb`, which QEMU emulates byte by byte (guest-image/README.md).
+    """
+    if accelerator is Accelerator.KVM:
+        return add(domain, "cpu", mode="host-passthrough")
+    cpu = add(domain, "cpu", mode="maximum")
+    for name in capabilities.string_features:
+        add(cpu, "feature", policy="disable", name=name)
+    return cpu
 
 
 def _boot(domain: ET.Element, spec: MachineSpec) -> None:
