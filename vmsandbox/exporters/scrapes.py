@@ -40,7 +40,7 @@ class ScrapeServer:
         self._render = render
         self._rendering = asyncio.Lock()
         self._tls: ssl.SSLContext | None = None
-        self._connections: dict[asyncio.Task[None], None] = {}
+        self._connections = aio.Connections(self._serve, "scrape", most_strangers=_MOST_CONNECTIONS)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -51,13 +51,9 @@ class ScrapeServer:
         """
         self._tls = server_tls(self._config.tls)
         with _bound(self._config) as listening:
-            server = await asyncio.start_server(self._accept, sock=listening)
-            try:
+            server = await asyncio.start_server(self._connections.accept, sock=listening)
+            async with self._connections.of(server):
                 yield
-            finally:
-                server.close()
-                await aio.cancel(*self._connections)
-                await server.wait_closed()
 
     def renew_certificate(self) -> None:
         """Read the certificate, its key and the clients' authority again, for connections from now on.
@@ -66,20 +62,6 @@ class ScrapeServer:
             FailedPrecondition: they cannot be used; the old ones stay.
         """
         self._tls = server_tls(self._config.tls)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        def ended(task: "asyncio.Task[None]") -> None:
-            self._connections.pop(task, None)
-            writer.close()
-
-        task = asyncio.create_task(self._serve(reader, writer), name="scrape")
-        task.add_done_callback(ended)
-        task.add_done_callback(aio.report)
-        if len(self._connections) >= _MOST_CONNECTIONS:
-            oldest = next(iter(self._connections))
-            del self._connections[oldest]
-            oldest.cancel()
-        self._connections[task] = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

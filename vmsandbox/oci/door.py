@@ -36,15 +36,17 @@ async def serving_oci(service: RuntimeService, path: Path) -> AsyncIterator[None
         InvalidArgument: the path is too long for a socket.
     """
     door = _Door(service)
+    connections = aio.Connections(door.serve, "a call of vmsandbox-oci")
     with _listening(path) as listening:
-        server = await asyncio.start_unix_server(door.serve, sock=listening, limit=wire.MOST)
-        async with server, aio.attendant(end_orphans(service, door.pods, door.delete), "containers without a process"):
+        server = await asyncio.start_unix_server(connections.accept, sock=listening, limit=wire.MOST)
+        async with (
+            aio.attendant(end_orphans(service, door.pods, door.delete), "containers without a process"),
+            connections.of(server, patience=_ENDING),
+        ):
             try:
                 yield
             finally:
                 path.unlink(missing_ok=True)  # noqa: ASYNC240 - in a directory of the daemon
-                server.close()
-                await door.end()
 
 
 @contextlib.contextmanager
@@ -61,36 +63,18 @@ def _listening(path: Path) -> Any:
 
 
 class _Door:
-    """Serves connections, each in a task of its own."""
+    """Serves connections."""
 
     def __init__(self, service: RuntimeService) -> None:
         self.pods = Pods(service)
         self._calls = Calls(service, self.pods)
         self.delete = self._calls.delete
         self._streams = Streams(service, self.pods)
-        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection, to its end."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        connection = Connection(reader, writer)
-        try:
-            with contextlib.suppress(Disconnected):
-                await self._serve(connection)
-        except asyncio.CancelledError:  # The daemon ends; asyncio would report a task of its own.
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-
-    async def end(self) -> None:
-        """End all connections; containers go on."""
-        if self._tasks:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks, timeout=_ENDING)
+        """Serve one connection, to its end. Containers go on when that comes with the daemon's."""
+        with contextlib.suppress(Disconnected):
+            await self._serve(Connection(reader, writer))
 
     async def _serve(self, connection: Connection) -> None:
         try:

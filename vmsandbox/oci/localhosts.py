@@ -83,7 +83,8 @@ class Localhosts:
         except (VmsandboxError, OSError) as error:
             _log.warning("ports of sandbox %s are not on the localhost of %s: %s", sandbox, path, error)
             return
-        async with aio.served(listening, functools.partial(self._forward, sandbox)):
+        connections = aio.Connections(functools.partial(self._forward, sandbox), "a forwarded connection")
+        async with connections.of(await asyncio.start_server(connections.accept, sock=listening)):
             await asyncio.Event().wait()
 
     async def _forward(self, sandbox: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -51,7 +51,8 @@ async def server() -> AsyncIterator[int]:
         await writer.drain()
 
     listening = socket.create_server(("127.0.0.1", 0))
-    async with aio.served(listening, echo):
+    connections = aio.Connections(echo, "echo")
+    async with connections.of(await asyncio.start_server(connections.accept, sock=listening)):
         yield listening.getsockname()[1]
 
 

@@ -6,20 +6,24 @@ server that others can reach needs TLS. What a client does, or does not do, conc
 
 import asyncio
 import contextlib
+import ipaddress
+import socket
 import ssl
 from collections.abc import AsyncIterator
 
-from vmsandbox import log
+from vmsandbox import aio, log
 from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
 from vmsandbox.model import AttachRequest, CommandRequest, DebugRequest, ExecRequest, PortForwardRequest
-from vmsandbox.streaming.io import IDLE_TIMEOUT, ClientGone, keep_alive
-from vmsandbox.streaming.server.listener import Connections, load_certificate, server_tls, url_of
+from vmsandbox.streaming.io import IDLE_TIMEOUT, ClientGone, close, keep_alive
 from vmsandbox.streaming.server.router import HEAD_TIMEOUT, PATHS, Request, RequestRouter
 from vmsandbox.streaming.server.targets import Targets
 from vmsandbox.streaming.server.tokens import Tokens
 
 _log = log.get(__name__)
+
+MOST_STRANGERS = 128
+"""Connections that have made no valid request yet; for one more, the oldest is closed."""
 
 
 class StreamingServer:
@@ -32,6 +36,7 @@ class StreamingServer:
         *,
         head_timeout: float = HEAD_TIMEOUT,
         idle_timeout: float = IDLE_TIMEOUT,
+        most_strangers: int = MOST_STRANGERS,
     ) -> None:
         """Take the configuration; `running` listens. Timeouts are in seconds."""
         self._targets = targets
@@ -41,7 +46,7 @@ class StreamingServer:
         self._router = RequestRouter(targets, self._tokens, head_timeout, idle_timeout)
         self._tls: ssl.SSLContext | None = None
         self._base_url = ""
-        self._connections = Connections(self._own)
+        self._connections = aio.Connections(self._own, "streaming client", most_strangers=most_strangers, close=close)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["StreamingServer"]:
@@ -52,20 +57,16 @@ class StreamingServer:
         """
         config = self._config
         try:
-            self._tls = server_tls(config)
+            self._tls = _server_tls(config)
             listener = await asyncio.start_server(self._connections.accept, config.address, config.port)
         except OSError as error:  # Of which ssl.SSLError is one.
             raise FailedPrecondition(
                 f"the streaming server cannot listen on {config.address}, port {config.port}: {error}",
                 hint="look at `streaming` in config.yaml",
             ) from None
-        self._base_url = url_of(listener.sockets[0], secure=self._tls is not None)
-        try:
+        self._base_url = _url_of(listener.sockets[0], secure=self._tls is not None)
+        async with self._connections.of(listener):
             yield self
-        finally:
-            listener.close()
-            await self._connections.aclose()
-            await listener.wait_closed()
 
     def renew_certificate(self) -> None:
         """Read the certificate and its key again, for connections from now on. Nothing happens without TLS.
@@ -76,8 +77,8 @@ class StreamingServer:
         if self._tls is None:
             return
         try:
-            server_tls(self._config)
-            load_certificate(self._tls, self._config)
+            _server_tls(self._config)
+            _load_certificate(self._tls, self._config)
         except OSError as error:
             raise FailedPrecondition(f"the certificate of the streaming server cannot be used: {error}") from None
 
@@ -155,3 +156,27 @@ def _check_streams(request: CommandRequest) -> None:
         raise InvalidArgument("at least one of stdin, stdout and stderr has to be asked for")
     if request.tty and request.stderr:
         raise InvalidArgument("a terminal has no separate stderr: ask for tty or for stderr, not both")
+
+
+def _server_tls(config: StreamingConfig) -> ssl.SSLContext | None:
+    """Return a context with the configured certificate; None without one. Raises OSError for an unusable one."""
+    if config.tls_certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _load_certificate(context, config)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, config: StreamingConfig) -> None:
+    """Use the configured certificate for connections from now on. Raises OSError for an unusable one."""
+    assert config.tls_certificate is not None
+    context.load_cert_chain(config.tls_certificate, config.tls_key)
+
+
+def _url_of(listener: socket.socket, *, secure: bool) -> str:
+    """Return the URL for clients of this host, such as the kubelet; loopback if the server listens everywhere."""
+    host, port = listener.getsockname()[:2]
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"{'https' if secure else 'http'}://{f'[{address}]' if address.version == 6 else address}:{port}"

@@ -20,7 +20,7 @@ from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from vmsandbox.model import AttachRequest, DebugRequest, ExecRequest, PortForwardRequest
 from vmsandbox.streaming import client
-from vmsandbox.streaming.server import StreamingServer, listener
+from vmsandbox.streaming.server import StreamingServer
 
 
 @pytest.fixture
@@ -186,24 +186,23 @@ async def test_200_clients_that_are_silent_vanish_or_send_garbage_leave_nothing_
 
 
 async def test_strangers_beyond_the_limit_push_the_oldest_out(
-    running: StreamingServer, monkeypatch: pytest.MonkeyPatch
+    targets: LocalTargets,
 ) -> None:
-    monkeypatch.setattr(listener, "MAX_STRANGERS", 3)
-    host, port = running.exec_url(exec_of("true")).split("/")[2].split(":")
-    pairs = [await asyncio.open_connection(host, int(port)) for _ in range(5)]
-    async with asyncio.timeout(0.4):
-        assert await pairs[0][0].read() == b""
-        assert await pairs[1][0].read() == b""
-    assert not pairs[4][0].at_eof()
-    for _, writer in pairs:
-        writer.close()
+    async with StreamingServer(targets, StreamingConfig(), most_strangers=3).running() as running:
+        host, port = running.exec_url(exec_of("true")).split("/")[2].split(":")
+        pairs = [await asyncio.open_connection(host, int(port)) for _ in range(5)]
+        async with asyncio.timeout(0.4):
+            assert await pairs[0][0].read() == b""
+            assert await pairs[1][0].read() == b""
+        assert not pairs[4][0].at_eof()
+        for _, writer in pairs:
+            writer.close()
 
 
 async def test_strangers_that_come_all_at_once_push_each_other_out(
-    targets: LocalTargets, monkeypatch: pytest.MonkeyPatch
+    targets: LocalTargets,
 ) -> None:
-    monkeypatch.setattr(listener, "MAX_STRANGERS", 3)
-    async with StreamingServer(targets, StreamingConfig()).running() as running:
+    async with StreamingServer(targets, StreamingConfig(), most_strangers=3).running() as running:
         host, port = running.exec_url(exec_of("true")).split("/")[2].split(":")
         with contextlib.ExitStack() as stack:
             strangers = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(50)]

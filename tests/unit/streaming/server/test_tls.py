@@ -18,7 +18,7 @@ from vmsandbox.config import StreamingConfig
 from vmsandbox.errors import FailedPrecondition, Unavailable
 from vmsandbox.streaming import client
 from vmsandbox.streaming.client import client_tls
-from vmsandbox.streaming.server import StreamingServer, listener
+from vmsandbox.streaming.server import StreamingServer
 
 
 def certificate(directory: Path) -> StreamingConfig:
@@ -74,36 +74,37 @@ async def test_our_client_trusts_the_servers_own_certificate_alone(targets: Loca
         client_tls(StreamingConfig(tls_certificate=tmp_path / "none", tls_key=tmp_path / "none"))
 
 
-@pytest.fixture
-async def secured(targets: LocalTargets, tmp_path: Path) -> AsyncIterator[tuple[StreamingServer, tuple[str, int]]]:
-    """A server with TLS, and where it listens."""
-    async with StreamingServer(targets, certificate(tmp_path)).running() as streaming:
+@contextlib.asynccontextmanager
+async def secured(targets: LocalTargets, directory: Path, most_strangers: int) -> AsyncIterator[tuple[str, int]]:
+    """A server with TLS; yields where it listens."""
+    server = StreamingServer(targets, certificate(directory), most_strangers=most_strangers)
+    async with server.running() as streaming:
         host, port = streaming.exec_url(exec_of("true")).split("/")[2].split(":")
-        yield streaming, (host, int(port))
+        yield host, int(port)
 
 
 async def test_strangers_who_shake_no_hands_push_each_other_out_as_others_do(
-    secured: tuple[StreamingServer, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+    targets: LocalTargets, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(listener, "MAX_STRANGERS", 3)
-    with contextlib.ExitStack() as stack:
-        strangers = [stack.enter_context(socket.create_connection(secured[1])) for _ in range(20)]
-        await until(lambda: sum(map(sent_away, strangers)) == 17)
+    async with secured(targets, tmp_path, most_strangers=3) as address:
+        with contextlib.ExitStack() as stack:
+            strangers = [stack.enter_context(socket.create_connection(address)) for _ in range(20)]
+            await until(lambda: sum(map(sent_away, strangers)) == 17)
 
 
 async def test_who_shook_hands_and_answers_nothing_more_is_sent_away_at_once(
-    secured: tuple[StreamingServer, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+    targets: LocalTargets, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(listener, "MAX_STRANGERS", 1)
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
-    with (
-        socket.create_connection(secured[1]) as silent,
-        socket.socket(fileno=os.dup(silent.fileno())) as twin,
-        await asyncio.to_thread(trusting.wrap_socket, twin),
-        socket.create_connection(secured[1]),
-    ):
-        await until(lambda: sent_away(silent))
+    async with secured(targets, tmp_path, most_strangers=1) as address:
+        with (
+            socket.create_connection(address) as silent,
+            socket.socket(fileno=os.dup(silent.fileno())) as twin,
+            await asyncio.to_thread(trusting.wrap_socket, twin),
+            socket.create_connection(address),
+        ):
+            await until(lambda: sent_away(silent))
 
 
 async def test_over_tls_too_a_client_that_takes_nothing_is_closed_on(targets: LocalTargets, tmp_path: Path) -> None:

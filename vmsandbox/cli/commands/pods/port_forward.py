@@ -73,7 +73,7 @@ def port_forward_(options: Global, pod: str, ports: tuple[Forwarding, ...], addr
 
 
 async def _listen(stack: contextlib.AsyncExitStack, address: str, port: Forwarding, forward: PortForwardClient) -> None:
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with forward.connect(port.remote) as connection:
                 await _join(reader, writer, connection)
@@ -81,16 +81,15 @@ async def _listen(stack: contextlib.AsyncExitStack, address: str, port: Forwardi
             terminal.warning(error.report())
         except OSError as error:
             terminal.warning(f"port {port.remote}: {error}")
-        finally:
-            writer.close()
 
+    connections = aio.Connections(serve, f"a client of port {port.local}")
     try:
-        server = await asyncio.start_server(accept, address, port.local)
+        server = await asyncio.start_server(connections.accept, address, port.local)
     except OSError as error:
         raise FailedPrecondition(
             f"cannot listen on {address}:{port.local}: {error.strerror}", hint="choose another port: LOCAL:REMOTE"
         ) from None
-    stack.callback(server.close)  # `async with server` waits for its clients to leave, from Python 3.12 on
+    await stack.enter_async_context(connections.of(server))
     terminal.note(f"{address}:{server.sockets[0].getsockname()[1]} leads to port {port.remote} of the pod")
 
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from vmsandbox import log
@@ -48,37 +47,6 @@ def report(task: "asyncio.Task[Any]") -> None:
     """Log the error that has ended a task, as a callback of one that nobody waits for (`add_done_callback`)."""
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.error("%s: ended by an error", task.get_name(), exc_info=error)
-
-
-@contextlib.asynccontextmanager
-async def served(
-    listening: socket.socket,
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
-) -> AsyncIterator[None]:
-    """Run `serve` for what connects to a socket, each connection in a task; the end of the context ends all.
-
-    Both the socket and the connections are closed then. An error that ends `serve` is logged.
-    """
-    tasks: set[asyncio.Task[None]] = set()
-    ended = asyncio.Event()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if ended.is_set():  # asyncio had accepted it, and comes here only now.
-            writer.close()
-            return
-        task = asyncio.create_task(serve(reader, writer), name="a connection")
-        tasks.add(task)
-        for each in (tasks.discard, lambda _: writer.close(), report):
-            task.add_done_callback(each)
-
-    server = await asyncio.start_server(accept, sock=listening)
-    try:
-        yield
-    finally:
-        ended.set()
-        server.close()
-        await cancel(*tasks)
-        await server.wait_closed()
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
