@@ -26,6 +26,7 @@ with dataclass_code.prepared():
     from vmsandbox_agent import console, oom_scores
     from vmsandbox_agent.containers import boots_for_nobody, warm_up_at_boot
     from vmsandbox_agent.control import GuestRequests, Server
+    from vmsandbox_agent.emulation import is_emulated
     from vmsandbox_agent.reaper import Reaper
     from vmsandbox_agent.settings import Settings, build_id
     from vmsandbox_agent.setup import (
@@ -47,7 +48,7 @@ def main() -> None:
     """Set the machine up and serve the host for ever; whatever goes wrong is on the console, and ends the machine."""
     try:
         _boot()
-        settings = Settings(build=build_id())
+        settings = Settings(build=build_id(), emulated=is_emulated())
         if boots_for_nobody():
             warm_up_at_boot(settings)
         asyncio.run(_serve(_claimed(settings)))

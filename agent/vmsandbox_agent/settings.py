@@ -53,6 +53,8 @@ class Settings:
     devices: Path = Path("/dev")
     processors: Path = Path("/sys/devices/system/cpu")
     build: str = ""
+    emulated: bool = False
+    """Whether the machine's CPU is QEMU's emulator."""
     secret: bytes = field(default=b"", repr=False)
     """The machine's, which a controller has to know; empty: its host gave none."""
 

@@ -10,6 +10,9 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME = 1, 2, 4, 8, 1024
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = 32, 4096, 16384, 1 << 18, 1 << 20
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
+ADDR_NO_RANDOMIZE, AS_IT_IS = 0x0040000, 0xFFFFFFFF
+"""Personalities: a flag, and what changes nothing."""
+
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 
 _RB_POWER_OFF = 0x4321FEDC
@@ -77,6 +80,11 @@ def _openat2(root: int, path: str, flags: int, resolve: int) -> int:
 def unshare(flags: int) -> None:
     """unshare(2)."""
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def personality(wanted: int) -> int:
+    """personality(2) of this thread; returns the one that it had."""
+    return _check(_libc.personality(ctypes.c_ulong(wanted)), "setting the personality")
 
 
 def mount_mapped(source: str, target: str, userns: int) -> None:

@@ -50,6 +50,7 @@ def main(directory: Path, rootfs: Path, first_uid: int = 0, secret: str = "") ->
         cgroups=directory / "no-cgroups",
         crun=("crun", "--cgroup-manager=disabled"),
         build="test-build",
+        emulated=True,
         secret=bytes.fromhex(secret),
     )
     make_directories(settings)

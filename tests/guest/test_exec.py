@@ -49,6 +49,14 @@ async def test_an_exec_can_have_its_own_user(running: Client) -> None:
     assert await (await running.stream(Stream.STDOUT, exec_id="e1")).read_all() == b"0\n"
 
 
+async def test_the_addresses_of_containers_are_drawn_though_those_of_crun_are_not(client: Client) -> None:
+    await client.create("cat /proc/self/personality; sleep 60")
+    await client.call(StartContainer(CONTAINER))
+    assert await (await client.stream(Stream.STDOUT)).read_until(b"\n") == b"00000000\n"
+    await client.exec("cat /proc/self/personality")
+    assert await (await client.stream(Stream.STDOUT, exec_id="e1")).read_all() == b"00000000\n"
+
+
 async def test_an_exec_reads_stdin_to_its_half_close(running: Client) -> None:
     await running.exec("wc -c", stdin=True)
     stdin = await running.stream(Stream.STDIN, exec_id="e1")

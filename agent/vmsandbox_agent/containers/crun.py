@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 from vmsandbox_agent import oom_scores
+from vmsandbox_agent.emulation import fixed_addresses
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.reaper import Reaper, end_of
 from vmsandbox_agent.settings import Settings
@@ -22,6 +23,7 @@ class Crun:
     def __init__(self, settings: Settings, reaper: Reaper) -> None:
         """Make the directories that crun writes to."""
         self._reaper = reaper
+        self._emulated = settings.emulated
         self._directory = settings.state / "crun"
         self._directory.mkdir(parents=True, exist_ok=True)
         self._state = self._directory / "state"
@@ -87,7 +89,7 @@ class Crun:
         log = self._directory / f"{next(self._numbers)}.log"
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            with oom_scores.inherited(oom_score):
+            with oom_scores.inherited(oom_score), fixed_addresses(wanted=self._emulated):
                 pid, ended = self._reaper.spawn(
                     [*self._command, f"--log={log}", *arguments], *(fds or (null, null, null))
                 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from vmsandbox.protocol.codec import JSON
 from vmsandbox.protocol.messages import NO_IMAGE, CreateContainer, ProcessUser
+from vmsandbox_agent import emulation
 from vmsandbox_agent.containers.destinations import resolve_destinations
 from vmsandbox_agent.errors import AgentError
 from vmsandbox_agent.syscalls import open_in_root, opened
@@ -133,10 +134,11 @@ def has_own_pids(request: CreateContainer) -> bool:
 
 
 def _linux(linux: dict[str, Any], known: Completion) -> dict[str, Any]:
-    """`linux` with the namespaces that are joined in the place of new ones, and the devices."""
+    """`linux` with joined namespaces in the place of new ones, devices, and a personality, which crun's may not be."""
     joined = {kind: {"type": kind, "path": str(path)} for kind, path in known.joined.items()}
     kept = [entry for entry in _list(linux, "namespaces") if _object({"": entry}, "").get("type") not in joined]
-    completed = {**linux, "namespaces": [*joined.values(), *kept]}
+    personality = linux.get("personality") or emulation.USUAL
+    completed = {**linux, "personality": personality, "namespaces": [*joined.values(), *kept]}
     if known.devices:
         resources = _object(linux, "resources")
         completed["devices"] = [*_list(linux, "devices"), *known.devices]
