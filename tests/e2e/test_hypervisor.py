@@ -26,7 +26,7 @@ from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
 from vmsandbox.guest.session.secret import secret_offered
 from vmsandbox.guest.session.session import Session
-from vmsandbox.hypervisor.base import (
+from vmsandbox.hypervisor import (
     Disk,
     MachineEvent,
     MachineSpec,
@@ -128,7 +128,7 @@ class TestEmbeddedSaving(SavingContract):
         assert spec.secret is not None
         async with (
             Session(way, spec.name, _ignore, secret=secret) as session,
-            end_of(self.hypervisor, spec.name) as ended,
+            end_of(self.hypervisor.events(), spec.name) as ended,
             secret_offered(secret, spec.secret),
         ):
             peer = await aio.unless(session.connect(BOOT_DEADLINE), ended)
@@ -143,7 +143,10 @@ class TestEmbeddedSaving(SavingContract):
 
 async def answer(hypervisor: LibvirtHypervisor, shop: Workshop, spec: MachineSpec) -> str:
     """The release of a guest's kernel, when its agent answers. Raises Unavailable as soon as its machine ends."""
-    async with Session(shop.ways[spec.name], spec.name, _ignore) as session, end_of(hypervisor, spec.name) as ended:
+    async with (
+        Session(shop.ways[spec.name], spec.name, _ignore) as session,
+        end_of(hypervisor.events(), spec.name) as ended,
+    ):
         assert await hypervisor.state(spec.name) is MachineState.RUNNING
         return (await aio.unless(session.connect(BOOT_DEADLINE), ended)).kernel
 
@@ -210,7 +213,10 @@ async def test_the_clock_of_a_guest_that_was_paused_is_set_when_it_is_known_to_g
 ) -> None:
     spec = await shop.new_spec()
     await hypervisor.create(spec)
-    async with Session(shop.ways[spec.name], spec.name, _ignore) as session, end_of(hypervisor, spec.name) as ended:
+    async with (
+        Session(shop.ways[spec.name], spec.name, _ignore) as session,
+        end_of(hypervisor.events(), spec.name) as ended,
+    ):
         await aio.unless(session.connect(BOOT_DEADLINE), ended)
         client = GuestClient(session)
         keeper = ClockKeeper(client, spec.name)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.libvirt import Workshop, embedded_uri, workshop
-from vmsandbox.hypervisor.base import Accelerator, GuestImage
+from vmsandbox.hypervisor import Accelerator, GuestImage
 from vmsandbox.hypervisor.libvirt.hypervisor import LibvirtHypervisor
 from vmsandbox.node.accelerators.attempts import Attempt
 from vmsandbox.node.accelerators.probe import Prober

@@ -11,7 +11,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from tests.fakes.hypervisor_contract import next_event
 from tests.support.libvirt import OwnLibvirtd, Workshop, kill_qemu, qemu_pid, qemu_runs, workshop
 from vmsandbox.errors import Unavailable
-from vmsandbox.hypervisor.base import Disk, MachineEvent, MachineSpec, MachineState
+from vmsandbox.hypervisor import Disk, MachineEvent, MachineSpec, MachineState
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.hypervisor import LibvirtHypervisor
 

@@ -10,7 +10,7 @@ from tests.fakes.hypervisor_contract import MIB, ResizingContract
 from tests.support.libvirt import Workshop, embedded_uri, workshop
 from vmsandbox import aio
 from vmsandbox.guest.session.session import Session
-from vmsandbox.hypervisor.base import MachineSpec, end_of
+from vmsandbox.hypervisor import MachineSpec, end_of
 from vmsandbox.hypervisor.libvirt.hypervisor import LibvirtHypervisor
 from vmsandbox.model import MachineSize
 from vmsandbox.protocol.messages import Event
@@ -33,7 +33,10 @@ def spec() -> Iterator[MachineSpec]:
 async def _boot(shop: Workshop, spec: MachineSpec) -> None:
     async with LibvirtHypervisor.open(embedded_uri()) as hypervisor:
         await hypervisor.create(spec)
-        async with Session(shop.ways[spec.name], spec.name, _ignore) as session, end_of(hypervisor, spec.name) as ended:
+        async with (
+            Session(shop.ways[spec.name], spec.name, _ignore) as session,
+            end_of(hypervisor.events(), spec.name) as ended,
+        ):
             await aio.unless(session.connect(BOOT_DEADLINE), ended)
             assert await hypervisor.resize(spec.name, 384 * MIB) == 384 * MIB, "as soon as it has booted"
 

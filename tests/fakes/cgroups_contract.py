@@ -11,7 +11,7 @@ import pytest
 from tests.support.users import process_of
 from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
-from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
+from vmsandbox.hypervisor import Accelerator, GuestImage, MachineSpec
 from vmsandbox.model import MachineSize, PodSandboxConfig, PodSandboxMetadata, Resources, Vsock
 from vmsandbox.process import Account
 from vmsandbox.sandbox.machines.cgroups import MachineCgroups, limits_of, tree

@@ -21,7 +21,7 @@ from vmsandbox import aio
 from vmsandbox.claims import MachineUsers, UserRange
 from vmsandbox.config import LimitsConfig, MachineConfig, PoolConfig, TemplateChoice
 from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
+from vmsandbox.hypervisor import Accelerator, GuestImage, MachineSpec
 from vmsandbox.images import RootImage
 from vmsandbox.model import ContainerConfig, ContainerMetadata, Image, ImageConfig, PodSandboxConfig, PodSandboxMetadata
 from vmsandbox.process import Account

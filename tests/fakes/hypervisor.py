@@ -14,7 +14,7 @@ from typing import TypeVar
 from typing_extensions import override
 
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.hypervisor.base import (
+from vmsandbox.hypervisor import (
     Before,
     Disk,
     Hypervisor,

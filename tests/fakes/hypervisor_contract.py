@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from vmsandbox.hypervisor.base import (
+from vmsandbox.hypervisor import (
     Disk,
     Hypervisor,
     MachineEvent,

@@ -20,7 +20,7 @@ from vmsandbox.claims import UserRange
 from vmsandbox.guest.transport.connection import Transport
 from vmsandbox.guest.transport.transports import Transports, use_kernel
 from vmsandbox.guestimage.manifest import load_image
-from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
+from vmsandbox.hypervisor import Accelerator, GuestImage, MachineSpec
 from vmsandbox.hypervisor.libvirt.embedded import QEMU_GROUP, QEMU_USER
 from vmsandbox.model import MachineSize
 

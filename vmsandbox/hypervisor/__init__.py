@@ -4,24 +4,19 @@
 implements it, and is imported by whoever opens a hypervisor.
 """
 
-from vmsandbox.hypervisor.base import (
-    MEMORY_BLOCK,
-    TCG_CACHE,
+from vmsandbox.hypervisor.console import ConsoleReader
+from vmsandbox.hypervisor.interface import Before, Hypervisor, RestoreFailed
+from vmsandbox.hypervisor.machine_events import MachineEvent, MachineState, end_of
+from vmsandbox.hypervisor.sizes import MEMORY_BLOCK, TCG_CACHE
+from vmsandbox.hypervisor.specification import (
     Accelerator,
-    Before,
     Blocks,
     Disk,
     GuestImage,
-    Hypervisor,
-    MachineEvent,
     MachineSpec,
-    MachineState,
     NetworkDevice,
-    RestoreFailed,
     SharedDirectory,
-    end_of,
 )
-from vmsandbox.hypervisor.console import ConsoleReader
 
 __all__ = [
     "MEMORY_BLOCK",

@@ -1,7 +1,12 @@
-"""The rule by which a machine gets memory: a pure function, for every hypervisor."""
+"""The sizes in which machines have memory, for every hypervisor; in bytes."""
 
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.hypervisor.base import MEMORY_BLOCK
+
+TCG_CACHE = 256 * 1024 * 1024
+"""Bytes of translated code that an emulated machine keeps."""
+
+MEMORY_BLOCK = 2 * 1024 * 1024
+"""Bytes in which memory is plugged into a machine that runs."""
 
 _MIB = 1024 * 1024
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.golden import assert_golden
 from vmsandbox.errors import ResourceExhausted
-from vmsandbox.hypervisor.base import Accelerator, Blocks, Disk, GuestImage, MachineSpec, NetworkDevice, SharedDirectory
+from vmsandbox.hypervisor import Accelerator, Blocks, Disk, GuestImage, MachineSpec, NetworkDevice, SharedDirectory
 from vmsandbox.hypervisor.xml.capabilities import Capabilities
 from vmsandbox.hypervisor.xml.claims import network_xml, share_xml, vsock_xml
 from vmsandbox.hypervisor.xml.disks import PluggedDisk, disk_xml, free_target, plugged_disks

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes.hypervisor_contract import next_event
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.hypervisor.base import MachineEvent, MachineState
+from vmsandbox.hypervisor import MachineEvent, MachineState
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.events import EventHub
 

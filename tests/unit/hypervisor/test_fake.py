@@ -15,7 +15,7 @@ from tests.fakes.hypervisor_contract import (
     new_name,
 )
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
+from vmsandbox.hypervisor import Accelerator, GuestImage, MachineSpec
 from vmsandbox.model import MachineSize, Vsock
 from vmsandbox.process import Account
 

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from vmsandbox.hypervisor.base import Accelerator
+from vmsandbox.hypervisor import Accelerator
 from vmsandbox.hypervisor.libvirt.one_thread import launcher, races
 
 

@@ -9,7 +9,7 @@ from tests.fakes.hypervisor_contract import next_event
 from tests.support.waiting import until
 from vmsandbox import aio
 from vmsandbox.errors import Unavailable
-from vmsandbox.hypervisor.base import MachineEvent, MachineState
+from vmsandbox.hypervisor import MachineEvent, MachineState
 from vmsandbox.hypervisor.libvirt import resync
 from vmsandbox.hypervisor.libvirt.events import EventHub
 

@@ -1,7 +1,7 @@
 """From config.yaml to how machines are made, by handler."""
 
 from vmsandbox import config
-from vmsandbox.hypervisor.base import Accelerator
+from vmsandbox.hypervisor import Accelerator
 from vmsandbox.node.host import profiles_of
 
 TEXT = """

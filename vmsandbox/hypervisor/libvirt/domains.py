@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted
-from vmsandbox.hypervisor.base import Disk, MachineState
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.faults import code_of
+from vmsandbox.hypervisor.machine_events import MachineState
+from vmsandbox.hypervisor.specification import Disk
 from vmsandbox.hypervisor.xml import (
     METADATA,
     Capabilities,

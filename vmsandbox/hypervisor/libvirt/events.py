@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.hypervisor.base import DESTROYED, MachineEvent, MachineState
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
+from vmsandbox.hypervisor.machine_events import DESTROYED, MachineEvent, MachineState
 
 T = TypeVar("T")
 

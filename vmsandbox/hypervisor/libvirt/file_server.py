@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.hypervisor.base import MachineSpec
+from vmsandbox.hypervisor.specification import MachineSpec
 from vmsandbox.process import start_daemon
 
 _SOCKET = "share.sock"

@@ -12,16 +12,7 @@ from typing_extensions import override
 
 from vmsandbox import aio, log
 from vmsandbox.errors import AlreadyExists, DeadlineExceeded, FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.hypervisor.base import (
-    Accelerator,
-    Before,
-    Disk,
-    Hypervisor,
-    MachineEvent,
-    MachineSpec,
-    MachineState,
-    RestoreFailed,
-)
+from vmsandbox.hypervisor.interface import Before, Hypervisor, RestoreFailed
 from vmsandbox.hypervisor.libvirt import domains, file_server, guest_memory, one_thread, plugging
 from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection, Revive
 from vmsandbox.hypervisor.libvirt.events import EventHub
@@ -31,6 +22,8 @@ from vmsandbox.hypervisor.libvirt.resizing import Resizing
 from vmsandbox.hypervisor.libvirt.resync import DYING, keep_resyncing
 from vmsandbox.hypervisor.libvirt.saved_state import SavedState
 from vmsandbox.hypervisor.libvirt.state_keys import key_of, neutral
+from vmsandbox.hypervisor.machine_events import MachineEvent, MachineState
+from vmsandbox.hypervisor.specification import Accelerator, Disk, MachineSpec
 from vmsandbox.hypervisor.xml import Capabilities, PluggedDisk, domain_xml
 from vmsandbox.model import MachineUsage
 from vmsandbox.process import IPC, NETWORK, UTS, enter, unshare

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vmsandbox import fs
 from vmsandbox.fs.durable import replace_whole
-from vmsandbox.hypervisor.base import Accelerator
+from vmsandbox.hypervisor.specification import Accelerator
 
 ONE_THREAD = "qemu-one-thread"
 """The name of the script."""

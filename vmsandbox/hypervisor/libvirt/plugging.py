@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from vmsandbox.errors import NotFound
-from vmsandbox.hypervisor.base import MachineSpec
 from vmsandbox.hypervisor.libvirt import domains
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.monitor import ask
+from vmsandbox.hypervisor.specification import MachineSpec
 from vmsandbox.hypervisor.xml import VSOCK_PORT, network_xml, share_xml, vsock_xml
 from vmsandbox.model import Vsock
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.hypervisor.base import RestoreFailed
+from vmsandbox.hypervisor.interface import RestoreFailed
 from vmsandbox.hypervisor.libvirt import domains
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox.errors import FailedPrecondition
-from vmsandbox.hypervisor.base import MachineSpec
+from vmsandbox.hypervisor.specification import MachineSpec
 from vmsandbox.process import Account
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

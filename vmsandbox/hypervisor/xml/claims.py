@@ -3,7 +3,7 @@
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from vmsandbox.hypervisor.base import NetworkDevice, SharedDirectory
+from vmsandbox.hypervisor.specification import NetworkDevice, SharedDirectory
 from vmsandbox.hypervisor.xml.elements import add, document, pci
 from vmsandbox.model import Vsock
 

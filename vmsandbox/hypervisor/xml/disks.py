@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from vmsandbox.errors import ResourceExhausted
-from vmsandbox.hypervisor.base import Disk
+from vmsandbox.hypervisor.specification import Disk
 from vmsandbox.hypervisor.xml.elements import add, document
 
 _SCSI_TARGETS = 256

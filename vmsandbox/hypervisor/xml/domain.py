@@ -9,7 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator, Disk, MachineSpec
+from vmsandbox.hypervisor.sizes import TCG_CACHE
+from vmsandbox.hypervisor.specification import Accelerator, Disk, MachineSpec
 from vmsandbox.hypervisor.xml.capabilities import Capabilities
 from vmsandbox.hypervisor.xml.claims import PORTS, kernel_vsock, network_interface, shared_directory
 from vmsandbox.hypervisor.xml.disks import disk_element

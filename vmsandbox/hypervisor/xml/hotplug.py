@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from vmsandbox.hypervisor.base import MEMORY_BLOCK, MachineSpec
+from vmsandbox.hypervisor.sizes import MEMORY_BLOCK
+from vmsandbox.hypervisor.specification import MachineSpec
 from vmsandbox.hypervisor.xml.elements import add, document
 
 _DEVICE = "devices/memory[@model='virtio-mem']"

@@ -57,7 +57,7 @@ class Trial:
             users = await self._users.allocate(self._id)
             transport = await self._transports.start(self._id, self._vsock, users)
             secret = random_bytes()
-            async with end_of(self._hypervisor, self._name) as ended:
+            async with end_of(self._hypervisor.events(), self._name) as ended:
                 await self._hypervisor.create(self._spec(accelerator, transport, users.qemu))
                 await asyncio.to_thread(let_kill_first, users)
                 async with console, secret_offered(secret, self._port):

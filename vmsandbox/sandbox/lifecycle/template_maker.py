@@ -96,7 +96,7 @@ class TemplateMaker:
 
     async def _wait_booted(self, spec: MachineSpec, deadline: float) -> None:
         try:
-            async with asyncio.timeout(deadline), end_of(self._host.hypervisor, spec.name) as ended:
+            async with asyncio.timeout(deadline), end_of(self._host.hypervisor.events(), spec.name) as ended:
                 await aio.unless(self._host.hypervisor.booted(spec.name), ended)
         except TimeoutError:
             raise DeadlineExceeded(f"the guest of machine {spec.name} has not booted within {deadline:g} s") from None

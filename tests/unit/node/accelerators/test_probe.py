@@ -15,7 +15,7 @@ from tests.fakes.transport import UnixTransport
 from tests.support.waiting import until
 from vmsandbox.claims import MachineUsers, UserRange
 from vmsandbox.errors import FailedPrecondition, Unavailable
-from vmsandbox.hypervisor.base import Accelerator, GuestImage, MachineSpec
+from vmsandbox.hypervisor import Accelerator, GuestImage, MachineSpec
 from vmsandbox.node.accelerators import attempts
 from vmsandbox.node.accelerators.probe import Prober
 from vmsandbox.process import Account

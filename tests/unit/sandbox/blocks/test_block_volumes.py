@@ -13,7 +13,7 @@ from tests.fakes.agent import Refusal
 from tests.fakes.host import MIB, FakeWorld, app, pod
 from tests.unit.test_service import agent_of, made, running, until
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
-from vmsandbox.hypervisor.base import Disk
+from vmsandbox.hypervisor import Disk
 from vmsandbox.model import ContainerState, Device, IdMapping, NamespaceMode, Namespaces, UserNamespace
 from vmsandbox.protocol.messages import DeleteContainer, ReleaseDisk, Shutdown
 from vmsandbox.sandbox.blocks import sizes

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fakes.host import FakeWorld, app, pod
 from tests.unit.sandbox.lifecycle.test_recovery import daemon
-from vmsandbox.hypervisor.base import Accelerator
+from vmsandbox.hypervisor import Accelerator
 from vmsandbox.model import MachineSize
 from vmsandbox.sandbox.lifecycle import details
 from vmsandbox.sandbox.machines import charge_of

@@ -20,7 +20,7 @@ from vmsandbox.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from vmsandbox.hypervisor.base import Accelerator
+from vmsandbox.hypervisor import Accelerator
 from vmsandbox.model import MachineSize, Resources, SandboxState
 from vmsandbox.protocol.messages import FitMachine, UpdateResources, UseProcessors
 from vmsandbox.sandbox.machines import charge_of, limits_of

@@ -10,7 +10,7 @@ from tests.fakes.cgroups import FakeCgroupTree
 from tests.fakes.cgroups_contract import ID, QEMU, SIZE, SPEC, USERS, CgroupsContract, pod, read
 from tests.support.users import process_of
 from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
-from vmsandbox.hypervisor.base import TCG_CACHE, Accelerator
+from vmsandbox.hypervisor import TCG_CACHE, Accelerator
 from vmsandbox.model import MachineSize, Resources
 from vmsandbox.sandbox.machines.cgroups import (
     MachineCgroups,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from vmsandbox.config import MOST_VCPUS, MachineConfig
 from vmsandbox.errors import InvalidArgument
-from vmsandbox.hypervisor.base import MEMORY_BLOCK
+from vmsandbox.hypervisor import MEMORY_BLOCK
 from vmsandbox.model import MachineSize, Resources
 from vmsandbox.sandbox.spec.resources import updated_resources
 from vmsandbox.sandbox.spec.sizing import (
