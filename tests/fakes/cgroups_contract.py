@@ -131,6 +131,17 @@ class CgroupsContract:
         assert {found.get("cpu.weight"), found.get("cpu.shares")} in ({"512", None}, {"20", None})
         await cgroups.remove(ID)
 
+    async def test_a_machine_that_yielded_the_cpu_while_it_waited_does_not_as_a_pod_that_declares_nothing(
+        self, cgroups: MachineCgroups, hierarchies: list[Path], top: str
+    ) -> None:
+        await cgroups.confine(ID, SPEC, USERS, pod(resources=Resources(cpu_shares=2)))
+        waiting = settings(hierarchies, f"{top}/{ID}")
+        await cgroups.move(ID, SPEC, USERS, pod())
+        claimed = settings(hierarchies, f"{top}/{ID}")
+        for found, shares, weight in ((waiting, "128", "5"), (claimed, "1024", "100")):
+            assert {found.get("cpu.shares"), found.get("cpu.weight")} in ({shares, None}, {weight, None})
+        await cgroups.remove(ID)
+
     async def test_a_kubelet_limits_the_cpu_time_of_a_pod_to_less_than_its_machine_s(
         self, cgroups: MachineCgroups, hierarchies: list[Path], parent: str
     ) -> None:

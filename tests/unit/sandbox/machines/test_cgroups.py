@@ -284,6 +284,14 @@ def test_shares_are_weights_as_the_kubelet_converts_them() -> None:
     assert [weight_of(shares) for shares in (1, 2, 1024, 262_144, 1 << 20)] == [1, 1, 39, 10_000, 10_000]
 
 
+@pytest.mark.parametrize(("declared", "kvm", "tcg"), [(0, 0, 0), (2, 128, 256), (204, 204, 256), (2048, 2048, 2048)])
+def test_a_machine_of_a_pod_that_declares_next_to_no_cpu_has_the_shares_of_its_guest(
+    declared: int, kvm: int, tcg: int
+) -> None:
+    pod_ = Resources(cpu_shares=declared)
+    assert [limits_of(SIZE, each, pod_).shares for each in (Accelerator.KVM, Accelerator.TCG)] == [kvm, tcg]
+
+
 SLICES = "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice"
 
 

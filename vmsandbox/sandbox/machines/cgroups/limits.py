@@ -29,6 +29,8 @@ _PERIOD = 100_000
 _LEAST_SHARES, _MOST_SHARES = 2, 262_144
 """CPU shares that the kernel takes; they are weights of 1 to 10000 with cgroup v2, as the kubelet converts them."""
 _MOST_WEIGHT = 10_000
+_KERNELS_SHARES, _KERNELS_WEIGHT = 1024, 100
+"""CPU shares and weight of a cgroup to which nobody has given others."""
 
 Settings = dict[str, str]
 """Files of one cgroup, in the order in which they are written, and what is written there."""
@@ -47,7 +49,7 @@ class CgroupLimits:
     vcpus: int
     """Microseconds of CPU time for the vCPUs alone, where they are apart (`settings_of_vcpus`)."""
     shares: int = 0
-    """CPU time in proportion to others below the same cgroup (CRI `cpu_shares`); 0: the kernel's default."""
+    """CPU time in proportion to others below the same cgroup (CRI `cpu_shares`); 0: as many as the kernel gives."""
 
 
 def limits_of(size: MachineSize, accelerator: Accelerator, pod: Resources | None = None) -> CgroupLimits:
@@ -57,7 +59,9 @@ def limits_of(size: MachineSize, accelerator: Accelerator, pod: Resources | None
         size: what its guest has.
         accelerator: how it runs.
         pod: what its containers may use together: as the sandbox declares it, else the sum of them. Its CPU limit and
-            one CPU more, for QEMU's own work and that of virtiofsd, is the machine's; its shares are.
+            one CPU more, for QEMU's own work and that of virtiofsd, is the machine's. Its CPU shares are, but where the
+            pod declares next to none, the machine has those of `_GUEST_ITSELF`: else its agent does not answer, and a
+            guest that boots does not come to its end, while machines beside it compute.
     """
     declared = pod or Resources()
     vcpus = size.vcpus * _PERIOD
@@ -65,7 +69,8 @@ def limits_of(size: MachineSize, accelerator: Accelerator, pod: Resources | None
     if declared.cpu_quota > 0:
         quota = declared.cpu_quota * _PERIOD // (declared.cpu_period or _PERIOD)
         cpu, vcpus = min(cpu, quota + _PERIOD), min(vcpus, quota + _GUEST_ITSELF[accelerator])
-    return CgroupLimits(size.memory + overhead_of(size, accelerator), _PROCESSES, cpu, vcpus, declared.cpu_shares)
+    shares = declared.cpu_shares and max(declared.cpu_shares, _KERNELS_SHARES * _GUEST_ITSELF[accelerator] // _PERIOD)
+    return CgroupLimits(size.memory + overhead_of(size, accelerator), _PROCESSES, cpu, vcpus, shares)
 
 
 def overhead_of(size: MachineSize, accelerator: Accelerator) -> int:
@@ -91,27 +96,26 @@ def settings_of_v1(limits: CgroupLimits, *, of_a_pod: bool) -> Mapping[str, Sett
             quota of more than that, else the kernel refuses both (EINVAL), also when the kubelet lowers it later. The
             machine has more, for QEMU's own work, and so no quota of its own there: that of the pod holds.
     """
-    cpu = {"cpu.cfs_period_us": str(_PERIOD), "cpu.cfs_quota_us": "-1" if of_a_pod else str(limits.cpu)}
-    if limits.shares:
-        cpu["cpu.shares"] = str(_bounded(limits.shares))
     return {
         "memory": {"memory.limit_in_bytes": str(limits.memory)},
         "pids": {"pids.max": str(limits.processes)},
-        "cpu": cpu,
+        "cpu": {
+            "cpu.cfs_period_us": str(_PERIOD),
+            "cpu.cfs_quota_us": "-1" if of_a_pod else str(limits.cpu),
+            "cpu.shares": str(_bounded(limits.shares or _KERNELS_SHARES)),
+        },
     }
 
 
 def settings_of_v2(limits: CgroupLimits) -> Settings:
     """The settings in the one hierarchy. A machine of which one process is killed is of no use: all of it is."""
-    settings = {
+    return {
         "memory.max": str(limits.memory),
         "memory.oom.group": "1",
         "pids.max": str(limits.processes),
         "cpu.max": f"{limits.cpu} {_PERIOD}",
+        "cpu.weight": str(weight_of(limits.shares) if limits.shares else _KERNELS_WEIGHT),
     }
-    if limits.shares:
-        settings["cpu.weight"] = str(weight_of(limits.shares))
-    return settings
 
 
 def settings_of_vcpus(limits: CgroupLimits) -> Settings:
