@@ -100,7 +100,7 @@ class SandboxStart:
         self._change(boots=self._read().boots + 1)
         BOOTS_REPEATED.add()
         async with self._admission.booting() if waiting is not None else contextlib.nullcontext():
-            return machine, await machine.boot(plan)
+            return machine, await machine.boot(plan, again=True)
 
     async def _claim(self, machine: Machine, plan: MachinePlan) -> GuestClient:
         """Make a machine of the pool the sandbox's, whose record takes the place of its own."""

@@ -43,12 +43,13 @@ class Got:
 class Getting:
     """The getting of one machine. What it acquires is named after the plan's id; `give_back` gives it back."""
 
-    def __init__(self, host: Host, plan: MachinePlan, stopwatch: Stopwatch) -> None:
-        """Acquire nothing yet. The stopwatch measures the parts."""
+    def __init__(self, host: Host, plan: MachinePlan, stopwatch: Stopwatch, *, booted: bool = False) -> None:
+        """Acquire nothing yet. The stopwatch measures the parts; `booted`: the machine has to boot."""
         self.template: Template | None = None
         """The template that the machine goes on from; None: it boots."""
         self.template_failure: VmsandboxError | None = None
         """Why the template was of no use, where it was not."""
+        self._booted = booted
         self._host = host
         self._plan = plan
         self._layout = host.layout(plan.sandbox_id)
@@ -92,10 +93,15 @@ class Getting:
                 self.template_failure = error
             raise
 
-    async def discard_failed_template(self) -> None:
-        """Throw a template away that was of no use."""
+    def answered(self) -> None:
+        """Note that the agent has answered."""
+        if self.template is not None:
+            self._host.templates.succeeded(self.template)
+
+    async def give_up(self) -> None:
+        """Note that the machine did not become what it was got for, which a template may be the reason of."""
         if self.template is not None and self.template_failure is not None:
-            await self._host.templates.discard(self.template, self.template_failure)
+            await self._host.templates.failed(self.template, self.template_failure)
 
     async def _begin(self) -> MachineUsers:
         self._layout.make()
@@ -104,6 +110,8 @@ class Getting:
         return users
 
     async def _find_template(self, users: MachineUsers) -> Template | None:
+        if self._booted:
+            return None
         if self._plan.profile.machine.template is TemplateChoice.OFF or not self._host.templates.possible:
             TEMPLATES.add("off")
             return None

@@ -29,6 +29,10 @@ _SHUTDOWN_DEADLINE = 5.0
 _ANSWER_DEADLINE = 30.0
 """Seconds in which the agent of a machine that runs has to answer a process that was restarted."""
 
+_ANSWER_PART = 0.25
+"""The part of `boot_deadline` in which the agent answers of a machine that has waited, or goes on from a template: it
+need not boot. A pod whose machine does not answer has one that boots, with all of `boot_deadline`."""
+
 
 class Machine:
     """A running machine and the ways to it. `boot`, `wait` and `take_back` acquire, `close` lets go of our ends."""
@@ -106,16 +110,18 @@ class Machine:
         """When the steps of the boot were done, by the monotonic clock; names as of `StartTimings`."""
         return self._stopwatch.reached
 
-    async def boot(self, plan: MachinePlan) -> GuestClient:
+    async def boot(self, plan: MachinePlan, *, again: bool = False) -> GuestClient:
         """Acquire everything, start the machine and make the guest the pod. On failure all is given back.
 
-        What cannot be given back is logged and noted in `left_something`; `give_back` may be tried again.
+        Where another one has failed before it (`again`), it boots, also where there is a template. What cannot be given
+        back is logged and noted in `left_something`; `give_back` may be tried again.
 
         Raises:
             VmsandboxError: what failed; its evidence holds the last lines of the guest's console.
         """
         async with self._else(self._abandon, self._pod):
-            return await self._boot(plan)
+            self._getting = Getting(self._host, plan, self._stopwatch, booted=again)
+            return await self._boot(plan, self._getting)
 
     async def wait(self, plan: MachinePlan) -> None:
         """Get a machine that is to wait for its claim. On failure as `boot`.
@@ -190,13 +196,12 @@ class Machine:
         """Let go of our ends: session and console. The machine goes on."""
         await self._ways.close()
 
-    async def _boot(self, plan: MachinePlan) -> GuestClient:
+    async def _boot(self, plan: MachinePlan, getting: Getting) -> GuestClient:
         """Get a machine and claim it for the pod."""
         claim = Claim(self._host, plan, self._stopwatch)
-        self._getting = Getting(self._host, plan, self._stopwatch)
-        got = await self._getting.for_pod(claim.set_up_network)
+        got = await getting.for_pod(claim.set_up_network)
         self.network = claim.network
-        if self._getting.template is not None:
+        if getting.template is not None:
             self.source = Source.TEMPLATE
         return await self._ways.unless_ended(self._make_pod(plan, claim, got))
 
@@ -225,7 +230,7 @@ class Machine:
     async def _claim(self, plan: MachinePlan) -> GuestClient:
         assert self._got is not None
         claim, client = Claim(self._host, plan, self._stopwatch, waited=True), self._ways.client
-        await claim.take_over(self._got)
+        await aio.together(claim.take_over(self._got), self._still_answers(plan))
         self.network = claim.network
         with self._of_machine(VmsandboxError):
             await claim.fit_card(self._got)
@@ -236,12 +241,18 @@ class Machine:
         await self._ways.keep_clock()
         return client
 
+    async def _still_answers(self, plan: MachinePlan) -> None:
+        """Ask the agent of a machine that has waited for a sign of life: one that does not answer is not the pod's."""
+        with self._of_machine(Unavailable, DeadlineExceeded):
+            await self._ways.client.read_clock(deadline=plan.profile.machine.boot_deadline * _ANSWER_PART)
+
     async def _greet(self, plan: MachinePlan, transport: Transport, feature: str | None) -> None:
         """Wait for the agent of a machine that was just got, which has to have a feature where that is given."""
         assert self._getting is not None
         await self._ways.open(transport, self._name)
+        part = 1.0 if self._getting.template is None else _ANSWER_PART
         with step(Step.BOOT), self._getting.of_template():
-            peer, taken = await self._ways.greet(plan.profile.machine.boot_deadline)
+            peer, taken = await self._ways.greet(plan.profile.machine.boot_deadline * part)
             if feature is not None and not has_feature(peer, feature):
                 raise FailedPrecondition(
                     "the agent of the guest image is too old for templates and pools",
@@ -250,6 +261,7 @@ class Machine:
             kernel = min(peer.agent_started, taken) if self._getting.template is None else 0.0
             parts = {"kernel": kernel, "agent": taken - kernel}
             phases(parts)
+        self._getting.answered()
         self._stopwatch.parts |= parts
         self._stopwatch.reach("agent")
 
@@ -303,4 +315,4 @@ class Machine:
             self.left_something = True
             _log.error("%s", error, extra=log.of_error(error))
         if self._getting is not None:
-            await self._getting.discard_failed_template()
+            await self._getting.give_up()

@@ -10,12 +10,13 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmsandbox import fs, log
-from vmsandbox.errors import VmsandboxError
+from vmsandbox.errors import DeadlineExceeded, VmsandboxError
 from vmsandbox.fs.durable import replace_whole, sync_directory
 from vmsandbox.hypervisor import Hypervisor, MachineSpec
 from vmsandbox.sandbox.spec import MachinePlan
@@ -25,6 +26,9 @@ _log = log.get(__name__)
 
 KEPT = 8
 """Templates that are kept: those that were used last. Each takes about as much of the disk as a booted guest uses."""
+
+_LATE = 3
+"""Machines in a row that did not answer in time after which their template is taken for the reason, not a busy host."""
 
 _STATE, _SEAL, _MADE = "state", "template.json", "template"
 _DIGESTS = "sha256"
@@ -56,6 +60,8 @@ class Templates:
         self._checked: set[str] = set()
         self._refused: set[str] = set()
         """The keys of templates that were of no use, and are not made again by this process."""
+        self._late: Counter[str] = Counter()
+        """How many machines in a row did not answer in time, by the key of their template."""
         self._wanted: asyncio.Queue[MachinePlan] = asyncio.Queue(KEPT)
 
     async def find(self, spec: MachineSpec) -> Template | None:
@@ -127,8 +133,15 @@ class Templates:
         """Forget a machine that was to become a template, and has ended. Succeeds where nothing is known of it."""
         await asyncio.to_thread(shutil.rmtree, self._making(machine_id), ignore_errors=True)
 
-    async def discard(self, template: Template, why: VmsandboxError) -> None:
-        """Remove a template that was of no use; see `refuse`."""
+    def succeeded(self, template: Template) -> None:
+        """Note that the agent of a machine has answered that went on from a template."""
+        del self._late[template.key]
+
+    async def failed(self, template: Template, why: VmsandboxError) -> None:
+        """Remove a template that was of no use; see `refuse`. One machine that was late does not tell it."""
+        self._late[template.key] += 1
+        if isinstance(why, DeadlineExceeded) and self._late[template.key] < _LATE:
+            return
         TEMPLATES_DISCARDED.add()
         self.refuse(template.key, why)
         await self._remove(template)

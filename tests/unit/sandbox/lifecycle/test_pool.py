@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.host import MIB, FakeWorld, pod
+from tests.fakes.hostile_agent import hang
 from vmsandbox.config import PoolConfig, TemplateChoice
 from vmsandbox.errors import DeadlineExceeded, InvalidArgument, Unavailable
 from vmsandbox.model import NETWORK_ANNOTATION, NO_NETWORK, PodNetwork, Resources, SandboxState
 from vmsandbox.protocol.messages import ConfigureGuest
 from vmsandbox.sandbox import lifecycle
 from vmsandbox.sandbox.lifecycle import PoolFigures
+from vmsandbox.sandbox.machines import machine as machines
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State, WaitingRecord
 from vmsandbox.typed_yaml import Size
@@ -270,6 +272,19 @@ async def test_a_pod_whose_machine_of_the_pool_dies_under_the_claim_is_booted(
         sandbox_id = await service.run_pod_sandbox(pod())
         assert service.pod_sandbox_status(sandbox_id).boots == 2
         assert world.hypervisor.machines[name(sandbox_id)].network is not None
+
+
+async def test_a_pod_whose_machine_of_the_pool_does_not_answer_is_booted_soon(
+    world: FakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines, "_ANSWER_PART", 0.01)
+    async with daemon(world) as service:
+        await waiting(service)
+        (machine,) = world.transports.agents.values()
+        machine.before.update(read_clock=hang, configure_guest=hang)
+        sandbox_id = await service.run_pod_sandbox(pod())
+        assert service.pod_sandbox_status(sandbox_id).boots == 2
+        assert world.transports.agents[sandbox_id] is not machine and len(world.network.attached()) == 1
 
 
 @pytest.mark.parametrize("error", [InvalidArgument("there is no such cgroup"), Unavailable("a plugin failed")])

@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.fakes.agent import FakeAgent
 from tests.fakes.host import MIB, FakeWorld, pod
+from tests.fakes.hostile_agent import hang
 from vmsandbox.config import TemplateChoice
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, VmsandboxError
 from vmsandbox.model import Resources
+from vmsandbox.sandbox.machines import machine as machines
 from vmsandbox.sandbox.machines.templates import KEPT
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State
@@ -154,6 +157,26 @@ async def test_a_pod_does_not_fail_with_a_template_from_which_no_machine_goes_on
         await asyncio.sleep(0.1)
         assert not made(world), "one that would be of no use either is not made"
     assert len([record for record in caplog.records if "since a template is of no use" in record.message]) == 1
+
+
+@pytest.mark.parametrize(("late", "templates"), [("xx.xx", 1), ("xxx", 0)])
+async def test_a_template_is_removed_for_machines_that_are_late_in_a_row(
+    world: FakeWorld, monkeypatch: pytest.MonkeyPatch, late: str, templates: int
+) -> None:
+    monkeypatch.setattr(machines, "_ANSWER_PART", 0.01)
+    async with daemon(world, budget=4096 * MIB) as service:
+        await with_template(world, service)
+        for number, each in enumerate(late):
+            machines_to_be = iter([each == "x", False])
+
+            def script(agent: FakeAgent, silent: Iterator[bool] = machines_to_be) -> None:
+                if next(silent):
+                    agent.before["hello"] = hang
+
+            world.transports.prepare = script
+            sandbox_id = await service.run_pod_sandbox(pod(f"pod{number}"))
+            assert service.pod_sandbox_status(sandbox_id).boots == (2 if each == "x" else 1)
+        assert len(made(world)) == templates
 
 
 async def test_a_machine_that_takes_no_devices_is_booted_with_them(world: FakeWorld) -> None:
