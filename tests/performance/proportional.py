@@ -7,7 +7,7 @@ template is copied into that of a new machine, and QEMU has mapped of it only wh
 from collections.abc import Iterator
 from pathlib import Path
 
-from vmsandbox.hypervisor.libvirt.holes import memories_of
+from vmsandbox.hypervisor.libvirt.saved.holes import memories_of
 
 MIB = 1 << 20
 _GUEST = "guest memory"

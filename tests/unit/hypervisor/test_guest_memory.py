@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vmsandbox.hypervisor.libvirt import guest_memory
+from vmsandbox.hypervisor.libvirt.saved import guest_memory
 
 PAGE, MIB = 4096, 1 << 20
 _libc = ctypes.CDLL(None)  # `mmap.mmap` keeps a second descriptor

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vmsandbox.hypervisor.libvirt.holes import give_zeros_back, zeros
+from vmsandbox.hypervisor.libvirt.saved.holes import give_zeros_back, zeros
 
 PAGE, MIB = 4096, 1 << 20
 

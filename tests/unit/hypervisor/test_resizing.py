@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, NotFound
-from vmsandbox.hypervisor.libvirt import hotplug, resizing
+from vmsandbox.hypervisor.libvirt import resizing
 from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection
 from vmsandbox.hypervisor.libvirt.resizing import Resizing
 from vmsandbox.hypervisor.xml import HotPlug
@@ -29,7 +29,7 @@ class Domain:
             raise NotFound(f"there is no machine {name}")
         return HotPlug(BOOTED, MOST), self.has
 
-    def request_memory(self, _connection: object, _name: str, memory: int) -> None:
+    def request(self, _connection: object, _name: str, memory: int) -> None:
         self.requested.append(memory)
         answer = self.answers(BOOTED + memory)
         if answer is not None:
@@ -42,8 +42,8 @@ class Connection:
 
 
 def resizing_of(monkeypatch: pytest.MonkeyPatch, domain: Domain) -> Resizing:
-    for name in ("look", "request_memory"):
-        monkeypatch.setattr(hotplug, name, getattr(domain, name))
+    monkeypatch.setattr(resizing, "_look_at", domain.look)
+    monkeypatch.setattr(resizing, "_request", domain.request)
     monkeypatch.setattr(resizing, "QUIET", 0.1)
     monkeypatch.setattr(resizing, "_UNDONE", 0.1)
     return Resizing(cast(LibvirtConnection, Connection()), "m")

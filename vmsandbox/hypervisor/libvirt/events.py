@@ -21,6 +21,9 @@ _STOPPED = {
 _PANICKED = (MachineState.CRASHED, "crashed (panicked)")
 _UNSEEN = (MachineState.GONE, "ended while libvirt was away, for an unknown reason")
 
+DYING = 2.0
+"""Seconds until libvirt has noticed, and told, that a QEMU is dead."""
+
 
 class EventHub:
     """Knows the machines of one hypervisor that run, and tells listeners of each that does so no more, once.

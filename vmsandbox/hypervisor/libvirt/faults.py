@@ -1,6 +1,8 @@
 """Libvirt's errors in this project's words: the one place that reads their codes (libvirt/virterror.h)."""
 
 import errno
+import re
+from typing import Any, cast
 
 from vmsandbox.errors import (
     AlreadyExists,
@@ -47,6 +49,10 @@ _BY_ERRNO: dict[int, type[VmsandboxError]] = {
     errno.ENODEV: FailedPrecondition,
 }
 
+_LIBVIRT_PREFIX = re.compile(r"^(internal error: )?(.* monitor: )?")
+_QEMU_PREFIX = re.compile(r"^(\S+Z )?(qemu-system-\S+: )?(error: )?")
+"""Time, program and severity, before what QEMU has to say."""
+
 
 def translated(error: libvirt.libvirtError, action: str) -> VmsandboxError:
     """The error of ours for one of libvirt's.
@@ -65,6 +71,16 @@ def code_of(error: libvirt.libvirtError) -> int:
     """The error's VIR_ERR_ code; VIR_ERR_INTERNAL_ERROR where the bindings have lost it."""
     code = error.get_error_code()
     return libvirt.VIR_ERR_INTERNAL_ERROR if code is None else int(code)
+
+
+def said_by_qemu(error: Any, failure: str) -> Exception:
+    """Return the first line of QEMU's message, which is the cause; for an error of libvirt, the error itself."""
+    if code_of(error) != libvirt.VIR_ERR_INTERNAL_ERROR or error.get_error_domain() != libvirt.VIR_FROM_QEMU:
+        return cast(Exception, error)
+    said = _LIBVIRT_PREFIX.sub("", error.get_error_message())
+    cause = _QEMU_PREFIX.sub("", said.partition("\n")[0])
+    kind = ResourceExhausted if "Cannot allocate memory" in said else FailedPrecondition
+    return kind(f"{failure}: {cause}", evidence={"QEMU": said})
 
 
 def _kind(error: libvirt.libvirtError) -> type[VmsandboxError]:

@@ -3,35 +3,29 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypeVar
 
 from typing_extensions import override
 
 from vmsandbox import aio, log
-from vmsandbox.errors import AlreadyExists, DeadlineExceeded, FailedPrecondition, NotFound, VmsandboxError
-from vmsandbox.hypervisor.interface import Before, Hypervisor, RestoreFailed
-from vmsandbox.hypervisor.libvirt import domains, file_server, guest_memory, one_thread, plugging
+from vmsandbox.errors import AlreadyExists, DeadlineExceeded, VmsandboxError
+from vmsandbox.hypervisor.interface import Before, Hypervisor
+from vmsandbox.hypervisor.libvirt import domains, file_server, one_thread, plugging
 from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection, Revive
-from vmsandbox.hypervisor.libvirt.events import EventHub
-from vmsandbox.hypervisor.libvirt.holes import give_zeros_back
+from vmsandbox.hypervisor.libvirt.events import DYING, EventHub
+from vmsandbox.hypervisor.libvirt.machine_disks import DETACH_DEADLINE, MachineDisks
+from vmsandbox.hypervisor.libvirt.qemu_namespaces import QemuNamespaces
 from vmsandbox.hypervisor.libvirt.qemu_processes import QemuProcesses
 from vmsandbox.hypervisor.libvirt.resizing import Resizing
-from vmsandbox.hypervisor.libvirt.resync import DYING, keep_resyncing
-from vmsandbox.hypervisor.libvirt.saved_state import SavedState
-from vmsandbox.hypervisor.libvirt.state_keys import key_of, neutral
+from vmsandbox.hypervisor.libvirt.resync import keep_resyncing
+from vmsandbox.hypervisor.libvirt.saved import SavedState, Saving, key_of, neutral
 from vmsandbox.hypervisor.machine_events import MachineEvent, MachineState
 from vmsandbox.hypervisor.specification import Accelerator, Disk, MachineSpec
-from vmsandbox.hypervisor.xml import Capabilities, PluggedDisk, domain_xml
+from vmsandbox.hypervisor.xml import Capabilities, domain_xml
 from vmsandbox.model import MachineUsage
-from vmsandbox.process import IPC, NETWORK, UTS, enter, unshare
 
 _log = log.get(__name__)
-
-DETACH_DEADLINE = 20.0
-"""Seconds in which a guest lets a disk go."""
 
 
 class LibvirtHypervisor(Hypervisor):
@@ -49,12 +43,16 @@ class LibvirtHypervisor(Hypervisor):
         self._connection = connection
         self._hub = hub
         self._programs = programs
-        self.apart = connection.embedded
-        """Whether QEMUs are started in namespaces of their own, that of the network given by `NetworkDevice`."""
+        self._namespaces = QemuNamespaces(apart=connection.embedded)
         self._processes = QemuProcesses()
         self._capabilities: Capabilities | None = None
         self._plugging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._resizing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def apart(self) -> bool:
+        """Whether QEMUs are started in namespaces of their own, that of the network given by `NetworkDevice`."""
+        return self._namespaces.apart
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -87,10 +85,7 @@ class LibvirtHypervisor(Hypervisor):
 
     @override
     async def save(self, name: str, path: Path) -> None:
-        copied = await self._can_copy_memory(name)
-        await SavedState(self._connection, name).save(path, memory=not copied)
-        if copied:
-            await asyncio.to_thread(lambda: guest_memory.write(self._processes.pid(name), _memory_of(path)))
+        await Saving(self._connection, self._processes, name).save(path, await self._qemu_version())
         await self.destroy(name)
 
     @override
@@ -108,7 +103,7 @@ class LibvirtHypervisor(Hypervisor):
             try:
                 await self._connection.call(
                     action,
-                    lambda opened: self._where_tap_is(lambda: plugging.plug(opened, spec, share), spec),
+                    lambda opened: self._namespaces.where_tap_is(lambda: plugging.plug(opened, spec, share), spec),
                     repeatable=False,
                 )
             except VmsandboxError as error:
@@ -173,25 +168,17 @@ class LibvirtHypervisor(Hypervisor):
     @override
     async def attach_disk(self, name: str, disk: Disk) -> None:
         async with self._plugging[name]:
-            await self._connection.call(
-                f"libvirt cannot plug disk {disk.serial} into machine {name}",
-                lambda opened: domains.attach(opened, name, disk),
-            )
+            await MachineDisks(self._connection, self._hub, name).attach(disk)
 
     @override
     async def detach_disk(self, name: str, serial: str) -> None:
         async with self._plugging[name]:
-            disk = await self._find_disk(name, serial)
-            if disk is not None:
-                await self._detach(name, disk)
+            await MachineDisks(self._connection, self._hub, name).detach(serial)
 
     @override
     async def resize_disk(self, name: str, serial: str, size: int) -> None:
         async with self._plugging[name]:
-            await self._connection.call(
-                f"libvirt cannot resize disk {serial} of machine {name}",
-                lambda opened: domains.resize(opened, name, serial, size),
-            )
+            await MachineDisks(self._connection, self._hub, name).resize(serial, size)
 
     @override
     async def version(self) -> str:
@@ -227,20 +214,19 @@ class LibvirtHypervisor(Hypervisor):
     async def _start(self, spec: MachineSpec, before: Before | None, saved: Path | None = None) -> None:
         xml = domain_xml(spec, await self._libvirt(), await self._emulator(spec), restored=saved is not None)
         paused = before is not None or saved is not None
-        network = spec.network.namespace if spec.network is not None else None
         self._hub.expect(spec.name)
         try:
             await self._connection.call(
                 f"libvirt cannot start machine {spec.name}",
-                lambda opened: self._where_started(
-                    lambda: domains.create(opened, spec.name, xml, paused=paused), network
+                lambda opened: self._namespaces.where_started(
+                    lambda: domains.create(opened, spec.name, xml, paused=paused), spec
                 ),
                 repeatable=False,
             )
             if before is not None:
                 await before()
             if saved is not None:
-                await self._load(spec.name, saved)
+                await Saving(self._connection, self._processes, spec.name).load(saved)
             if paused:
                 await self._connection.call(
                     f"libvirt cannot let machine {spec.name} run", lambda opened: domains.resume(opened, spec.name)
@@ -253,71 +239,6 @@ class LibvirtHypervisor(Hypervisor):
             raise
         self._hub.started(spec.name)
 
-    async def _can_copy_memory(self, name: str) -> bool:
-        version = await self._qemu_version()
-        try:
-            return await asyncio.to_thread(lambda: guest_memory.is_possible(self._processes.pid(name), version))
-        except (NotFound, OSError):  # its QEMU is in another PID namespace, say
-            return False
-
-    async def _load(self, name: str, saved: Path) -> None:
-        """Have a machine that waits for its state read it. Raises RestoreFailed."""
-        state, memory = SavedState(self._connection, name), _memory_of(saved)
-        if not memory.exists():
-            await state.load(saved)
-            await self._give_zeros_back(name)
-            return
-        try:
-            await asyncio.to_thread(lambda: guest_memory.read(memory, self._processes.pid(name)))
-        except (VmsandboxError, OSError, ValueError, KeyError, TypeError) as error:
-            raise RestoreFailed(f"machine {name} does not take the memory {memory}: {error}") from None
-        await state.load(saved, memory=False)
-
-    async def _give_zeros_back(self, name: str) -> None:
-        """Have a machine that has just been restored take no memory for zeros; it runs as well with them."""
-        try:
-            await asyncio.to_thread(lambda: give_zeros_back(self._processes.pid(name)))
-        except (VmsandboxError, OSError) as error:
-            _log.info("machine %s keeps its zeros in the host's memory: %s", name, error)
-
-    def _where_started(self, work: Callable[[], None], network: Path | None) -> None:
-        """Do work by which libvirt starts a QEMU, and opens its tap, where that is to be done."""
-        if self.apart:
-            apart(work, network)
-        else:
-            work()
-
-    def _where_tap_is(self, work: Callable[[], None], spec: MachineSpec) -> None:
-        """Do work by which libvirt opens the tap of a running machine, where it has one."""
-        network = spec.network.namespace if spec.network is not None else None
-        if self.apart and network is not None:
-            apart(work, network)
-        else:
-            work()
-
-    async def _detach(self, name: str, disk: PluggedDisk) -> None:
-        failure: VmsandboxError = DeadlineExceeded(f"the guest of {name} has not released disk {disk.serial}")
-        deadline = DETACH_DEADLINE
-        with self._hub.removal(name, disk.alias) as removed:
-            try:
-                await self._connection.call(
-                    f"libvirt cannot unplug disk {disk.serial} from machine {name}",
-                    lambda opened: domains.ask_to_detach(opened, name, disk.alias),
-                )
-            except VmsandboxError as error:
-                failure, deadline = error, DYING
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(deadline):
-                    await removed
-        if await self._find_disk(name, disk.serial) is not None:
-            raise failure
-
-    async def _find_disk(self, name: str, serial: str) -> PluggedDisk | None:
-        disks = await self._connection.call(
-            f"libvirt cannot list the disks of machine {name}", lambda opened: domains.disks(opened, name)
-        )
-        return next((disk for disk in disks or () if disk.serial == serial), None)
-
     async def _undo(self, spec: MachineSpec) -> None:
         """End what a failed or cancelled `create` may have left; a machine of others would have another UUID."""
         with contextlib.suppress(VmsandboxError):
@@ -326,42 +247,3 @@ class LibvirtHypervisor(Hypervisor):
                 lambda opened: domains.destroy(opened, spec.name, spec.uuid),
             )
         self._hub.forget(spec.name)
-
-
-def _memory_of(saved: Path) -> Path:
-    """The memory of a machine beside the file of its state, which has it where this one is not there."""
-    return saved.with_name(f"{saved.name}.memory")
-
-
-T = TypeVar("T")
-
-
-def apart(work: Callable[[], T], network: Path | None) -> T:
-    """Return the result of `work`, done in a thread that has left the host's network, IPC and UTS namespaces.
-
-    What an embedded libvirt starts for that work has left them as well: QEMU is forked from the thread that creates its
-    machine. Libvirt itself has no setting for it; a libvirtd starts QEMU where it is itself. A PID namespace is not
-    among them: libvirt starts QEMU by way of a process that ends at once, which would be the namespace's first and take
-    all of it along.
-
-    Args:
-        work: blocks.
-        network: the network namespace to work in; None: a new one, empty.
-
-    Raises:
-        FailedPrecondition: the namespaces cannot be made.
-    """
-    with ThreadPoolExecutor(1, "apart") as thread:
-        try:
-            thread.submit(_leave, network).result()
-        except OSError as error:
-            raise FailedPrecondition(f"QEMU's namespaces cannot be made: {error}") from None
-        return thread.submit(work).result()
-
-
-def _leave(network: Path | None) -> None:
-    if network is None:
-        unshare(IPC, UTS, NETWORK)
-    else:
-        unshare(IPC, UTS)
-        enter(network, NETWORK)

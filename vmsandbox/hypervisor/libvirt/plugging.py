@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vmsandbox.errors import NotFound
-from vmsandbox.hypervisor.libvirt import domains
+from vmsandbox.hypervisor.libvirt import domains, machine_disks
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.monitor import ask
 from vmsandbox.hypervisor.specification import MachineSpec
@@ -40,7 +40,7 @@ def plug(connection: "libvirt.virConnect", spec: MachineSpec, share: Path | None
     if spec.share is not None and share is not None:
         domain.attachDeviceFlags(share_xml(spec.share, share), libvirt.VIR_DOMAIN_AFFECT_LIVE)
     if spec.scratch is not None:
-        domains.attach(connection, spec.name, spec.scratch)
+        machine_disks.attach(connection, spec.name, spec.scratch)
 
 
 def ask_for_network(connection: "libvirt.virConnect", name: str) -> None:

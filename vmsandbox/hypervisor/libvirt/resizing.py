@@ -6,10 +6,11 @@ import time
 
 from vmsandbox import aio
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, VmsandboxError
-from vmsandbox.hypervisor.libvirt import hotplug
+from vmsandbox.hypervisor.libvirt.bindings import libvirt
 from vmsandbox.hypervisor.libvirt.connection import LibvirtConnection
+from vmsandbox.hypervisor.libvirt.monitor import ask
 from vmsandbox.hypervisor.sizes import target_memory
-from vmsandbox.hypervisor.xml import HotPlug
+from vmsandbox.hypervisor.xml import HotPlug, requested_xml
 
 QUIET = 30.0
 """Seconds without any progress after which a guest is not waited for any longer."""
@@ -81,11 +82,33 @@ class Resizing:
 
     async def _look(self) -> tuple[HotPlug, int]:
         return await self._connection.call(
-            f"libvirt cannot report the size of machine {self._name}", lambda opened: hotplug.look(opened, self._name)
+            f"libvirt cannot report the size of machine {self._name}", lambda opened: _look_at(opened, self._name)
         )
 
     async def _request_memory(self, memory: int) -> None:
         await self._connection.call(
             f"libvirt cannot change the memory of machine {self._name}",
-            lambda opened: hotplug.request_memory(opened, self._name, memory),
+            lambda opened: _request(opened, self._name, memory),
         )
+
+
+def _look_at(connection: "libvirt.virConnect", name: str) -> tuple[HotPlug, int]:
+    """Return what a domain can have, and the bytes of memory that its guest has now.
+
+    QEMU is asked how much memory the guest has: libvirt learns of it by an event, which QEMU holds back for a second.
+    """
+    domain = connection.lookupByName(name)
+    hot_plug = HotPlug.of(domain.XMLDesc())
+    plugged = _plugged_memory(domain) if hot_plug.booted < hot_plug.most else 0
+    return hot_plug, hot_plug.booted + plugged
+
+
+def _request(connection: "libvirt.virConnect", name: str, memory: int) -> None:
+    """Have the guest plug in, or give back, memory until it has that many bytes beyond those that it booted with."""
+    domain = connection.lookupByName(name)
+    domain.updateDeviceFlags(requested_xml(domain.XMLDesc(), memory), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+def _plugged_memory(domain: "libvirt.virDomain") -> int:
+    devices = ask(domain, "query-memory-devices")
+    return sum(int(device["data"]["size"]) for device in devices if device["type"] == "virtio-mem")

@@ -10,12 +10,10 @@ from collections.abc import Awaitable, Callable
 
 from vmsandbox import log
 from vmsandbox.errors import explained
-from vmsandbox.hypervisor.libvirt.events import EventHub
+from vmsandbox.hypervisor.libvirt.events import DYING, EventHub
 
 _log = log.get(__name__)
 
-DYING = 2.0
-"""Seconds until libvirt has noticed, and told, that a QEMU is dead."""
 _PAUSES = (0.0, 1.0, 4.0, 15.0)
 """Seconds before each look, after libvirt was opened."""
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmsandbox.hypervisor.libvirt.holes import content, memories_of
+from vmsandbox.hypervisor.libvirt.saved.holes import content, memories_of
 
 FIRST_WITHOUT = 8_001_000
 """The version of QEMU that first writes such memory into the state whatever it is asked."""
