@@ -6,8 +6,7 @@ import pytest
 
 from vmsandbox import errors
 from vmsandbox.hypervisor.libvirt.bindings import libvirt
-from vmsandbox.hypervisor.libvirt.domains import _of_qemu
-from vmsandbox.hypervisor.libvirt.faults import translated
+from vmsandbox.hypervisor.libvirt.faults import said_by_qemu, translated
 
 
 def libvirt_error(code: int, message: str = "it went wrong", domain: int = 0, number: int = 0) -> Exception:
@@ -100,7 +99,7 @@ def test_an_error_that_the_bindings_have_lost_is_told_all_the_same() -> None:
     ],
 )
 def test_what_qemu_says_is_cause_and_evidence(message: str, cause: str, kind: type[errors.VmsandboxError]) -> None:
-    error = _of_qemu(libvirt_error(libvirt.VIR_ERR_INTERNAL_ERROR, message), "QEMU did not start m")
+    error = said_by_qemu(libvirt_error(libvirt.VIR_ERR_INTERNAL_ERROR, message), "QEMU did not start m")
     assert isinstance(error, kind)
     assert str(error) == f"QEMU did not start m: {cause}"
     assert cause in error.evidence["QEMU"]
@@ -108,4 +107,4 @@ def test_what_qemu_says_is_cause_and_evidence(message: str, cause: str, kind: ty
 
 def test_what_libvirt_says_is_not_qemus() -> None:
     error = libvirt_error(libvirt.VIR_ERR_NO_DOMAIN)
-    assert _of_qemu(error, "QEMU did not start m") is error
+    assert said_by_qemu(error, "QEMU did not start m") is error
