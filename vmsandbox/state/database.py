@@ -21,7 +21,8 @@ from vmsandbox.state import salvage
 from vmsandbox.state.migrations import migrate
 from vmsandbox.state.reading import read
 from vmsandbox.state.records import ContainerRecord, SandboxRecord
-from vmsandbox.state.stored import StoredContainer, StoredSandbox, stored_container, stored_sandbox
+from vmsandbox.state.stored_container import StoredContainer, stored_container
+from vmsandbox.state.stored_sandbox import StoredSandbox, stored_sandbox
 from vmsandbox.state.waiting import WaitingRecord
 
 _log = log.get(__name__)

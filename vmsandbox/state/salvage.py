@@ -20,7 +20,8 @@ from vmsandbox.model import (
 from vmsandbox.protocol.codec import hints
 from vmsandbox.state.reading import read
 from vmsandbox.state.records import ContainerRecord, SandboxRecord
-from vmsandbox.state.stored import StoredContainer, StoredSandbox
+from vmsandbox.state.stored_container import StoredContainer
+from vmsandbox.state.stored_sandbox import StoredSandbox
 
 T = TypeVar("T")
 

@@ -12,7 +12,8 @@ import pytest
 from tests.released import RECORDS, records
 from vmsandbox.protocol.codec import encode
 from vmsandbox.state import ContainerRecord, SandboxRecord, State
-from vmsandbox.state.stored import stored_container, stored_sandbox
+from vmsandbox.state.stored_container import stored_container
+from vmsandbox.state.stored_sandbox import stored_sandbox
 
 KINDS: dict[str, tuple[type, Callable[[Any], object]]] = {
     "SandboxRecord": (SandboxRecord, stored_sandbox),

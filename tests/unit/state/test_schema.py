@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.schema import Schema, assert_pinned, changed, new_fields, read, schema_of
 from vmsandbox.state.migrations import SCHEMA
-from vmsandbox.state.stored import StoredContainer, StoredSandbox
+from vmsandbox.state.stored_container import StoredContainer
+from vmsandbox.state.stored_sandbox import StoredSandbox
 from vmsandbox.state.waiting import WaitingRecord
 
 GOLDEN = Path(__file__).parents[1] / f"golden/state/schema-{SCHEMA}.json"
