@@ -93,7 +93,7 @@ class SandboxStart:
         try:
             return machine, await (machine.boot(plan) if waiting is None else self._claim(machine, plan))
         except VmsandboxError as error:
-            if not machine.may_boot_again or machine.left_something:
+            if not machine.may_boot_again:
                 raise
             _log.warning("sandbox %s is booted once more: %s", plan.sandbox_id, error, extra=log.of_error(error))
         machine = self._new_machine()

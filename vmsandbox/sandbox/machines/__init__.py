@@ -1,7 +1,8 @@
 """One sandbox's machine: acquired and booted, or found again after a restart, confined, and given back.
 
-`host` is what all of them are made with. `getting` gets a machine and `claiming` makes it a pod's, `templates` are the
-saved ones that it may go on from, `ways` has its session and console; `machine` is all of that together. `cgroups`
+`host` is what all of them are made with. `making` has a machine got (`getting`) and claimed for a pod (`claiming`),
+`templates` are the saved ones that it may go on from, `ways` has its session and console; `machine` is one with all of
+that. `cgroups`
 confines and charges, `guest_size` resizes, `running_machine` holds all that goes with one that runs, and `teardown`
 gives back by the sandbox's id alone.
 """

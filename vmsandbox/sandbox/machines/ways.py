@@ -10,6 +10,7 @@ from vmsandbox import aio
 from vmsandbox.errors import KilledForMemory, Unavailable, VmsandboxError
 from vmsandbox.guest import ClockKeeper, EventHandler, GuestClient, Session, Transport, TransportBroken, secret_offered
 from vmsandbox.hypervisor import ConsoleReader, MachineEvent
+from vmsandbox.model import PodSandboxConfig
 from vmsandbox.protocol.messages import Event, HelloReply
 from vmsandbox.sandbox.machines.host import Host
 from vmsandbox.sandbox.spec import domain_name
@@ -32,9 +33,8 @@ class Ways:
             host: what the machine is made with.
             sandbox_id: of its sandbox.
             secret: of the machine; empty: it was booted by a version that gave none.
-            on_event: handles the agent's events, one at a time. Another one may take its place.
+            on_event: handles the agent's events, one at a time.
         """
-        self.on_event = on_event
         self.failure: asyncio.Future[VmsandboxError] = asyncio.get_running_loop().create_future()
         """Why the machine is of no use any more, once it is not."""
         self.end: MachineEvent | None = None
@@ -43,6 +43,7 @@ class Ways:
         """The agent's description of itself and its kernel, after it has answered."""
         self._host = host
         self._id = sandbox_id
+        self._on_event = on_event
         self._secret = secret
         self._layout = host.layout(sandbox_id)
         self._console = ConsoleReader(self._layout.console)
@@ -50,12 +51,12 @@ class Ways:
         self._session: Session | None = None
         self._clock: ClockKeeper | None = None
 
-    async def open(self, transport: Transport, name: str) -> None:
-        """Open console and session; nobody has answered yet. `name` is that of the pod, for messages."""
+    async def open(self, transport: Transport, config: PodSandboxConfig) -> None:
+        """Open console and session; nobody has answered yet. Messages name the pod of the configuration."""
         await self._stack.enter_async_context(self._console)
         session = Session(
             transport,
-            name,
+            _name_of(config),
             self._handle,
             build=self._host.guest_image.build,
             fairness=self._host.fairness,
@@ -63,6 +64,11 @@ class Ways:
             secret=self._secret,
         )
         self._session = await self._stack.enter_async_context(session)
+
+    def hand_over(self, config: PodSandboxConfig, on_event: EventHandler) -> None:
+        """Have messages name the pod of this configuration, and events go to `on_event`, from now on."""
+        self._on_event = on_event
+        self.session.name = _name_of(config)
 
     async def connect(self, deadline: float) -> HelloReply:
         """Wait for the agent, for so many seconds. Raises as `Session.connect`."""
@@ -151,7 +157,7 @@ class Ways:
         await self._stack.aclose()
 
     async def _handle(self, event: Event) -> None:
-        await self.on_event(event)
+        await self._on_event(event)
 
     async def _explained(self, error: VmsandboxError) -> VmsandboxError:
         """The machine's end where it has caused an error: sockets close a moment before the hypervisor tells why."""
@@ -166,3 +172,7 @@ class Ways:
         except VmsandboxError:
             return False
         return True
+
+
+def _name_of(config: PodSandboxConfig) -> str:
+    return f"pod {config.metadata.name}"

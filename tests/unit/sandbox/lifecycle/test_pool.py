@@ -16,7 +16,7 @@ from vmsandbox.model import NETWORK_ANNOTATION, NO_NETWORK, PodNetwork, Resource
 from vmsandbox.protocol.messages import ConfigureGuest
 from vmsandbox.sandbox import lifecycle
 from vmsandbox.sandbox.lifecycle import PoolFigures
-from vmsandbox.sandbox.machines import machine as machines
+from vmsandbox.sandbox.machines import making
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State, WaitingRecord
 from vmsandbox.typed_yaml import Size
@@ -277,7 +277,7 @@ async def test_a_pod_whose_machine_of_the_pool_dies_under_the_claim_is_booted(
 async def test_a_pod_whose_machine_of_the_pool_does_not_answer_is_booted_soon(
     world: FakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machines, "_ANSWER_PART", 0.01)
+    monkeypatch.setattr(making, "_ANSWER_PART", 0.01)
     async with daemon(world) as service:
         await waiting(service)
         (machine,) = world.transports.agents.values()

@@ -14,7 +14,7 @@ from tests.fakes.hostile_agent import hang
 from vmsandbox.config import TemplateChoice
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, VmsandboxError
 from vmsandbox.model import Resources
-from vmsandbox.sandbox.machines import machine as machines
+from vmsandbox.sandbox.machines import making
 from vmsandbox.sandbox.machines.templates import KEPT
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State
@@ -163,7 +163,7 @@ async def test_a_pod_does_not_fail_with_a_template_from_which_no_machine_goes_on
 async def test_a_template_is_removed_for_machines_that_are_late_in_a_row(
     world: FakeWorld, monkeypatch: pytest.MonkeyPatch, late: str, templates: int
 ) -> None:
-    monkeypatch.setattr(machines, "_ANSWER_PART", 0.01)
+    monkeypatch.setattr(making, "_ANSWER_PART", 0.01)
     async with daemon(world, budget=4096 * MIB) as service:
         await with_template(world, service)
         for number, each in enumerate(late):
