@@ -253,6 +253,11 @@ def test_a_command_runs_in_the_guest_itself_where_that_is_allowed(vmsandbox: Run
     assert (code.returncode, code.stdout) == (5, "42\n")
 
 
+def test_a_guest_does_not_fill_the_tables_of_its_scratch_disk(vmsandbox: Run, privileged_pod: Pod) -> None:
+    mounted = vmsandbox("debug", privileged_pod.id, "grep", "/run/vmsandbox/scratch ", "/proc/mounts")
+    assert " ext4 " in mounted.stdout and "noinit_itable" in mounted.stdout
+
+
 def test_a_shell_in_the_guest_itself_has_a_terminal(daemon: Serving, privileged_pod: Pod) -> None:
     master, node = pty.openpty()
     line = daemon.command_line("debug", privileged_pod.id)
