@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from vmsandbox import log
 from vmsandbox.errors import FailedPrecondition, NotFound, Unavailable, VmsandboxError
-from vmsandbox.model import MachineSize, Resources, SandboxState
+from vmsandbox.model import MachineSize, Resources
 from vmsandbox.sandbox.lifecycle.admission import Admission
+from vmsandbox.sandbox.lifecycle.sandbox_keeper import SandboxKeeper
 from vmsandbox.sandbox.machines import Host, RunningMachine, limits_of, score_of
 from vmsandbox.sandbox.spec import given_size, larger, wanted_size
-from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
 _lives = log.get("vmsandbox.pods")
@@ -26,8 +26,7 @@ class SandboxSize:
         host: Host,
         admission: Admission,
         machine: Callable[[], RunningMachine],
-        read: Callable[[], SandboxRecord],
-        change: Callable[..., None],
+        keeper: SandboxKeeper,
     ) -> None:
         """Change nothing yet.
 
@@ -35,14 +34,12 @@ class SandboxSize:
             host: what machines are made with; stays the caller's.
             admission: where the memory of the machine is committed; stays the caller's.
             machine: returns the machine that runs. Raises Unavailable where it is gone.
-            read: returns the sandbox's record as it is now.
-            change: stores fields of that record.
+            keeper: of the sandbox's record.
         """
         self._host = host
         self._admission = admission
         self._machine = machine
-        self._read = read
-        self._change = change
+        self._keeper = keeper
         self._cpu = Resources()
         """The CPU time that the machine is charged for."""
         self._confined: tuple[MachineSize, Resources] | None = None
@@ -52,12 +49,12 @@ class SandboxSize:
     @property
     def now(self) -> MachineSize:
         """The size of the machine, from its record."""
-        record = self._read()
+        record = self._keeper.record
         return MachineSize(record.vcpus, record.memory)
 
     def wanted(self, declared: Resources, containers: list[Resources]) -> MachineSize:
         """Return the size for a pod; a machine that keeps its size has what it has."""
-        rules = self._read().sizes
+        rules = self._keeper.record.sizes
         return wanted_size(rules, declared, containers) if rules is not None else self.now
 
     def needed(self, declared: Resources, containers: list[Resources]) -> MachineSize:
@@ -67,7 +64,7 @@ class SandboxSize:
             InvalidArgument: the machine cannot grow that far.
             FailedPrecondition: it cannot grow at all.
         """
-        rules = self._read().sizes
+        rules = self._keeper.record.sizes
         if rules is not None:
             return given_size(rules, wanted_size(rules, declared, containers))
         if any(each.memory_limit > self.now.memory for each in (declared, *containers)):
@@ -76,7 +73,7 @@ class SandboxSize:
 
     def require_resizable(self) -> None:
         """Raise FailedPrecondition for a machine that an earlier version of vmsandbox has made."""
-        record = self._read()
+        record = self._keeper.record
         if record.sizes is None:
             raise FailedPrecondition(
                 f"the machine of sandbox {record.id} was made by an earlier version of vmsandbox, and keeps its size",
@@ -99,7 +96,7 @@ class SandboxSize:
             FailedPrecondition: the guest uses memory that is to be taken from it, or the host refuses.
             DeadlineExceeded: the guest does not answer.
         """
-        record, before = self._read(), self.now
+        record, before = self._keeper.record, self.now
         self._cpu = cpu
         if size == before:
             await self._settle(size)
@@ -135,12 +132,12 @@ class SandboxSize:
         try:
             return await self._machine().size.now()
         except VmsandboxError as error:
-            _log.warning("the size of the machine of sandbox %s is not known: %s", self._read().id, error)
+            _log.warning("the size of the machine of sandbox %s is not known: %s", self._keeper.record.id, error)
             return self.now
 
     async def rank(self, containers: list[Resources]) -> None:
         """Have the kernel kill the machine in the order of its containers when the host's memory runs out."""
-        record = self._read()
+        record = self._keeper.record
         score = score_of(record.config.cgroup_parent, containers)
         if score != self._score:
             await self._host.cgroups.score(record.id, score)
@@ -149,7 +146,7 @@ class SandboxSize:
     async def _settle(self, size: MachineSize) -> None:
         """Note the size that a machine has, and hold its processes to that. What goes wrong is logged."""
         self._note(size)
-        if self._read().state is SandboxState.READY:
+        if self._keeper.is_ready:
             try:
                 await self._confine(size)
             except VmsandboxError as error:
@@ -157,35 +154,34 @@ class SandboxSize:
 
     async def _fit(self) -> None:
         """Have containers fit what the machine has now. What goes wrong is logged: it is done again with the next."""
-        if self._read().state is not SandboxState.READY:
+        if not self._keeper.is_ready:
             return
         try:
             await self._machine().client.fit_machine(deadline=_FIT_DEADLINE)
         except VmsandboxError as error:
-            _log.warning("the containers of sandbox %s are held to another size: %s", self._read().id, error)
+            _log.warning("the containers of sandbox %s are held to another size: %s", self._keeper.record.id, error)
 
     def _note(self, size: MachineSize) -> None:
         """Commit and record a size, unless the sandbox has ended meanwhile."""
-        record = self._read()
-        if record.state is SandboxState.READY and size != self.now:
-            self._change(vcpus=size.vcpus, memory=size.memory)
-            self._admission.follow(record.id, self._charge(size))
+        if self._keeper.is_ready and size != self.now:
+            self._keeper.change(vcpus=size.vcpus, memory=size.memory)
+            self._admission.follow(self._keeper.record.id, self._charge(size))
 
     def _charge(self, size: MachineSize) -> int:
-        return self._host.charge(self._read().config.runtime_handler, size)
+        return self._host.charge(self._keeper.record.config.runtime_handler, size)
 
     async def _confine(self, size: MachineSize) -> None:
         if self._confined == (size, self._cpu):
             return
-        record = self._read()
+        record = self._keeper.record
         accelerator = self._host.accelerator(record.config.runtime_handler)
         await self._host.cgroups.resize(record.id, limits_of(size, accelerator, self._cpu))
         self._confined = size, self._cpu
 
     def _tell(self, before: MachineSize) -> None:
-        pod, now = self._read().config.metadata, self.now
+        pod, now = self._keeper.record.config.metadata, self.now
         if now == before:
             return
         sizes = (before.vcpus, before.memory >> 20, now.vcpus, now.memory >> 20)
-        name = f"pod {pod.namespace}/{pod.name} ({self._read().id})"
+        name = f"pod {pod.namespace}/{pod.name} ({self._keeper.record.id})"
         _lives.info("%s is resized: vCPUs %d, memory %d MiB before; vCPUs %d, memory %d MiB now", name, *sizes)

@@ -18,10 +18,10 @@ from vmsandbox.model import (
     MachineSize,
     PodSandboxConfig,
     Resources,
-    SandboxState,
 )
 from vmsandbox.sandbox.containers import Container, SandboxContainers
 from vmsandbox.sandbox.lifecycle.machine_size import SandboxSize
+from vmsandbox.sandbox.lifecycle.sandbox_keeper import SandboxKeeper
 from vmsandbox.sandbox.spec import (
     ContainerCall,
     SandboxCall,
@@ -37,7 +37,6 @@ from vmsandbox.sandbox.spec import (
     updated_declaration,
     updated_resources,
 )
-from vmsandbox.state import SandboxRecord
 
 _log = log.get(__name__)
 
@@ -47,18 +46,11 @@ _LIVE = (ContainerState.CREATED, ContainerState.RUNNING)
 class PodSize:
     """Has the machine of one sandbox follow what is declared. One call at a time changes anything, in order."""
 
-    def __init__(
-        self,
-        machine: SandboxSize,
-        containers: SandboxContainers,
-        read: Callable[[], SandboxRecord],
-        change: Callable[..., None],
-    ) -> None:
-        """Change nothing yet. All arguments stay the sandbox's; `read` and `change` are those of `SandboxSize`."""
+    def __init__(self, machine: SandboxSize, containers: SandboxContainers, keeper: SandboxKeeper) -> None:
+        """Change nothing yet. All arguments stay the sandbox's."""
         self._machine = machine
         self._containers = containers
-        self._read = read
-        self._change = change
+        self._keeper = keeper
         self._lock = asyncio.Lock()
         self._coming: list[Resources] = []
         """The limits of containers that are being made."""
@@ -112,7 +104,7 @@ class PodSize:
     def follow(self) -> None:
         """Have the machine fit its containers soon: one has ended, or was not made."""
         if self._following is None or self._following.done():
-            self._following = asyncio.create_task(self._follow(), name=f"size of {self._read().id}")
+            self._following = asyncio.create_task(self._follow(), name=f"size of {self._keeper.record.id}")
             self._following.add_done_callback(aio.report)
 
     async def close(self) -> None:
@@ -152,21 +144,21 @@ class PodSize:
 
     async def _make_room(self) -> None:
         async with self._lock:
-            declared, containers = self._read().config.resources, self._declared()
+            declared, containers = self._keeper.record.config.resources, self._declared()
             needed = self._machine.needed(declared, containers)
             await self._machine.become(larger(self._machine.now, needed), charged(declared, containers))
 
     async def _follow(self) -> None:
         async with self._lock:
-            if self._read().state is not SandboxState.READY:
+            if not self._keeper.is_ready:
                 return
-            declared, containers = self._read().config.resources, self._declared()
+            declared, containers = self._keeper.record.config.resources, self._declared()
             try:
                 needed = self._machine.needed(declared, containers)
                 await self._machine.become(needed, charged(declared, containers))
                 await self._machine.rank(containers)
             except VmsandboxError as error:
-                _log.warning("the machine of sandbox %s keeps its size: %s", self._read().id, error)
+                _log.warning("the machine of sandbox %s keeps its size: %s", self._keeper.record.id, error)
 
     async def _update_container(self, container: Container, changes: Resources) -> None:
         async with self._lock:
@@ -177,7 +169,7 @@ class PodSize:
             before = self._declared()
             after = [*before, wanted]
             after.remove(config.resources)
-            pod = self._read().config
+            pod = self._keeper.record.config
             declared = outgrown(pod.resources, before, after)
             await self._in_steps(
                 self._machine.wanted(pod.resources, before),
@@ -191,8 +183,8 @@ class PodSize:
 
     async def _update_pod(self, resources: Resources, overhead: Resources) -> None:
         async with self._lock:
-            require_sandbox(SandboxCall.UPDATE, self._read().id, self._read().state)
-            pod, containers = self._read().config, self._declared()
+            require_sandbox(SandboxCall.UPDATE, self._keeper.record.id, self._keeper.record.state)
+            pod, containers = self._keeper.record.config, self._declared()
             wanted = replace(
                 pod,
                 resources=updated_declaration(pod.resources, resources),
@@ -246,8 +238,8 @@ class PodSize:
             raise
 
     def _declare(self, config: PodSandboxConfig) -> None:
-        if config != self._read().config and self._read().state is SandboxState.READY:
-            self._change(config=config)
+        if config != self._keeper.record.config and self._keeper.is_ready:
+            self._keeper.change(config=config)
 
 
 async def _nothing() -> None:

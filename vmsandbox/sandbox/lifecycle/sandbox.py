@@ -1,12 +1,10 @@
 """The life of one PodSandbox: its machine, its containers, and what is left to give back."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vmsandbox import aio, log
 from vmsandbox.errors import Cancelled, FailedPrecondition, Unavailable, explained
@@ -27,6 +25,7 @@ from vmsandbox.sandbox.lifecycle.debugging import debuggable, debugging
 from vmsandbox.sandbox.lifecycle.ending import end_all, shut_down
 from vmsandbox.sandbox.lifecycle.machine_size import SandboxSize
 from vmsandbox.sandbox.lifecycle.pod_size import PodSize
+from vmsandbox.sandbox.lifecycle.sandbox_keeper import SandboxKeeper
 from vmsandbox.sandbox.lifecycle.start import SandboxStart, start_told
 from vmsandbox.sandbox.machines import Host, Machine, RunningMachine, give_back, join_late
 from vmsandbox.sandbox.spec import MachinePlan, SandboxCall, require_sandbox
@@ -47,7 +46,7 @@ class Sandbox:
         self, host: Host, admission: Admission, record: SandboxRecord, publish: Callable[[ContainerEvent], None]
     ) -> None:
         """Make it known; `start` makes its machine. `publish` takes the events of it and its containers."""
-        self.record = record
+        self.keeper = SandboxKeeper(record, host.state, publish)
         self._host = host
         self._admission = admission
         self._publish = publish
@@ -55,23 +54,21 @@ class Sandbox:
         layout = host.layout(record.id)
         self.context = ContainerContext(record.id, record.config, layout, host.state, self._publish_of_container)
         self.containers = SandboxContainers(self.context, host.images)
-        machine_size = SandboxSize(host, admission, self.context.running, lambda: self.record, self._change)
-        self.size = PodSize(machine_size, self.containers, lambda: self.record, self._change)
+        machine_size = SandboxSize(host, admission, self.context.running, self.keeper)
+        self.size = PodSize(machine_size, self.containers, self.keeper)
         """Has the machine follow the limits of the pod and its containers."""
         self._removed = False
         self._given_back = False
         """Whether this process has given all resources back, which takes looks at every process of the host."""
         self._starting: asyncio.Task[None] | None = None
-        self._start = SandboxStart(
-            host,
-            admission,
-            read=lambda: self.record,
-            change=self._change,
-            new_machine=self.new_machine,
-            on_event=self._on_event,
-        )
+        self._start = SandboxStart(host, admission, self.keeper, new_machine=self.new_machine, on_event=self._on_event)
         self._machine: Machine | None = None
         """The machine, from its first acquired resource on; `context.machine` is set while it runs."""
+
+    @property
+    def record(self) -> SandboxRecord:
+        """The record of the sandbox."""
+        return self.keeper.record
 
     @property
     def status(self) -> SandboxStatus:
@@ -114,7 +111,7 @@ class Sandbox:
             await aio.to_its_end(asyncio.wait([self._starting]))
             if stopped:
                 raise Cancelled(f"sandbox {self.record.id} was stopped before it was ready") from None
-            if self.record.state is SandboxState.READY:  # It was quicker.
+            if self.keeper.is_ready:  # It was quicker.
                 self._starting = None
                 await self.remove()
             raise
@@ -242,12 +239,12 @@ class Sandbox:
         if was_of_use:
             reason = self._machine.ended_by if self._machine is not None else ""
             SANDBOX_FAILURES.add("running", reason or code_of(error))
-            self._change(state=SandboxState.NOTREADY, message=message)
+            self.keeper.change(state=SandboxState.NOTREADY, message=message)
         end_all(self.context, self.containers, error)
         if self._machine is not None:
             self._machine.hang_up(Unavailable(str(error)))
         if was_of_use:
-            self._announce(ContainerEventKind.STOPPED)
+            self.keeper.announce(ContainerEventKind.STOPPED)
 
     async def _make(self, plan: MachinePlan) -> None:
         with start_told(self.context, self.record, lambda: self._machine):
@@ -256,12 +253,12 @@ class Sandbox:
             except BaseException as error:
                 failed, self._machine = self._machine, None
                 if failed is not None and failed.left_something:
-                    self._change(state=SandboxState.NOTREADY, message=str(error))
+                    self.keeper.change(state=SandboxState.NOTREADY, message=str(error))
                 else:
-                    self._host.state.discard(SandboxRecord, self.record.id)
+                    self.keeper.discard()
                 raise
             self.adopt(machine, client)
-            self._change(
+            self.keeper.change(
                 state=SandboxState.READY,
                 network=machine.network,
                 kernel=machine.peer.kernel,
@@ -269,13 +266,13 @@ class Sandbox:
                 timings=machine.timings,
                 start=self._start.timings(machine),
             )
-            self._announce(ContainerEventKind.STARTED)
+            self.keeper.announce(ContainerEventKind.STARTED)
 
     async def _stop(self) -> None:
         async with self._lock:
-            was_ready = self.record.state is SandboxState.READY
+            was_ready = self.keeper.is_ready
             if self.record.state is not SandboxState.NOTREADY:
-                self._change(state=SandboxState.NOTREADY)
+                self.keeper.change(state=SandboxState.NOTREADY)
             if self._machine is not None:
                 await shut_down(self.context, self.containers, self._machine)
                 await self.close()
@@ -286,24 +283,24 @@ class Sandbox:
             self._admission.release(self.record.id)
             if was_ready:
                 _lives.info("%s has ended: it was stopped", self.context.pod)
-                self._announce(ContainerEventKind.STOPPED)
+                self.keeper.announce(ContainerEventKind.STOPPED)
 
     async def _join_network(self, source: Path) -> None:
         async with self._lock:
             if self.record.config.late_network and self.record.network is None:
                 plan = self._host.plan(self.record.id, self.record.config, self._admission.bound)
                 network = await join_late(self._host, plan, self.context.running().client, source)
-                self._change(network=network)
+                self.keeper.change(network=network)
 
     async def _remove(self) -> None:
         async with self._lock:
             for container_id in tuple(self.containers):
                 await self.containers.remove(container_id)
-            self._host.state.delete(SandboxRecord, self.record.id)
+            self.keeper.delete()
             if not self._removed:
                 self._removed = True
                 _lives.info("%s is removed", self.context.pod)
-                self._announce(ContainerEventKind.DELETED)
+                self.keeper.announce(ContainerEventKind.DELETED)
 
     async def _on_event(self, event: Event) -> None:
         if event.exec_id:
@@ -314,12 +311,5 @@ class Sandbox:
 
     def _publish_of_container(self, event: ContainerEvent) -> None:
         self._publish(event)
-        if event.kind is ContainerEventKind.STOPPED and self.record.state is SandboxState.READY:
+        if event.kind is ContainerEventKind.STOPPED and self.keeper.is_ready:
             self.size.follow()
-
-    def _announce(self, kind: ContainerEventKind) -> None:
-        self._publish(ContainerEvent(self.record.id, self.record.id, kind, time.time_ns()))
-
-    def _change(self, **changes: Any) -> None:
-        self.record = replace(self.record, **changes)
-        self._host.state.note(self.record.id, self.record)

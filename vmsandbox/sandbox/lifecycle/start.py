@@ -13,6 +13,7 @@ from vmsandbox.guest import EventHandler, GuestClient
 from vmsandbox.model import BootTimings, StartTimings
 from vmsandbox.sandbox.containers import ContainerContext
 from vmsandbox.sandbox.lifecycle.admission import Admission
+from vmsandbox.sandbox.lifecycle.sandbox_keeper import SandboxKeeper
 from vmsandbox.sandbox.machines import Host, Machine, Source, give_back
 from vmsandbox.sandbox.spec import MachinePlan
 from vmsandbox.state import SandboxRecord, WaitingRecord
@@ -33,9 +34,8 @@ class SandboxStart:
         self,
         host: Host,
         admission: Admission,
+        keeper: SandboxKeeper,
         *,
-        read: Callable[[], SandboxRecord],
-        change: Callable[..., None],
         new_machine: Callable[[], Machine],
         on_event: EventHandler,
     ) -> None:
@@ -44,8 +44,7 @@ class SandboxStart:
         Args:
             host: what machines are made with; stays the caller's.
             admission: where the memory of the machine is committed; stays the caller's.
-            read: returns the sandbox's record as it is now.
-            change: stores fields of that record.
+            keeper: of the sandbox's record.
             new_machine: makes the object of a machine, which the sandbox then has.
             on_event: handles the events of the agent of a machine that has waited.
         """
@@ -53,8 +52,7 @@ class SandboxStart:
         """A machine of the pool that the sandbox may have."""
         self._host = host
         self._admission = admission
-        self._read = read
-        self._change = change
+        self._keeper = keeper
         self._new_machine = new_machine
         self._on_event = on_event
         self._begun = self._admitted = time.monotonic()
@@ -64,7 +62,7 @@ class SandboxStart:
 
         What it has acquired is given back then as far as possible (`Machine.left_something`).
         """
-        record = self._read()
+        record = self._keeper.record
         async with contextlib.AsyncExitStack() as stack:
             try:
                 with step(Step.ADMISSION):
@@ -72,7 +70,7 @@ class SandboxStart:
                     if self.waiting is None:
                         await stack.enter_async_context(self._admission.booting())
                 self._admitted = time.monotonic()
-                self._host.state.put(record.id, record)
+                self._keeper.begin()
                 machine, client = await self._get(plan)
             except BaseException:
                 await aio.to_its_end(self._drop())
@@ -97,7 +95,7 @@ class SandboxStart:
                 raise
             _log.warning("sandbox %s is booted once more: %s", plan.sandbox_id, error, extra=log.of_error(error))
         machine = self._new_machine()
-        self._change(boots=self._read().boots + 1)
+        self._keeper.change(boots=self._keeper.record.boots + 1)
         BOOTS_REPEATED.add()
         async with self._admission.booting() if waiting is not None else contextlib.nullcontext():
             return machine, await machine.boot(plan, again=True)
@@ -113,7 +111,7 @@ class SandboxStart:
         machine, self.waiting = self.waiting, None
         if machine is None:
             return
-        sandbox_id = self._read().id
+        sandbox_id = self._keeper.record.id
         await machine.close()
         try:
             await give_back(self._host, sandbox_id)

@@ -180,7 +180,7 @@ async def test_a_container_that_is_not_made_leaves_the_machine_as_it_was(service
 async def test_a_container_for_which_there_is_no_room_is_not_made(service, world, resources, error, reason):
     sandbox = await service.run_pod_sandbox(pod())
     if error is ResourceExhausted:  # else the bound of the machine is the budget
-        service._sandboxes[sandbox].record = unbounded(service, sandbox)
+        service._sandboxes[sandbox].keeper.record = unbounded(service, sandbox)
     with pytest.raises(error, match=reason):
         await service.create_container(sandbox, app(resources=resources))
     assert service.list_containers() == ()
