@@ -7,14 +7,13 @@ that wait for pods.
 
 from vmsandbox.sandbox.lifecycle.admission import Admission, AdmissionFigures
 from vmsandbox.sandbox.lifecycle.details import machine_details
-from vmsandbox.sandbox.lifecycle.pool import PoolFigures, WarmPool
+from vmsandbox.sandbox.lifecycle.pool import PoolFigures, WarmPool, with_id
 from vmsandbox.sandbox.lifecycle.recovery import Recovery
 from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
 from vmsandbox.sandbox.lifecycle.sandboxes import Sandboxes
 from vmsandbox.sandbox.lifecycle.taking_back import reclaim
 from vmsandbox.sandbox.lifecycle.template_maker import TemplateMaker
 from vmsandbox.sandbox.lifecycle.usage import measure_each, sandbox_usage
-from vmsandbox.sandbox.lifecycle.waiting import with_id
 
 __all__ = [
     "Admission",

@@ -13,9 +13,9 @@ from vmsandbox.protocol.secret import random_bytes
 from vmsandbox.sandbox.containers import Container
 from vmsandbox.sandbox.lifecycle.admission import Admission
 from vmsandbox.sandbox.lifecycle.clock_jumps import clock_jumps
+from vmsandbox.sandbox.lifecycle.pool import Waiting
 from vmsandbox.sandbox.lifecycle.sandbox import Sandbox
 from vmsandbox.sandbox.lifecycle.usage import measure_each
-from vmsandbox.sandbox.lifecycle.waiting import Waiting
 from vmsandbox.sandbox.machines import Host
 from vmsandbox.sandbox.spec import MachinePlan, domain_name
 from vmsandbox.state import SandboxRecord

@@ -14,8 +14,8 @@ from vmsandbox.config import PoolConfig, TemplateChoice
 from vmsandbox.errors import DeadlineExceeded, InvalidArgument, Unavailable
 from vmsandbox.model import NETWORK_ANNOTATION, NO_NETWORK, PodNetwork, Resources, SandboxState
 from vmsandbox.protocol.messages import ConfigureGuest
-from vmsandbox.sandbox import lifecycle
 from vmsandbox.sandbox.lifecycle import PoolFigures
+from vmsandbox.sandbox.lifecycle.pool import warm_pool
 from vmsandbox.sandbox.machines import making
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import State, WaitingRecord
@@ -220,7 +220,7 @@ async def test_a_machine_that_dies_while_it_waits_is_replaced(world: FakeWorld) 
 
 
 async def test_a_pool_is_filled_when_libvirt_answers_again(world: FakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle.pool, "_TICK", 0.05)
+    monkeypatch.setattr(warm_pool, "_TICK", 0.05)
     world.hypervisor.state_key_error = Unavailable("libvirt does not answer")
     async with daemon(world, template=True) as service:
         await asyncio.sleep(0.2)

@@ -5,17 +5,16 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, replace
 from typing import Any
 
 from vmsandbox import aio, log
 from vmsandbox.errors import VmsandboxError, explained
-from vmsandbox.protocol.codec import JSON
 from vmsandbox.sandbox.lifecycle.admission import Admission, available_memory, total_memory
+from vmsandbox.sandbox.lifecycle.pool.waiting import Waiting, WaitingMachines, with_id
+from vmsandbox.sandbox.lifecycle.pool.wanted_pools import Pool, PoolFigures, WantedPools, kind_of
 from vmsandbox.sandbox.lifecycle.template_maker import TemplateMaker
-from vmsandbox.sandbox.lifecycle.waiting import Waiting, WaitingMachines, kind_of, nobody, with_id
-from vmsandbox.sandbox.machines import Host, charge_of
-from vmsandbox.sandbox.spec import MachinePlan, MachineProfile
+from vmsandbox.sandbox.machines import Host
+from vmsandbox.sandbox.spec import MachinePlan
 from vmsandbox.telemetry.declared import POOL_REQUESTS
 
 _log = log.get(__name__)
@@ -26,71 +25,14 @@ _QUIET, _LONGEST_QUIET = 0.5, 60.0
 """Seconds between looks whether pods that start leave room for a machine that nobody waits for, and at most in all."""
 _LULL = 1.0
 """Seconds after the last pod of a pool in which none is made: its containers come first, and perhaps the next pod."""
-_PAUSE, _LONGEST_PAUSE = 10.0, 600.0
-"""Seconds without another attempt after one that has failed; they double with each."""
 _SCARCE = 20
 """The part of the host's memory that has to be available: a twentieth."""
 _PATIENCE = 2.0
 """Seconds for which a pod waits for machines of an earlier daemon: that is quicker than to boot one."""
 
 
-@dataclass(frozen=True, slots=True)
-class PoolFigures:
-    """The pool of one kind of machines."""
-
-    handlers: tuple[str, ...]
-    size: int
-    """Machines that are to wait."""
-    waiting: int
-    """Machines that do."""
-    oldest: float
-    """Seconds since the oldest of them was made."""
-    hits: int
-    misses: int
-    """Pods that have found one, and that have found none."""
-
-    @property
-    def facts(self) -> dict[str, JSON]:
-        """Return the same for people."""
-        handlers: list[JSON] = [*self.handlers]
-        counts = {"size": self.size, "waiting": self.waiting, "hits": self.hits, "misses": self.misses}
-        return {"handlers": handlers, **counts, "oldestSeconds": round(self.oldest)}
-
-
-@dataclass(slots=True)
-class _Pool:
-    """One kind of machines that are to wait, and how many pods have found one."""
-
-    plan: MachinePlan
-    handlers: tuple[str, ...]
-    hits: int = 0
-    misses: int = 0
-    pause: float = 0.0
-    not_before: float = 0.0
-    """No other machine is made before that moment of the monotonic clock."""
-
-    @property
-    def size(self) -> int:
-        return self.plan.profile.machine.pool.size
-
-    @property
-    def charge(self) -> int:
-        """The bytes of the host that one machine takes while it waits."""
-        return charge_of(self.plan.sizes.booted, self.plan.profile.accelerator)
-
-    @property
-    def most(self) -> int:
-        """The machines that may wait."""
-        bound = self.plan.profile.machine.pool.memory_max
-        return self.size if bound is None else min(self.size, bound // self.charge)
-
-    def failed(self) -> None:
-        self.pause = min(2 * self.pause or _PAUSE, _LONGEST_PAUSE)
-        self.not_before = time.monotonic() + self.pause
-
-
 class WarmPool:
-    """The pools of a process. Handlers whose machines are the same share one."""
+    """The pools of a process, and the machines that wait in them."""
 
     def __init__(
         self, host: Host, admission: Admission, templates: TemplateMaker, starting: Callable[[], bool]
@@ -101,9 +43,7 @@ class WarmPool:
         self._templates = templates
         self._starting = starting
         self._machines = WaitingMachines(host, admission)
-        self._pools: dict[str, _Pool] = {}
-        self._seen: dict[str, MachineProfile] | None = None
-        """The profiles of which `_pools` were made; None: they are to be made anew."""
+        self._pools = WantedPools(host, admission)
         self._pressed, self._missing = asyncio.Event(), asyncio.Event()
         self._taken_back = asyncio.Event()
         self._said = ""
@@ -146,23 +86,19 @@ class WarmPool:
         self._asked = time.monotonic()
         found = next((each for each in self._machines.of(kind) if each.is_fit), None)
         POOL_REQUESTS.add("miss" if found is None else "hit")
-        pool = self._pools.get(kind)
-        if pool is not None:
-            pool.misses, pool.hits = pool.misses + (found is None), pool.hits + (found is not None)
-        if found is None:
-            self._seen = None  # e.g. QEMU was upgraded meanwhile, and machines of another kind are needed
-        else:
+        self._pools.asked(kind, hit=found is not None)
+        if found is not None:
             del self._machines[found.record.id]
             self._admission.unspare(found.record.id)
         self._missing.set()
         return found
 
-    def _figures(self, kind: str, pool: _Pool) -> PoolFigures:
+    def _figures(self, kind: str, pool: Pool) -> PoolFigures:
         ages = [each.age for each in self._machines.of(kind)]
         return PoolFigures(pool.handlers, pool.size, len(ages), max(ages, default=0.0), pool.hits, pool.misses)
 
     async def _run(self) -> None:
-        while not await self._try(self._look_at_settings()):  # noqa: ASYNC110 - libvirt does not tell when it is back
+        while not await self._try(self._follow_settings()):  # noqa: ASYNC110 - libvirt does not tell when it is back
             await asyncio.sleep(_TICK)
         try:
             while self._machines.left:
@@ -173,7 +109,7 @@ class WarmPool:
             self._taken_back.set()
         async with aio.attendant(self._trim(), "machines of the pool that are too many"):
             while True:
-                if not (await self._try(self._look_at_settings()) and await self._make_some()):
+                if not (await self._try(self._follow_settings()) and await self._make_some()):
                     await _set(self._missing)
 
     async def _try(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -192,21 +128,9 @@ class WarmPool:
         """Make a machine of each kind that lacks some; tell whether any was made."""
         return any([await self._make_one(kind, pool) for kind, pool in self._pools.items()])
 
-    async def _look_at_settings(self) -> None:
-        """Find the kinds of machines that are wanted now: a reload changes the profiles."""
-        profiles = {name: each for name, each in self._host.profiles.items() if each.machine.pool.size}
-        if profiles == self._seen or not self._host.stays:
-            return
-        found: dict[str, _Pool] = {}
-        for handler in profiles:
-            plan = self._host.plan(uuid.uuid4().hex, nobody(handler), self._admission.bound)
-            kind = await kind_of(self._host.hypervisor, plan)
-            pool = found.get(kind) or replace(self._pools.get(kind) or _Pool(plan, ()), plan=plan, handlers=())
-            if plan.profile.machine.pool.size > pool.size:
-                pool.plan = plan
-            found[kind] = replace(pool, handlers=(*pool.handlers, handler))
-        self._pools, self._seen = found, profiles
-        self._pressed.set()
+    async def _follow_settings(self) -> None:
+        if await self._pools.follow():
+            self._pressed.set()
 
     async def _trim(self) -> None:
         while True:
@@ -229,7 +153,7 @@ class WarmPool:
             return "the settings want fewer machines to wait, or others"
         return ""
 
-    async def _make_one(self, kind: str, pool: _Pool) -> bool:
+    async def _make_one(self, kind: str, pool: Pool) -> bool:
         """Make a machine that is missing, where pods leave room for it; tell whether. The settings may have changed."""
         if len(self._machines.of(kind)) >= pool.most or time.monotonic() < pool.not_before:
             return False

@@ -6,21 +6,19 @@ anything, and deleted when the record of its sandbox is written, or when all is 
 
 import asyncio
 import contextlib
-import hashlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from vmsandbox import aio, log
 from vmsandbox.errors import FailedPrecondition, VmsandboxError
-from vmsandbox.hypervisor import Hypervisor, MachineEvent
+from vmsandbox.hypervisor import MachineEvent
 from vmsandbox.model import PodSandboxConfig, PodSandboxMetadata, Resources
-from vmsandbox.process import Account
 from vmsandbox.protocol.messages import Event
 from vmsandbox.protocol.secret import random_bytes
 from vmsandbox.sandbox.lifecycle.admission import Admission
 from vmsandbox.sandbox.machines import Host, Machine, charge_of, give_back
-from vmsandbox.sandbox.spec import WAITING_MAC, MachinePlan, bare_machine_spec, domain_name
+from vmsandbox.sandbox.spec import MachinePlan, domain_name
 from vmsandbox.state import SandboxRecord, WaitingRecord
 from vmsandbox.telemetry.declared import POOL_MADE
 
@@ -163,15 +161,6 @@ def nobody(handler: str) -> PodSandboxConfig:
 def with_id(host: Host, plan: MachinePlan, machine_id: str) -> MachinePlan:
     """Return a plan for the machine of an id."""
     return replace(plan, sandbox_id=machine_id, layout=host.layout(machine_id))
-
-
-async def kind_of(hypervisor: Hypervisor, plan: MachinePlan) -> str:
-    """Return a digest of all that the pods have in common that may have one machine."""
-    machine = plan.profile.machine
-    state = await hypervisor.state_key(bare_machine_spec(plan, Account(0, 0)))
-    disk = (machine.scratch_size, machine.scratch_bandwidth, machine.scratch_iops)
-    parts = (state, disk, plan.file_server, WAITING_MAC)  # those of earlier versions have no card
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 async def _no_event(event: Event) -> None:
