@@ -24,8 +24,8 @@ from vmsandbox import aio
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
+from vmsandbox.guest.session import Session
 from vmsandbox.guest.session.secret import secret_offered
-from vmsandbox.guest.session.session import Session
 from vmsandbox.hypervisor import (
     Disk,
     MachineEvent,

@@ -9,7 +9,7 @@ import pytest
 from tests.fakes.hypervisor_contract import MIB, ResizingContract
 from tests.support.libvirt import Workshop, embedded_uri, workshop
 from vmsandbox import aio
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 from vmsandbox.hypervisor import MachineSpec, end_of
 from vmsandbox.hypervisor.libvirt.hypervisor import LibvirtHypervisor
 from vmsandbox.model import MachineSize

@@ -20,7 +20,7 @@ from tests.support import conformance
 from tests.support.libvirt import embedded_uri, qemu_pid
 from vmsandbox import config
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 from vmsandbox.guest.streams import opening
 from vmsandbox.model import (
     AttachRequest,

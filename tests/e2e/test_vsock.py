@@ -25,7 +25,7 @@ from tests.support.vsock import USERS, vhost_device_program, vsock_daemon
 from vmsandbox.errors import Unavailable
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport.connection import TransportBroken
 from vmsandbox.guest.transport.vhost_daemon import dial_socket
 from vmsandbox.guest.transport.vhost_device import VhostDevice

@@ -19,7 +19,7 @@ from tests.guest.client import process_spec, runtime_spec
 from tests.support.waiting import until
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.session.session import RunState, Session
+from vmsandbox.guest.session import RunState, Session
 from vmsandbox.guest.streams.output import OutputStream
 from vmsandbox.guest.transport.connection import Transport
 from vmsandbox.protocol.messages import GUEST, ConfigureGuest, CreateContainer, Event, Exec, Exit, Stream

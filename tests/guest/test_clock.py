@@ -9,7 +9,7 @@ from tests.fakes.transport import UnixTransport
 from tests.guest.client import Client
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import ClockKeeper
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 from vmsandbox.protocol.messages import AdjustClock, Empty, Event, ReadClock
 from vmsandbox_agent.setup.clock import Timex, adjtimex, slewing, stepping
 

@@ -11,7 +11,7 @@ from tests.fakes.transport import UnixTransport
 from tests.guest.client import Wire
 from tests.guest.conftest import running_agent
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, NotFound
-from vmsandbox.guest.session.session import RunState, Session
+from vmsandbox.guest.session import RunState, Session
 from vmsandbox.protocol.codec import decode, encode
 from vmsandbox.protocol.framing import pack_json, parse_json
 from vmsandbox.protocol.messages import (

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.support.qemu import Emulation, machine
 from tests.support.vsock import vsock_daemon
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 from vmsandbox.protocol.messages import Event
 
 DEADLINE = 120

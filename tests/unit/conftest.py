@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.agent import FakeAgent
 from tests.fakes.host import FakeWorld
 from tests.fakes.transport import UnixTransport
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,9 @@ from tests.unit.guest.test_session import hang
 from vmsandbox.errors import Unavailable
 from vmsandbox.fairness import UNBROKEN, Fairness
 from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.session import control
+from vmsandbox.guest.session import RunState, Session, control
 from vmsandbox.guest.session import session as session_module
 from vmsandbox.guest.session.control import MAX_BRACKETS
-from vmsandbox.guest.session.session import RunState, Session
 from vmsandbox.guest.streams import opening
 from vmsandbox.guest.transport.connection import GuestConnection
 from vmsandbox.model import ContainerState

@@ -13,7 +13,7 @@ from tests.fakes.transport import UnixTransport
 from tests.unit.guest.test_session import hang
 from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport.vhost_device import connect_hybrid
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import Containers, ListContainers

@@ -11,7 +11,7 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 LONGEST_MODULE = 400
-"""Lines; about 120 is the aim. The longest modules are those of sandboxes and sessions."""
+"""Lines; about 120 is the aim. The longest module is that of a sandbox."""
 
 
 def _run(*command: str, **environment: str) -> None:

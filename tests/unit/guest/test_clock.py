@@ -18,7 +18,7 @@ from vmsandbox.errors import Unimplemented
 from vmsandbox.guest import clock
 from vmsandbox.guest.client import GuestClient
 from vmsandbox.guest.clock import STEP_FROM, ClockKeeper, Correction, Sample, best, correction, sample
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 from vmsandbox.protocol.messages import AdjustClock, Clock, Event, ReadClock
 
 MS = 1_000_000

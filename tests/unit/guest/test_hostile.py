@@ -13,8 +13,8 @@ from tests.support.waiting import until
 from tests.unit.guest.test_session import exit_of, hang
 from vmsandbox.errors import DeadlineExceeded, Unavailable
 from vmsandbox.guest.client import GuestClient
+from vmsandbox.guest.session import RunState, Session
 from vmsandbox.guest.session.events import MAX_WAITING, EventPump
-from vmsandbox.guest.session.session import RunState, Session
 from vmsandbox.guest.session.untrusted_text import first_line, printable
 from vmsandbox.guest.streams import opening
 from vmsandbox.protocol.codec import JSON, encode

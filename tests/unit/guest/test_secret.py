@@ -12,8 +12,8 @@ from tests.fakes.agent import FakeAgent
 from tests.fakes.hostile_agent import hang
 from tests.fakes.transport import UnixTransport
 from vmsandbox.errors import FailedPrecondition, Unavailable
+from vmsandbox.guest.session import RunState, Session
 from vmsandbox.guest.session.secret import secret_offered
-from vmsandbox.guest.session.session import RunState, Session
 from vmsandbox.protocol.codec import MalformedMessage, decode
 from vmsandbox.protocol.messages import HelloProof, ListContainers
 from vmsandbox.protocol.secret import PORT_NAME, SECRET_BYTES, End, prove, proves, random_bytes

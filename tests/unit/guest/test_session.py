@@ -21,8 +21,7 @@ from vmsandbox.errors import (
     VmsandboxError,
 )
 from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.session import control
-from vmsandbox.guest.session.session import RunState, Session
+from vmsandbox.guest.session import RunState, Session, control
 from vmsandbox.guest.transport.connection import TransportBroken
 from vmsandbox.protocol.messages import CreateContainer, Event, Exit, HelloReply, ListContainers
 

@@ -15,7 +15,7 @@ from tests.support.waiting import until
 from tests.unit.guest.test_session import hang
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 from vmsandbox.guest.streams import opening
 from vmsandbox.guest.streams.input import WINDOW
 from vmsandbox.guest.transport.connection import TransportBroken

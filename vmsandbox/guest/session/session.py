@@ -1,6 +1,6 @@
 """The session with one guest's agent: a control connection that comes back for as long as its owner wants.
 
-Its run state is explicit: IDLE, then CONNECTING, CONNECTED, LOST (and CONNECTED again), at last CLOSED.
+Its run state is explicit (`session_state`): IDLE, CONNECTING, CONNECTED, LOST (and CONNECTED again), at last CLOSED.
 
 - A request on its way when the connection is lost fails with Unavailable, which names the cause: whether it was
   carried out is not known.
@@ -12,7 +12,6 @@ Its run state is explicit: IDLE, then CONNECTING, CONNECTED, LOST (and CONNECTED
 
 import asyncio
 import contextlib
-import enum
 import random
 import time
 import weakref
@@ -22,17 +21,18 @@ from typing import Any, Self
 
 from vmsandbox import aio
 from vmsandbox import log as logs
-from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Internal, Unavailable, VmsandboxError
+from vmsandbox.errors import DeadlineExceeded, Internal, Unavailable, VmsandboxError
 from vmsandbox.fairness import Fairness, TimeShare
 from vmsandbox.guest.session.control import Control, Goodbye
 from vmsandbox.guest.session.dialing import dial_until_answered, dial_within
 from vmsandbox.guest.session.events import EventHandler, EventPump
 from vmsandbox.guest.session.handshake import exchange_hellos
+from vmsandbox.guest.session.session_state import RunState, SessionState
 from vmsandbox.guest.transport import GuestConnection, Transport, TransportBroken
 from vmsandbox.protocol.messages import VERSIONS, Hello, HelloReply, Request
 from vmsandbox.protocol.secret import random_bytes
 from vmsandbox.telemetry import outcome
-from vmsandbox.telemetry.declared import AGENT_CONNECTIONS_LOST, AGENT_REQUESTS, AGENT_SECONDS
+from vmsandbox.telemetry.declared import AGENT_REQUESTS, AGENT_SECONDS
 
 log = logs.get(__name__)
 
@@ -42,16 +42,6 @@ within `_LONGEST_PAUSE`, so that a guest that hangs up, or breaks the protocol, 
 
 
 Explain = Callable[[VmsandboxError], Awaitable[VmsandboxError]]
-
-
-class RunState(enum.Enum):
-    """The states of a session."""
-
-    IDLE = "idle"
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    LOST = "lost"
-    CLOSED = "closed"
 
 
 class Session:
@@ -88,18 +78,11 @@ class Session:
         """Charged for what the guest answers and tells, and for commands and ports."""
         self.log_share = TimeShare(fairness)
         """Charged for what containers print, which is not to delay what a client asks for."""
-        self.name = name
         self._build = build
         self._explain = explain or _as_it_is
         self._secret = secret
         self._pump = EventPump(handler, acknowledged)
-        self._state = RunState.IDLE
-        self._changed = asyncio.Event()
-        self._control: Control | None = None
-        self._lost: Control | None = None
-        """The connection that was lost last, while it is not known why."""
-        self._peer: HelloReply | None = None
-        self._reason: VmsandboxError | None = None
+        self._state = SessionState(name)
         self._task: asyncio.Task[None] | None = None
         self._ending = False
         self._streams: weakref.WeakSet[GuestConnection] = weakref.WeakSet()
@@ -108,17 +91,26 @@ class Session:
     @property
     def state(self) -> RunState:
         """The state of the session."""
-        return self._state
+        return self._state.now
+
+    @property
+    def name(self) -> str:
+        """The name of the sandbox, for messages."""
+        return self._state.name
+
+    def rename(self, name: str) -> None:
+        """Have messages name another sandbox from now on."""
+        self._state.name = name
 
     @property
     def peer(self) -> HelloReply | None:
         """The agent's description of itself in the last hello."""
-        return self._peer
+        return self._state.peer
 
     @property
     def reason(self) -> VmsandboxError | None:
         """Why the connection was lost, or the session closed."""
-        return self._reason
+        return self._state.reason
 
     async def __aenter__(self) -> Self:
         """The session itself."""
@@ -141,17 +133,16 @@ class Session:
             TransportBroken: there is no way to the guest any more.
             FailedPrecondition: the agent does not speak our protocol, or the session is not IDLE.
         """
-        self._begin()
+        self._state.begin()
         try:
             control = await dial_within(deadline, self.transport, self._greet, self.share, self.name)
         except BaseException:
-            if self._state is RunState.CONNECTING:
-                self._set(RunState.IDLE)
+            self._state.give_up()
             raise
-        if self._state is not RunState.CONNECTING:
+        if self.state is not RunState.CONNECTING:
             await control.aclose()
-            raise self._unavailable()
-        self._connected(control)
+            raise self._state.unavailable()
+        self._state.connect(control)
         self._compare_builds(control.peer)
         self._task = asyncio.create_task(self._supervise(control), name=f"session with {self.name}")
         return control.peer
@@ -175,7 +166,7 @@ class Session:
                     return await (await self.connected()).call(request, end)
         except TimeoutError:
             raise DeadlineExceeded(
-                f"{request.METHOD} in the guest of {self.name} did not end within {deadline:g} s{self._lately()}"
+                f"{request.METHOD} in the guest of {self.name} did not end within {deadline:g} s{self._state.lately()}"
             ) from None
 
     @contextlib.asynccontextmanager
@@ -199,17 +190,11 @@ class Session:
 
     async def connected(self) -> Control:
         """Wait for the connection, for as long as the session is not closed. Raises Unavailable when it is."""
-        while self._control is None:
-            if self._state in (RunState.IDLE, RunState.CLOSED):
-                raise self._unavailable()
-            await self._changed.wait()
-        return self._control
+        return await self._state.connected()
 
     async def wait_closed(self) -> VmsandboxError:
         """Return when the session has closed, with the reason; the sandbox's watch calls this."""
-        while self._state is not RunState.CLOSED:
-            await self._changed.wait()
-        return self._unavailable()
+        return await self._state.closed()
 
     def end(self, reason: VmsandboxError) -> None:
         """The machine is gone: all who wait for its agent fail with the reason, and nobody dials any more.
@@ -218,7 +203,7 @@ class Session:
         """
         if self._task is not None:
             self._task.cancel()
-        self._close(reason)
+        self._state.close(reason)
         for stream in tuple(self._streams):
             stream.abort()
         for timeout in tuple(self._dialling):
@@ -227,19 +212,14 @@ class Session:
     async def aclose(self) -> None:
         """Close the session; its pending requests fail with Unavailable. Can be repeated."""
         task, self._task = self._task, None
-        control = self._control
-        self._close(Unavailable("it was closed"))
+        control = self._state.control
+        self._state.close(Unavailable("it was closed"))
         if task is not None:
             task.cancel()
             # Not `aio.cancel`: the caller may be an event's handler, which the task cancels.
             await asyncio.wait([task])
         if control is not None:
             await control.aclose()  # Again, for a task that was cancelled before it began.
-
-    def _begin(self) -> None:
-        if self._state is not RunState.IDLE:
-            raise FailedPrecondition(f"the session with {self.name} is {self._state.value}")
-        self._set(RunState.CONNECTING)
 
     async def _greet(self, connection: GuestConnection) -> HelloReply:
         nonce = random_bytes().hex() if self._secret else ""
@@ -253,7 +233,7 @@ class Session:
             done, _ = await asyncio.wait([pump, keep], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if (error := task.exception()) is not None:
-                    self._close(_cause(error))
+                    self._state.close(_cause(error))
 
     async def _keep_connected(self, control: Control) -> None:
         """Receive, and reconnect after every loss. Closes the session, or raises the error to close it for."""
@@ -262,13 +242,12 @@ class Session:
             begin = time.monotonic()
             async with contextlib.aclosing(control):
                 self._check_same_boot(control.peer)
-                self._connected(control)
+                self._state.connect(control)
                 reason = await self._why_ended(control, await control.run(self._pump.connected()))
                 if self._ending or isinstance(reason, Goodbye | TransportBroken):
-                    self._close(reason)
+                    self._state.close(reason)
                     return
-                control.fail(reason)
-                self._lost = None
+                self._state.fail_lost(reason)
             # Not tenacity's, whose pauses grow with the attempts that fail: this one knows how long a success lasted.
             lasted = time.monotonic() - begin > _LONGEST_PAUSE
             pause = _FIRST_PAUSE if lasted else min(2 * pause or _FIRST_PAUSE, _LONGEST_PAUSE)
@@ -276,14 +255,14 @@ class Session:
             control = await dial_until_answered(self.transport, self._greet, self.share)
 
     async def _why_ended(self, control: Control, reason: VmsandboxError) -> VmsandboxError:
-        """Why a connection has ended. Requests on their way wait for it, and new ones for the next connection."""
+        """Why a connection has ended; while that is found out, it is LOST."""
         if self._ending or isinstance(reason, Goodbye):
             return reason
-        self._lose(control, reason)
+        self._state.lose(control, reason)
         return await self._explain(reason)
 
     def _check_same_boot(self, peer: HelloReply) -> None:
-        if self._peer is not None and peer.boot_id != self._peer.boot_id:
+        if self.peer is not None and peer.boot_id != self.peer.boot_id:
             raise Unavailable("the guest has restarted, and its containers are gone")
 
     def _compare_builds(self, peer: HelloReply) -> None:
@@ -293,45 +272,9 @@ class Session:
                 self.name, peer.build, peer.version,
             )  # fmt: skip
 
-    def _connected(self, control: Control) -> None:
-        self._peer = control.peer
-        self._control = control
-        self._set(RunState.CONNECTED)
-
-    def _lose(self, control: Control, reason: VmsandboxError) -> None:
-        log.info("%s: the connection is lost: %s", self.name, reason)
-        AGENT_CONNECTIONS_LOST.add()
-        self._control, self._lost = None, control
-        self._reason = reason
-        self._set(RunState.LOST)
-
-    def _close(self, reason: VmsandboxError) -> None:
-        if self._state is RunState.CLOSED:
-            return
-        controls = (self._control, self._lost)
-        self._control = self._lost = None
-        self._reason = reason
-        self._set(RunState.CLOSED)
-        for control in filter(None, controls):
-            control.fail(self._unavailable())
-
-    def _set(self, state: RunState) -> None:
-        self._state = state
-        self._changed.set()
-        self._changed = asyncio.Event()
-
     def _acknowledge(self, number: int) -> None:
-        if self._control is not None:
-            self._control.acknowledge(number)
-
-    def _lately(self) -> str:
-        return f"; last seen: {self._reason}" if self._reason is not None and self._control is None else ""
-
-    def _unavailable(self) -> VmsandboxError:
-        reason = self._reason
-        if isinstance(reason, Unavailable):
-            return type(reason)(f"the agent of {self.name}: {reason}", hint=reason.hint, evidence=reason.evidence)
-        return Unavailable(f"the session with {self.name} is {self._state.value}{f': {reason}' if reason else ''}")
+        if self._state.control is not None:
+            self._state.control.acknowledge(number)
 
 
 async def _as_it_is(reason: VmsandboxError) -> VmsandboxError:

@@ -68,7 +68,7 @@ class Ways:
     def hand_over(self, config: PodSandboxConfig, on_event: EventHandler) -> None:
         """Have messages name the pod of this configuration, and events go to `on_event`, from now on."""
         self._on_event = on_event
-        self.session.name = _name_of(config)
+        self.session.rename(_name_of(config))
 
     async def connect(self, deadline: float) -> HelloReply:
         """Wait for the agent, for so many seconds. Raises as `Session.connect`."""

@@ -16,7 +16,7 @@ from tests.support.waiting import until
 from vmsandbox.fs.foreign import ForeignPaths
 from vmsandbox.fs.watching import Watcher
 from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 from vmsandbox.model import Mount
 from vmsandbox.protocol.messages import CreateContainer, Event, WriteVolume
 from vmsandbox.sandbox.files import synced_volumes

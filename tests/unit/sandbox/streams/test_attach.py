@@ -14,7 +14,7 @@ from tests.guest.client import runtime_spec
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition
 from vmsandbox.fairness import TimeShare
 from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 from vmsandbox.model import ContainerConfig, ContainerMetadata
 from vmsandbox.protocol.messages import CreateContainer, Event, Stream
 from vmsandbox.sandbox.streams import attach

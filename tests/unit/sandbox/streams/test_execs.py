@@ -13,7 +13,7 @@ from tests.guest.client import runtime_spec
 from tests.support.waiting import until
 from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, ResourceExhausted, Unavailable
 from vmsandbox.guest.client import GuestClient
-from vmsandbox.guest.session.session import Session
+from vmsandbox.guest.session import Session
 from vmsandbox.model import ContainerConfig, ContainerMetadata, ImageConfig
 from vmsandbox.protocol.messages import CreateContainer, Event, Exec, Exit, Stream, User
 from vmsandbox.sandbox.spec import given_user
