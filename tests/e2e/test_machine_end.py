@@ -188,6 +188,19 @@ async def test_while_clients_use_a_container(service: RuntimeService) -> None:
         await service.remove_pod_sandbox(sandbox_id)
 
 
+async def test_by_the_end_of_its_virtiofsd(service: RuntimeService) -> None:
+    sandbox_id = await service.run_pod_sandbox(pod())
+    container = await service.create_container(sandbox_id, waiting_container())
+    await service.start_container(container)
+    served = service._host.layout(sandbox_id).served
+    server = (await service._host.cgroups.file_servers(served))[-1]
+    server.kill()
+    async with asyncio.timeout(AT_ONCE):
+        ended = await service.wait_container(container)
+        assert (ended.reason, "has lost its virtiofsd" in ended.message) == ("SandboxDied", True)
+        await service.remove_pod_sandbox(sandbox_id)
+
+
 async def _exec_sync(service: RuntimeService, _: str, container: str) -> None:
     await service.exec_sync(container, ("sleep", "50001"), 0)
 

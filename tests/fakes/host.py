@@ -4,6 +4,7 @@ What survives the death of the daemon lives in `FakeWorld`; a `Host` is made fro
 """
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from vmsandbox.errors import FailedPrecondition, NotFound, VmsandboxError
 from vmsandbox.hypervisor import Accelerator, GuestImage, MachineSpec
 from vmsandbox.images import RootImage
 from vmsandbox.model import ContainerConfig, ContainerMetadata, Image, ImageConfig, PodSandboxConfig, PodSandboxMetadata
-from vmsandbox.process import Account
+from vmsandbox.process import Account, ProcessIdentity
 from vmsandbox.sandbox.blocks.nodes import SHARE, BlockNodes
 from vmsandbox.sandbox.files.directories import SandboxDirectories
 from vmsandbox.sandbox.machines.cgroups import CgroupLimits, MachineCgroups
@@ -126,6 +127,8 @@ class FakeCgroups(MachineCgroups):
         """The last scores that machines were given."""
         self.beyond_memory: set[str] = set()
         """The sandboxes of whose machines the kernel has killed a process."""
+        self.servers: dict[str, list[ProcessIdentity]] = {}
+        """The virtiofsd of sandboxes that have another one than this process, which does not end."""
 
     @override
     async def confine(self, sandbox_id: str, spec: MachineSpec, users: MachineUsers, pod: PodSandboxConfig) -> None:
@@ -149,6 +152,12 @@ class FakeCgroups(MachineCgroups):
     @override
     async def score(self, sandbox_id: str, score: int) -> None:
         self.scores[sandbox_id] = score
+
+    @override
+    async def file_servers(self, served: Path) -> list[ProcessIdentity]:
+        this = ProcessIdentity.of(os.getpid())
+        assert this is not None
+        return self.servers.get(served.parent.name, [this])
 
     @override
     def killed(self, sandbox_id: str) -> str:

@@ -137,11 +137,11 @@ class Machine:
         Raises:
             FailedPrecondition: it does not run any more, or its vsock daemon does not.
             KilledForMemory: it does not run any more, since the kernel has killed it.
-            VmsandboxError: its agent does not answer, or is that of another boot.
+            VmsandboxError: its agent does not answer, or is that of another boot; or its virtiofsd has ended.
         """
         async with self._else(self.close):
             await self._reopen(boot_id)
-        await self._ways.watch()
+            await self._ways.watch()
         await self._ways.keep_clock()
         return self._ways.client
 
@@ -149,7 +149,7 @@ class Machine:
         """Find the ways to a machine that waited for another process. On failure as `take_back`; plan as for `wait`."""
         async with self._else(self.close):
             await self._making.find(plan, await self._reopen(boot_id))
-        await self._ways.watch()
+            await self._ways.watch()
 
     def failed(self, event: MachineEvent) -> None:
         """The hypervisor says that the machine has ended."""

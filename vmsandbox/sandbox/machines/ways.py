@@ -11,6 +11,7 @@ from vmsandbox.errors import KilledForMemory, Unavailable, VmsandboxError
 from vmsandbox.guest import ClockKeeper, EventHandler, GuestClient, Session, Transport, TransportBroken, secret_offered
 from vmsandbox.hypervisor import ConsoleReader, MachineEvent
 from vmsandbox.model import PodSandboxConfig
+from vmsandbox.process import ProcessIdentity
 from vmsandbox.protocol.messages import Event, HelloReply
 from vmsandbox.sandbox.machines.host import Host
 from vmsandbox.sandbox.spec import domain_name
@@ -97,12 +98,26 @@ class Ways:
         return GuestClient(self.session)
 
     async def watch(self) -> None:
-        """Have a session that closes by itself be the machine's failure from now on."""
+        """Have a session that closes by itself, and the end of virtiofsd, be the machine's failure from now on.
 
-        async def watch() -> None:
+        QEMU goes on without its virtiofsd, and every process of the guest that touches a volume hangs for ever.
+
+        Raises:
+            Unavailable: virtiofsd has ended already.
+        """
+        servers = await self._host.cgroups.file_servers(self._layout.served)
+        if not servers:
+            raise await self._explained(self._filesless())
+
+        async def watch_session() -> None:
             self.fail(await self._explained(await self.session.wait_closed()))
 
-        await self._stack.enter_async_context(aio.attendant(watch(), f"watch over {self._id}"))
+        async def watch_files(server: ProcessIdentity) -> None:
+            await server.ended()
+            self.fail(await self._explained(self._filesless()))
+
+        for work in (watch_session(), *map(watch_files, servers)):
+            await self._stack.enter_async_context(aio.attendant(work, f"watch over {self._id}"))
 
     async def keep_clock(self) -> None:
         """Have the guest's clock follow ours from now on."""
@@ -135,6 +150,9 @@ class Ways:
         if killed := self._host.cgroups.killed(self._id):
             return KilledForMemory(f"the virtual machine {how}, killed by the kernel {killed}")
         return otherwise(f"the virtual machine {how}")
+
+    def _filesless(self) -> VmsandboxError:
+        return self.death("has lost its virtiofsd, which serves its volumes", Unavailable)
 
     async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`; the machine's end, should that come first, or be why `work` fails."""

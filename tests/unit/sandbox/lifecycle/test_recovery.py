@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from tests.support.waiting import until
 from tests.unit.test_service import CREATED, EXITED, RUNNING, hanging, running, tasks_of_sandboxes
 from vmsandbox.errors import ResourceExhausted, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
+from vmsandbox.process import ProcessIdentity
 from vmsandbox.protocol.messages import ConfigureGuest, Exit
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import ContainerRecord, SandboxRecord, State
@@ -291,6 +293,27 @@ async def test_a_vsock_daemon_that_died_makes_its_sandbox_not_ready(world):
         assert (status.state, "vsock daemon" in status.message) == (SandboxState.NOTREADY, True)
         await service.stop_pod_sandbox(sandbox)
         assert world.left() == []
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["while it is watched", "while the daemon is away"])
+async def test_a_machine_whose_virtiofsd_dies_is_not_ready(world, away):
+    with subprocess.Popen(["sleep", "1000"]) as virtiofsd:
+        try:
+            async with daemon(world) as service:
+                sandbox = await service.run_pod_sandbox(pod())
+                container = await running(service, sandbox)
+                world.cgroups.servers[sandbox] = [ProcessIdentity.of(virtiofsd.pid)]
+            if away:
+                world.cgroups.servers[sandbox] = []
+            async with daemon(world) as service:
+                virtiofsd.kill()
+                await until(lambda: service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY)
+                assert "has lost its virtiofsd" in service.pod_sandbox_status(sandbox).message
+                assert service.container_status(container).reason == "SandboxDied"
+                await service.remove_pod_sandbox(sandbox)
+            assert world.left() == []
+        finally:
+            virtiofsd.kill()
 
 
 async def test_a_machine_that_dies_after_it_was_taken_back_is_noticed(world):

@@ -9,6 +9,7 @@ from vmsandbox.claims import MachineUsers
 from vmsandbox.errors import FailedPrecondition
 from vmsandbox.hypervisor import MachineSpec
 from vmsandbox.model import HostCgroup, MachineProcess, PodSandboxConfig
+from vmsandbox.process import ProcessIdentity
 from vmsandbox.sandbox.machines.cgroups import looking, scope, tree
 from vmsandbox.sandbox.machines.cgroups.charges import Charge, Charges
 from vmsandbox.sandbox.machines.cgroups.hierarchies import Hierarchies
@@ -16,7 +17,7 @@ from vmsandbox.sandbox.machines.cgroups.kills import killed_by
 from vmsandbox.sandbox.machines.cgroups.limits import EXPECTED, MIB, OVERHEAD, CgroupLimits, limits_of
 from vmsandbox.sandbox.machines.cgroups.machine_cgroup import MachineCgroup
 from vmsandbox.sandbox.machines.cgroups.place import Place, place_of
-from vmsandbox.sandbox.machines.cgroups.processes import processes_of, set_score, vcpu_threads
+from vmsandbox.sandbox.machines.cgroups.processes import file_servers, processes_of, set_score, vcpu_threads
 from vmsandbox.sandbox.machines.cgroups.scores import score_of
 
 _log = log.get(__name__)
@@ -143,6 +144,10 @@ class MachineCgroups:
         """Return the processes of a machine: its QEMU, virtiofsd and vsock daemon; none where it has no cgroup."""
         cgroup = self._cgroup(sandbox_id)
         return [] if cgroup is None else await asyncio.to_thread(cgroup.processes)
+
+    async def file_servers(self, served: Path) -> list[ProcessIdentity]:
+        """Return the processes of the virtiofsd of a directory; none where it has ended."""
+        return await asyncio.to_thread(file_servers, served)
 
     async def look(
         self, sandbox_id: str, qemu_pid: int | None

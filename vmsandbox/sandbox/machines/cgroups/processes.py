@@ -53,12 +53,20 @@ def set_score(pids: Iterable[int], score: int) -> None:
                 Path(f"/proc/{pid}/oom_score_adj").write_text("0")
 
 
+def file_servers(served: Path) -> list[ProcessIdentity]:
+    """Return the processes of the virtiofsd of a directory: the one that serves, and the one that waits for it."""
+    found: list[ProcessIdentity] = []
+    for pid, user in processes_and_users():
+        with contextlib.suppress(OSError):  # it has ended
+            if user == 0 and _serves(pid, served) and (server := ProcessIdentity.of(pid)):
+                found.append(server)
+    return found
+
+
 def end_file_server(served: Path) -> None:
     """Kill the virtiofsd of a directory, whose machine has ended: one that no QEMU has ever reached waits for ever."""
-    for pid, user in processes_and_users():
-        with contextlib.suppress(OSError):
-            if user == 0 and _serves(pid, served) and (found := ProcessIdentity.of(pid)):
-                found.kill()
+    for server in file_servers(served):
+        server.kill()
 
 
 def let_kill_first(users: MachineUsers) -> None:
