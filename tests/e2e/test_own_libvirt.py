@@ -52,6 +52,12 @@ def pid_in(own: OwnLibvirt, file: str) -> int:
     return int(words[0]) if words else 0
 
 
+def session_of(pid: int) -> set[int]:
+    """The processes of the session that a process is in."""
+    everyone = (int(directory.name) for directory in Path("/proc").glob("[0-9]*"))
+    return {each for each in everyone if os.getsid(each) == os.getsid(pid)}
+
+
 async def answers_calls(own: OwnLibvirt) -> bool:
     async with LibvirtHypervisor.open(own.uri, own.ensure) as hypervisor:
         return await hypervisor.list_names() == ()
@@ -79,6 +85,12 @@ async def test_it_comes_again_when_it_is_killed(own: OwnLibvirt) -> None:
         await until_blocking(lambda: not own.is_alive(), 20)
         await own.ensure()
         assert await answers_calls(own)
+        logging = pid_in(own, "run/virtlogd.pid")
+        for pid in session_of(logging) - {logging}:  # Then nobody ends its virtlogd, which holds its lock.
+            os.kill(pid, signal.SIGKILL)
+        await until_blocking(lambda: not answers(own._socket), 20)
+        await own.ensure()
+        assert await answers_calls(own) and pid_in(own, "run/virtlogd.pid") != logging
 
 
 async def test_it_ends_by_itself_when_those_who_used_it_were_killed(

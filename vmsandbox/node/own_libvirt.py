@@ -150,11 +150,18 @@ class OwnLibvirt:
         if not self.is_alive():
             await self._start()
         if not answers(self._socket):
+            self._end_orphans()
             raise Unavailable(
                 f"the libvirtd in {self.directory} has not answered for {START_DEADLINE:g} s",
                 hint="its log may say why; `vmsandbox serve` starts it again when it has ended",
                 evidence={"log": last_words(self.directory / "log")},
             )
+
+    def _end_orphans(self) -> None:
+        """Kill what is left of one whose init was killed, e.g. its virtlogd: nothing starts its libvirtd again."""
+        identity = self._identity()
+        if identity is not None and not identity.alive():
+            _kill_session(identity)
 
     async def _keep_logs(self) -> None:
         while True:
