@@ -5,6 +5,8 @@ was seen (a command's stderr, the last lines of a guest's console), kept apart s
 leave it out. Errors of libvirt, gRPC, asyncio or the operating system are translated where they are caught.
 """
 
+import errno
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, ParamSpec, Self, TypeVar
@@ -212,6 +214,11 @@ _BY_CODE: dict[str, type[VmsandboxError]] = {
 def error_of_code(code: str) -> type[VmsandboxError]:
     """The class for a code that crossed the wire; `Internal` for a code nobody knows (the guest is hostile)."""
     return _BY_CODE.get(code, Internal)
+
+
+def rights(number: int | None) -> str:
+    """The hint for an error number of the system: rights that root has, where this process is not root's."""
+    return "run it as root" if number in (errno.EACCES, errno.EPERM) and os.geteuid() else ""
 
 
 def explained(error: BaseException) -> VmsandboxError:

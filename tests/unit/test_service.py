@@ -723,7 +723,7 @@ async def test_a_container_that_ignores_its_stop_signal_is_killed(service, world
 async def test_a_console_is_there_as_long_as_the_machine(service, sandbox):
     assert await service.read_console(sandbox, 0) == ("", 0)
     await service.stop_pod_sandbox(sandbox)
-    with pytest.raises(FailedPrecondition, match="has no machine any more"):
+    with pytest.raises(FailedPrecondition, match=r"^pod default/\w+ \(\w+\) has no machine any more"):
         await service.read_console(sandbox, 0)
     with pytest.raises(NotFound):
         await service.read_console("nobody", 0)

@@ -1,9 +1,8 @@
 """Translate errors of the image store's file system into our errors."""
 
 import errno
-import os
 
-from vmsandbox.errors import Internal, PermissionDenied, ResourceExhausted, VmsandboxError
+from vmsandbox.errors import Internal, PermissionDenied, ResourceExhausted, VmsandboxError, rights
 from vmsandbox.fs.opening import reason
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -18,5 +17,5 @@ def error_of_disk(error: OSError) -> VmsandboxError:
     what = f"{error.filename}: " if error.filename else ""
     message = f"the image store cannot be used: {what}{reason(error)}"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return PermissionDenied(message, hint="run it as root" if os.geteuid() else "")
+        return PermissionDenied(message, hint=rights(error.errno))
     return Internal(message)

@@ -7,7 +7,7 @@ import ctypes
 import os
 from pathlib import Path
 
-from vmsandbox.errors import FailedPrecondition
+from vmsandbox.errors import FailedPrecondition, rights
 
 PRIVATE, SLAVE = 1 << 18, 1 << 19
 """MS_* of linux/mount.h: how a mount propagates."""
@@ -136,4 +136,5 @@ def _call(number: int, *arguments: object) -> int:
 
 def _check(result: int, what: str) -> None:
     if result < 0:
-        raise FailedPrecondition(f"{what}: {os.strerror(ctypes.get_errno())}", hint="run as root")
+        number = ctypes.get_errno()
+        raise FailedPrecondition(f"{what}: {os.strerror(number)}", hint=rights(number))

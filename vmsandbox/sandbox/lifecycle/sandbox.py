@@ -226,7 +226,7 @@ class Sandbox:
     def console_since(self, position: int) -> tuple[str, int]:
         """Return what its guest has printed (`ConsoleReader.since`). Raises FailedPrecondition: it has no machine."""
         if self._machine is None:
-            raise FailedPrecondition(f"pod {self.context.pod} has no machine any more, and so no console")
+            raise FailedPrecondition(f"{self.context.pod} has no machine any more, and so no console")
         return self._machine.console_since(position)
 
     def fail(self, error: BaseException) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from vmsandbox.errors import FailedPrecondition, NotFound
+from vmsandbox.errors import FailedPrecondition, NotFound, rights
 from vmsandbox.fs.opening import regular_file
 from vmsandbox.protocol.messages import Stream
 
@@ -75,7 +75,8 @@ def _open(path: Path) -> BinaryIO:
     except FileNotFoundError:
         raise NotFound(f"there is no log {path}") from None
     except OSError as error:
-        raise FailedPrecondition(f"the log {path} cannot be read: {error.strerror}", hint="run as root") from None
+        hint = rights(error.errno)
+        raise FailedPrecondition(f"the log {path} cannot be read: {error.strerror}", hint=hint) from None
 
 
 def _lines(file: BinaryIO, rest: bytes) -> Iterator[bytes]:

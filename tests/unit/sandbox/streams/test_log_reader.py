@@ -71,3 +71,9 @@ async def test_a_file_that_is_not_a_log_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"plain text\n")
     with pytest.raises(FailedPrecondition, match="plain text"):
         await read(tmp_path / "log")
+
+
+async def test_a_log_that_cannot_be_read_is_not_a_matter_of_rights_where_it_is_a_directory(tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition, match="cannot be read") as raised:
+        await read(tmp_path)
+    assert raised.value.hint == "", "root cannot read it either"
