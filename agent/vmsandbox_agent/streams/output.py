@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import stat
 import struct
 import termios
 
@@ -15,6 +16,13 @@ from vmsandbox_agent.streams.connection import CHUNK, HostConnection, parse_offs
 _ACKNOWLEDGEMENT = 8
 _LOW = OUTPUT_BUFFER // 2
 """Bytes kept at which reading goes on after the buffer was full."""
+
+_LITTLE, _MUCH = CHUNK, 3 * CHUNK
+_GATHERING, _LONGEST = 0.001, 0.004
+"""Seconds for which a pipe that had no more than `_LITTLE` is left to fill, twice as many each time that it has no more
+again: most programs write 4 KiB or a line at a time, and a piece of that takes the agent and the host as long as one of
+16 KiB. The first piece after a silence goes at once. A program that has written `_MUCH` meanwhile is not kept waiting.
+"""
 
 
 class ProcessOutput:
@@ -30,11 +38,15 @@ class ProcessOutput:
         self._buffer = bytearray()
         self._start = 0
         self._left: int | None = None
+        self._gathers = stat.S_ISFIFO(os.fstat(fd).st_mode)  # a terminal gives 4 KiB at most, and somebody waits for it
         self._reading = False
+        self._full = False
+        self._gathering: asyncio.TimerHandle | None = None
+        self._patience = 0.0
         self._news = asyncio.Event()
         self._ended = asyncio.Event()
         self._server: asyncio.Task[None] | None = None
-        self._resume()
+        self._read_or_wait()
 
     @property
     def end(self) -> int:
@@ -123,7 +135,8 @@ class ProcessOutput:
             del self._buffer[: offset - self._start]
             self._start = offset
             if len(self._buffer) <= _LOW:  # so that a full pipe is read in large pieces
-                self._resume()
+                self._full = False
+                self._read_or_wait()
 
     def _read(self) -> None:
         room = OUTPUT_BUFFER - len(self._buffer)
@@ -139,8 +152,21 @@ class ProcessOutput:
             self._end()
         elif self._left is not None:
             self._end_after(self._left - len(data))
-        if len(self._buffer) >= OUTPUT_BUFFER:
-            self._pause()
+        elif self._gathers:
+            self._gather(len(data))
+        self._full = len(self._buffer) >= OUTPUT_BUFFER
+        self._read_or_wait()
+
+    def _gather(self, read: int) -> None:
+        if read <= _LITTLE:
+            self._patience = min(2 * self._patience or _GATHERING, _LONGEST)
+            self._gathering = asyncio.get_running_loop().call_later(self._patience, self._gathered)
+        elif read >= _MUCH:
+            self._patience = 0.0
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._read_or_wait()
 
     def _end_after(self, count: int) -> None:
         self._left = count
@@ -149,20 +175,18 @@ class ProcessOutput:
 
     def _end(self) -> None:
         if not self._ended.is_set():
-            self._pause()
-            os.close(self._fd)
             self._ended.set()
+            self._read_or_wait()
+            os.close(self._fd)
             self._news.set()
 
-    def _pause(self) -> None:
-        if self._reading:
-            asyncio.get_running_loop().remove_reader(self._fd)
-            self._reading = False
-
-    def _resume(self) -> None:
-        if not self._reading and not self._ended.is_set():
+    def _read_or_wait(self) -> None:
+        wanted = not (self._full or self._gathering or self._ended.is_set())
+        if wanted and not self._reading:
             asyncio.get_running_loop().add_reader(self._fd, self._read)
-            self._reading = True
+        elif self._reading and not wanted:
+            asyncio.get_running_loop().remove_reader(self._fd)
+        self._reading = wanted
 
 
 def _available(fd: int) -> int:
