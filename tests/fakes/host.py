@@ -3,12 +3,14 @@
 What survives the death of the daemon lives in `FakeWorld`; a `Host` is made from it for each daemon.
 """
 
+import asyncio
 import contextlib
 import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import override
 
@@ -18,6 +20,7 @@ from tests.fakes.hypervisor import FakeHypervisor
 from tests.fakes.network import FakeNetwork
 from tests.fakes.runtime import FakeImages
 from tests.fakes.transport import UnixTransport
+from tests.support.waiting import hanging
 from vmsandbox import aio
 from vmsandbox.claims import MachineUsers, UserRange
 from vmsandbox.config import LimitsConfig, MachineConfig, PoolConfig, TemplateChoice
@@ -26,12 +29,14 @@ from vmsandbox.hypervisor import Accelerator, GuestImage, MachineSpec
 from vmsandbox.images import RootImage
 from vmsandbox.model import ContainerConfig, ContainerMetadata, Image, ImageConfig, PodSandboxConfig, PodSandboxMetadata
 from vmsandbox.process import Account, ProcessIdentity
+from vmsandbox.protocol.messages import CreateContainer
 from vmsandbox.sandbox.blocks.nodes import SHARE, BlockNodes
 from vmsandbox.sandbox.files.directories import SandboxDirectories
 from vmsandbox.sandbox.machines.cgroups import CgroupLimits, MachineCgroups
 from vmsandbox.sandbox.machines.host import Host
 from vmsandbox.sandbox.machines.templates import Templates
 from vmsandbox.sandbox.spec.machine_plan import MachineProfile
+from vmsandbox.service import RuntimeService
 from vmsandbox.state import State
 from vmsandbox.typed_yaml import Size
 
@@ -265,6 +270,31 @@ class FakeWorld:
             limits=LimitsConfig(Size(memory_budget), boots_in_parallel),
         )
 
+    @contextlib.asynccontextmanager
+    async def daemon(
+        self, *, memory_budget: int = 1024 * MIB, settled: bool = True, **more: Any
+    ) -> AsyncIterator[RuntimeService]:
+        """A daemon on the state database that the ones before have left.
+
+        Args:
+            memory_budget: as of `host`.
+            settled: whether it has taken all sandboxes back.
+            more: as of `host`.
+        """
+        with State(self.directory / "state.db") as state:
+            service = RuntimeService(self.host(state, memory_budget=memory_budget, **more))
+            service.recover()
+            async with service.running():
+                if settled:
+                    await service.recovered()
+                yield service
+
+    def change(self, kind: type, key: str, **changes: Any) -> None:
+        """Write a record as a daemon killed at another moment would have left it."""
+        with State(self.directory / "state.db") as state:
+            record = next(record for record in state.all(kind) if record.id == key)
+            state.put(key, replace(record, **changes))
+
     def left(self) -> list[object]:
         """Return the resources that sandboxes have acquired and not given back."""
         files = [*(self.directory / "run").iterdir(), *(self.directory / "lib").iterdir()]
@@ -280,3 +310,46 @@ def pod(name: str = "web", attempt: int = 0, **more: object) -> PodSandboxConfig
 
 def app(name: str = "app", attempt: int = 0, **more: object) -> ContainerConfig:
     return ContainerConfig(ContainerMetadata(name, attempt), IMAGE.id, **more)  # type: ignore[arg-type]
+
+
+async def running(service: RuntimeService, sandbox_id: str, **more: object) -> str:
+    """Make a container and start it; return its id."""
+    container_id = await service.create_container(sandbox_id, app(**more))
+    await service.start_container(container_id)
+    return container_id
+
+
+def agent_of(world: FakeWorld, sandbox_id: str) -> FakeAgent:
+    """The agent of a sandbox."""
+    return world.transports.agents[sandbox_id]
+
+
+def made(world: FakeWorld, sandbox_id: str) -> CreateContainer:
+    """The last container that the agent was asked to make."""
+    return [r for r in agent_of(world, sandbox_id).requests if isinstance(r, CreateContainer)][-1]
+
+
+def hang_at(world: FakeWorld, step: str) -> asyncio.Event:
+    """Have the boot wait at a step; the event tells that it does."""
+    reached, hang = hanging()
+    if step == "network":
+        world.network.set_up = hang  # type: ignore[method-assign]
+    elif step == "transport":
+        world.transports.before_start = hang
+    elif step == "machine":
+        world.hypervisor.create = hang  # type: ignore[method-assign]
+    elif step == "configure":
+        world.transports.prepare = lambda agent: agent.before.update(configure_guest=hang)
+    else:
+
+        def silent(agent: FakeAgent) -> None:
+            agent._serve_controller = hang
+
+        world.transports.prepare = silent
+    return reached
+
+
+def tasks_of_sandboxes() -> list[str]:
+    """The names of those that still run."""
+    names = (task.get_name() for task in asyncio.all_tasks())
+    return [name for name in names if name.startswith(("session", "machine", "watch", "clock", "output", "end"))]

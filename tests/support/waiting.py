@@ -5,7 +5,7 @@ What tells of itself (a process that ends, an event, a future) is awaited instea
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -34,3 +34,14 @@ async def until(look: Callable[[], T | None], timeout: float = 10) -> T:
 async def until_blocking(look: Callable[[], T | None], timeout: float = 60) -> T:
     """Wait like `eventually`, in a thread, while the event loop runs on: it has connections to close."""
     return await asyncio.to_thread(eventually, look, timeout)
+
+
+def hanging() -> tuple[asyncio.Event, Callable[..., Awaitable[None]]]:
+    """A step that never ends, and the event that tells that it has begun."""
+    reached = asyncio.Event()
+
+    async def hang(*_: object, **__: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    return reached, hang

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.host import pod
+from tests.fakes.host import pod, running
 from tests.support.waiting import until
-from tests.unit.sandbox.lifecycle.test_recovery import daemon
-from tests.unit.test_service import running
 from vmsandbox import aio
 from vmsandbox.guest.streams.input import InputStream
 from vmsandbox.hypervisor.libvirt import bindings, embedded, resync
@@ -30,7 +28,7 @@ async def test_an_error_that_ends_work_nobody_waits_for_is_logged_at_once(caplog
 
 
 async def test_an_error_with_one_machines_end_hides_no_others(world, monkeypatch):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         first, second = [await service.run_pod_sandbox(pod(name)) for name in ("first", "second")]
         failed = Machine.failed
 
@@ -51,7 +49,7 @@ async def test_an_error_with_one_machines_end_hides_no_others(world, monkeypatch
 
 
 async def test_an_event_that_cannot_be_handled_ends_its_sandbox_alone(world, monkeypatch):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         quiet, other = [await service.run_pod_sandbox(pod(name)) for name in ("quiet", "other")]
         container = await running(service, other)
 
@@ -70,7 +68,7 @@ async def test_an_error_in_the_output_of_a_container_is_logged_at_once(world, mo
         raise ValueError("unexpected")
 
     monkeypatch.setattr(OutputPump, "run", failing)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         container = await running(service, await service.run_pod_sandbox(pod()))
         await until(lambda: f"the output of container {container} is cut: ValueError: unexpected" in caplog.text)
         await service.stop_container(container, 0)
@@ -84,7 +82,7 @@ async def test_an_error_in_ending_a_command_is_logged_and_the_command_forgotten(
         raise OverflowError("unexpected")
 
     monkeypatch.setattr(Execs, "_hang_up", failing)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
         execs = service._sandboxes[sandbox].context.running().execs

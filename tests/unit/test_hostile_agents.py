@@ -11,7 +11,6 @@ from tests.fakes.hostile_agent import MISBEHAVIOURS, HybridAgent, misbehave
 from tests.fakes.processes import FakeProcess
 from tests.fakes.transport import UnixTransport
 from tests.unit.guest.test_session import hang
-from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from vmsandbox.errors import VmsandboxError
 from vmsandbox.guest.session import Session
 from vmsandbox.guest.transport.vhost_device import connect_hybrid
@@ -34,7 +33,7 @@ async def hello(process: FakeProcess) -> int:
 
 @pytest.mark.parametrize("name", MISBEHAVIOURS)
 async def test_a_hostile_guest_harms_no_other_and_can_be_removed(name: str, world: FakeWorld) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         quiet, hostile = [await service.run_pod_sandbox(pod(each)) for each in ("quiet", "hostile")]
         world.transports.agents[quiet].programs["hello",] = hello
         kept, attacker = [await service.create_container(each, app()) for each in (quiet, hostile)]

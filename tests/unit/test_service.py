@@ -5,16 +5,16 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes.agent import Refusal
-from tests.fakes.host import IMAGE, MIB, FakeWorld, app, pod
+from tests.fakes.host import IMAGE, MIB, FakeWorld, agent_of, app, hang_at, made, pod, running, tasks_of_sandboxes
 from tests.fakes.processes import FakeProcess
 from tests.support.cancelling import ticks
-from tests.support.waiting import until
+from tests.support.waiting import hanging, until
 from vmsandbox.errors import (
     AlreadyExists,
     Cancelled,
@@ -67,38 +67,6 @@ async def service(world: FakeWorld, state: State) -> AsyncIterator[RuntimeServic
 @pytest.fixture
 async def sandbox(service: RuntimeService) -> str:
     return await service.run_pod_sandbox(pod())
-
-
-def agent_of(world: FakeWorld, sandbox_id: str):
-    return world.transports.agents[sandbox_id]
-
-
-async def running(service: RuntimeService, sandbox_id: str, **more: object) -> str:
-    container_id = await service.create_container(sandbox_id, app(**more))
-    await service.start_container(container_id)
-    return container_id
-
-
-def hanging() -> tuple[asyncio.Event, Callable[..., Awaitable[None]]]:
-    """A step that never ends, and the event that tells that it has begun."""
-    reached = asyncio.Event()
-
-    async def hang(*_: object, **__: object) -> None:
-        reached.set()
-        await asyncio.Event().wait()
-
-    return reached, hang
-
-
-def tasks_of_sandboxes() -> list[str]:
-    """The names of those that still run."""
-    names = (task.get_name() for task in asyncio.all_tasks())
-    return [name for name in names if name.startswith(("session", "machine", "watch", "clock", "output", "end"))]
-
-
-def made(world: FakeWorld, sandbox_id: str) -> CreateContainer:
-    """The last container that the agent was asked to make."""
-    return [r for r in agent_of(world, sandbox_id).requests if isinstance(r, CreateContainer)][-1]
 
 
 # Sandboxes
@@ -271,26 +239,6 @@ async def test_a_pod_s_user_namespace_reaches_the_guest(service, world):
 
 
 STEPS = ("network", "transport", "machine", "hello", "configure")
-
-
-def hang_at(world: FakeWorld, step: str) -> asyncio.Event:
-    """Have the boot wait at a step; the event tells that it does."""
-    reached, hang = hanging()
-    if step == "network":
-        world.network.set_up = hang  # type: ignore[method-assign]
-    elif step == "transport":
-        world.transports.before_start = hang
-    elif step == "machine":
-        world.hypervisor.create = hang  # type: ignore[method-assign]
-    elif step == "configure":
-        world.transports.prepare = lambda agent: agent.before.update(configure_guest=hang)
-    else:
-
-        def silent(agent) -> None:
-            agent._serve_controller = hang
-
-        world.transports.prepare = silent
-    return reached
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -12,7 +12,6 @@ from cri_api.v1 import api_pb2_grpc
 from tests.fakes.host import FakeWorld, app, pod
 from tests.fakes.hostile_agent import HUGE, misbehave
 from tests.support.waiting import until
-from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from vmsandbox.cri.server import NodeInfo, serving
 from vmsandbox.errors import Unavailable
 from vmsandbox.protocol.messages import Created, ProcessUser
@@ -32,7 +31,7 @@ async def test_numbers_beyond_all_bounds_end_nobodys_events_and_spoil_no_status(
 
     path = world.directory / "cri.sock"
     async with (
-        daemon(world) as service,
+        world.daemon() as service,
         serving(service, path, NodeInfo(("",), ready, world.directory / "lib"), grace=0),
         grpc.aio.insecure_channel(f"unix:{path}") as channel,
     ):
@@ -74,7 +73,7 @@ async def test_a_record_that_makes_little_sense_spoils_no_status_and_no_event(wo
     async def ready() -> None:
         pass
 
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox_id = await service.run_pod_sandbox(pod())
         container_id = await service.create_container(sandbox_id, app())
     ports = [{"container_port": 80, "host_port": 80, "protocol": "carrier-pigeon"}]
@@ -85,7 +84,7 @@ async def test_a_record_that_makes_little_sense_spoils_no_status_and_no_event(wo
     change_records(world, "container", config=config, image_id="NO NAME")
     path = world.directory / "cri.sock"
     async with (
-        daemon(world) as service,
+        world.daemon() as service,
         serving(service, path, NodeInfo(("",), ready, world.directory / "lib"), grace=0),
         grpc.aio.insecure_channel(f"unix:{path}") as channel,
     ):

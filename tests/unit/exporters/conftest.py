@@ -3,10 +3,8 @@
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc.aio
-import pytest
 from cri_api.v1 import api_pb2 as api
 from cri_api.v1 import api_pb2_grpc
 
@@ -36,13 +34,6 @@ class Daemon:
         pod = api.PodSandboxConfig(metadata=api.PodSandboxMetadata(name=name, uid=f"uid-{name}", namespace="default"))
         call = self.runtime.RunPodSandbox(api.RunPodSandboxRequest(config=pod), metadata=tuple(metadata.items()))
         return (await call).pod_sandbox_id
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
 
 
 @contextlib.asynccontextmanager

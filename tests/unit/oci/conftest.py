@@ -1,11 +1,28 @@
-"""The namespaces of a host, for the door's tests."""
+"""The door over its socket, the runtime behind it, and the namespaces of a host."""
 
 import os
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
-from vmsandbox.oci import host_namespaces
+from tests.fakes.oci_runtime import OciRuntime
+from vmsandbox.oci import host_namespaces, serving_oci
 from vmsandbox.oci.host_namespaces import Identity
+from vmsandbox.oci_command.daemon import Daemon
+
+
+@pytest.fixture
+async def runtime() -> AsyncIterator[OciRuntime]:
+    made = OciRuntime()
+    yield made
+    await made.end_all()
+
+
+@pytest.fixture
+async def daemon(runtime: OciRuntime, tmp_path: Path) -> AsyncIterator[Daemon]:
+    async with serving_oci(runtime, tmp_path / "oci.sock"):
+        yield Daemon(str(tmp_path / "oci.sock"))
 
 
 @pytest.fixture

@@ -23,19 +23,6 @@ from vmsandbox.oci_command.errors import CommandError, ConnectionLost
 pytestmark = pytest.mark.usefixtures("host")
 
 
-@pytest.fixture
-async def runtime() -> AsyncIterator[OciRuntime]:
-    made = OciRuntime()
-    yield made
-    await made.end_all()
-
-
-@pytest.fixture
-async def daemon(runtime: OciRuntime, tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with serving_oci(runtime, tmp_path / "oci.sock"):
-        yield Daemon(str(tmp_path / "oci.sock"))
-
-
 async def call(daemon: Daemon, name: str, **arguments: Any) -> dict[str, Any]:
     return await asyncio.to_thread(daemon.call, name, **arguments)
 

@@ -3,8 +3,7 @@
 import asyncio
 import copy
 import socket
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from tests.fakes.oci_runtime import OciRuntime
 from tests.unit.oci.configs import config
 from vmsandbox.errors import VmsandboxError
-from vmsandbox.oci import serving_oci
 from vmsandbox.oci.calls import Calls
 from vmsandbox.oci.control_calls import ControlCalls
 from vmsandbox.oci.from_oci import process_from_oci
@@ -120,14 +118,6 @@ async def test_malformed_arguments_of_other_calls_are_errors_of_their_caller(nam
     await runtime.end_all()
 
 
-@pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Daemon]:
-    runtime = OciRuntime()
-    async with serving_oci(runtime, tmp_path / "oci.sock"):
-        yield Daemon(str(tmp_path / "oci.sock"))
-    await runtime.end_all()
-
-
 BROKEN = (
     wire.pack_number(wire.SIGNAL, 999),
     wire.pack(wire.SIGNAL, b"-9"),
@@ -143,28 +133,28 @@ BROKEN = (
 
 
 @pytest.mark.parametrize("sent", BROKEN)
-async def test_malformed_frames_of_a_stream_end_it_at_most(door: Daemon, sent: bytes) -> None:
+async def test_malformed_frames_of_a_stream_end_it_at_most(daemon: Daemon, sent: bytes) -> None:
     wanted = config(process=config()["process"] | {"args": ["sleep", "1000"]})
-    made = await asyncio.to_thread(door.call, "create", id="c1", root="/r", bundle="/b", config=wanted)
-    attached = await asyncio.to_thread(lambda: door.open("attach", **made))
-    await asyncio.to_thread(door.call, "start", **made)
+    made = await asyncio.to_thread(daemon.call, "create", id="c1", root="/r", bundle="/b", config=wanted)
+    attached = await asyncio.to_thread(lambda: daemon.open("attach", **made))
+    await asyncio.to_thread(daemon.call, "start", **made)
     attached.socket.sendall(sent)
     attached.socket.shutdown(socket.SHUT_WR)
     attached.socket.settimeout(30)
     while await asyncio.to_thread(attached.socket.recv, 4096):
         pass
     attached.close()
-    assert (await asyncio.to_thread(door.call, "state", **made))["status"] in ("running", "stopped")
-    await asyncio.to_thread(door.call, "delete", **made)
+    assert (await asyncio.to_thread(daemon.call, "state", **made))["status"] in ("running", "stopped")
+    await asyncio.to_thread(daemon.call, "delete", **made)
 
 
-async def test_connections_that_say_nothing_keep_nobody_waiting(door: Daemon) -> None:
+async def test_connections_that_say_nothing_keep_nobody_waiting(daemon: Daemon) -> None:
     silent = [socket.socket(socket.AF_UNIX) for _ in range(100)]
     try:
         for each in silent:
-            each.connect(door.path)
+            each.connect(daemon.path)
             each.sendall(b"m\0\0")
-        wanted = await asyncio.to_thread(lambda: door.open("state", container="none"))
+        wanted = await asyncio.to_thread(lambda: daemon.open("state", container="none"))
         assert isinstance(wanted, Connection) and wanted.answer == {"status": "stopped"}
         wanted.close()
     finally:

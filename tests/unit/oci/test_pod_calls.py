@@ -1,8 +1,6 @@
 """Pods whose machine their caller makes and ends, over the door's socket."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,25 +8,11 @@ import pytest
 from tests.fakes.oci_runtime import OciRuntime
 from tests.support.waiting import until
 from tests.unit.oci.configs import config, namespaces
-from vmsandbox.oci import serving_oci
 from vmsandbox.oci.host_namespaces import Identity
 from vmsandbox.oci_command.daemon import Daemon
 from vmsandbox.oci_command.errors import CommandError
 
 pytestmark = pytest.mark.usefixtures("host")
-
-
-@pytest.fixture
-async def runtime() -> AsyncIterator[OciRuntime]:
-    made = OciRuntime()
-    yield made
-    await made.end_all()
-
-
-@pytest.fixture
-async def daemon(runtime: OciRuntime, tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with serving_oci(runtime, tmp_path / "oci.sock"):
-        yield Daemon(str(tmp_path / "oci.sock"))
 
 
 async def call(daemon: Daemon, name: str, **arguments: Any) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from tests.support.waiting import until
 from tests.unit.oci.configs import config, namespaces
 from vmsandbox import aio
 from vmsandbox.model import ContainerState, NamespaceMode
-from vmsandbox.oci import serving_oci
 from vmsandbox.oci.calls import Calls
 from vmsandbox.oci.host_namespaces import Identity
 from vmsandbox.oci.orphans import end_orphans
@@ -29,19 +28,6 @@ CRI_O = {"io.kubernetes.cri-o.ContainerType": "container", "io.kubernetes.cri-o.
 
 
 pytestmark = pytest.mark.usefixtures("host")
-
-
-@pytest.fixture
-async def runtime() -> AsyncIterator[OciRuntime]:
-    made = OciRuntime()
-    yield made
-    await made.end_all()
-
-
-@pytest.fixture
-async def daemon(runtime: OciRuntime, tmp_path: Path) -> AsyncIterator[Daemon]:
-    async with serving_oci(runtime, tmp_path / "oci.sock"):
-        yield Daemon(str(tmp_path / "oci.sock"))
 
 
 async def call(daemon: Daemon, name: str, **arguments: Any) -> dict[str, Any]:

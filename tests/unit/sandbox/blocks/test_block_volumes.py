@@ -1,7 +1,6 @@
 """Raw block volumes in the runtime service, on a host of fakes: counted, taken back, and given back."""
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.agent import Refusal
-from tests.fakes.host import MIB, FakeWorld, app, pod
-from tests.unit.test_service import agent_of, made, running, until
+from tests.fakes.host import MIB, FakeWorld, agent_of, app, made, pod, running
+from tests.support.waiting import until
 from vmsandbox.errors import FailedPrecondition, InvalidArgument
 from vmsandbox.hypervisor import Disk
 from vmsandbox.model import ContainerState, Device, IdMapping, NamespaceMode, Namespaces, UserNamespace
@@ -23,26 +22,8 @@ from vmsandbox.state import ContainerRecord, State
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
-
-
-@contextlib.asynccontextmanager
-async def daemon(world: FakeWorld) -> AsyncIterator[RuntimeService]:
-    """A daemon on the state database that the ones before have left."""
-    with State(world.directory / "state.db") as state:
-        service = RuntimeService(world.host(state, memory_budget=1024 * MIB))
-        service.recover()
-        async with service.running():
-            await service.recovered()
-            yield service
-
-
-@pytest.fixture
 async def service(world: FakeWorld) -> AsyncIterator[RuntimeService]:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         yield service
 
 
@@ -195,11 +176,11 @@ async def test_a_size_that_cannot_be_told_is_logged_once(service, world, sandbox
 
 
 async def test_disks_are_taken_back_with_their_users(world, device):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         one, two = [await service.create_container(sandbox, with_device(name, device)) for name in ("one", "two")]
         before = disks(world, sandbox)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         three = await service.create_container(sandbox, with_device("three", device))
         assert disks(world, sandbox) == before
         for container in (one, two, three):
@@ -212,7 +193,7 @@ async def test_disks_are_taken_back_with_their_users(world, device):
 
 @pytest.mark.parametrize("known", [True, False], ids=["of a container being made", "of no container"])
 async def test_a_disk_of_a_container_that_was_never_made_is_unplugged(world, device, known):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await service.create_container(sandbox, with_device("app", device))
     with State(world.directory / "state.db") as state:
@@ -221,7 +202,7 @@ async def test_a_disk_of_a_container_that_was_never_made_is_unplugged(world, dev
             state.put(container, replace(record, state=ContainerState.UNKNOWN, blocks=()))
         else:
             state.delete(ContainerRecord, container)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert (disks(world, sandbox), service.list_containers()) == ([], ())
         assert list((world.directory / "run" / sandbox / "devices").iterdir()) == []
         await service.create_container(sandbox, with_device("app", device))
@@ -240,11 +221,11 @@ async def test_a_machine_that_died_has_given_its_devices_back_when_it_is_stopped
 
 
 async def test_a_record_of_a_version_before_has_no_block_volumes(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await service.create_container(sandbox, app())
     with State(world.directory / "state.db") as state:
         body = state._database.execute("SELECT body FROM record WHERE id = ?", (container,)).fetchone()[0]
         assert "blocks" not in body
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert [status.id for status in service.list_containers()] == [container]

@@ -19,13 +19,6 @@ HOUR = 3600 * 10**9
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
-
-
-@pytest.fixture
 def jumps(monkeypatch: pytest.MonkeyPatch) -> "asyncio.Queue[None]":
     """Put something in, and the host's clock was set. Guests are looked at for no other reason for an hour."""
     queue: asyncio.Queue[None] = asyncio.Queue()

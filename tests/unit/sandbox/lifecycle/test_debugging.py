@@ -9,7 +9,6 @@ from tests.fakes.agent import FakeAgent
 from tests.fakes.host import FakeWorld, pod
 from tests.fakes.processes import FakeProcess
 from tests.unit.sandbox.lifecycle.test_journal import Written, written
-from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from vmsandbox.errors import FailedPrecondition, NotFound, Unimplemented
 from vmsandbox.model import DebugRequest
 from vmsandbox.protocol.features import GUEST_COMMANDS
@@ -46,7 +45,7 @@ async def test_a_command_runs_where_it_is_allowed_and_is_in_the_journal(world: F
     world.debug = True
     prepare(world)
     journal = next(lines := written("text"))
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         service.check_debug(DebugRequest(sandbox))
         assert await run(service, sandbox, *COMMAND) == (b"hello\n", 3)
@@ -66,7 +65,7 @@ def journal_of(journal: Written, sandbox: str) -> list[str]:
 
 
 async def test_where_it_is_off_the_error_names_the_setting(world: FakeWorld) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         for request in (service.check_debug, lambda _: run(service, sandbox)):
             with pytest.raises(FailedPrecondition, match="debugging is off") as refused:
@@ -85,10 +84,10 @@ async def test_where_it_is_off_the_error_names_the_setting(world: FakeWorld) -> 
 
 async def test_a_pod_that_was_made_before_it_was_allowed_refuses_by_itself(world: FakeWorld) -> None:
     prepare(world)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
     world.debug = True
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         with pytest.raises(FailedPrecondition, match="without commands in itself") as refused:
             await run(service, sandbox)
         assert "make the pod again" in refused.value.hint
@@ -97,10 +96,10 @@ async def test_a_pod_that_was_made_before_it_was_allowed_refuses_by_itself(world
 async def test_it_is_off_at_once_where_it_was_switched_off(world: FakeWorld) -> None:
     world.debug = True
     prepare(world)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
     world.debug = False
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         with pytest.raises(FailedPrecondition, match="debugging is off"):
             await run(service, sandbox)
 
@@ -109,7 +108,7 @@ async def test_an_agent_of_an_earlier_version_is_not_told_and_not_asked(world: F
     world.debug = True
     features = tuple(each for each in FakeAgent(world.directory).reply.features if each != GUEST_COMMANDS)
     prepare(world, features=features)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         assert world.transports.agents[sandbox].debug is False
         with pytest.raises(Unimplemented, match="an earlier version has started the machine"):

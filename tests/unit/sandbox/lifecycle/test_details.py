@@ -7,7 +7,6 @@ import os
 import pytest
 
 from tests.fakes.host import FakeWorld, app, pod
-from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from vmsandbox.hypervisor import Accelerator
 from vmsandbox.model import MachineSize
 from vmsandbox.sandbox.lifecycle import details
@@ -18,7 +17,7 @@ STEPS = ("admitted", "network", "machine", "agent", "configured", "ready")
 
 
 async def test_a_machine_is_described_by_its_domain_its_processes_and_what_it_takes(world: FakeWorld) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         found = await service.machine_details(sandbox)
         status = service.pod_sandbox_status(sandbox)
@@ -34,7 +33,7 @@ async def test_a_machine_is_described_by_its_domain_its_processes_and_what_it_ta
 async def test_a_host_that_does_not_tell_in_time_costs_the_processes_alone(
     world: FakeWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         monkeypatch.setattr(details, "_DEADLINE", 0.01)
         monkeypatch.setattr(world.hypervisor, "process", lambda _: asyncio.Event().wait())
@@ -44,12 +43,12 @@ async def test_a_host_that_does_not_tell_in_time_costs_the_processes_alone(
 
 
 async def test_the_steps_of_a_start_are_told_in_their_order_also_by_the_next_daemon(world: FakeWorld) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await service.create_container(sandbox, app())
         assert service.container_status(container).timings.started is None
         await service.start_container(container)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         start = service.pod_sandbox_status(sandbox).start
         moments = [getattr(start, step) for step in STEPS]
         assert None not in moments and moments == sorted(moments)
@@ -60,7 +59,7 @@ async def test_the_steps_of_a_start_are_told_in_their_order_also_by_the_next_dae
 
 
 async def test_a_pod_without_a_network_has_no_step_for_it(world: FakeWorld) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod(annotations={"vmsandbox/network": "none"}))
         start = service.pod_sandbox_status(sandbox).start
         assert start.network is None and start.machine is not None

@@ -4,16 +4,14 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.fakes.host import FakeWorld, app, pod
+from tests.fakes.host import FakeWorld, app, pod, running
 from tests.fakes.hostile_agent import MISBEHAVIOURS, hang, misbehave
-from tests.unit.sandbox.lifecycle.test_recovery import change, daemon
 from tests.unit.test_hostile_agents import hello
-from tests.unit.test_service import running
 from vmsandbox.errors import AlreadyExists, FailedPrecondition, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.protocol.messages import DeleteContainer
@@ -33,19 +31,9 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "STOP_PATIENCE", 0.1)
 
 
-@contextlib.asynccontextmanager
-async def starting(world: FakeWorld) -> AsyncIterator[RuntimeService]:
-    """A daemon that has just begun to take sandboxes back."""
-    with State(world.directory / "state.db") as state:
-        service = RuntimeService(world.host(state))
-        service.recover()
-        async with service.running():
-            yield service
-
-
 async def two_pods(world: FakeWorld) -> tuple[str, str]:
     """The sandboxes of a quiet pod and of another, each with a container, that a daemon has left."""
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         quiet, other = [await service.run_pod_sandbox(pod(name)) for name in ("quiet", "other")]
         for each in (quiet, other):
             await running(service, each)
@@ -74,7 +62,7 @@ async def remove_all(world: FakeWorld, service: RuntimeService) -> None:
 async def test_a_hostile_guest_is_taken_back_or_ended_beside_a_quiet_one(name: str, world: FakeWorld) -> None:
     quiet, hostile = await two_pods(world)
     misbehave(world.transports.agents[hostile], name)
-    async with starting(world) as service:
+    async with world.daemon(memory_budget=0, settled=False) as service:
         assert [each.state for each in service.list_pod_sandboxes()] == [READY, READY]
         assert await says_hello(world, service, quiet)
         await service.stop_pod_sandbox(hostile)
@@ -87,14 +75,14 @@ async def test_five_hung_guests_of_twenty_delay_nobody(world: FakeWorld, monkeyp
     monkeypatch.setattr(recovery, "TURN", 0.1)
     monkeypatch.setattr(recovery, "PATIENCE", 0.1)
     hung = ("never says hello", "answers no request", "keeps its execs", "hangs up at every request", "cuts a frame")
-    async with daemon(world, memory_budget=1 << 40) as service:
+    async with world.daemon(memory_budget=1 << 40) as service:
         ids = [await service.run_pod_sandbox(pod(f"pod-{number}")) for number in range(20)]
         for each in ids:
             await running(service, each)
     for sandbox_id, name in zip(sorted(ids), hung, strict=False):  # They are the first to have their turns.
         misbehave(world.transports.agents[sandbox_id], name)
     monkeypatch.setattr(recovery, "PATIENCE", 60)
-    async with starting(world) as service:
+    async with world.daemon(memory_budget=0, settled=False) as service:
         assert [each.state for each in service.list_pod_sandboxes()] == [READY] * 20
         for sandbox_id in sorted(ids)[5:]:
             assert await says_hello(world, service, sandbox_id)
@@ -107,7 +95,7 @@ async def test_a_guest_that_lists_strangers_and_deletes_them_slowly_has_one_dead
     monkeypatch.setattr(recovery, "DEADLINE", 1)
     quiet, hostile = await two_pods(world)
     misbehave(world.transports.agents[hostile], "lists strangers", "deletes slowly")
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         status = service.pod_sandbox_status(hostile)
         assert (status.state, "was not taken back within 1 s" in status.message) == (NOTREADY, True)
         assert service.pod_sandbox_status(quiet).state is READY
@@ -143,7 +131,7 @@ async def test_an_error_of_any_kind_is_the_end_of_its_sandbox_alone(
         return reopen(sandbox_id, directory)
 
     monkeypatch.setattr(world.transports, "reopen", failing)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         status = service.pod_sandbox_status(other)
         assert (status.state, f"taking back sandbox {other}" in status.message) == (NOTREADY, True)
         assert service.container_status(container_of(service, other)).reason == "SandboxDied"
@@ -156,14 +144,14 @@ async def test_a_link_in_place_of_a_directory_of_a_container_that_was_being_made
 ) -> None:
     """A guest can write the share."""
     _, other = await two_pods(world)
-    async with starting(world) as service:
+    async with world.daemon(memory_budget=0, settled=False) as service:
         half_made = await service.create_container(other, app("half-made"))
-    change(world, ContainerRecord, half_made, state=ContainerState.UNKNOWN)
+    world.change(ContainerRecord, half_made, state=ContainerState.UNKNOWN)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "file").touch()
     (tmp_path / "run" / other / "share" / half_made).symlink_to(elsewhere)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert [each.state for each in service.list_pod_sandboxes()] == [READY, READY]
         assert half_made not in [each.id for each in service.list_containers()]
         assert await says_hello(world, service, other)
@@ -187,7 +175,7 @@ def damage_field(world: FakeWorld, kind: type, key: str, field: str) -> None:
 async def test_a_damaged_record_costs_its_sandbox_alone_which_is_ended_and_not_ready(world, caplog):
     quiet, other = await two_pods(world)
     damage(world, SandboxRecord, other)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert {each.id: each.state for each in service.list_pod_sandboxes()} == {quiet: READY, other: NOTREADY}
         status = service.pod_sandbox_status(other)
         assert f"sandbox {other} cannot be read" in status.message
@@ -196,7 +184,7 @@ async def test_a_damaged_record_costs_its_sandbox_alone_which_is_ended_and_not_r
         assert list(world.hypervisor.machines) == [f"vmsandbox-{quiet}"]
         assert [each.state for each in service.list_containers() if each.sandbox_id == other] == [EXITED]
         assert f"sandbox {other} cannot be read" in caplog.text
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert service.pod_sandbox_status(other).state is NOTREADY
         with pytest.raises(FailedPrecondition):
             await service.create_container(other, app("second"))
@@ -209,7 +197,7 @@ async def test_a_damaged_record_costs_its_sandbox_alone_which_is_ended_and_not_r
 async def test_a_sandbox_of_a_damaged_record_is_known_as_its_pods_where_the_record_still_says_so(world):
     quiet, other = await two_pods(world)
     damage_field(world, SandboxRecord, other, "network")
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         status = service.pod_sandbox_status(other)
         assert (status.state, status.config.metadata) == (NOTREADY, pod("other").metadata)
         with pytest.raises(AlreadyExists):
@@ -221,11 +209,11 @@ async def test_a_sandbox_of_a_damaged_record_is_known_as_its_pods_where_the_reco
 
 
 async def test_a_container_of_a_damaged_record_has_ended_where_the_record_still_says_whose_it_is(world, caplog):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox_id = await service.run_pod_sandbox(pod())
         kept, damaged = await running(service, sandbox_id, name="kept"), await running(service, sandbox_id, name="bad")
     damage_field(world, ContainerRecord, damaged, "user")
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         ended = service.container_status(damaged)
         assert (ended.state, ended.exit_code, ended.reason) == (EXITED, 255, "RecordUnreadable")
         assert (ended.config.metadata.name, "cannot be read" in ended.message) == ("bad", True)
@@ -239,19 +227,19 @@ async def test_a_sandbox_of_a_damaged_record_that_is_not_given_back_is_tried_aga
     quiet, other = await two_pods(world)
     damage(world, SandboxRecord, other)
     world.network.tear_down_error = Unavailable("the plugin hangs")
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert await says_hello(world, service, quiet)
     world.network.tear_down_error = None
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         await remove_all(world, service)
 
 
 async def test_a_damaged_record_of_a_container_costs_the_container_alone(world, caplog):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox_id = await service.run_pod_sandbox(pod())
         kept, damaged = await running(service, sandbox_id, name="kept"), await running(service, sandbox_id, name="bad")
     damage(world, ContainerRecord, damaged)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert [each.id for each in service.list_containers()] == [kept]
         assert list(world.transports.agents[sandbox_id].processes) == [(kept, "")]
         assert f"container {damaged} cannot be read" in caplog.text
@@ -262,7 +250,7 @@ async def test_a_name_in_the_database_that_is_not_an_id_is_never_a_path(world, c
     quiet, other = await two_pods(world)
     with contextlib.closing(sqlite3.connect(world.directory / "state.db")) as database, database:
         database.execute("UPDATE record SET id = '../..', body = '' WHERE id = ?", (other,))
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert [each.id for each in service.list_pod_sandboxes()] == [quiet]
         assert world.directory.is_dir()
 
@@ -271,7 +259,7 @@ async def test_a_call_waits_for_a_sandbox_that_is_being_taken_back(world):
     _, other = await two_pods(world)
     proceed = asyncio.Event()
     world.transports.agents[other].before["list_containers"] = lambda _: proceed.wait()
-    async with starting(world) as service:
+    async with world.daemon(memory_budget=0, settled=False) as service:
         container = container_of(service, other)
         calls = [
             asyncio.create_task(says_hello(world, service, other)),
@@ -290,7 +278,7 @@ async def test_a_call_on_a_sandbox_that_is_not_taken_back_soon_says_so(world, mo
     monkeypatch.setattr(recovery, "PATIENCE", 0.1)
     quiet, other = await two_pods(world)
     world.transports.agents[other].before["list_containers"] = hang
-    async with starting(world) as service:
+    async with world.daemon(memory_budget=0, settled=False) as service:
         container = container_of(service, other)
         for call in (
             lambda: service.exec_sync(container, ("hello",), 10),
@@ -309,8 +297,8 @@ async def test_a_call_on_a_sandbox_that_is_not_taken_back_soon_says_so(world, mo
 
 async def test_a_pod_may_be_made_again_whose_sandbox_was_being_made_when_the_daemon_was_killed(world):
     _, other = await two_pods(world)
-    change(world, SandboxRecord, other, state=SandboxState.STARTING)
-    async with starting(world) as service:
+    world.change(SandboxRecord, other, state=SandboxState.STARTING)
+    async with world.daemon(memory_budget=0, settled=False) as service:
         made = await service.run_pod_sandbox(pod("other"))
         assert made != other
         with pytest.raises(AlreadyExists):
@@ -321,7 +309,7 @@ async def test_a_pod_may_be_made_again_whose_sandbox_was_being_made_when_the_dae
 async def test_a_stop_gives_back_what_was_being_given_back_and_hung(world, monkeypatch):
     """The plugin that hangs is stopped, and tried again."""
     _, other = await two_pods(world)
-    change(world, SandboxRecord, other, state=SandboxState.STARTING)
+    world.change(SandboxRecord, other, state=SandboxState.STARTING)
     tear_down, hung = world.network.tear_down, asyncio.Event()
 
     async def hanging_once(sandbox_id: str) -> None:
@@ -331,7 +319,7 @@ async def test_a_stop_gives_back_what_was_being_given_back_and_hung(world, monke
         await tear_down(sandbox_id)
 
     monkeypatch.setattr(world.network, "tear_down", hanging_once)
-    async with starting(world) as service:
+    async with world.daemon(memory_budget=0, settled=False) as service:
         await hung.wait()
         await remove_all(world, service)
 
@@ -345,7 +333,7 @@ async def test_a_machine_that_dies_while_it_is_taken_back_is_the_reason_at_once(
         await hang(None)
 
     world.transports.agents[other].before["hello"] = never
-    async with starting(world) as service:
+    async with world.daemon(memory_budget=0, settled=False) as service:
         await reached.wait()
         world.hypervisor.kill(f"vmsandbox-{other}")
         await service.recovered()

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
-from tests.fakes.host import FakeWorld, app, pod
+from tests.fakes.host import FakeWorld, app, hang_at, pod
 from tests.support.waiting import until
-from tests.unit.sandbox.lifecycle.test_recovery import daemon
-from tests.unit.test_service import hang_at
 from vmsandbox.errors import Unavailable
 from vmsandbox.log import FORMATS
 from vmsandbox.model import ContainerState
@@ -58,7 +56,7 @@ def written(form: str) -> Iterator[Written]:
 
 
 async def test_a_life_that_ends_as_it_should_has_these_lines(world: FakeWorld, journal: Written) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await service.create_container(sandbox, app())
         await service.start_container(container)
@@ -78,7 +76,7 @@ async def test_a_life_that_ends_as_it_should_has_these_lines(world: FakeWorld, j
 
 
 async def test_each_line_names_pod_and_container_for_programs(world: FakeWorld, objects: Written) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await service.create_container(sandbox, app())
         await service.start_container(container)
@@ -91,7 +89,7 @@ async def test_each_line_names_pod_and_container_for_programs(world: FakeWorld, 
 
 
 async def test_a_machine_that_dies_ends_its_pod_with_the_reason(world: FakeWorld, journal: Written) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         journal.lines.clear()
         world.hypervisor.panic(domain_name(sandbox))
@@ -108,7 +106,7 @@ async def test_a_pod_that_cannot_be_made_is_told_with_the_reason(
         raise Unavailable("no address is free", hint="ask the network", evidence={"stderr": "full\n<0>forged"})
 
     monkeypatch.setattr(world.network, "set_up", fail)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         with pytest.raises(Unavailable):
             await service.run_pod_sandbox(pod())
     sandbox = journal.lines[0].partition("(")[2].partition(")")[0]
@@ -122,7 +120,7 @@ async def test_a_pod_that_cannot_be_made_is_told_with_the_reason(
 
 
 async def test_a_pod_that_its_client_gives_up_is_told_so(world: FakeWorld, journal: Written) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         reached = hang_at(world, "hello")
         call = asyncio.create_task(service.run_pod_sandbox(pod()))
         await reached.wait()
@@ -133,17 +131,17 @@ async def test_a_pod_that_its_client_gives_up_is_told_so(world: FakeWorld, journ
 
 
 async def test_a_pod_that_is_taken_back_has_one_line(world: FakeWorld, journal: Written) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         await service.create_container(sandbox, app())
     journal.lines.clear()
-    async with daemon(world):
+    async with world.daemon():
         pass
     assert journal.without_ids(sandbox) == ["<6>pods: pod default/web (POD) is taken back; its containers: 1"]
 
 
 async def test_a_container_that_ends_by_itself_has_its_exit_code(world: FakeWorld, journal: Written) -> None:
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await service.create_container(sandbox, app())
         await service.start_container(container)

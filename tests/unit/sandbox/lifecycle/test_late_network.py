@@ -11,23 +11,12 @@ from vmsandbox.errors import NotFound
 from vmsandbox.model import NETWORK_ANNOTATION, NO_NETWORK, PodSandboxConfig
 from vmsandbox.protocol.messages import ConfigureGuest
 from vmsandbox.service import RuntimeService
-from vmsandbox.state import State
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
 
 
 @pytest.fixture
 async def service(world: FakeWorld) -> AsyncIterator[RuntimeService]:
-    state = State(world.directory / "state.db")
-    service = RuntimeService(world.host(state, memory_budget=2048 * MIB))
-    async with service.running():
+    async with world.daemon(memory_budget=2048 * MIB) as service:
         yield service
-    state.close()
 
 
 def late(name: str) -> PodSandboxConfig:

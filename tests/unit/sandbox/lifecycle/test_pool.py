@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.fakes.host import MIB, FakeWorld, pod
 from tests.fakes.hostile_agent import hang
+from tests.support.waiting import until
 from vmsandbox.config import PoolConfig, TemplateChoice
 from vmsandbox.errors import DeadlineExceeded, InvalidArgument, Unavailable
 from vmsandbox.model import NETWORK_ANNOTATION, NO_NETWORK, PodNetwork, Resources, SandboxState
@@ -24,33 +24,14 @@ from vmsandbox.typed_yaml import Size
 NETWORKLESS = replace(pod(), annotations={NETWORK_ANNOTATION: NO_NETWORK})
 
 
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
-
-
 @contextlib.asynccontextmanager
 async def daemon(
     world: FakeWorld, size: int = 1, budget: int = 2048 * MIB, *, template: bool = False, memory_max: int = 0
 ) -> AsyncIterator[RuntimeService]:
-    state = State(world.directory / "state.db")
     choice = TemplateChoice.AUTO if template else TemplateChoice.OFF
     pool = PoolConfig(size, Size(memory_max) if memory_max else None)
-    service = RuntimeService(world.host(state, memory_budget=budget, template=choice, pool=pool))
-    service.recover()
-    try:
-        async with service.running():
-            yield service
-    finally:
-        state.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
+    async with world.daemon(memory_budget=budget, template=choice, pool=pool, settled=False) as service:
+        yield service
 
 
 def figures(service: RuntimeService) -> PoolFigures:

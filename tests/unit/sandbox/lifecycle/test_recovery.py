@@ -1,18 +1,15 @@
 """A daemon that was killed at any moment, and what the next one makes of it."""
 
 import asyncio
-import contextlib
 import subprocess
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from tests.fakes.host import IMAGE, MIB, FakeWorld, app, pod
+from tests.fakes.host import IMAGE, MIB, app, pod, running, tasks_of_sandboxes
 from tests.fakes.processes import FakeProcess
-from tests.support.waiting import until
-from tests.unit.test_service import CREATED, EXITED, RUNNING, hanging, running, tasks_of_sandboxes
+from tests.support.waiting import hanging, until
+from tests.unit.test_service import CREATED, EXITED, RUNNING
 from vmsandbox.errors import ResourceExhausted, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.process import ProcessIdentity
@@ -21,38 +18,20 @@ from vmsandbox.service import RuntimeService
 from vmsandbox.state import ContainerRecord, SandboxRecord, State
 
 
-@contextlib.asynccontextmanager
-async def daemon(world: FakeWorld, **more: Any) -> AsyncIterator[RuntimeService]:
-    """A daemon on the state database that the ones before have left."""
-    with State(world.directory / "state.db") as state:
-        service = RuntimeService(world.host(state, memory_budget=more.pop("memory_budget", 1024 * MIB)))
-        service.recover()
-        async with service.running():
-            await service.recovered()
-            yield service
-
-
-def change(world: FakeWorld, kind: type, key: str, **changes: Any) -> None:
-    """Write a record as a daemon killed at another moment would have left it."""
-    with State(world.directory / "state.db") as state:
-        record = next(record for record in state.all(kind) if record.id == key)
-        state.put(key, replace(record, **changes))
-
-
 async def test_a_daemon_that_ends_leaves_its_machines_running(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
     assert list(world.hypervisor.machines) == [f"vmsandbox-{sandbox}"]
     assert world.images.holders == {}
 
 
 async def test_a_sandbox_is_taken_back_as_it_was(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
         created = await service.create_container(sandbox, app("created"))
         before = service.pod_sandbox_status(sandbox)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert service.pod_sandbox_status(sandbox) == before
         assert service.container_status(container).state is RUNNING
         assert service.container_status(created).state is CREATED
@@ -66,13 +45,13 @@ async def test_a_sandbox_is_taken_back_as_it_was(world):
 
 async def test_a_pod_without_a_network_is_made_measured_and_taken_back_without_one(world):
     world.network.set_up_error = Unavailable("no plugin is to be called")
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod(annotations={"vmsandbox/network": "none"}))
     (machine,) = world.hypervisor.machines.values()
     assert (machine.network, world.network.attached()) == (None, ())
     (asked,) = (each for each in world.transports.agents[sandbox].requests if isinstance(each, ConfigureGuest))
     assert asked.interfaces == ()
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         status = service.pod_sandbox_status(sandbox)
         assert (status.state, status.ips) == (SandboxState.READY, ())
         assert (await service.measure_pod_sandbox(sandbox)).interface is None
@@ -81,11 +60,11 @@ async def test_a_pod_without_a_network_is_made_measured_and_taken_back_without_o
 
 
 async def test_a_pod_that_has_a_network_already_keeps_it_whatever_its_annotation_means_now(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         before = service.pod_sandbox_status(sandbox)
-    change(world, SandboxRecord, sandbox, config=pod(annotations={"vmsandbox/network": "none"}))
-    async with daemon(world) as service:
+    world.change(SandboxRecord, sandbox, config=pod(annotations={"vmsandbox/network": "none"}))
+    async with world.daemon() as service:
         assert service.pod_sandbox_status(sandbox).ips == before.ips != ()
         assert (await service.measure_pod_sandbox(sandbox)).interface is not None
         await service.remove_pod_sandbox(sandbox)
@@ -93,20 +72,20 @@ async def test_a_pod_that_has_a_network_already_keeps_it_whatever_its_annotation
 
 
 async def test_a_machine_that_a_version_before_secrets_has_booted_is_taken_back(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
     assert len(world.transports.agents[sandbox].secret) == 32
     world.transports.agents[sandbox].secret = b""
-    change(world, SandboxRecord, sandbox, secret="")
-    async with daemon(world) as service:
+    world.change(SandboxRecord, sandbox, secret="")
+    async with world.daemon() as service:
         assert service.pod_sandbox_status(sandbox).state is SandboxState.READY
 
 
 async def test_a_machine_whose_agent_does_not_know_its_secret_any_more_is_not_ready(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
     world.transports.agents[sandbox].secret = b"x" * 32
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         status = service.pod_sandbox_status(sandbox)
         assert status.state is SandboxState.NOTREADY
         assert "secret" in status.message
@@ -123,12 +102,12 @@ async def test_the_output_goes_on_in_the_log_where_it_was_cut(world, tmp_path):
 
     world.transports.prepare = lambda agent: agent.programs.update({("run",): talk})
     log = tmp_path / "logs/app.log"
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod(log_directory=str(log.parent)))
         container = await running(service, sandbox, log_path=log.name)
         await until(lambda: "before" in log.read_text())
     proceed.set()
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         ended = await service.wait_container(container)
         assert (ended.exit_code, ended.reason) == (4, "Error")
     lines = [line.split(" ", 3)[3] for line in log.read_text().splitlines()]
@@ -143,19 +122,19 @@ async def test_a_container_that_ended_meanwhile_is_exited(world):
         return 7
 
     world.transports.prepare = lambda agent: agent.programs.update({("run",): end})
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
     proceed.set()
     await until(lambda: world.transports.agents[sandbox].events)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         ended = await service.wait_container(container)
         assert (ended.state, ended.exit_code, ended.reason) == (EXITED, 7, "Error")
 
 
 async def test_an_end_that_was_acknowledged_but_not_finished_is_remembered(world):
     """The daemon was killed between the agent's event and the end of the output."""
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
         agent = world.transports.agents[sandbox]
@@ -163,25 +142,25 @@ async def test_an_end_that_was_acknowledged_but_not_finished_is_remembered(world
     process.signals.put_nowait(9)
     await until(lambda: agent.events)
     agent.events.clear()
-    change(world, ContainerRecord, container, exit_code=137, reason="OOMKilled", finished_at=5)
-    async with daemon(world) as service:
+    world.change(ContainerRecord, container, exit_code=137, reason="OOMKilled", finished_at=5)
+    async with world.daemon() as service:
         ended = await service.wait_container(container)
         assert (ended.exit_code, ended.reason, ended.finished_at) == (137, "OOMKilled", 5)
 
 
 async def test_an_end_that_was_acknowledged_is_remembered_though_the_machine_has_ended_since(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
-    change(world, ContainerRecord, container, exit_code=3, reason="Error", finished_at=7)
+    world.change(ContainerRecord, container, exit_code=3, reason="Error", finished_at=7)
     world.hypervisor.kill(f"vmsandbox-{sandbox}")
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         ended = service.container_status(container)
         assert (ended.state, ended.exit_code, ended.reason, ended.finished_at) == (EXITED, 3, "Error", 7)
 
 
 async def test_an_event_that_comes_again_changes_nothing(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
         await service.stop_container(container, 10)
@@ -193,63 +172,63 @@ async def test_an_event_that_comes_again_changes_nothing(world):
 
 
 async def test_a_start_that_was_not_recorded_is_found_in_the_guest(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
-    change(world, ContainerRecord, container, state=CREATED, started_at=0)
-    async with daemon(world) as service:
+    world.change(ContainerRecord, container, state=CREATED, started_at=0)
+    async with world.daemon() as service:
         status = service.container_status(container)
         assert (status.state, status.started_at > 0) == (RUNNING, True)
 
 
 async def test_a_container_that_was_being_made_is_removed(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await service.create_container(sandbox, app())
         agent = world.transports.agents[sandbox]
-    change(world, ContainerRecord, container, state=ContainerState.UNKNOWN)
-    async with daemon(world) as service:
+    world.change(ContainerRecord, container, state=ContainerState.UNKNOWN)
+    async with world.daemon() as service:
         assert (service.list_containers(), agent.processes) == ((), {})
         await service.create_container(sandbox, app())
 
 
 async def test_a_container_that_nobody_knows_is_deleted_in_the_guest(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
         agent = world.transports.agents[sandbox]
     with State(world.directory / "state.db") as state:
         state.delete(ContainerRecord, container)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert (service.list_containers(), agent.processes) == ((), {})
 
 
 async def test_a_container_that_the_guest_does_not_have_is_exited_with_the_reason(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
     world.transports.agents[sandbox].processes.clear()
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         ended = service.container_status(container)
         assert (ended.state, ended.exit_code, ended.reason) == (EXITED, 255, "ContainerLost")
 
 
 async def test_commands_that_ran_are_ended(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
         agent = world.transports.agents[sandbox]
         agent.processes[container, "old"] = FakeProcess(("sleep",), stdin=False, tty=False)
-    async with daemon(world):
+    async with world.daemon():
         assert list(agent.processes) == [(container, "")]
 
 
 async def test_an_image_removed_meanwhile_is_still_unplugged_with_its_last_container(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
     world.images.held.clear()
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert service.container_status(container).state is RUNNING
         await service.remove_container(container)
         assert world.hypervisor.disks[f"vmsandbox-{sandbox}"] == {}
@@ -257,13 +236,13 @@ async def test_an_image_removed_meanwhile_is_still_unplugged_with_its_last_conta
 
 @pytest.mark.parametrize("reason", ["SandboxDied", "OOMKilled"])
 async def test_a_machine_that_ended_meanwhile_makes_its_sandbox_not_ready(world, reason):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
     if reason == "OOMKilled":
         world.cgroups.beyond_memory.add(sandbox)
     world.hypervisor.kill(f"vmsandbox-{sandbox}")
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         status = service.pod_sandbox_status(sandbox)
         assert status.state is SandboxState.NOTREADY
         assert "ended while the daemon was away: it is gone" in status.message
@@ -273,11 +252,11 @@ async def test_a_machine_that_ended_meanwhile_makes_its_sandbox_not_ready(world,
 
 
 async def test_a_guest_that_has_restarted_makes_its_sandbox_not_ready(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
     agent = world.transports.agents[sandbox]
     agent.reply = replace(agent.reply, boot_id="another")
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         status = service.pod_sandbox_status(sandbox)
         assert (status.state, "has restarted" in status.message) == (SandboxState.NOTREADY, True)
         await service.stop_pod_sandbox(sandbox)
@@ -285,10 +264,10 @@ async def test_a_guest_that_has_restarted_makes_its_sandbox_not_ready(world):
 
 
 async def test_a_vsock_daemon_that_died_makes_its_sandbox_not_ready(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
     world.transports.agents.pop(sandbox)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         status = service.pod_sandbox_status(sandbox)
         assert (status.state, "vsock daemon" in status.message) == (SandboxState.NOTREADY, True)
         await service.stop_pod_sandbox(sandbox)
@@ -299,13 +278,13 @@ async def test_a_vsock_daemon_that_died_makes_its_sandbox_not_ready(world):
 async def test_a_machine_whose_virtiofsd_dies_is_not_ready(world, away):
     with subprocess.Popen(["sleep", "1000"]) as virtiofsd:
         try:
-            async with daemon(world) as service:
+            async with world.daemon() as service:
                 sandbox = await service.run_pod_sandbox(pod())
                 container = await running(service, sandbox)
                 world.cgroups.servers[sandbox] = [ProcessIdentity.of(virtiofsd.pid)]
             if away:
                 world.cgroups.servers[sandbox] = []
-            async with daemon(world) as service:
+            async with world.daemon() as service:
                 virtiofsd.kill()
                 await until(lambda: service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY)
                 assert "has lost its virtiofsd" in service.pod_sandbox_status(sandbox).message
@@ -317,7 +296,7 @@ async def test_a_machine_whose_virtiofsd_dies_is_not_ready(world, away):
 
 
 async def test_a_machine_that_dies_after_it_was_taken_back_is_noticed(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
     with State(world.directory / "state.db") as state:
@@ -329,13 +308,13 @@ async def test_a_machine_that_dies_after_it_was_taken_back_is_noticed(world):
 
 
 async def test_a_daemon_that_is_ended_while_it_takes_back_lets_go_of_what_it_has_taken(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         quick, slow = [await service.run_pod_sandbox(pod(name)) for name in ("quick", "slow")]
         await running(service, quick)
     reached, world.transports.agents[slow].before["list_containers"] = hanging()
 
     async def serve() -> None:
-        async with daemon(world):
+        async with world.daemon():
             raise AssertionError("a guest that does not answer was taken back")
 
     serving = asyncio.create_task(serve())
@@ -348,20 +327,20 @@ async def test_a_daemon_that_is_ended_while_it_takes_back_lets_go_of_what_it_has
 
 
 async def test_a_sandbox_that_was_being_made_is_given_back(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
-    change(world, SandboxRecord, sandbox, state=SandboxState.STARTING)
-    async with daemon(world) as service:
+    world.change(SandboxRecord, sandbox, state=SandboxState.STARTING)
+    async with world.daemon() as service:
         assert (service.list_pod_sandboxes(), world.left()) == ((), [])
         await service.run_pod_sandbox(pod())
 
 
 async def test_a_sandbox_that_was_being_made_and_is_not_given_back_stays_for_a_stop(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
-    change(world, SandboxRecord, sandbox, state=SandboxState.STARTING)
+    world.change(SandboxRecord, sandbox, state=SandboxState.STARTING)
     world.network.tear_down_error = Unavailable("the plugin hangs")
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY
         world.network.tear_down_error = None
         await service.remove_pod_sandbox(sandbox)
@@ -369,24 +348,24 @@ async def test_a_sandbox_that_was_being_made_and_is_not_given_back_stays_for_a_s
 
 
 async def test_a_stopped_sandbox_is_remembered_with_its_containers_until_it_is_removed(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox)
         await service.stop_pod_sandbox(sandbox)
         before = service.container_status(container)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY
         assert service.container_status(container) == before
         await service.remove_container(container)
         await service.remove_pod_sandbox(sandbox)
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         assert (service.list_pod_sandboxes(), service.list_containers()) == ((), ())
 
 
 async def test_the_memory_of_a_sandbox_taken_back_is_committed(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
-    async with daemon(world, memory_budget=165 * MIB) as service:
+    async with world.daemon(memory_budget=165 * MIB) as service:
         waiting = asyncio.create_task(service.run_pod_sandbox(pod("other")))
         await until(lambda: len(service.list_pod_sandboxes()) == 2)
         assert len(world.hypervisor.machines) == 1
@@ -397,7 +376,7 @@ async def test_the_memory_of_a_sandbox_taken_back_is_committed(world):
 
 
 async def test_reclaiming_gives_back_everything_that_ran(world):
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         sandbox = await service.run_pod_sandbox(pod())
         await running(service, sandbox)
     with State(world.directory / "state.db") as state:

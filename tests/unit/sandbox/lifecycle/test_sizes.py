@@ -1,7 +1,6 @@
 """The size of machines that follow their pods and containers, up and down, on a host of fakes."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -9,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.agent import Refusal
-from tests.fakes.host import MIB, FakeWorld, app, pod
+from tests.fakes.host import MIB, FakeWorld, app, pod, running
 from tests.support.waiting import until
-from tests.unit.test_service import running
 from vmsandbox.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -49,28 +47,10 @@ def size(vcpus: int, mib: int) -> MachineSize:
     return MachineSize(vcpus, (mib + OVERHEAD) * MIB)
 
 
-@contextlib.asynccontextmanager
-async def daemon(world: FakeWorld) -> AsyncIterator[RuntimeService]:
-    """A daemon on the state database that the ones before have left."""
-    with State(world.directory / "state.db") as state:
-        service = RuntimeService(world.host(state, memory_budget=BUDGET * MIB))
-        service.recover()
-        async with service.running():
-            await service.recovered()
-            yield service
-
-
 @pytest.fixture
 async def service(world: FakeWorld) -> AsyncIterator[RuntimeService]:
-    async with daemon(world) as service:
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         yield service
-
-
-def change(world: FakeWorld, kind: type, key: str, **changes: Any) -> None:
-    """Write a record as a daemon killed at another moment would have left it."""
-    with State(world.directory / "state.db") as state:
-        record = next(record for record in state.all(kind) if record.id == key)
-        state.put(key, replace(record, **changes))
 
 
 def has(world: FakeWorld, sandbox: str) -> MachineSize:
@@ -256,7 +236,7 @@ async def test_a_machine_whose_agent_knows_nothing_of_its_size_is_resized(servic
     session = service._sandboxes[sandbox].context.running().client.session
     assert session.peer is not None
     older = replace(session.peer, features=tuple(set(session.peer.features) - {FitMachine.METHOD}))
-    monkeypatch.setattr(session, "_peer", older)
+    monkeypatch.setattr(session._state, "peer", older)
     await service.update_pod_sandbox_resources(sandbox, memory(100), NOTHING)
     assert_is(service, world, sandbox, size(1, 100))
     assert fits(world, sandbox) == []
@@ -328,11 +308,11 @@ async def test_a_guest_that_cannot_use_other_cpus_keeps_its_size(service, world,
 
 
 async def test_a_machine_whose_agent_is_older_keeps_its_cpus_and_follows_in_memory(world):
-    async with daemon(world) as service:
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         sandbox = await service.run_pod_sandbox(pod(resources=both(2, 100)))
     agent = world.transports.agents[sandbox]
     agent.reply = replace(agent.reply, features=tuple(set(agent.reply.features) - {UseProcessors.METHOD}))
-    async with daemon(world) as service:
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         assert_is(service, world, sandbox, size(2, 100))
         await service.update_pod_sandbox_resources(sandbox, both(4, 300), NOTHING)
         assert_is(service, world, sandbox, size(2, 300))
@@ -570,10 +550,10 @@ async def test_pods_are_resized_beside_one_that_hangs(service, world, monkeypatc
 
 
 async def test_the_size_of_a_machine_is_taken_back(world):
-    async with daemon(world) as service:
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         sandbox = await service.run_pod_sandbox(pod())
         container = await running(service, sandbox, resources=both(2, 300))
-    async with daemon(world) as service:
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         assert_is(service, world, sandbox, size(2, 300))
         await service.update_container_resources(container, both(3, 400))
         assert_is(service, world, sandbox, size(3, 400))
@@ -581,36 +561,36 @@ async def test_the_size_of_a_machine_is_taken_back(world):
 
 @pytest.mark.parametrize("recorded", [size(4, 500), size(1, 100)], ids=["more", "less"])
 async def test_a_machine_whose_daemon_was_killed_while_it_grew_has_what_its_pod_declares(world, recorded):
-    async with daemon(world) as service:
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         sandbox = await service.run_pod_sandbox(pod(resources=both(1, 100)))
-    change(world, SandboxRecord, sandbox, memory=recorded.memory, vcpus=recorded.vcpus)
+    world.change(SandboxRecord, sandbox, memory=recorded.memory, vcpus=recorded.vcpus)
     world.hypervisor.memories[f"vmsandbox-{sandbox}"] = size(3, 300).memory
     world.transports.agents[sandbox].online = 3
-    async with daemon(world) as service:
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         await until(lambda: has(world, sandbox) == told(service, sandbox) == size(1, 100))
         await until(lambda: committed(service, sandbox) == charged(size(1, 100)))
 
 
 async def test_limits_whose_update_was_interrupted_are_given_back(world):
-    async with daemon(world) as service:
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         sandbox = await service.run_pod_sandbox(pod(resources=both(1, 500)))
         container = await running(service, sandbox, resources=memory(100))
-    change(world, ContainerRecord, container, updating=both(1, 500))
-    async with daemon(world) as service:
+    world.change(ContainerRecord, container, updating=both(1, 500))
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         assert updates(world, sandbox) == [
             {"memory": {"limit": 100 * MIB, "swap": 100 * MIB, "checkBeforeUpdate": True}, "cpu": {"quota": -1}}
         ]
         assert limits(service, container) == memory(100)
-    async with daemon(world) as service:
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         assert len(updates(world, sandbox)) == 1, "once"
 
 
 async def test_a_machine_of_an_earlier_version_keeps_its_size(world):
-    async with daemon(world) as service:
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         sandbox = await service.run_pod_sandbox(pod(resources=both(1, 100)))
         container = await running(service, sandbox, resources=both(1, 100))
-    change(world, SandboxRecord, sandbox, sizes=None)
-    async with daemon(world) as service:
+    world.change(SandboxRecord, sandbox, sizes=None)
+    async with world.daemon(memory_budget=BUDGET * MIB) as service:
         for update in (
             service.update_pod_sandbox_resources(sandbox, memory(200), NOTHING),
             service.update_container_resources(container, cpus(2)),

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,33 +11,21 @@ import pytest
 from tests.fakes.agent import FakeAgent
 from tests.fakes.host import MIB, FakeWorld, pod
 from tests.fakes.hostile_agent import hang
+from tests.support.waiting import until
 from vmsandbox.config import TemplateChoice
 from vmsandbox.errors import FailedPrecondition, InvalidArgument, VmsandboxError
 from vmsandbox.model import Resources
 from vmsandbox.sandbox.machines import making
 from vmsandbox.sandbox.machines.templates import KEPT
 from vmsandbox.service import RuntimeService
-from vmsandbox.state import State
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[FakeWorld]:
-    world = FakeWorld(tmp_path)
-    yield world
-    await world.transports.aclose()
 
 
 @contextlib.asynccontextmanager
 async def daemon(
     world: FakeWorld, template: TemplateChoice = TemplateChoice.AUTO, budget: int = 1024 * MIB
 ) -> AsyncIterator[RuntimeService]:
-    state = State(world.directory / "state.db")
-    service = RuntimeService(world.host(state, memory_budget=budget, template=template))
-    try:
-        async with service.running():
-            yield service
-    finally:
-        state.close()
+    async with world.daemon(memory_budget=budget, template=template) as service:
+        yield service
 
 
 def made(world: FakeWorld) -> list[Path]:
@@ -46,12 +34,6 @@ def made(world: FakeWorld) -> list[Path]:
 
 def is_making(world: FakeWorld) -> bool:
     return any((world.directory / "templates").glob("making-*"))
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def with_template(world: FakeWorld, service: RuntimeService) -> str:

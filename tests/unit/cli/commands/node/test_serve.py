@@ -7,7 +7,6 @@ import socket
 import pytest
 
 from tests.fakes.host import app, pod
-from tests.unit.sandbox.lifecycle.test_recovery import daemon
 from vmsandbox.cli.commands.node.serve import tell_recovery
 from vmsandbox.cli.commands.node.service_manager import notify
 
@@ -29,14 +28,14 @@ def test_without_a_service_manager_nobody_is_told(monkeypatch):
 
 async def test_how_the_taking_back_of_pods_has_ended_is_one_line(world, caplog):
     caplog.set_level(logging.INFO, "vmsandbox.daemon")
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         await tell_recovery(service)
         assert caplog.messages == []
         for name in ("lives", "lives too", "dies"):
             sandbox = await service.run_pod_sandbox(pod(name))
             await service.create_container(sandbox, app())
     await world.hypervisor.destroy(f"vmsandbox-{sandbox}")
-    async with daemon(world) as service:
+    async with world.daemon() as service:
         await tell_recovery(service)
     told = [record.getMessage() for record in caplog.records if record.name == "vmsandbox.daemon"]
     assert told == ["pods of the earlier daemon that run: 2, their containers: 2; that have ended: 1"]
