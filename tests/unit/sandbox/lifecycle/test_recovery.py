@@ -9,13 +9,14 @@ import pytest
 from tests.fakes.host import IMAGE, MIB, app, pod, running, tasks_of_sandboxes
 from tests.fakes.processes import FakeProcess
 from tests.support.waiting import hanging, until
-from tests.unit.test_service import CREATED, EXITED, RUNNING
 from vmsandbox.errors import ResourceExhausted, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.process import ProcessIdentity
 from vmsandbox.protocol.messages import ConfigureGuest, Exit
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import ContainerRecord, SandboxRecord, State
+
+CREATED, RUNNING, EXITED = ContainerState.CREATED, ContainerState.RUNNING, ContainerState.EXITED
 
 
 async def test_a_daemon_that_ends_leaves_its_machines_running(world):
