@@ -72,6 +72,8 @@ async def test_all_of_pythons_library_is_compiled(image: BuiltImage) -> None:
     sources = {path.stem for path in library.glob("*.py")}
     compiled = {path.name.partition(".")[0] for path in (library / "__pycache__").glob("*.pyc")}
     assert sources == compiled
+    checked = [path for path in library.rglob("*.pyc") if path.read_bytes()[4] & 0b11 != 0b01]  # PEP 552
+    assert not checked, "it would be compiled again at each start, as its source has another time in the image"
 
 
 async def test_the_agent_in_the_initramfs_can_be_imported_by_the_guests_python(
