@@ -8,7 +8,8 @@ from vmsandbox.config import NetworkConfig
 from vmsandbox.errors import AlreadyExists, NotFound, VmsandboxError
 from vmsandbox.model import Finding, InterfaceUsage, PodNetwork, PortMapping
 from vmsandbox.network import PodIdentity, netns_of, tap
-from vmsandbox.network.network import Network, check_identity
+from vmsandbox.network.attachment import check_identity
+from vmsandbox.network.network import Network
 from vmsandbox.protocol.messages import Interface, Route
 
 PLUGINS = Path(__file__).parent

@@ -10,7 +10,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-LONGEST_MODULE = 400
+LONGEST_MODULE = 350
 """Lines; about 120 is the aim. The longest module is that of a sandbox."""
 
 

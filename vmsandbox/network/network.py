@@ -2,23 +2,20 @@
 
 import asyncio
 import dataclasses
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from vmsandbox import aio, log
 from vmsandbox.config import NetworkConfig
-from vmsandbox.errors import AlreadyExists, InvalidArgument, VmsandboxError
+from vmsandbox.errors import AlreadyExists, VmsandboxError
 from vmsandbox.model import Finding, InterfaceUsage, PodNetwork, PortMapping
 from vmsandbox.network import config, interface, namespace, result, tap
-from vmsandbox.network.attachment import INTERFACE, AttachmentStore, CniAttachment, PodIdentity
+from vmsandbox.network.attachment import INTERFACE, CniAttachment, PodIdentity, capability_arguments, check_identity
+from vmsandbox.network.attachment_store import AttachmentStore
 from vmsandbox.network.cni import Cni, findings
 from vmsandbox.network.config import NetworkList
-from vmsandbox.protocol.codec import JSON
 
 _log = log.get(__name__)
-
-_CONTAINER_ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 
 _READ_AT_ONCE = 4
 """Pods whose counters are read at the same time: threads that all work keep the event loop waiting for its turn."""
@@ -85,7 +82,7 @@ class Network:
             raise AlreadyExists(f"sandbox {pod.sandbox_id} has a network")
         network = self.network_list()
         self._cni.require(network)
-        arguments = _capability_arguments(network, port_mappings)
+        arguments = capability_arguments(network, port_mappings)
         attachment = CniAttachment(pod, network, str(netns_of(pod.sandbox_id)), arguments)
         try:
             return await self._attach(attachment, tap_made=tap_made)
@@ -244,36 +241,6 @@ class Network:
 def netns_of(sandbox_id: str) -> Path:
     """Path of a sandbox's network namespace."""
     return namespace.DIRECTORY / f"vmsandbox-{sandbox_id}"
-
-
-def check_identity(pod: PodIdentity) -> None:
-    """Refuse, with InvalidArgument, an identity that plugins cannot be told.
-
-    CNI restricts ids (spec, section 2, "Parameters"), and CNI_ARGS are `KEY=VALUE;...` without any quoting.
-    """
-    if not _CONTAINER_ID.fullmatch(pod.sandbox_id):
-        raise InvalidArgument(f"the sandbox id {pod.sandbox_id!r} is not one that CNI allows")
-    for value in (pod.namespace, pod.name, pod.uid):
-        if set(value) & set(";=\0\n"):
-            raise InvalidArgument(f"{value!r} cannot be passed to CNI plugins: it contains a separator")
-
-
-def _capability_arguments(network: NetworkList, mappings: Sequence[PortMapping]) -> dict[str, JSON]:
-    """The `portMappings` argument (CNI conventions, "dynamic plugin specific fields")."""
-    wanted = [
-        {
-            "hostPort": mapping.host_port,
-            "containerPort": mapping.container_port,
-            "protocol": mapping.protocol.lower(),
-            **({"hostIP": mapping.host_ip} if mapping.host_ip else {}),
-        }
-        for mapping in mappings
-        if mapping.host_port
-    ]
-    if wanted and not network.advertises("portMappings"):
-        # Not an error: cilium, for one, serves host ports without any plugin saying so.
-        _log.warning("%s: no plugin advertises portMappings; are host ports served in another way?", network.source)
-    return {"portMappings": wanted} if wanted else {}
 
 
 def _host_speaks_ipv6() -> bool:

@@ -18,7 +18,7 @@ from vmsandbox.images.skopeo.credentials import authfile
 from vmsandbox.images.store.blobs import Blobs
 from vmsandbox.model import ContainerSecurity, SecurityProfile
 from vmsandbox.network import config as network_config
-from vmsandbox.network.attachment import AttachmentStore
+from vmsandbox.network.attachment_store import AttachmentStore
 from vmsandbox.sandbox.spec import seccomp
 from vmsandbox.sandbox.streams.log_reader import follow_log
 from vmsandbox.sandbox.streams.logs import ContainerLog

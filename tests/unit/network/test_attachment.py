@@ -5,7 +5,8 @@ import pytest
 
 from vmsandbox.errors import Internal, ResourceExhausted
 from vmsandbox.network import PodIdentity
-from vmsandbox.network.attachment import AttachmentStore, CniAttachment
+from vmsandbox.network.attachment import CniAttachment
+from vmsandbox.network.attachment_store import AttachmentStore
 from vmsandbox.network.config import NetworkList
 
 NETWORK = NetworkList("pods", "1.0.0", ({"type": "bridge", "ipam": {"ranges": [[{"subnet": "10.0.0.0/8"}]]}},), "file")
