@@ -6,8 +6,6 @@ type that are not honoured, each with the reason, `IGNORED` those that mean noth
 an error.
 """
 
-import base64
-import binascii
 import contextlib
 import dataclasses
 import enum
@@ -15,20 +13,17 @@ import functools
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, ClassVar, NewType, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from vmsandbox.errors import InvalidArgument
 from vmsandbox.quantity import Quantity
+from vmsandbox.typed_yaml import values
 from vmsandbox.typed_yaml.tree import NOWHERE, YamlNode
 
 T = TypeVar("T")
 
 Check = Callable[[Any], str]
 """A rule of a field's value: what is wrong with it, as the end of a sentence; empty: nothing is."""
-
-Size = NewType("Size", int)
-"""Bytes, written as a number or as a Kubernetes quantity: 256Mi."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,41 +99,41 @@ class _Decoder:
         if origin in (typing.Union, types.UnionType):
             return self._union(tuple(arg for arg in args if arg is not type(None)), node, check)
         if origin is tuple:
-            return tuple(self._items(enumerate(_sequence(node)), args[0], check).values())
+            return tuple(self._items(enumerate(values.sequence(node)), args[0], check).values())
         if origin is dict:
-            return self._items(_mapping(node).items(), args[1], check)
+            return self._items(values.mapping(node).items(), args[1], check)
         if dataclasses.is_dataclass(kind) and kind is not Quantity:
             return self._dataclass(kind, node)
         if isinstance(kind, type) and issubclass(kind, enum.Enum):
             return _decode_enum(kind, node)
-        value = _SCALARS[kind](node)
+        value = values.SCALARS[kind](node)
         if check is not None and (wrong := check(value)):
             raise node.error(wrong)
         return value
 
     def _items(self, items: Iterable[tuple[Any, YamlNode]], kind: Any, check: Check | None) -> dict[Any, Any]:
-        values = {}
+        found = {}
         for key, node in items:
             with self._telling():
-                values[_text(node, key) if isinstance(key, str) else key] = self.value(kind, node, check)
-        return values
+                found[values.utf8(node, key) if isinstance(key, str) else key] = self.value(kind, node, check)
+        return found
 
     def _dataclass(self, kind: Any, node: YamlNode) -> Any:
-        fields, given, values = fields_of(kind), _mapping(node), {}
+        fields, given, found = fields_of(kind), values.mapping(node), {}
         for key, value in given.items():
             with self._telling():
                 if key not in fields:
                     _check_ignored(kind, key, value)
                 elif value.value is not None:
                     field, hint = fields[key]
-                    values[field.name] = self.value(hint, value, field.metadata.get("check"))
-        required = [key for key, (field, _) in fields.items() if _is_required(field) and field.name not in values]
+                    found[field.name] = self.value(hint, value, field.metadata.get("check"))
+        required = [key for key, (field, _) in fields.items() if _is_required(field) and field.name not in found]
         for key in required:
             if node.of(key).value is None:
                 self._tell(node.of(key).error("this field is required"))
         if required:
             raise _Told
-        return kind(at=node, **values) if issubclass(kind, Located) else kind(**values)
+        return kind(at=node, **found) if issubclass(kind, Located) else kind(**found)
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -157,7 +152,7 @@ class _Decoder:
         for kind in kinds:
             if type(node.value) is kind:
                 return node.value
-        raise node.error(f"expected {' or '.join(_NAMES[kind] for kind in kinds)}, not {_described(node)}")
+        raise node.error(f"expected {' or '.join(values.NAMES[kind] for kind in kinds)}, not {values.described(node)}")
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
@@ -177,106 +172,9 @@ def _check_ignored(kind: Any, key: str, value: YamlNode) -> None:
 
 
 def _decode_enum(kind: type[enum.Enum], node: YamlNode) -> enum.Enum:
-    text = _string(node)
+    text = values.string(node)
     try:
         return kind(text)
     except ValueError:
         choices = ", ".join(repr(member.value) for member in kind)
         raise node.error(f"{text[:80]!r} is not one of {choices}") from None
-
-
-def _mapping(node: YamlNode) -> dict[str, YamlNode]:
-    if node.value is None:
-        return {}
-    if not isinstance(node.value, dict):
-        raise node.error(f"expected a mapping, not {_described(node)}")
-    return node.value
-
-
-def _sequence(node: YamlNode) -> tuple[YamlNode, ...]:
-    if node.value is None:
-        return ()
-    if not isinstance(node.value, tuple):
-        raise node.error(f"expected a list, not {_described(node)}")
-    return node.value
-
-
-def _string(node: YamlNode) -> str:
-    if node.value is None:
-        return ""
-    if not isinstance(node.value, str):
-        quote = not isinstance(node.value, (dict, tuple))
-        raise node.error(f"expected a string, not {_described(node)}", hint=f'"{node.text}"' if quote else "")
-    return _text(node, node.value)
-
-
-def _text(node: YamlNode, text: str) -> str:
-    """Refuse halves of characters: what `"\\uD800"` makes, and bytes of an argument that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise node.error("it is not text in UTF-8") from None
-    return text
-
-
-def _integer(node: YamlNode) -> int:
-    if type(node.value) is not int:
-        raise node.error(f"expected an integer, not {_described(node)}")
-    if abs(node.value) >= 2**63:
-        raise node.error("the number is too large")
-    return node.value
-
-
-def _number(node: YamlNode) -> float:
-    if type(node.value) not in (int, float):
-        raise node.error(f"expected a number, not {_described(node)}")
-    return float(node.text.replace("_", "")) if type(node.value) is float else float(_integer(node))
-
-
-def _boolean(node: YamlNode) -> bool:
-    if type(node.value) is not bool:
-        raise node.error(f"expected true or false, not {_described(node)}")
-    return node.value
-
-
-def _bytes(node: YamlNode) -> bytes:
-    try:
-        return base64.b64decode("".join(_string(node).split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise node.error("this is not base64") from None
-
-
-def _quantity(node: YamlNode) -> Quantity:
-    if isinstance(node.value, (dict, tuple, bool)):
-        raise node.error(f"expected a quantity, not {_described(node)}")
-    try:
-        return Quantity.parse(node.text)
-    except ValueError as error:
-        raise node.error(str(error)) from None
-
-
-def _size(node: YamlNode) -> int:
-    size = _quantity(node).whole
-    if size < 0:
-        raise node.error("a size is not negative")
-    return size
-
-
-_SCALARS: dict[Any, Callable[[YamlNode], Any]] = {
-    str: _string,
-    int: _integer,
-    float: _number,
-    bool: _boolean,
-    bytes: _bytes,
-    Path: lambda node: Path(_string(node)),
-    Quantity: _quantity,
-    Size: _size,
-}
-
-_NAMES = {str: "a string", int: "an integer", bool: "a boolean", float: "a number", dict: "a mapping", tuple: "a list"}
-
-
-def _described(node: YamlNode) -> str:
-    if isinstance(node.value, (dict, tuple)):
-        return _NAMES[type(node.value)]
-    return "nothing" if node.value is None else f"{_NAMES[type(node.value)]} ({node.text[:80]})"
