@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import stat
 import threading
@@ -54,15 +55,13 @@ class TestFiles:
 
         def read() -> None:
             while not stop.is_set():
-                data = os.open(tmp_path / "..data", os.O_RDONLY)
-                try:
+                with contextlib.ExitStack() as stack:
+                    stack.enter_context(contextlib.suppress(FileNotFoundError))  # it was replaced and removed meanwhile
+                    data = os.open(tmp_path / "..data", os.O_RDONLY)
+                    stack.callback(os.close, data)
                     seen = {Path(f"/proc/self/fd/{data}/{name}").read_bytes() for name in "ab"}
-                except FileNotFoundError:  # the version was replaced and removed between the two
-                    seen = set()
-                finally:
-                    os.close(data)
-                if len(seen) > 1:
-                    torn.append(seen)
+                    if len(seen) > 1:
+                        torn.append(seen)
 
         reader = threading.Thread(target=read)
         reader.start()
