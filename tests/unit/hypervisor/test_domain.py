@@ -133,7 +133,7 @@ def test_hostile_text_stays_text() -> None:
         vsock=Vsock(42, Path("/run/a,server=on/vhost.sock")),
         share=SharedDirectory("tag", Path("/run/'\"><x/>")),
     )
-    domain = ET.fromstring(domain_xml(spec))
+    domain = ET.fromstring(domain_xml(spec, Capabilities(qemu_version=8_000_000)))
     assert domain.findtext("title") == "</title><devices/> evil & co"
     assert domain.findtext("os/cmdline") == "console=hvc0 quiet a='b' <c>"
     assert domain.find("devices/filesystem/source").attrib == {"dir": "/run/'\"><x/>"}  # type: ignore[union-attr]
@@ -186,9 +186,10 @@ def test_what_domains_depend_on_comes_from_libvirt() -> None:
         <mode name='host-model' supported='yes'><model fallback='forbid'>EPYC</model>
         <feature policy='require' name='erms'/><feature policy='require' name='fsrs'/>
         <feature policy='disable' name='fzrm'/></mode></cpu></domainCapabilities>"""
-    found = Capabilities.of(host, domains)
-    assert found == Capabilities(("apparmor", "dac"), "/usr/bin/qemu-system-x86_64", ("erms", "fsrm", "fsrs"))
-    nothing = Capabilities.of("<capabilities><host/></capabilities>", "<domainCapabilities/>")
+    found = Capabilities.of(host, domains, 8_002_002)
+    qemu = "/usr/bin/qemu-system-x86_64"
+    assert found == Capabilities(("apparmor", "dac"), qemu, 8_002_002, ("erms", "fsrm", "fsrs"))
+    nothing = Capabilities.of("<capabilities><host/></capabilities>", "<domainCapabilities/>", 0)
     assert nothing == Capabilities(())
 
 
@@ -198,3 +199,14 @@ def test_an_emulated_cpu_announces_no_quick_string_instructions() -> None:
     disabled = {feature.get("name") for feature in emulated.iterfind("cpu/feature[@policy='disable']")}
     assert disabled == {"erms", "fsrm", "fsrs"}
     assert real.find("cpu/feature") is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "qemu", "told"),
+    [(EMULATED, 7_002_022, True), (EMULATED, 8_000_000, False), (POD, 7_002_022, False)],
+)
+def test_a_kernel_leaves_an_instruction_alone_that_an_older_qemu_emulates_wrongly(
+    spec: MachineSpec, qemu: int, told: bool
+) -> None:
+    line = ET.fromstring(domain_xml(spec, Capabilities(qemu_version=qemu))).findtext("os/cmdline", "")
+    assert ("clearcpuid=cx16" in line.split()) == told

@@ -20,9 +20,8 @@ _STATES = {
 
 def capabilities(connection: "libvirt.virConnect") -> Capabilities:
     """Return what domains depend on."""
-    return Capabilities.of(
-        connection.getCapabilities(), connection.getDomainCapabilities(None, "x86_64", "q35", "qemu")
-    )
+    emulated = connection.getDomainCapabilities(None, "x86_64", "q35", "qemu")
+    return Capabilities.of(connection.getCapabilities(), emulated, connection.getVersion())
 
 
 def create(connection: "libvirt.virConnect", name: str, xml: str, *, paused: bool) -> None:
@@ -80,12 +79,7 @@ def names(connection: "libvirt.virConnect") -> tuple[str, ...]:
 
 def version(connection: "libvirt.virConnect") -> str:
     """The versions of libvirt and of the QEMU that it starts."""
-    return f"libvirt {_dotted(connection.getLibVersion())}, QEMU {_dotted(qemu_version(connection))}"
-
-
-def qemu_version(connection: "libvirt.virConnect") -> int:
-    """The version of the QEMU that libvirt starts: major * 1,000,000 + minor * 1,000 + release."""
-    return int(connection.getVersion())
+    return f"libvirt {_dotted(connection.getLibVersion())}, QEMU {_dotted(connection.getVersion())}"
 
 
 def find(connection: "libvirt.virConnect", name: str) -> "libvirt.virDomain | None":

@@ -21,7 +21,7 @@ from vmsandbox.hypervisor.libvirt.resizing import Resizing
 from vmsandbox.hypervisor.libvirt.resync import keep_resyncing
 from vmsandbox.hypervisor.libvirt.saved import SavedState, Saving, key_of, neutral
 from vmsandbox.hypervisor.machine_events import MachineEvent, MachineState
-from vmsandbox.hypervisor.specification import Accelerator, Disk, MachineSpec
+from vmsandbox.hypervisor.specification import Disk, MachineSpec
 from vmsandbox.hypervisor.xml import Capabilities, domain_xml
 from vmsandbox.model import MachineUsage
 
@@ -85,7 +85,7 @@ class LibvirtHypervisor(Hypervisor):
 
     @override
     async def save(self, name: str, path: Path) -> None:
-        await Saving(self._connection, self._processes, name).save(path, await self._qemu_version())
+        await Saving(self._connection, self._processes, name).save(path, (await self._libvirt()).qemu_version)
         await self.destroy(name)
 
     @override
@@ -192,17 +192,16 @@ class LibvirtHypervisor(Hypervisor):
     def resumed(self) -> AsyncIterator[str]:
         return self._hub.resumed()
 
-    async def _races(self, accelerator: Accelerator) -> bool:
-        return one_thread.races(accelerator, await self._qemu_version())
-
-    async def _qemu_version(self) -> int:
-        return await self._connection.call("libvirt cannot report QEMU's version", domains.qemu_version)
-
     async def _emulator(self, spec: MachineSpec) -> Path | None:
         """The program that runs a machine, which is not QEMU itself where its vCPUs would race; None: QEMU."""
-        if spec.most.vcpus == 1 or self._programs is None or not await self._races(spec.accelerator):
+        libvirt = await self._libvirt()
+        if (
+            spec.most.vcpus == 1
+            or self._programs is None
+            or not one_thread.races(spec.accelerator, libvirt.qemu_version)
+        ):
             return None
-        return await asyncio.to_thread(one_thread.launcher, (await self._libvirt()).qemu, self._programs)
+        return await asyncio.to_thread(one_thread.launcher, libvirt.qemu, self._programs)
 
     async def _libvirt(self) -> Capabilities:
         """Return what it has: asked for once, since QEMU tells it in seconds."""

@@ -13,6 +13,7 @@ from vmsandbox.hypervisor.sizes import TCG_CACHE
 from vmsandbox.hypervisor.specification import Accelerator, Disk, MachineSpec
 from vmsandbox.hypervisor.xml.capabilities import Capabilities
 from vmsandbox.hypervisor.xml.claims import PORTS, kernel_vsock, network_interface, shared_directory
+from vmsandbox.hypervisor.xml.cpu import add_cpu, kernel_parameters
 from vmsandbox.hypervisor.xml.disks import disk_element
 from vmsandbox.hypervisor.xml.elements import add, document, pci
 from vmsandbox.hypervisor.xml.hotplug import memory_device, pluggable_memory
@@ -58,7 +59,7 @@ def domain_xml(
     domain = ET.Element("domain", type="kvm" if spec.accelerator is Accelerator.KVM else "qemu")
     _identity(domain, spec)
     _memory_and_cpu(domain, spec, capabilities)
-    _boot(domain, spec)
+    _boot(domain, spec, kernel_parameters(spec.accelerator, capabilities))
     _chipset(domain, spec.accelerator)
     devices = add(domain, "devices")
     if emulator is not None:
@@ -92,34 +93,21 @@ def _memory_and_cpu(domain: ET.Element, spec: MachineSpec, capabilities: Capabil
     add(backing, "source", type="memfd")
     add(backing, "access", mode="shared")
     add(domain, "vcpu", str(spec.most.vcpus), placement="static")
-    cpu = _cpu(domain, spec.accelerator, capabilities)
+    cpu = add_cpu(domain, spec.accelerator, capabilities)
     if plugged:  # libvirt plugs memory into NUMA nodes alone
         cell = {"id": "0", "cpus": f"0-{spec.most.vcpus - 1}", "memory": str(booted), "unit": "KiB"}
         add(add(cpu, "numa"), "cell", **cell, memAccess="shared")
 
 
-def _cpu(domain: ET.Element, accelerator: Accelerator, capabilities: Capabilities) -> ET.Element:
-    """Add all that the host's CPU has, or that QEMU emulates.
-
-    An emulated CPU does not announce quick string instructions. Programs that see them copy and clear with `rep movsb`
-    and `rep stosb`, which QEMU emulates byte by byte (guest-image/README.md).
-    """
-    if accelerator is Accelerator.KVM:
-        return add(domain, "cpu", mode="host-passthrough")
-    cpu = add(domain, "cpu", mode="maximum")
-    for name in capabilities.string_features:
-        add(cpu, "feature", policy="disable", name=name)
-    return cpu
-
-
-def _boot(domain: ET.Element, spec: MachineSpec) -> None:
+def _boot(domain: ET.Element, spec: MachineSpec, for_cpu: str) -> None:
     boot = add(domain, "os")
     add(boot, "type", "hvm", arch="x86_64", machine="q35")
     add(boot, "kernel", str(spec.image.kernel))
     add(boot, "initrd", str(spec.image.initramfs))
     started = f"maxcpus={spec.size.vcpus}" if spec.size.vcpus < spec.most.vcpus else ""  # the agent starts the others
     nobodys = UNCLAIMED if spec.vsock is None else ""
-    add(boot, "cmdline", " ".join(filter(None, (spec.image.command_line, started, nobodys, spec.kernel_parameters))))
+    parameters = (spec.image.command_line, for_cpu, started, nobodys, spec.kernel_parameters)
+    add(boot, "cmdline", " ".join(filter(None, parameters)))
 
 
 def _chipset(domain: ET.Element, accelerator: Accelerator) -> None:
