@@ -49,10 +49,12 @@ def cannot_write(title: str, error: OSError) -> FailedPrecondition:
 def install() -> None:
     """Replace `sys.stdout` and `sys.stderr`. Standard error never fails, since errors could not be told then.
 
+    A standard input that was closed is at its end (Python has no `sys.stdin` then).
     A character that the stream's encoding does not have is written as its number: `\\u20ac`.
     """
     for number in range(3):
         _fill(number)
+    sys.stdin = sys.stdin or io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
     sys.stdout = _stream(1, "standard output", sys.stdout, important=True)
     sys.stderr = _stream(2, "standard error", sys.stderr, important=False)
 

@@ -94,6 +94,15 @@ def test_a_command_whose_streams_are_closed_ends_with_its_status(elsewhere: Path
     assert ran.returncode != 0
 
 
+INTERACTIVE = ["run -i app", "run app", "run -it app", "exec -it web sh", "debug web", "rm --all", "system prune"]
+
+
+@pytest.mark.parametrize("words", INTERACTIVE)
+def test_a_closed_input_is_at_its_end(elsewhere: Path, words: str) -> None:
+    closed, empty = (shell(elsewhere, words.split(), redirection) for redirection in ("<&-", "</dev/null"))
+    assert (closed.returncode, closed.stdout, closed.stderr) == (empty.returncode, empty.stdout, empty.stderr)
+
+
 FULL = "error: cannot write to standard output: No space left on device\n"
 
 

@@ -1,6 +1,6 @@
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.pod_observer import RecordingObserver
 from tests.support.manifests import pod
-from vmsandbox.errors import DeadlineExceeded, Unavailable, VmsandboxError
+from vmsandbox.errors import DeadlineExceeded, FailedPrecondition, Unavailable, VmsandboxError
 from vmsandbox.model import Output
 from vmsandbox.pod.api.container import Container
 from vmsandbox.pod.run import actions
@@ -133,6 +133,25 @@ def test_a_long_line_comes_in_parts(size: int, end: bytes) -> None:
     assert b"".join(line.text for line in lines) == b"y" * size
     assert all(len(line.text) <= LONGEST for line in lines)
     assert [line.complete for line in lines] == [False] * (len(lines) - 1) + [bool(end)]
+
+
+async def test_output_that_nobody_takes_is_closed_at_once() -> None:
+    closed: list[bool] = []
+
+    async def pieces():
+        try:
+            yield Output(Stream.STDOUT, b"a\n")
+        finally:
+            await asyncio.sleep(0)
+            closed.append(True)
+
+    class Full(RecordingObserver):
+        async def output(self, lines: Sequence[OutputLine]) -> None:
+            raise FailedPrecondition("no space left")
+
+    with pytest.raises(FailedPrecondition):
+        await tell_lines("c", pieces(), Full(), Tail())
+    assert closed
 
 
 async def test_streams_have_lines_of_their_own() -> None:

@@ -1,5 +1,6 @@
 """A container's output as lines, told to the observer in their order."""
 
+import contextlib
 from collections.abc import AsyncGenerator, Iterator
 
 from vmsandbox.model import Output
@@ -67,10 +68,11 @@ class Tail:
 async def tell_lines(container: str, pieces: AsyncGenerator[Output, None], observer: PodObserver, tail: Tail) -> None:
     """Tell `observer` the lines of a container, until its output ends."""
     splitters = {stream: LineSplitter(container, stream) for stream in (Stream.STDOUT, Stream.STDERR)}
-    async for piece in pieces:
-        tail.feed(piece.data)
-        if lines := list(splitters[piece.stream].feed(piece.data)):
-            await observer.output(lines)
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            tail.feed(piece.data)
+            if lines := list(splitters[piece.stream].feed(piece.data)):
+                await observer.output(lines)
     for splitter in splitters.values():
         if lines := list(splitter.end()):
             await observer.output(lines)
