@@ -20,7 +20,7 @@ from tests.support.images import build_image, write_layout
 from tests.support.layers import file, layer_tar
 from tests.support.passable import passable_directory
 from tests.support.processes import Privileges, privileges, table
-from tests.support.registry import Registry, running_registry
+from tests.support.registry import Registry
 from tests.support.stalling import stalling
 from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import FailedPrecondition, Internal, InvalidArgument, NotFound, Unavailable, VmsandboxError
@@ -35,12 +35,6 @@ def tmp_path() -> Iterator[Path]:
     """In place of pytest's, which is closed: skopeo's user has to pass through it."""
     with passable_directory() as path:
         yield path
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with running_registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
 
 
 def roots_alone(path: Path, text: str) -> Path:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.images import BuiltImage, archive_of, build_image, build_index, compress, tar_of, write_layout
 from tests.support.passable import passable_directory
-from tests.support.registry import Registry, running_registry
+from tests.support.registry import Registry
 from tests.support.stalling import StallingProxy, stalling
 from vmsandbox.config import ImagesConfig
 from vmsandbox.errors import DeadlineExceeded, Internal, InvalidArgument, NotFound, ResourceExhausted, VmsandboxError
@@ -30,12 +30,6 @@ def tmp_path() -> Iterator[Path]:
     """In place of pytest's, which is closed: skopeo's user has to pass through it."""
     with passable_directory() as path:
         yield path
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    with running_registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
 
 
 def insecure(tmp_path: Path, *addresses: str) -> ImagesConfig:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.standins.images import BUSYBOX
-from tests.support.conformance import Serving, serving
+from tests.support.conformance import Serving
 from tests.support.conformance_client import eventually
-from tests.support.podman import Podman, cgroups_of_containers, podman_of
+from tests.support.podman import Podman, cgroups_of_containers
 from tests.support.ready_network import ready_network
 
 HOST_KERNEL = os.uname().release
@@ -28,24 +28,10 @@ while :; do sleep 0.1; done
 """
 
 
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Serving]:
-    if os.geteuid() != 0:
-        pytest.skip("machines and their networks need root")
-    with serving() as running:
-        yield running
-
-
 @pytest.fixture(scope="module", autouse=True)
 def cgroups() -> set[Path]:
     """The cgroups that there were before."""
     return cgroups_of_containers()
-
-
-@pytest.fixture(scope="module")
-def podman(daemon: Serving) -> Iterator[Podman]:
-    with podman_of(daemon.directory) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from cri_api.v1 import api_pb2 as pb
 
 from tests.standins.images import BUSYBOX
 from tests.support import own, spdy_client
-from tests.support.conformance import Serving, serving
+from tests.support.conformance import Serving
 from tests.support.conformance_client import Container, Cri, Pod
 from tests.support.containerd import Containerd, running_containerd
 from tests.support.podman import write_command
@@ -23,14 +23,6 @@ HOST_KERNEL = os.uname().release
 CGROUP = f"vmsandbox-oci-test{own.NUMBER}"
 ANSWERS = ("sh", "-c", "trap 'exit 5' TERM; echo out; echo err >&2; while :; do echo hello | nc -l -p 80 & wait; done")
 ASKS = "until nc 127.0.0.1 80; do sleep 0.1; done"
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Serving]:
-    if os.geteuid() != 0:
-        pytest.skip("machines and their networks need root")
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

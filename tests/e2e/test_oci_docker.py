@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.conformance import Serving, serving
+from tests.support.conformance import Serving
 from tests.support.conformance_client import eventually
 from tests.support.docker import DOCKERD, IMAGE, Docker, running_docker
 
@@ -19,12 +19,6 @@ pytestmark = [
     pytest.mark.skipif(DOCKERD is None, reason="there is no Docker here"),
     pytest.mark.timeout(600),
 ]
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Serving]:
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,26 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.standins.images import BUSYBOX
-from tests.support.conformance import Serving, serving
-from tests.support.podman import INFRA, Podman, podman_of
+from tests.support.conformance import Serving
+from tests.support.podman import INFRA, Podman
 from tests.support.waiting import eventually
 
 ANSWERS = "trap 'exit 5' TERM; while :; do echo of $(hostname) | nc -l -p 80 & wait; done"
 ASKS = "until nc 127.0.0.1 80; do sleep 0.1; done"
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Serving]:
-    if os.geteuid() != 0:
-        pytest.skip("machines and their networks need root")
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def podman(daemon: Serving) -> Iterator[Podman]:
-    with podman_of(daemon.directory) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

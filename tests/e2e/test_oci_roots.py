@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.standins.images import BUSYBOX, PARITY
-from tests.support.conformance import Serving, serving
+from tests.support.conformance import Serving
 from tests.support.images import OCI, descriptor, tar_of
 from tests.support.podman import INFRA, Podman, podman_of
 
@@ -42,14 +42,6 @@ same
 
 FIRST = 200_000
 MAPPED = ("--uidmap", f"0:{FIRST}:65536")
-
-
-@pytest.fixture(scope="module")
-def daemon() -> Iterator[Serving]:
-    if os.geteuid() != 0:
-        pytest.skip("machines and their networks need root")
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
