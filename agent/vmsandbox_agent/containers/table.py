@@ -104,7 +104,7 @@ class ContainerTable:
 
     async def warm_up(self) -> None:
         """Have the next container be made sooner; see `warming`."""
-        await warm_up(self._context.settings, self._context.reaper, self._context.crun)
+        await warm_up(self._context)
 
     async def update(self, request: UpdateResources) -> None:
         """Change the limits of a container."""

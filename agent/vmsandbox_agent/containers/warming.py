@@ -6,21 +6,34 @@ emulator has translated all of that, too. What it leaves is cache: no file, no m
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from vmsandbox.protocol import paths
 from vmsandbox.protocol.codec import JSON
+from vmsandbox.protocol.messages import POD_NAMESPACE, CreateContainer, Exec
 from vmsandbox_agent import console
-from vmsandbox_agent.containers.bundle import Bundle
+from vmsandbox_agent.containers.container import CrunContainer
+from vmsandbox_agent.containers.context import AgentContext
 from vmsandbox_agent.containers.crun import Crun
 from vmsandbox_agent.errors import AgentError
+from vmsandbox_agent.events import EventLog
+from vmsandbox_agent.measures import Counter
 from vmsandbox_agent.reaper import Reaper
 from vmsandbox_agent.settings import Settings
+from vmsandbox_agent.setup import PodNamespaces
 
 _ID = "nothing"
 _DEADLINE = 60.0
-_ROOT = Path("/")
-"""The guest's own root is the image."""
+_CAPABILITIES = ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"]
+_PROCESS: dict[str, JSON] = {
+    "user": {"uid": 0, "gid": 0},
+    "env": ["PATH=/usr/bin:/bin"],
+    "cwd": "/",
+    "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), _CAPABILITIES),
+    "noNewPrivileges": True,
+    "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024}],
+}
 
 
 def boots_for_nobody(command_line: Path = Path("/proc/cmdline")) -> bool:
@@ -34,44 +47,49 @@ def warm_up_at_boot(settings: Settings) -> None:
     async def run() -> None:
         reaper = Reaper()
         reaper.attach()
-        await warm_up(settings, reaper, Crun(settings, reaper))
+        crun, pod = Crun(settings, reaper), PodNamespaces(settings, reaper)
+        await warm_up(AgentContext(settings, reaper, crun, EventLog(), pod, Counter(reaper)))
 
     asyncio.run(run())
 
 
-async def warm_up(settings: Settings, reaper: Reaper, crun: Crun) -> None:
-    """Make the container, and remove it. A failure is logged: it costs nothing but time."""
-    begin, bundle = time.monotonic(), Bundle.of(settings, _ID)
+async def warm_up(context: AgentContext) -> None:
+    """Make the container, run a command in it, and remove it. A failure is logged: it costs nothing but time."""
+    begin = time.monotonic()
     try:
         async with asyncio.timeout(_DEADLINE):
-            try:
-                bundle.mount_root(_ROOT)
-                bundle.write("config.json", specification())
-                with reaper.adopting():
-                    await crun.create(_ID, bundle.directory, None, None)
-            finally:
-                await crun.delete(_ID)
-                bundle.remove()
+            await _live(context)
     except (AgentError, OSError, TimeoutError) as error:
         console.error(f"the first container will take longer: {error}")
     else:
         console.info(f"warmed up in {time.monotonic() - begin:.2f} s")
 
 
+async def _live(context: AgentContext) -> None:
+    """The life of the container, with the guest's own root as its image, of which the host gets no event."""
+    pod, events, ended = PodNamespaces(context.settings, context.reaper), EventLog(), asyncio.Event()
+    events.listen(ended.set)
+    container = CrunContainer(replace(context, pod=pod, events=events), _ID)
+    image = context.settings.images / _ID
+    image.symlink_to("/")
+    try:
+        await container.create(CreateContainer(_ID, _ID, specification(), pid_namespace=POD_NAMESPACE))
+        try:
+            container.start()
+            await container.exec(Exec(_ID, _ID, {**_PROCESS, "args": ["busybox", "true"]}))
+            await ended.wait()
+        finally:
+            await container.delete()
+    finally:
+        pod.end()
+        image.unlink()
+
+
 def specification() -> JSON:
     """Return the OCI runtime-spec of the container: what most containers have, so that crun does the same for it."""
-    capabilities = ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"]
     return {
         "ociVersion": "1.0.2",
-        "process": {
-            "user": {"uid": 0, "gid": 0},
-            "args": ["busybox", "true"],
-            "env": ["PATH=/usr/bin:/bin"],
-            "cwd": "/",
-            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
-            "noNewPrivileges": True,
-            "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024}],
-        },
+        "process": {**_PROCESS, "args": ["busybox", "sleep", "60"]},
         "root": {"path": "rootfs"},
         "mounts": [
             _mount("/proc", "proc"),
@@ -83,7 +101,7 @@ def specification() -> JSON:
         ],
         "linux": {
             "cgroupsPath": f"/{_ID}",
-            "namespaces": [{"type": kind} for kind in ("pid", "ipc", "mount", "cgroup")],
+            "namespaces": [{"type": kind} for kind in ("ipc", "mount", "cgroup")],
             "resources": {"devices": [{"allow": False, "access": "rwm"}], "memory": {"limit": 1 << 30}},
             "maskedPaths": ["/proc/kcore"],
             "readonlyPaths": ["/proc/sys"],

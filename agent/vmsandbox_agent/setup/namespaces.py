@@ -39,6 +39,12 @@ class PodNamespaces:
         """The pod's user namespace, if it has one. Raises AgentError when it cannot be made."""
         return self._path("user") if self.users is not None else None
 
+    def end(self) -> None:
+        """End the holder, and with it all processes in its PID namespace."""
+        if self._holder:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._holder, signal.SIGKILL)
+
     def owner(self, gid: int) -> tuple[int, int]:
         """Return the guest's numbers of root and a group of the pod's containers."""
         return self.user_and_group(0, gid)
