@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from vmsandbox.cli import terminal
-from vmsandbox.errors import FailedPrecondition, PermissionDenied, VmsandboxError, rights
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, PermissionDenied, VmsandboxError, rights
 
 T = TypeVar("T")
 
@@ -34,6 +34,7 @@ _OF_CRUN = {
     re.compile(f"crun (create|exec|start): {said}", re.DOTALL): status
     for said, status in {
         "executable file `.*` not found": 127,
+        r"cannot find `` in \$PATH": 127,
         "the path `.*` (exists but it is not executable|is not a regular file)": 126,
     }.items()
 }
@@ -125,6 +126,8 @@ def _end(error: Exception, status: int) -> NoReturn:
             raise SystemExit(FAILED) from None
         case VmsandboxError():
             fail(error, status)
+        case UnicodeEncodeError() if error.reason == "surrogates not allowed":
+            fail(InvalidArgument(f"{error.object!r}: it is not text in UTF-8"), status)
         case OSError() if error.errno is not None:
             fail(_of_the_system(error), status)
     terminal.error(f"this is a defect of vmsandbox: {type(error).__name__}: {error}\ntry: {_TRACEBACK}")

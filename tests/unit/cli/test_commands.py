@@ -85,6 +85,7 @@ def test_an_error_is_reported_whole_and_ends_with_its_status(capfd: pytest.Captu
     [
         ("container web: crun create: executable file `nope` not found in $PATH: No such file or directory", 127),
         ("crun exec: executable file `/no/such` not found: No such file or directory", 127),
+        ("crun exec: cannot find `` in $PATH: No such file or directory", 127),
         ("crun exec: the path `/etc/passwd` exists but it is not executable: Operation not permitted", 126),
         ("crun exec: the path `/etc` is not a regular file: Operation not permitted", 126),
         ("crun exec: open `/proc/self/fd`: No such file or directory", execution.RUN_FAILED),

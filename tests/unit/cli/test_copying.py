@@ -7,7 +7,8 @@ import click
 import pytest
 
 from vmsandbox.cli.commands.pods.copying import Place, _Copy, _destination, _split, place
-from vmsandbox.errors import InvalidArgument, NotFound
+from vmsandbox.cri.client import CriClient
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, NotFound
 from vmsandbox.model import ExecResult, Output
 from vmsandbox.protocol.messages import Stream
 
@@ -85,6 +86,19 @@ def test_a_copy_of_which_all_is_left_out_has_failed(vmsandbox, monkeypatch, tmp_
     ran = vmsandbox("cp", "web:/odd", str(tmp_path / "here"))
     assert (ran.status, (tmp_path / "here").exists()) == (1, False)
     assert "is left out" in ran.err and "error: nothing of /odd was copied" in ran.err
+
+
+@pytest.mark.parametrize(("path", "said"), [("/etc", "it is exited"), ("/\udcff", r"\udcff': it is not text in UTF-8")])
+def test_a_copy_that_does_not_begin_ends(vmsandbox, monkeypatch, tmp_path, path, said):
+    async def exec_url(client, request):
+        request.command[-1].encode()
+        raise FailedPrecondition("cannot run a command in container server: it is exited")
+
+    monkeypatch.setattr(CriClient, "exec_url", exec_url)
+    vmsandbox.container(vmsandbox.pod("web"), "server")
+    ran = vmsandbox("cp", f"web:{path}", str(tmp_path / "here"))
+    assert (ran.status, (tmp_path / "here").exists()) == (1, False)
+    assert said in ran.err
 
 
 @pytest.fixture

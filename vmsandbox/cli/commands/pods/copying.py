@@ -147,8 +147,8 @@ class _Copy:
         pieces, said = _Pieces(), bytearray()
         file = cast(BinaryIO, pieces)
         unpacking = asyncio.ensure_future(asyncio.to_thread(unpack, file, destination, terminal.warning))
-        async with self._run(("tar", "-C", parent, "-cf", "-", "--", name), stdin=False) as process:
-            try:
+        try:
+            async with self._run(("tar", "-C", parent, "-cf", "-", "--", name), stdin=False) as process:
                 async for output in process.output():
                     if output.stream is Stream.STDERR:
                         said += output.data[: _ERRORS - len(said)]
@@ -158,8 +158,9 @@ class _Copy:
                         break
                 else:
                     self._check(process, bytes(said), f"copy {source}")
-            finally:
-                await pieces.feed(b"", unpacking)
+        finally:
+            await pieces.feed(b"", unpacking)
+            await asyncio.gather(unpacking, return_exceptions=True)
         if not await _finished(unpacking):
             raise FailedPrecondition(f"nothing of {source} was copied")
 
