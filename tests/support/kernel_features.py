@@ -42,7 +42,12 @@ def features() -> Iterator[Feature]:
     yield Feature("file systems", _FILE_SYSTEM_OPTIONS, lambda: _has(_words("/proc/filesystems"), *_FILE_SYSTEMS))
     yield Feature("cgroups", _CGROUP_OPTIONS, _cgroups)
     yield Feature("system calls", _CALL_OPTIONS, _system_calls)
+    yield Feature(
+        "kinds of sockets", ("UNIX", "PACKET", "IPV6", "MPTCP", "AUDIT", "CONNECTOR", "XDP_SOCKETS"), _sockets
+    )
     yield Feature("seccomp and landlock", ("SECCOMP_FILTER", "SECURITY_LANDLOCK"), _confinement)
+    yield Feature("programs of other architectures", ("BINFMT_MISC",), _binfmt_misc)
+    yield Feature("quotas of ext4", ("QFMT_V2",), lambda: _load({"quota_v2": "QFMT_V2"}))
     yield Feature("32-bit programs", ("IA32_EMULATION", "COMPAT_32BIT_TIME"), _run_32_bit)
     yield Feature("vsock within the guest", ("VIRTIO_VSOCKETS", "VSOCKETS_LOOPBACK"), _vsock)
     yield Feature("a machine's drivers", _DRIVER_OPTIONS, _drivers)
@@ -57,7 +62,7 @@ def features() -> Iterator[Feature]:
     yield Feature("nftables loads itself", ("NF_TABLES", "NETFILTER_NETLINK"), _nftables)
     yield Feature("policy routing", ("IP_MULTIPLE_TABLES", "IPV6_MULTIPLE_TABLES"), _policy_routing)
     yield Feature("sysctls that pods set", ("SYN_COOKIES", "POSIX_MQUEUE_SYSCTL"), _sysctls)
-    yield Feature("what /proc has of a process", ("PROC_PAGE_MONITOR", "PROC_CHILDREN"), _process_files)
+    yield Feature("what /proc has of a process", ("PROC_PAGE_MONITOR", "PROC_CHILDREN", "AUDIT"), _process_files)
 
 
 _FILE_SYSTEMS = (
@@ -71,7 +76,7 @@ _FILE_SYSTEM_OPTIONS = (
 )
 _CGROUP_OPTIONS = (
     *("MEMCG", "CGROUP_SCHED", "CFS_BANDWIDTH", "CGROUP_PIDS", "CGROUP_FREEZER", "CPUSETS", "BLK_CGROUP"),
-    *("CGROUP_BPF", "CGROUP_DEVICE", "BLK_DEV_THROTTLING", "PSI"),
+    *("CGROUP_BPF", "CGROUP_DEVICE", "BLK_DEV_THROTTLING", "BLK_CGROUP_IOCOST", "HUGETLBFS", "CGROUP_HUGETLB", "PSI"),
 )
 
 
@@ -80,13 +85,12 @@ def _cgroups() -> None:
     directory.mkdir()
     _mount("cgroup2", directory, "cgroup2", "nsdelegate,memory_recursiveprot")
     controllers = (directory / "cgroup.controllers").read_text().split()
-    _has(controllers, "cpuset", "cpu", "io", "memory", "pids")
-    (directory / "cgroup.subtree_control").write_text("+cpuset +cpu +io +memory +pids")
+    _has(controllers, "cpuset", "cpu", "io", "memory", "pids", "hugetlb")
+    (directory / "cgroup.subtree_control").write_text("+cpuset +cpu +io +memory +pids +hugetlb")
     (directory / "one").mkdir()
     there = os.listdir(directory / "one")
-    _has(
-        there, "cgroup.kill", "cgroup.freeze", "memory.pressure", "memory.oom.group", "cpu.max", "cpu.weight", "io.max"
-    )
+    _has(there, "cgroup.kill", "cgroup.freeze", "memory.pressure", "memory.oom.group", "cpu.max", "cpu.weight")
+    _has(there, "io.max", "io.weight", "hugetlb.2MB.max")
     Path("/proc/pressure/memory").read_text()
 
 
@@ -94,7 +98,7 @@ _CALL_OPTIONS = (
     *("FUTEX", "EPOLL", "SIGNALFD", "TIMERFD", "EVENTFD", "AIO", "IO_URING", "MEMBARRIER", "RSEQ", "KCMP"),
     *("CROSS_MEMORY_ATTACH", "USERFAULTFD", "POSIX_TIMERS", "POSIX_MQUEUE", "SYSVIPC", "KEYS", "BPF_SYSCALL"),
     *("FHANDLE", "INOTIFY_USER", "FANOTIFY", "FILE_LOCKING", "MULTIUSER", "SHMEM", "CACHESTAT_SYSCALL", "SECRETMEM"),
-    *("NUMA", "SWAP", "MODIFY_LDT_SYSCALL", "ADVISE_SYSCALLS"),
+    *("NUMA", "SWAP", "MODIFY_LDT_SYSCALL", "ADVISE_SYSCALLS", "BSD_PROCESS_ACCT", "QUOTA"),
 )
 _CALLS = {
     "io_setup": 206, "io_uring_setup": 425, "epoll_create1": 291, "eventfd2": 290, "signalfd4": 289,
@@ -103,7 +107,7 @@ _CALLS = {
     "bpf": 321, "name_to_handle_at": 303, "inotify_init1": 294, "fanotify_init": 300, "flock": 73, "setgroups": 116,
     "memfd_create": 319, "memfd_secret": 447, "cachestat": 451, "mbind": 237, "set_mempolicy": 238, "pidfd_open": 434,
     "perf_event_open": 298, "modify_ldt": 154, "madvise": 28, "landlock_create_ruleset": 444, "swapon": 167,
-    "open_by_handle_at": 304, "process_madvise": 440, "rseq": 334,
+    "open_by_handle_at": 304, "process_madvise": 440, "rseq": 334, "acct": 163, "quotactl": 179, "quotactl_fd": 443,
 }  # fmt: skip
 """Numbers of x86-64; each is called with arguments that it refuses, with another error than that it does not exist."""
 
@@ -115,6 +119,34 @@ def _system_calls() -> None:
         _libc.syscall(number, *([ctypes.c_long(-1)] * 6))
         missing += [name] if ctypes.get_errno() == errno.ENOSYS else []
     assert not missing, f"missing: {missing}"
+
+
+_SOCKETS = {
+    "unix": (1, 1, 0), "packet": (17, 3, 0), "XDP": (44, 3, 0), "vsock": (40, 1, 0), "MPTCP": (2, 1, 262),
+    "MPTCP over IPv6": (10, 1, 262), "UDP-Lite": (2, 2, 136), "ping": (2, 2, 1), "netlink: routes": (16, 3, 0),
+    "netlink: sockets": (16, 3, 4), "netlink: audit": (16, 3, 9), "netlink: connector": (16, 3, 11),
+    "netlink: uevents": (16, 3, 15), "netlink: generic": (16, 3, 16),
+}  # fmt: skip
+"""Family, type and protocol, as /usr/include has their numbers: what programs open that need no module."""
+_NOT_THERE = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
+
+
+def _sockets() -> None:
+    missing = [name for name, (family, kind, protocol) in _SOCKETS.items() if not _opens(family, kind, protocol)]
+    assert not missing, f"missing: {missing}"
+
+
+def _opens(family: int, kind: int, protocol: int) -> bool:
+    descriptor = _libc.socket(family, kind, protocol)
+    if descriptor < 0:
+        return ctypes.get_errno() not in _NOT_THERE
+    os.close(descriptor)
+    return True
+
+
+def _binfmt_misc() -> None:
+    _mount("binfmt_misc", Path("/proc/sys/fs/binfmt_misc"), "binfmt_misc", "")
+    assert Path("/proc/sys/fs/binfmt_misc/status").read_text() == "enabled\n"
 
 
 def _confinement() -> None:
@@ -312,7 +344,8 @@ def _sysctls() -> None:
 
 
 def _process_files() -> None:
-    for name in ("smaps", "smaps_rollup", "pagemap", "task/1/children", "io", "wchan", "timerslack_ns", "clear_refs"):
+    names = ("smaps", "smaps_rollup", "pagemap", "task/1/children", "io", "wchan", "timerslack_ns", "clear_refs")
+    for name in (*names, "loginuid", "sessionid"):
         assert Path("/proc/1", name).exists(), f"missing: {name}"
 
 
