@@ -1,16 +1,18 @@
 """Containers whose process on the host is gone without a daemon that saw it: they are killed, as all such are.
 
 It was killed while the daemon was away; or the command was killed before it had made the process. If that was before it
-had noted what it had made, nobody can ask for the container's end: it is removed.
+had noted what it had made, nobody can ask for the container's end: it is removed. So is a machine in which the daemon
+was to make the first container when it was killed.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from pathlib import Path
 
 from vmsandbox import log
-from vmsandbox.errors import VmsandboxError
-from vmsandbox.model import ContainerState
+from vmsandbox.errors import NotFound, VmsandboxError
+from vmsandbox.model import ContainerState, PodSandboxConfig
 from vmsandbox.oci.control_calls import Call
 from vmsandbox.oci.pods import NAMESPACE, Pods
 from vmsandbox.oci_command import cgroups
@@ -30,7 +32,7 @@ _LIVE = (ContainerState.CREATED, ContainerState.RUNNING)
 
 
 async def end_orphans(service: RuntimeService, pods: Pods, delete: Call, pause: float = PAUSE) -> None:
-    """Kill the containers of this door that nobody stands for on the host; never return.
+    """Kill the containers of this door that nobody stands for on the host, and remove its empty machines; never return.
 
     Args:
         service: has the containers.
@@ -41,6 +43,11 @@ async def end_orphans(service: RuntimeService, pods: Pods, delete: Call, pause: 
     looks: Counter[str] = Counter()
     while True:
         await asyncio.sleep(pause)
+        for sandbox_id in _empty(service):
+            try:
+                await _remove_empty(service, pods, sandbox_id)
+            except VmsandboxError as error:
+                _log.warning("sandbox %s: %s", sandbox_id, error)
         orphans = _without_process(service, pods)
         looks = Counter({container: looks[container] + 1 for container in orphans})
         for container in [each for each, seen in looks.items() if seen >= _LOOKS]:
@@ -62,6 +69,24 @@ async def _end(service: RuntimeService, container: str, delete: Call) -> None:
         await asyncio.to_thread(cgroups.remove, str(ended.get("cgroup", "")))
 
 
+async def _remove_empty(service: RuntimeService, pods: Pods, sandbox_id: str) -> None:
+    """Remove a machine in which nothing is, unless a call of this process is about to change that."""
+    with contextlib.suppress(NotFound):
+        config = service.pod_sandbox_status(sandbox_id).config
+        if (lock := pods.lock(config.metadata)).locked() or sandbox_id not in _empty(service):
+            return
+        async with lock:
+            _log.warning("no container is in the machine of %s: it is removed", config.metadata.name)
+            await service.remove_pod_sandbox(sandbox_id)
+            await asyncio.to_thread(cgroups.remove, config.cgroup_parent)
+
+
+def _empty(service: RuntimeService) -> list[str]:
+    """Return the machines of this door that have no container."""
+    full = {each.sandbox_id for each in service.list_containers()}
+    return [each.id for each in service.list_pod_sandboxes() if _is_ours(each.config) and each.id not in full]
+
+
 def _is_known(root: str, container_id: str, container: str) -> bool:
     """Whether a container is kept in the root directory of its caller."""
     try:
@@ -71,7 +96,11 @@ def _is_known(root: str, container_id: str, container: str) -> bool:
 
 
 def _without_process(service: RuntimeService, pods: Pods) -> set[str]:
-    every = ((each.id, each.config) for each in service.list_pod_sandboxes())
-    ours = {pod for pod, config in every if config.metadata.namespace == NAMESPACE and not config.lasting}
+    ours = {each.id for each in service.list_pod_sandboxes() if _is_ours(each.config)}
     live = (each for each in service.list_containers() if each.state in _LIVE and each.sandbox_id in ours)
     return {each.id for each in live if not pods.has_process(each.id)}
+
+
+def _is_ours(pod: PodSandboxConfig) -> bool:
+    """Whether a pod is of this door, and ends with its containers."""
+    return pod.metadata.namespace == NAMESPACE and not pod.lasting

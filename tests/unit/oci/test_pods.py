@@ -173,3 +173,18 @@ async def test_a_container_without_a_process_on_the_host_is_killed_after_some_lo
             await until(lambda: orphan not in runtime.containers)
     assert runtime.containers[attended].state is ContainerState.CREATED
     assert len(runtime.sandboxes) == 2
+
+
+async def test_a_machine_in_which_a_killed_daemon_has_made_no_container_is_removed(
+    daemon: Daemon, runtime: OciRuntime
+) -> None:
+    pods = Pods(runtime)
+    kept, empty, busy = [await create(daemon, name) for name in ("c1", "c2", "c3")]
+    machines = {name: machine(runtime, container) for name, container in (("empty", empty), ("busy", busy))}
+    del runtime.containers[empty], runtime.containers[busy]
+    async with pods.lock(runtime.sandboxes[machines["busy"]].config.metadata):
+        with pods.process(kept, 1):
+            async with aio.background(end_orphans(runtime, pods, Calls(runtime, pods).delete, pause=0.01)):
+                await until(lambda: machines["empty"] not in runtime.sandboxes)
+                await asyncio.sleep(0.05)
+    assert runtime.sandboxes.keys() == {machine(runtime, kept), machines["busy"]}
