@@ -81,13 +81,13 @@ class Runtimes:
         self.wait_for_machines()
 
     def wait_for_machines(self) -> None:
-        """Wait until the pool is full, where the source is one: filling it takes the CPU from what is measured."""
-        if pool := self.source.settings.get("pool"):
-            _wait("the pool is not filled", lambda: self._waiting() >= pool["size"])
+        """Wait until all pools are full, where the source is one: filling them takes the CPU from what is measured."""
+        if self.source.settings.get("pool"):
+            _wait("the pools are not filled", self._are_full)
 
-    def _waiting(self) -> int:
+    def _are_full(self) -> bool:
         status = self.ours.cri.runtime.Status(pb.StatusRequest(verbose=True))
-        return sum(int(pool["waiting"]) for pool in json.loads(status.info["host"])["pools"])
+        return all(pool["waiting"] >= pool["size"] for pool in json.loads(status.info["host"])["pools"])
 
 
 @contextlib.contextmanager
