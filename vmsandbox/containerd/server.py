@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,16 @@ from vmsandbox.containerd.task_service import ServiceCall, TaskServicer
 from vmsandbox.containerd.tasks import Tasks
 from vmsandbox.cri import CHANNEL_OPTIONS
 from vmsandbox.cri.codes import code_of, in_a_line
-from vmsandbox.errors import FailedPrecondition, Unimplemented, VmsandboxError, explained
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, Unimplemented, VmsandboxError, explained
 from vmsandbox.fs.locks import try_locked
 
 _log = log.get(__name__)
 
 SOCKET = "containerd.sock"
 """The name of the socket, in the directory of what is kept."""
+
+_LONGEST_PATH = 107
+"""Bytes of a Unix socket's address at most (unix(7), sun_path), without the final NUL."""
 
 _GRACE = 1.0
 """Seconds that calls which run have to end."""
@@ -41,7 +45,10 @@ async def serving_containerd(directory: Path, daemon: Path, containerd: Path) ->
 
     Raises:
         FailedPrecondition: another process serves there.
+        InvalidArgument: the socket's path would be too long.
     """
+    if len(os.fsencode(directory / SOCKET)) > _LONGEST_PATH:
+        raise InvalidArgument(f"{directory / SOCKET} is too long for a socket", hint="choose a shorter --directory")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - of this process
     with try_locked(directory / "lock") as alone:
         if not alone:

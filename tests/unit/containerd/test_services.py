@@ -15,11 +15,11 @@ import pytest
 from tests.support.containerd_client import Bundle
 from tests.support.waiting import until
 from tests.unit.containerd.conftest import World, read_to_end
-from vmsandbox.containerd import roots
+from vmsandbox.containerd import roots, serving_containerd
 from vmsandbox.containerd.messages import class_of
 from vmsandbox.containerd.task import Task
 from vmsandbox.containerd.task_service import TaskServicer
-from vmsandbox.errors import NotFound, Unavailable
+from vmsandbox.errors import InvalidArgument, NotFound, Unavailable
 from vmsandbox.model import ContainerState, NamespaceMode, SandboxState
 from vmsandbox.oci_command.store import Store
 
@@ -223,6 +223,14 @@ async def test_another_process_takes_tasks_and_sandboxes_back(world: World) -> N
     assert world.runtime.containers[container].state is ContainerState.RUNNING
     await world.client.task("Kill", id="c1", signal=15)
     assert (await world.client.task("Wait", id="c1")).exit_status == 143
+
+
+async def test_a_directory_whose_socket_would_have_too_long_a_path_is_refused(tmp_path: Path) -> None:
+    kept = tmp_path / ("x" * 100)
+    with pytest.raises(InvalidArgument, match="too long for a socket"):
+        async with serving_containerd(kept, tmp_path, tmp_path):
+            pass
+    assert not kept.exists()
 
 
 async def test_what_a_killed_process_was_making_is_undone(world: World) -> None:

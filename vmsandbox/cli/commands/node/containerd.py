@@ -34,7 +34,7 @@ def containerd(options: Global, directory: Path, containerd: Path) -> None:
     It is a client of `vmsandbox serve`, whose restarts it outlives. Pods go on when it ends; the next one takes them
     back.
     """
-    execution.run(_serve(options, directory, containerd))
+    execution.run(_serve(options, directory.absolute(), containerd))
 
 
 async def _serve(options: Global, directory: Path, containerd: Path) -> None:
