@@ -114,6 +114,7 @@ OF_SANDBOXES = (
     Entry(Place.PROCESS_RUN, "sandboxes/*/served", _CLOSED),
     Entry(Place.PROCESS_RUN, "sandboxes/*/uses", _CLOSED),
     Entry(Place.PROCESS_RUN, "sandboxes/*/share.sock", _PRIVATE, "QEMU connects to it", FileOwner.QEMU),
+    Entry(Place.PROCESS_RUN, "sandboxes/*/share.log", _PRIVATE),
     Entry(Place.PROCESS_RUN, "sandboxes/*/devices", PASSABLE, "QEMU's user"),
     Entry(Place.PROCESS_RUN, "sandboxes/*/devices/*", _PRIVATE, "QEMU opens the device", FileOwner.QEMU),
     Entry(Place.PROCESS_RUN, "sandboxes/*/vsock", PASSABLE, "QEMU's user"),

@@ -129,8 +129,8 @@ def test_a_command_has_the_score_of_its_container_and_cannot_better_it(short: Po
 
 
 def test_containers_within_their_limits_and_beyond_the_machine_cost_one_of_them(short: Pod, guest: Container) -> None:
-    limits = {"memory_limit_in_bytes": 100 * MIB, "oom_score_adj": 900, "unified": {"memory.oom.group": "1"}}
-    command = ("sh", "-c", "dd if=/dev/zero bs=90M count=1 2>/dev/null | sleep 3600")
+    limits = {"memory_limit_in_bytes": 125 * MIB, "oom_score_adj": 900, "unified": {"memory.oom.group": "1"}}
+    command = ("sh", "-c", "dd if=/dev/zero bs=115M count=1 2>/dev/null | sleep 3600")
     both = [short.start(*command, linux={"resources": limits}) for _ in range(2)]
     ended = eventually(lambda: [each for each in both if each.status().state == pb.CONTAINER_EXITED], 90)
     (survivor,) = [each for each in both if each not in ended]
