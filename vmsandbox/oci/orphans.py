@@ -73,9 +73,11 @@ async def _remove_empty(service: RuntimeService, pods: Pods, sandbox_id: str) ->
     """Remove a machine in which nothing is, unless a call of this process is about to change that."""
     with contextlib.suppress(NotFound):
         config = service.pod_sandbox_status(sandbox_id).config
-        if (lock := pods.lock(config.metadata)).locked() or sandbox_id not in _empty(service):
+        if (lock := pods.lock(config.metadata)).locked():
             return
         async with lock:
+            if sandbox_id not in _empty(service):  # a call that waited before this one has made a container
+                return
             _log.warning("no container is in the machine of %s: it is removed", config.metadata.name)
             await service.remove_pod_sandbox(sandbox_id)
             await asyncio.to_thread(cgroups.remove, config.cgroup_parent)
@@ -102,5 +104,9 @@ def _without_process(service: RuntimeService, pods: Pods) -> set[str]:
 
 
 def _is_ours(pod: PodSandboxConfig) -> bool:
-    """Whether a pod is of this door, and ends with its containers."""
-    return pod.metadata.namespace == NAMESPACE and not pod.lasting
+    """Whether a pod is of this door, and ends with its containers.
+
+    The namespace does not tell, since Kubernetes may have one of that name. The uid does: the door's is the path of its
+    caller's root directory.
+    """
+    return pod.metadata.namespace == NAMESPACE and pod.metadata.uid.startswith("/") and not pod.lasting

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from vmsandbox import aio
 from vmsandbox.model import ContainerState, NamespaceMode
 from vmsandbox.oci.calls import Calls
 from vmsandbox.oci.host_namespaces import Identity
-from vmsandbox.oci.orphans import end_orphans
+from vmsandbox.oci.orphans import _remove_empty, end_orphans
 from vmsandbox.oci.pods import Pods
 from vmsandbox.oci_command.daemon import Connection, Daemon
 from vmsandbox.oci_command.errors import CommandError
@@ -188,3 +189,39 @@ async def test_a_machine_in_which_a_killed_daemon_has_made_no_container_is_remov
                 await until(lambda: machines["empty"] not in runtime.sandboxes)
                 await asyncio.sleep(0.05)
     assert runtime.sandboxes.keys() == {machine(runtime, kept), machines["busy"]}
+
+
+async def test_a_pod_of_kubernetes_in_a_namespace_of_the_doors_name_is_nobodys_orphan(
+    daemon: Daemon, runtime: OciRuntime
+) -> None:
+    pods = Pods(runtime)
+    machines = {name: machine(runtime, await create(daemon, name)) for name in ("c1", "c2")}
+    pod = runtime.sandboxes[machines["c1"]]
+    metadata = replace(pod.config.metadata, uid="2f1f3b0c-5d2f-4b7e-9a54-0c7c38c1ad57")
+    runtime.sandboxes[machines["c1"]] = replace(pod, config=replace(pod.config, metadata=metadata))
+    runtime.containers.clear()
+    async with aio.background(end_orphans(runtime, pods, Calls(runtime, pods).delete, pause=0.01)):
+        await until(lambda: machines["c2"] not in runtime.sandboxes)
+    assert runtime.sandboxes.keys() == {machines["c1"]}
+
+
+async def test_a_machine_whose_next_call_has_waited_for_the_one_before_is_not_removed(
+    daemon: Daemon, runtime: OciRuntime
+) -> None:
+    """Between the two calls nobody has the lock."""
+    pods = Pods(runtime)
+    container = await create(daemon, "c1")
+    sandbox, made = machine(runtime, container), runtime.containers.pop(container)
+    lock = pods.lock(runtime.sandboxes[sandbox].config.metadata)
+
+    async def next_call() -> None:
+        async with lock:
+            runtime.containers[container] = made
+
+    await lock.acquire()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(next_call())
+        await asyncio.sleep(0)
+        lock.release()
+        await _remove_empty(runtime, pods, sandbox)
+    assert sandbox in runtime.sandboxes
