@@ -18,10 +18,20 @@ _STATES = {
 }
 
 
-def capabilities(connection: "libvirt.virConnect") -> Capabilities:
-    """Return what domains depend on."""
-    emulated = connection.getDomainCapabilities(None, "x86_64", "q35", "qemu")
-    return Capabilities.of(connection.getCapabilities(), emulated, connection.getVersion())
+def capabilities(connection: "libvirt.virConnect", known: Capabilities | None) -> Capabilities:
+    """Return what domains depend on: as `known`, unless QEMU is another by now."""
+    version = int(connection.getVersion())
+    if known is not None and known.qemu_version == version:
+        return known
+    return Capabilities.of(connection.getCapabilities(), _domain_capabilities(connection), version)
+
+
+def _domain_capabilities(connection: "libvirt.virConnect") -> str:
+    """Return those of emulated domains, or of others where QEMU was built without emulation."""
+    try:
+        return str(connection.getDomainCapabilities(None, "x86_64", "q35", "qemu"))
+    except libvirt.libvirtError:
+        return str(connection.getDomainCapabilities(None, "x86_64", "q35", "kvm"))
 
 
 def create(connection: "libvirt.virConnect", name: str, xml: str, *, paused: bool) -> None:

@@ -46,6 +46,7 @@ class LibvirtHypervisor(Hypervisor):
         self._namespaces = QemuNamespaces(apart=connection.embedded)
         self._processes = QemuProcesses()
         self._capabilities: Capabilities | None = None
+        self._asking = asyncio.Lock()
         self._plugging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._resizing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -204,11 +205,13 @@ class LibvirtHypervisor(Hypervisor):
         return await asyncio.to_thread(one_thread.launcher, libvirt.qemu, self._programs)
 
     async def _libvirt(self) -> Capabilities:
-        """Return what it has: asked for once, since QEMU tells it in seconds."""
-        if self._capabilities is None:
-            action = "libvirt cannot report its capabilities"
-            self._capabilities = await self._connection.call(action, domains.capabilities)
-        return self._capabilities
+        """Return what it has. QEMU tells it in seconds, so it is asked again only where QEMU is another."""
+        async with self._asking:
+            self._capabilities = await self._connection.call(
+                "libvirt cannot report its capabilities",
+                lambda client: domains.capabilities(client, self._capabilities),
+            )
+            return self._capabilities
 
     async def _start(self, spec: MachineSpec, before: Before | None, saved: Path | None = None) -> None:
         xml = domain_xml(spec, await self._libvirt(), await self._emulator(spec), restored=saved is not None)
