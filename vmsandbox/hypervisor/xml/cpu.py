@@ -9,7 +9,7 @@ from vmsandbox.hypervisor.xml.elements import add
 _FLAGS_MENDED = 8_000_000
 """The first QEMU (8.0) whose emulated `cmpxchg16b` leaves the flags as it should, as libvirt writes versions."""
 _NO_CMPXCHG16B = "clearcpuid=cx16"
-"""A parameter of the kernel (Documentation/admin-guide/kernel-parameters.txt). Programs still see the instruction."""
+"""A parameter of the kernel (Documentation/admin-guide/kernel-parameters.txt). Programs still have the instruction."""
 
 
 def add_cpu(domain: ET.Element, accelerator: Accelerator, capabilities: Capabilities) -> ET.Element:

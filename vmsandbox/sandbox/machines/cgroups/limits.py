@@ -59,9 +59,9 @@ def limits_of(size: MachineSize, accelerator: Accelerator, pod: Resources | None
         size: what its guest has.
         accelerator: how it runs.
         pod: what its containers may use together: as the sandbox declares it, else the sum of them. Its CPU limit and
-            one CPU more, for QEMU's own work and that of virtiofsd, is the machine's. Its CPU shares are, but where the
-            pod declares next to none, the machine has those of `_GUEST_ITSELF`: else its agent does not answer, and a
-            guest that boots does not come to its end, while machines beside it compute.
+            one CPU more, for QEMU's own work and that of virtiofsd, is the machine's. So are its CPU shares, but
+            no fewer than the guest's kernel and agent need (`_GUEST_ITSELF`): with less, a guest beside machines that
+            compute does not come to the end of its boot, and its agent does not answer. 0 leaves the kernel's default.
     """
     declared = pod or Resources()
     vcpus = size.vcpus * _PERIOD
