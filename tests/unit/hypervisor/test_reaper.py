@@ -69,10 +69,11 @@ async def test_a_daemon_that_lives_is_left_alone(tmp_path: Path) -> None:
         await vanishes(pid)
 
 
-async def test_a_child_whose_owner_waits_for_it_is_left_to_him(tmp_path: Path) -> None:
-    """QEMUs that libvirt asks for their capabilities, and those that other code starts."""
+@pytest.mark.parametrize("leads_a_session", [False, True])
+async def test_a_child_whose_owner_waits_for_it_is_left_to_him(tmp_path: Path, leads_a_session: bool) -> None:
+    """QEMUs that libvirt asks for their capabilities, a virtiofsd that we ask for its version, and other programs."""
     with reaping():
-        process = subprocess.Popen([program(tmp_path, "qemu-system-x86_64"), "0"])
+        process = subprocess.Popen([program(tmp_path, "virtiofsd"), "0"], start_new_session=leads_a_session)
         await zombie(process.pid)
         reap()
         assert process.wait() == 0

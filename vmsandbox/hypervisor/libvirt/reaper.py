@@ -61,9 +61,13 @@ def _children() -> Iterator[int]:
 
 
 def _is_dead_daemon(pid: int, session: int) -> bool:
-    """Tell a dead daemon by name and session: a QEMU that libvirt itself waits for is still in our session."""
+    """Tell a dead daemon by name and session.
+
+    A QEMU that libvirt itself waits for is still in our session, and a program that this process has started leads its
+    own (`process.run`): both have somebody who waits for them. A daemon has lost the process that led its session.
+    """
     try:
         fields = stat_of(pid)
-        return fields[0] == "Z" and int(fields[3]) != session and name_of(pid).startswith(_DAEMONS)
+        return fields[0] == "Z" and int(fields[3]) not in (session, pid) and name_of(pid).startswith(_DAEMONS)
     except OSError:
         return False
