@@ -157,7 +157,7 @@ def _command(
         "-object", f"memory-backend-memfd,id=memory,size={_MEMORY},share=on",
         "-kernel", str(GUEST_IMAGE / "vmlinux"),
         "-initrd", str(initramfs),
-        "-append", f"{command_line} clearcpuid=cx16 {kernel_parameters}",
+        "-append", f"clearcpuid=cx16 {command_line} {kernel_parameters}",
         "-device", "virtio-serial-pci",
         "-chardev", f"file,id=console,path={console}",
         "-device", "virtconsole,chardev=console",

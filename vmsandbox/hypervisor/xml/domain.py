@@ -106,7 +106,7 @@ def _boot(domain: ET.Element, spec: MachineSpec, for_cpu: str) -> None:
     add(boot, "initrd", str(spec.image.initramfs))
     started = f"maxcpus={spec.size.vcpus}" if spec.size.vcpus < spec.most.vcpus else ""  # the agent starts the others
     nobodys = UNCLAIMED if spec.vsock is None else ""
-    parameters = (spec.image.command_line, for_cpu, started, nobodys, spec.kernel_parameters)
+    parameters = (for_cpu, spec.image.command_line, started, nobodys, spec.kernel_parameters)
     add(boot, "cmdline", " ".join(filter(None, parameters)))
 
 
