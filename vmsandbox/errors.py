@@ -216,7 +216,7 @@ def error_of_code(code: str) -> type[VmsandboxError]:
     return _BY_CODE.get(code, Internal)
 
 
-def rights(number: int | None) -> str:
+def hint_for_rights(number: int | None) -> str:
     """The hint for an error number of the system: rights that root has, where this process is not root's."""
     return "run it as root" if number in (errno.EACCES, errno.EPERM) and os.geteuid() else ""
 

@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from vmsandbox.cli import terminal
-from vmsandbox.errors import FailedPrecondition, InvalidArgument, PermissionDenied, VmsandboxError, rights
+from vmsandbox.errors import FailedPrecondition, InvalidArgument, PermissionDenied, VmsandboxError, hint_for_rights
 
 T = TypeVar("T")
 
@@ -139,7 +139,7 @@ def _of_the_system(error: OSError) -> VmsandboxError:
     what = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     message = f"{what}: {error.strerror}" if what else str(error.strerror)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return PermissionDenied(message, hint=rights(error.errno))
+        return PermissionDenied(message, hint=hint_for_rights(error.errno))
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return FailedPrecondition(message, hint=_FULL)
     return FailedPrecondition(message, hint="" if what else _TRACEBACK)

@@ -2,7 +2,7 @@
 
 import errno
 
-from vmsandbox.errors import Internal, PermissionDenied, ResourceExhausted, VmsandboxError, rights
+from vmsandbox.errors import Internal, PermissionDenied, ResourceExhausted, VmsandboxError, hint_for_rights
 from vmsandbox.fs.opening import reason
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -17,5 +17,5 @@ def error_of_disk(error: OSError) -> VmsandboxError:
     what = f"{error.filename}: " if error.filename else ""
     message = f"the image store cannot be used: {what}{reason(error)}"
     if error.errno in (errno.EACCES, errno.EPERM):
-        return PermissionDenied(message, hint=rights(error.errno))
+        return PermissionDenied(message, hint=hint_for_rights(error.errno))
     return Internal(message)

@@ -16,7 +16,7 @@ from typing import TypeVar
 from pyroute2 import IPRoute, NetlinkError, netns
 
 from vmsandbox import aio
-from vmsandbox.errors import AlreadyExists, Internal, NotFound, PermissionDenied, VmsandboxError, rights
+from vmsandbox.errors import AlreadyExists, Internal, NotFound, PermissionDenied, VmsandboxError, hint_for_rights
 from vmsandbox.process import NETWORK, enter, name_network, unshare
 
 DIRECTORY = Path("/run/netns")
@@ -132,4 +132,4 @@ def _translated(error: OSError | NetlinkError) -> VmsandboxError:
         errno.EEXIST: AlreadyExists, errno.ENOENT: NotFound, errno.ENODEV: NotFound,
         errno.EPERM: PermissionDenied, errno.EACCES: PermissionDenied,
     }.get(code or 0, Internal)  # fmt: skip
-    return kind(os.strerror(code) if code else str(error), hint=rights(code))
+    return kind(os.strerror(code) if code else str(error), hint=hint_for_rights(code))

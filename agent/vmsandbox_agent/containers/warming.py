@@ -58,15 +58,15 @@ async def warm_up(context: AgentContext) -> None:
     begin = time.monotonic()
     try:
         async with asyncio.timeout(_DEADLINE):
-            await _live(context)
+            await _run_container(context)
     except (AgentError, OSError, TimeoutError) as error:
         console.error(f"the first container will take longer: {error}")
     else:
         console.info(f"warmed up in {time.monotonic() - begin:.2f} s")
 
 
-async def _live(context: AgentContext) -> None:
-    """The life of the container, with the guest's own root as its image, of which the host gets no event."""
+async def _run_container(context: AgentContext) -> None:
+    """Make, run and remove the container, with the guest's own root as its image, of which the host gets no event."""
     pod, events, ended = PodNamespaces(context.settings, context.reaper), EventLog(), asyncio.Event()
     events.listen(ended.set)
     container = CrunContainer(replace(context, pod=pod, events=events), _ID)

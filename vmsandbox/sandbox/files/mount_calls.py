@@ -7,7 +7,7 @@ import ctypes
 import os
 from pathlib import Path
 
-from vmsandbox.errors import FailedPrecondition, rights
+from vmsandbox.errors import FailedPrecondition, hint_for_rights
 
 PRIVATE, SLAVE = 1 << 18, 1 << 19
 """MS_* of linux/mount.h: how a mount propagates."""
@@ -137,4 +137,4 @@ def _call(number: int, *arguments: object) -> int:
 def _check(result: int, what: str) -> None:
     if result < 0:
         number = ctypes.get_errno()
-        raise FailedPrecondition(f"{what}: {os.strerror(number)}", hint=rights(number))
+        raise FailedPrecondition(f"{what}: {os.strerror(number)}", hint=hint_for_rights(number))

@@ -107,14 +107,14 @@ class Ways:
         """
         servers = await self._host.cgroups.file_servers(self._layout.served)
         if not servers:
-            raise await self._explained(self._filesless())
+            raise await self._explained(self._virtiofsd_lost())
 
         async def watch_session() -> None:
             self.fail(await self._explained(await self.session.wait_closed()))
 
         async def watch_files(server: ProcessIdentity) -> None:
             await server.ended()
-            self.fail(await self._explained(self._filesless()))
+            self.fail(await self._explained(self._virtiofsd_lost()))
 
         for work in (watch_session(), *map(watch_files, servers)):
             await self._stack.enter_async_context(aio.attendant(work, f"watch over {self._id}"))
@@ -151,7 +151,7 @@ class Ways:
             return KilledForMemory(f"the virtual machine {how}, killed by the kernel {killed}")
         return otherwise(f"the virtual machine {how}")
 
-    def _filesless(self) -> VmsandboxError:
+    def _virtiofsd_lost(self) -> VmsandboxError:
         return self.death("has lost its virtiofsd, which serves its volumes", Unavailable)
 
     async def unless_ended(self, work: Coroutine[Any, Any, T]) -> T:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from vmsandbox.errors import FailedPrecondition, NotFound, rights
+from vmsandbox.errors import FailedPrecondition, NotFound, hint_for_rights
 from vmsandbox.fs.opening import regular_file
 from vmsandbox.protocol.messages import Stream
 
@@ -75,7 +75,7 @@ def _open(path: Path) -> BinaryIO:
     except FileNotFoundError:
         raise NotFound(f"there is no log {path}") from None
     except OSError as error:
-        hint = rights(error.errno)
+        hint = hint_for_rights(error.errno)
         raise FailedPrecondition(f"the log {path} cannot be read: {error.strerror}", hint=hint) from None
 
 
