@@ -58,7 +58,10 @@ class Reaper:
                 self._strangers.clear()
 
     def watch(self, pid: int) -> asyncio.Future[int]:
-        """Return a future of an adopted child's exit code; call it inside the `adopting` that got the child."""
+        """Return a future of an adopted child's exit code.
+
+        Call it before the child is reaped, or in the `adopting` that got it.
+        """
         future = self._future(pid)
         if pid in self._strangers:
             del self._waiting[pid]

@@ -1,14 +1,37 @@
 """A guest that waits makes a container that does nothing, and leaves nothing of it."""
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.guest.client import CONTAINER, Client
-from tests.guest.conftest import running_agent
+from tests.guest.conftest import ROOT, running_agent
 from vmsandbox.protocol.messages import ConfigureGuest, ListContainers, StartContainer
 from vmsandbox_agent.containers import boots_for_nobody
+
+END_A_HOLDER = """
+import asyncio, os
+from vmsandbox_agent.reaper import Reaper
+from vmsandbox_agent.settings import Settings
+from vmsandbox_agent.setup import PodNamespaces
+
+async def make_and_end():
+    reaper = Reaper()
+    reaper.attach()
+    pod = PodNamespaces(Settings(), reaper)
+    assert pod.pid().exists()
+    await pod.end()
+
+asyncio.run(make_and_end())
+try:
+    print(os.waitpid(-1, os.WNOHANG))
+except ChildProcessError:
+    print("no child")
+"""
 
 
 async def test_the_container_is_made_and_nothing_is_left_of_it(rootfs: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -25,6 +48,13 @@ async def test_the_container_is_made_and_nothing_is_left_of_it(rootfs: Path, cap
         await client.call(StartContainer(CONTAINER))
         assert (await client.exit()).exit_code == 3
         await client.close()
+
+
+def test_the_process_that_held_the_pods_namespaces_is_not_a_zombie_in_a_template() -> None:
+    """The process in the namespace of the test is PID 1 there, as the agent is in its guest."""
+    command = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-c", END_A_HOLDER]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}/agent:{ROOT}"}
+    assert subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout == "no child\n"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """A container that does nothing, made and removed while nobody waits for one: the next one is made sooner.
 
 Its pages of crun are read from the disk and unpacked then, and the kernel has been through what crun asks of it. An
-emulator has translated all of that, too. What it leaves is cache: no file, no mount, no cgroup and no secret.
+emulator has translated all of that, too. What it leaves is cache: no file, no mount, no cgroup, no process, no secret.
 """
 
 import asyncio
@@ -81,8 +81,8 @@ async def _run_container(context: AgentContext) -> None:
         finally:
             await container.delete()
     finally:
-        pod.end()
         image.unlink()
+        await pod.end()
 
 
 def specification() -> JSON:

@@ -39,11 +39,12 @@ class PodNamespaces:
         """The pod's user namespace, if it has one. Raises AgentError when it cannot be made."""
         return self._path("user") if self.users is not None else None
 
-    def end(self) -> None:
-        """End the holder, and with it all processes in its PID namespace."""
+    async def end(self) -> None:
+        """End the holder, and with it all processes in its PID namespace; return when it is reaped."""
         if self._holder:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._holder, signal.SIGKILL)
+                await self._reaper.watch(self._holder)
 
     def owner(self, gid: int) -> tuple[int, int]:
         """Return the guest's numbers of root and a group of the pod's containers."""
