@@ -60,9 +60,9 @@ class OwnLibvirt:
 
     def is_alive(self) -> bool:
         """Whether it runs, or is just being started."""
-        if not (self.directory / "alive.lock").exists():
+        if not self._alive.exists():
             return False
-        with try_locked(self.directory / "alive.lock") as free:
+        with try_locked(self._alive) as free:
             return not free
 
     @contextlib.asynccontextmanager
@@ -96,19 +96,27 @@ class OwnLibvirt:
     async def end(self) -> None:
         """End it; machines go on. Succeeds when it does not run."""
         identity = self._identity()
-        if identity is None or not self.is_alive():
-            return
-        identity.terminate()
-        try:
-            async with asyncio.timeout(END_DEADLINE):
-                await identity.ended()
-        except TimeoutError:
-            _log.warning("the libvirtd in %s did not end within %g s, and is killed", self.directory, END_DEADLINE)
-            _kill_session(identity)
+        if identity is not None and self.is_alive():
+            identity.terminate()
+            try:
+                async with asyncio.timeout(END_DEADLINE):
+                    await identity.ended()
+            except TimeoutError:
+                _log.warning("the libvirtd in %s did not end within %g s, and is killed", self.directory, END_DEADLINE)
+            self._kill_session(identity)
+        self._pid.unlink(missing_ok=True)
 
     @property
     def _socket(self) -> Path:
         return self.directory / "run/libvirt-sock"
+
+    @property
+    def _pid(self) -> Path:
+        return self.directory / "pid"
+
+    @property
+    def _alive(self) -> Path:
+        return self.directory / "alive.lock"
 
     def _make_directories(self) -> None:
         for passable in _PASSABLE:
@@ -160,8 +168,19 @@ class OwnLibvirt:
     def _end_orphans(self) -> None:
         """Kill what is left of one whose init was killed, e.g. its virtlogd: nothing starts its libvirtd again."""
         identity = self._identity()
-        if identity is not None and not identity.alive():
-            _kill_session(identity)
+        if identity is not None and not identity.alive() and self.is_alive():
+            self._kill_session(identity)
+
+    def _kill_session(self, leader: ProcessIdentity) -> None:
+        """Kill those of a session that hold `alive.lock`: no others are ours. Machines have sessions of their own."""
+        if ProcessIdentity.of(leader.pid) not in (None, leader):
+            return  # The number of a session is not reused while it has a process.
+        lock = self._alive.stat()
+        for pid in (int(directory.name) for directory in Path("/proc").glob("[0-9]*")):
+            with contextlib.suppress(OSError):  # It has ended.
+                member = ProcessIdentity.of(pid)
+                if member is not None and int(stat_of(pid)[3]) == leader.pid and _has_open(pid, lock):
+                    member.kill()
 
     async def _keep_logs(self) -> None:
         while True:
@@ -177,18 +196,19 @@ class OwnLibvirt:
 
     def _identity(self) -> ProcessIdentity | None:
         try:
-            pid, start_time = (self.directory / "pid").read_text().split()
+            pid, start_time = self._pid.read_text().split()
         except (FileNotFoundError, ValueError):
             return None
         return ProcessIdentity(int(pid), int(start_time))
 
 
-def _kill_session(leader: ProcessIdentity) -> None:
-    """Kill a process and those of its session; machines have sessions of their own."""
-    for pid in (int(directory.name) for directory in Path("/proc").glob("[0-9]*")):
-        with contextlib.suppress(OSError):  # It has ended.
-            if int(stat_of(pid)[3]) == leader.pid and (found := ProcessIdentity.of(pid)):
-                found.kill()
+def _has_open(pid: int, file: os.stat_result) -> bool:
+    """Whether a process has a file open. Raises OSError when it ends meanwhile."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # It was closed.
+            if os.path.samestat(descriptor.stat(), file):
+                return True
+    return False
 
 
 @contextlib.contextmanager

@@ -1,19 +1,24 @@
 """Which libvirt `libvirt: auto` means, and the files of the libvirtd of our own."""
 
+import contextlib
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
 from vmsandbox.config import Config
 from vmsandbox.errors import FailedPrecondition, Unavailable
-from vmsandbox.node import libvirt_files, libvirt_service
+from vmsandbox.fs.locks import locked, try_flock
+from vmsandbox.node import libvirt_files, libvirt_service, own_libvirt
 from vmsandbox.node.libvirt import is_embedded, is_own
 from vmsandbox.node.libvirt import own_libvirt as own_of_config
 from vmsandbox.node.own_libvirt import OwnLibvirt
+from vmsandbox.process import ProcessIdentity
 
 SANDBOX = "0123456789abcdef0123456789abcdef"
 
@@ -87,6 +92,59 @@ def test_machines_of_others_in_the_systems_do_not_matter(libvirts: Libvirts) -> 
 
 def test_it_does_not_live_before_it_was_started(libvirts: Libvirts) -> None:
     assert not libvirts.own.is_alive()
+
+
+@contextlib.contextmanager
+def left_of_a_session(own: OwnLibvirt, lock: int | None = None) -> Iterator[ProcessIdentity]:
+    """Have a process of a session whose leader, the init that `own` has recorded, has ended."""
+    script = 'read -r stat <"/proc/$$/stat"; set -- $stat; echo "$$ ${22}" >"$0"; sleep 1000 & echo $!'
+    command = ["sh", "-c", script, str(own.directory / "pid")]
+    descriptors = () if lock is None else (lock,)
+    with subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, pass_fds=descriptors) as leader:
+        assert leader.stdout is not None
+        member = ProcessIdentity.of(int(leader.stdout.readline()))
+        assert leader.wait() == 0 and member is not None
+        try:
+            yield member
+        finally:
+            member.kill()
+
+
+async def have_it_started_without_an_answer(own: OwnLibvirt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_libvirt, "START_DEADLINE", 0.1)
+    with pytest.raises(Unavailable, match="has not answered"):
+        await own.ensure()
+
+
+async def test_an_unrelated_session_with_the_number_of_its_init_survives(
+    libvirts: Libvirts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = libvirts.own
+    with left_of_a_session(own) as stranger, locked(own.directory / "alive.lock"):
+        await have_it_started_without_an_answer(own, monkeypatch)
+        assert stranger.alive()
+
+
+@pytest.mark.parametrize("is_ended", [False, True], ids=["before the next one starts", "when it is ended"])
+async def test_what_an_init_that_was_killed_has_left_is_killed(
+    libvirts: Libvirts, monkeypatch: pytest.MonkeyPatch, is_ended: bool
+) -> None:
+    own = libvirts.own
+    with (own.directory / "alive.lock").open("w") as lock:
+        assert try_flock(lock.fileno())
+        with left_of_a_session(own, lock.fileno()) as virtlogd:
+            if is_ended:
+                await own.end()
+            else:
+                await have_it_started_without_an_answer(own, monkeypatch)
+            await until(lambda: not virtlogd.alive())
+
+
+async def test_its_init_is_forgotten_when_it_is_ended(libvirts: Libvirts) -> None:
+    own = libvirts.own
+    with left_of_a_session(own) as stranger:
+        await own.end()
+        assert stranger.alive() and not (own.directory / "pid").exists()
 
 
 def test_its_directory_is_the_nodes(tmp_path: Path) -> None:
