@@ -10,7 +10,8 @@ import json
 import os
 import re
 import shutil
-from collections import Counter
+import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ KEPT = 8
 """Templates that are kept: those that were used last. Each takes about as much of the disk as a booted guest uses."""
 
 _LATE = 3
-"""Machines in a row that did not answer in time after which their template is taken for the reason, not a busy host."""
+"""Machines in a row that did not answer in time after which their template is taken for the reason, not a busy host.
+
+Of those that went on from it at the same time one counts."""
 
 _STATE, _SEAL, _MADE = "state", "template.json", "template"
 _DIGESTS = "sha256"
@@ -42,11 +45,22 @@ class Template:
 
     key: str
     directory: Path
+    found_at: float
+    """When it was found for the machine that is about to go on from it, by the monotonic clock."""
 
     @property
     def state(self) -> Path:
         """The file for `Hypervisor.restore`."""
         return self.directory / _STATE
+
+
+@dataclass(frozen=True, slots=True)
+class _Lateness:
+    """The machines in a row of one template that did not answer in time."""
+
+    times: int = 0
+    at: float = 0
+    """When the last one was counted."""
 
 
 class Templates:
@@ -60,8 +74,8 @@ class Templates:
         self._checked: set[str] = set()
         self._refused: set[str] = set()
         """The keys of templates that were of no use, and are not made again by this process."""
-        self._late: Counter[str] = Counter()
-        """How many machines in a row did not answer in time, by the key of their template."""
+        self._late: defaultdict[str, _Lateness] = defaultdict(_Lateness)
+        """The machines that were late, by the key of their template."""
         self._wanted: asyncio.Queue[MachinePlan] = asyncio.Queue(KEPT)
 
     async def find(self, spec: MachineSpec) -> Template | None:
@@ -71,7 +85,7 @@ class Templates:
             spec: of the machine; only what is there before it is claimed counts.
         """
         key = await self._hypervisor.state_key(spec)
-        template = Template(key, self._directory / key)
+        template = Template(key, self._directory / key, time.monotonic())
         if not template.directory.is_dir():  # also where somebody has removed one that was used
             self._checked.discard(key)
             return None
@@ -135,12 +149,11 @@ class Templates:
 
     def succeeded(self, template: Template) -> None:
         """Note that the agent of a machine has answered that went on from a template."""
-        del self._late[template.key]
+        self._late.pop(template.key, None)
 
     async def failed(self, template: Template, why: VmsandboxError) -> None:
         """Remove a template that was of no use; see `refuse`. One machine that was late does not tell it."""
-        self._late[template.key] += 1
-        if isinstance(why, DeadlineExceeded) and self._late[template.key] < _LATE:
+        if isinstance(why, DeadlineExceeded) and self._may_be_busy_host(template):
             return
         TEMPLATES_DISCARDED.add()
         self.refuse(template.key, why)
@@ -151,6 +164,14 @@ class Templates:
         if key not in self._refused:
             self._refused.add(key)
             _log.warning("machines are booted, since a template is of no use: %s", why, extra=log.of_error(why))
+
+    def _may_be_busy_host(self, template: Template) -> bool:
+        """Count a machine that was late, unless it went on before the last one was counted: both met the same host."""
+        late = self._late[template.key]
+        if template.found_at < late.at:
+            return True
+        self._late[template.key] = _Lateness(late.times + 1, time.monotonic())
+        return late.times + 1 < _LATE
 
     def _making(self, machine_id: str) -> Path:
         return self._directory / f"making-{machine_id}"

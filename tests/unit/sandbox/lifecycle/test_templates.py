@@ -161,6 +161,25 @@ async def test_a_template_is_removed_for_machines_that_are_late_in_a_row(
         assert len(made(world)) == templates
 
 
+async def test_machines_that_are_late_at_the_same_time_cost_no_template(
+    world: FakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "_ANSWER_PART", 0.03)
+    burst = 4
+    machines_to_be = iter([True] * burst + [False] * burst)
+
+    def script(agent: FakeAgent) -> None:
+        if next(machines_to_be):
+            agent.before["hello"] = hang
+
+    async with world.daemon(memory_budget=4096 * MIB, template=TemplateChoice.AUTO, boots_in_parallel=burst) as service:
+        await with_template(world, service)
+        world.transports.prepare = script
+        pods = await asyncio.gather(*(service.run_pod_sandbox(pod(f"pod{number}")) for number in range(burst)))
+        assert [service.pod_sandbox_status(each).boots for each in pods] == [2] * burst
+        assert len(world.hypervisor.restored) == burst and len(made(world)) == 1
+
+
 async def test_a_machine_that_takes_no_devices_is_booted_with_them(world: FakeWorld) -> None:
     async with daemon(world) as service:
         await with_template(world, service)
