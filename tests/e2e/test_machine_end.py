@@ -198,6 +198,8 @@ async def test_by_the_end_of_its_virtiofsd(service: RuntimeService) -> None:
     async with asyncio.timeout(AT_ONCE):
         ended = await service.wait_container(container)
         assert (ended.reason, "has lost its virtiofsd" in ended.message) == ("SandboxDied", True)
+        while await service._host.hypervisor.list_names():  # Nobody has to stop the pod for that.
+            await asyncio.sleep(0.1)
         await service.remove_pod_sandbox(sandbox_id)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from vmsandbox import aio
+from vmsandbox import aio, log
 from vmsandbox.errors import KilledForMemory, Unavailable, VmsandboxError
 from vmsandbox.guest import ClockKeeper, EventHandler, GuestClient, Session, Transport, TransportBroken, secret_offered
 from vmsandbox.hypervisor import ConsoleReader, MachineEvent
@@ -15,6 +15,8 @@ from vmsandbox.process import ProcessIdentity
 from vmsandbox.protocol.messages import Event, HelloReply
 from vmsandbox.sandbox.machines.host import Host
 from vmsandbox.sandbox.spec import domain_name
+
+_log = log.get(__name__)
 
 T = TypeVar("T")
 
@@ -100,21 +102,22 @@ class Ways:
     async def watch(self) -> None:
         """Have a session that closes by itself, and the end of virtiofsd, be the machine's failure from now on.
 
-        QEMU goes on without its virtiofsd, and every process of the guest that touches a volume hangs for ever.
+        QEMU goes on without its virtiofsd, and every process of the guest that touches a volume hangs for ever: the
+        machine is ended.
 
         Raises:
             Unavailable: virtiofsd has ended already.
         """
         servers = await self._host.cgroups.file_servers(self._layout.served)
         if not servers:
-            raise await self._explained(self._virtiofsd_lost())
+            raise await self._end_without_files()
 
         async def watch_session() -> None:
             self.fail(await self._explained(await self.session.wait_closed()))
 
         async def watch_files(server: ProcessIdentity) -> None:
             await server.ended()
-            self.fail(await self._explained(self._virtiofsd_lost()))
+            await self._end_without_files()
 
         for work in (watch_session(), *map(watch_files, servers)):
             await self._stack.enter_async_context(aio.attendant(work, f"watch over {self._id}"))
@@ -150,6 +153,16 @@ class Ways:
         if killed := self._host.cgroups.killed(self._id):
             return KilledForMemory(f"the virtual machine {how}, killed by the kernel {killed}")
         return otherwise(f"the virtual machine {how}")
+
+    async def _end_without_files(self) -> VmsandboxError:
+        """End the machine, whose virtiofsd has ended, and return why it is of no use, which is noted first."""
+        error = await self._explained(self._virtiofsd_lost())
+        self.fail(error)
+        try:
+            await self._host.hypervisor.destroy(domain_name(self._id))
+        except VmsandboxError as failure:
+            _log.error("sandbox %s: its machine goes on: %s", self._id, failure, extra=log.of_error(failure))
+        return error
 
     def _virtiofsd_lost(self) -> VmsandboxError:
         return self.death("has lost its virtiofsd, which serves its volumes", Unavailable)

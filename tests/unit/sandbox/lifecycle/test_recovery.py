@@ -290,10 +290,24 @@ async def test_a_machine_whose_virtiofsd_dies_is_not_ready(world, away):
                 await until(lambda: service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY)
                 assert "has lost its virtiofsd" in service.pod_sandbox_status(sandbox).message
                 assert service.container_status(container).reason == "SandboxDied"
+                await until(lambda: not world.hypervisor.machines)
                 await service.remove_pod_sandbox(sandbox)
             assert world.left() == []
         finally:
             virtiofsd.kill()
+
+
+async def test_a_machine_that_lost_its_virtiofsd_and_cannot_be_ended_is_not_ready(world, caplog):
+    async with world.daemon() as service:
+        sandbox = await service.run_pod_sandbox(pod())
+    world.cgroups.servers[sandbox] = []
+    world.hypervisor.destroy_error = Unavailable("libvirt hangs")
+    async with world.daemon() as service:
+        assert "has lost its virtiofsd" in service.pod_sandbox_status(sandbox).message
+        assert f"sandbox {sandbox}: its machine goes on: libvirt hangs" in caplog.text
+        world.hypervisor.destroy_error = None
+        await service.remove_pod_sandbox(sandbox)
+    assert world.left() == []
 
 
 async def test_a_machine_that_dies_after_it_was_taken_back_is_noticed(world):
