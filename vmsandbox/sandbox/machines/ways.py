@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -103,14 +104,16 @@ class Ways:
         """Have a session that closes by itself, and the end of virtiofsd, be the machine's failure from now on.
 
         QEMU goes on without its virtiofsd, and every process of the guest that touches a volume hangs for ever: the
-        machine is ended.
+        machine is ended. Where libvirt's processes are in another PID namespace, the session alone is watched.
 
         Raises:
             Unavailable: virtiofsd has ended already.
         """
         servers = await self._host.cgroups.file_servers(self._layout.served)
         if not servers:
-            raise await self._end_without_files()
+            if await self._lives():
+                raise await self._end_without_files()
+            _tell_unseen()
 
         async def watch_session() -> None:
             self.fail(await self._explained(await self.session.wait_closed()))
@@ -203,6 +206,15 @@ class Ways:
         except VmsandboxError:
             return False
         return True
+
+
+@functools.cache
+def _tell_unseen() -> None:
+    """Warn once: each machine of this host is like that."""
+    _log.warning(
+        "when a virtiofsd ends, its machine goes on, and whatever touches a volume hangs: libvirt's processes are not "
+        "seen, for which vmsandbox has to be in the host's PID namespace"
+    )
 
 
 def _name_of(config: PodSandboxConfig) -> str:

@@ -9,10 +9,11 @@ import pytest
 from tests.fakes.host import IMAGE, MIB, app, pod, running, tasks_of_sandboxes
 from tests.fakes.processes import FakeProcess
 from tests.support.waiting import hanging, until
-from vmsandbox.errors import ResourceExhausted, Unavailable
+from vmsandbox.errors import NotFound, ResourceExhausted, Unavailable
 from vmsandbox.model import ContainerState, SandboxState
 from vmsandbox.process import ProcessIdentity
 from vmsandbox.protocol.messages import ConfigureGuest, Exit
+from vmsandbox.sandbox.machines import ways
 from vmsandbox.service import RuntimeService
 from vmsandbox.state import ContainerRecord, SandboxRecord, State
 
@@ -308,6 +309,30 @@ async def test_a_machine_that_lost_its_virtiofsd_and_cannot_be_ended_is_not_read
         world.hypervisor.destroy_error = None
         await service.remove_pod_sandbox(sandbox)
     assert world.left() == []
+
+
+async def test_where_libvirts_processes_are_not_seen_machines_run_and_their_sessions_are_watched(
+    world, caplog, monkeypatch
+):
+    async def no_servers(served):
+        return []
+
+    async def unseen(name):
+        raise NotFound(f"there is no QEMU of machine {name}")
+
+    monkeypatch.setattr(world.cgroups, "file_servers", no_servers)
+    monkeypatch.setattr(world.hypervisor, "usage", unseen)
+    ways._tell_unseen.cache_clear()
+    async with world.daemon() as service:
+        first, second = [await service.run_pod_sandbox(pod(name)) for name in ("first", "second")]
+    async with world.daemon() as service:
+        states = [service.pod_sandbox_status(sandbox).state for sandbox in (first, second)]
+        assert states == [SandboxState.READY] * 2
+        assert caplog.text.count("libvirt's processes are not seen") == 1
+        agent = world.transports.agents[first]
+        agent.reply = replace(agent.reply, boot_id="another")
+        await agent.hang_up()
+        await until(lambda: service.pod_sandbox_status(first).state is SandboxState.NOTREADY)
 
 
 async def test_a_machine_that_dies_after_it_was_taken_back_is_noticed(world):
