@@ -158,14 +158,17 @@ class Ways:
         return otherwise(f"the virtual machine {how}")
 
     async def _end_without_files(self) -> VmsandboxError:
-        """End the machine, whose virtiofsd has ended, and return why it is of no use, which is noted first."""
-        error = await self._explained(self._virtiofsd_lost())
-        self.fail(error)
+        """End the machine, whose virtiofsd has ended, and return why it is of no use, which is noted first.
+
+        A QEMU that ends by itself lets go of its virtiofsd first: then its end is the reason, and is waited for.
+        """
+        await asyncio.wait([self.failure], timeout=_ENDING)
+        self.fail(self._virtiofsd_lost())
         try:
             await self._host.hypervisor.destroy(domain_name(self._id))
         except VmsandboxError as failure:
             _log.error("sandbox %s: its machine goes on: %s", self._id, failure, extra=log.of_error(failure))
-        return error
+        return self.failure.result()
 
     def _virtiofsd_lost(self) -> VmsandboxError:
         return self.death("has lost its virtiofsd, which serves its volumes", Unavailable)

@@ -311,6 +311,20 @@ async def test_a_machine_that_lost_its_virtiofsd_and_cannot_be_ended_is_not_read
     assert world.left() == []
 
 
+async def test_the_end_of_a_machine_is_the_reason_also_where_its_virtiofsd_ends_first(world):
+    with subprocess.Popen(["sleep", "1000"]) as virtiofsd:
+        async with world.daemon() as service:
+            sandbox = await service.run_pod_sandbox(pod())
+            world.cgroups.servers[sandbox] = [ProcessIdentity.of(virtiofsd.pid)]
+        async with world.daemon() as service:
+            virtiofsd.kill()
+            virtiofsd.wait()
+            await asyncio.sleep(0.1)
+            world.hypervisor.kill(f"vmsandbox-{sandbox}")
+            await until(lambda: service.pod_sandbox_status(sandbox).state is SandboxState.NOTREADY)
+            assert "QEMU has died" in service.pod_sandbox_status(sandbox).message
+
+
 async def test_where_libvirts_processes_are_not_seen_machines_run_and_their_sessions_are_watched(
     world, caplog, monkeypatch
 ):
