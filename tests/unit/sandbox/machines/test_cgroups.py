@@ -1,6 +1,7 @@
 """The cgroups of machines in trees of files that look like both versions; the kernel's own are in tests/e2e."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from tests.fakes.cgroups import FakeCgroupTree
 from tests.fakes.cgroups_contract import ID, QEMU, SIZE, SPEC, USERS, CgroupsContract, pod, read
 from tests.support.users import process_of
+from tests.support.waiting import eventually
 from vmsandbox.errors import FailedPrecondition, Unavailable, VmsandboxError
 from vmsandbox.hypervisor import TCG_CACHE, Accelerator
 from vmsandbox.model import MachineSize, Resources
@@ -24,7 +26,7 @@ from vmsandbox.sandbox.machines.cgroups import (
 from vmsandbox.sandbox.machines.cgroups.hierarchies import Hierarchies
 from vmsandbox.sandbox.machines.cgroups.limits import weight_of
 from vmsandbox.sandbox.machines.cgroups.place import Place, expand_slice, place_of
-from vmsandbox.sandbox.machines.cgroups.processes import vcpu_threads
+from vmsandbox.sandbox.machines.cgroups.processes import _serves, vcpu_threads
 from vmsandbox.sandbox.machines.cgroups.scope import arguments
 
 LIMITS = limits_of(SIZE, Accelerator.KVM)
@@ -364,3 +366,18 @@ async def test_the_processes_of_a_machine_are_looked_at_and_those_that_have_ende
     found, _ = await of(v1).look(ID, os.getpid())
     assert [each.pid for each in found] == [os.getpid()]
     assert list(looking.processes([2**22 + 1])) == []
+
+
+@pytest.mark.parametrize("arguments", [("-o", "source={}"), ("--shared-dir", "{}")], ids=["libvirt 9", "libvirt 11"])
+def test_the_virtiofsd_of_a_directory_is_found_by_the_words_of_each_libvirt(
+    tmp_path: Path, arguments: tuple[str, str]
+) -> None:
+    program, served = tmp_path / "virtiofsd", tmp_path / "served"
+    program.write_text("#!/bin/sh\nread -r line\n")
+    program.chmod(0o755)
+    with subprocess.Popen([program, arguments[0], arguments[1].format(served)], stdin=subprocess.PIPE) as server:
+        eventually(lambda: Path(f"/proc/{server.pid}/comm").read_text() == "virtiofsd\n")
+        assert _serves(server.pid, served)
+        assert not _serves(server.pid, tmp_path / "other")
+        assert not _serves(os.getpid(), served)
+        server.kill()

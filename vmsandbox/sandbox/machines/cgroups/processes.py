@@ -1,6 +1,7 @@
 """The processes of a machine: found whoever started them, and told to the kernel's search for a process to kill."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def _runs_cpus(name: Path) -> bool:
 
 
 def _serves(pid: int, share: Path) -> bool:
-    """Whether a process is the virtiofsd of a directory."""
+    """Whether a process is the virtiofsd of a directory: `-o source=DIRECTORY`, or of newer libvirts `--shared-dir`."""
     if not name_of(pid).startswith("virtiofsd"):
         return False
-    return f"source={share}".encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return not {os.fsencode(share), os.fsencode(f"source={share}")}.isdisjoint(arguments)
